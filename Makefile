@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. Everything they need, they set up in .lab.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
+CONTROL := $(LAB_DIR)/control-env/bin
+export ARGS DATASET Q C
+
+.DEFAULT_GOAL := help
+.PHONY: help demo lab airflow ask status down test lint lock setup setup-dev
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup:
+	@$(PYTHON) -m lab.setup
+
+setup-dev:
+	@$(PYTHON) -m lab.setup --dev
+
+demo: setup ## train, judge and serve a model on this machine, from nothing; ARGS='{"max_steps": 20}' fills in the form
+	@$(CONTROL)/python -m lab demo
+
+lab: setup ## two SSH hosts and a hub, to play with
+	@$(CONTROL)/python -m lab lab
+
+airflow: setup ## the lab and Airflow, without a run
+	@$(CONTROL)/python -m lab airflow
+
+ask: ## ask the served model: Q='the question' C='CREATE TABLE …'
+	@$(CONTROL)/python -m lab ask
+
+status: ## what is up
+	@$(CONTROL)/python -m lab status
+
+down: ## stop everything; no process is left
+	@if [ -x $(CONTROL)/python ]; then $(CONTROL)/python -m lab down; else echo "the lab was never set up here"; fi
+
+test: setup-dev ## every test, the chain end to end among them
+	@$(CONTROL)/python -m pytest
+
+lint: setup-dev ## ruff
+	@$(CONTROL)/ruff check .
+
+lock: ## compile requirements.in and requirements-dev.in
+	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
+	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -c requirements.txt -o requirements-dev.txt

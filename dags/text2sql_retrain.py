@@ -1,0 +1,96 @@
+"""
+Retrain a text-to-SQL model, and serve it only if it answers better.
+
+```
+plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[host] ─► before ─► train ─► convert_adapter ─► merge_adapter ─► after ─► gate ─► promote
+ │                                                                                │                                                     │        └─► (held back: green, the champion stays)
+ └─ nothing new: the run ends here, green, in seconds                             └── serve, ask, stop ──┘                              └── serve, ask, stop
+```
+
+**At 3 a.m.** The first red task says what was found, what was wanted and what to do, on the last line of its log. Clear it when that is done:
+training that still runs is found again, never started twice. What is served is not touched before `promote`.
+
+**promote** is skipped when the gate or the form holds the new model back; `gate` says why, with the before/after table.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+from airflow.sdk import dag, task, task_group
+
+from sqltune.form import params
+from sqltune.operators import steps
+from sqltune.operators.gang import AllReduceOperator, ConvertAdapterOperator, MergeAdapterOperator, ReapGangOperator, TrainOperator
+from sqltune.reference import ask_hosted
+
+STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
+REFERENCE_PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/reference-env/bin/python")
+
+
+@task_group(group_id="before")
+def ask_before(plan, facts, downloaded):
+    """The champion, or the base model, answers the suite; the hosted model answers some of it as a reference."""
+    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(plan, facts, "before")
+    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(plan, served, "before")
+    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "before", served)
+    hosted_questions = task(steps.reference_questions, task_id="hosted_questions")(plan)
+    hosted = task.external_python(python=REFERENCE_PYTHON, expect_airflow=False, task_id="hosted", execution_timeout=timedelta(minutes=10))(ask_hosted)(
+        hosted_questions, "{{ var.value.get('sqltune_glm_key', '') }}", "{{ var.value.get('sqltune_glm_url', '') }}",
+        "{{ var.value.get('sqltune_glm_model', 'glm-4') }}", "{{ var.value.get('sqltune_glm_label', 'glm-4') }}",
+    )
+    downloaded >> [served, hosted_questions]
+    asked >> stopped.as_teardown(setups=served)
+    return {"asked": asked, "stopped": stopped, "hosted": hosted}
+
+
+@task_group(group_id="after")
+def ask_after(plan, facts, merged):
+    """The candidate answers the same suite, served under a name of its own."""
+    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(plan, facts, "after", merged)
+    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(plan, served, "after")
+    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "after", served)
+    asked >> stopped.as_teardown(setups=served)
+    return {"asked": asked, "stopped": stopped}
+
+
+@dag(
+    dag_id="text2sql_retrain",
+    description="Retrain a text-to-SQL model on its cluster; serve it only if it answers better",
+    doc_md=__doc__,
+    schedule="0 2 * * *",
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(days=7),
+    params=params(),
+    tags=["text2sql", "training"],
+    default_args={"owner": "sqltune", "retries": 0},
+)
+def text2sql_retrain():
+    plan = task.short_circuit(steps.plan, task_id="plan", execution_timeout=timedelta(minutes=5), **STEP)()
+    hosts = task(steps.hosts, task_id="hosts")(plan)
+    facts = task(steps.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10)).partial(plan=plan).expand(host=hosts)
+    master = task(steps.master_ip, task_id="master_ip")(plan, facts)
+    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master)
+    storages = task(steps.storages, task_id="storages")(plan)
+    datasets = task(steps.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP).partial(plan=plan).expand(host=storages)
+    before = ask_before(plan, facts, datasets)
+
+    trained = TrainOperator(task_id="train", plan=plan, master_addr=master, datasets=datasets, retries=1, retry_delay=timedelta(seconds=30))
+    reap = ReapGangOperator(task_id="reap", task="train", plan=plan, retries=3, retry_delay=timedelta(seconds=30))
+    adapter = ConvertAdapterOperator(task_id="convert_adapter", plan=plan, trained=trained.output, **STEP)
+    merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **STEP)
+    after = ask_after(plan, facts, merged.output)
+    verdict = task(steps.judge, task_id="gate")(plan, before["asked"], after["asked"], before["hosted"])
+    promoted = task(steps.promote, task_id="promote", execution_timeout=timedelta(minutes=40), **STEP)(plan, verdict, merged.output, trained.output)
+
+    reduced >> datasets
+    # GPUs are free again before they are trained on, and before the new champion is loaded beside the old one.
+    [before["asked"], before["stopped"]] >> trained >> reap.as_teardown(setups=trained)
+    reap >> adapter
+    after["stopped"] >> promoted
+
+
+text2sql_retrain()

@@ -1,0 +1,135 @@
+"""What a host is and has, and what is wrong with it for this plan. Standard library only: it runs where nothing is installed yet.
+
+    python preflight.py '{"base_model": "~/models/base", "accelerator": "cpu", …}'
+
+The last line it prints is `RESULT {"facts": …, "problems": [each with its fix]}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "peft", "deepspeed", "xtuner", "mmengine", "bitsandbytes", "datasets", "huggingface_hub", "fschat")
+GIB = 1024**3
+
+
+def address_of(interface: str) -> str | None:
+    """The IPv4 address of a network interface, or None."""
+    import fcntl
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            packed = fcntl.ioctl(s.fileno(), 0x8915, struct.pack("256s", interface.encode()[:15]))  # SIOCGIFADDR
+        except OSError:
+            return None
+    return socket.inet_ntoa(packed[20:24])
+
+
+def free_memory() -> float:
+    """Memory that can be had without swapping, in GiB."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024 / GIB
+    return 0.0
+
+
+def gpus(accelerator: str) -> tuple[list[str], str | None]:
+    """The GPUs that nvidia-smi or rocm-smi lists, and what is wrong."""
+    command = {"cuda": ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], "rocm": ["rocm-smi", "--showproductname", "--csv"]}[accelerator]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except FileNotFoundError:
+        return [], f"{command[0]} is not there: install the driver, or set accelerator in the cluster file"
+    except subprocess.TimeoutExpired:
+        return [], f"{command[0]} did not answer in 30 s: the driver hangs; reset the GPUs or restart the host"
+    if answer.returncode:
+        return [], f"{command[0]} failed: {(answer.stderr or answer.stdout).strip()[-300:]}"
+    lines = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    return (lines if accelerator == "cuda" else [line for line in lines if line.startswith("card")]), None
+
+
+def folder_hash(folder: Path) -> str:
+    """Names a model by its files: sizes of all, contents of the small ones and both ends of the large ones."""
+    hasher = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        size = file.stat().st_size
+        hasher.update(f"{file.relative_to(folder)}\0{size}\0".encode())
+        with file.open("rb") as f:
+            hasher.update(f.read(1 << 20))
+            if size > 1 << 21:
+                f.seek(-(1 << 20), os.SEEK_END)
+                hasher.update(f.read())
+    return hasher.hexdigest()[:16]
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of the packages that training and serving use."""
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def listening(port: int) -> bool:
+    """Whether anybody on this host listens on a TCP port."""
+    wanted = f":{port:04X}"
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:] if Path(table).exists() else []:
+            fields = line.split()
+            if fields[3] == "0A" and fields[1].endswith(wanted):
+                return True
+    return False
+
+
+def check(want: dict) -> dict:
+    """Facts and problems for what a plan wants of this host."""
+    problems: list[str] = []
+    work = Path(want["work_dir"]).expanduser()
+    work.mkdir(parents=True, exist_ok=True)
+    facts: dict = {
+        "hostname": socket.gethostname(), "python": sys.version.split()[0], "versions": versions(), "cpus": os.cpu_count(),
+        "free_disk_gb": round(shutil.disk_usage(work).free / GIB, 1), "free_memory_gb": round(free_memory(), 1),
+        "clock": time.time(), "address": address_of(want["interface"]), "gpus": [],
+        "proxy": {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")},
+    }
+    missing = [name for name, version in facts["versions"].items() if version is None]
+    if missing:
+        problems.append(f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host")
+    if facts["free_disk_gb"] < want["min_free_disk_gb"]:
+        problems.append(f"{facts['free_disk_gb']} GiB are free under {work}, {want['min_free_disk_gb']} wanted: delete old runs there, or lower min_free_disk_gb")
+    if facts["free_memory_gb"] < want["min_free_memory_gb"]:
+        problems.append(f"{facts['free_memory_gb']} GiB of memory are free, {want['min_free_memory_gb']} wanted: end what runs there, or lower min_free_memory_gb")
+    if facts["address"] is None:
+        names = ", ".join(sorted(name for _, name in socket.if_nameindex()))
+        problems.append(f"there is no interface {want['interface']!r} with an IPv4 address (there are: {names}): set interface in the cluster file")
+    if want["is_master"] and listening(want["master_port"]):
+        problems.append(f"port {want['master_port']} is taken: end what listens there, or set master_port in the cluster file")
+    if want["accelerator"] != "cpu":
+        facts["gpus"], trouble = gpus(want["accelerator"])
+        if trouble:
+            problems.append(trouble)
+        elif len(facts["gpus"]) < want["processes"]:
+            problems.append(f"{len(facts['gpus'])} GPUs, {want['processes']} wanted: correct processes in the cluster file, or look at dmesg for a card that dropped out")
+    model = Path(want["base_model"]).expanduser()
+    if (model / "config.json").is_file():
+        facts["base_model_hash"] = folder_hash(model)
+    else:
+        problems.append(f"the base model is not there: {model} has no config.json; copy it there, or correct base_model in the form or the recipe")
+    return {"facts": facts, "problems": problems}
+
+
+if __name__ == "__main__":
+    print("RESULT " + json.dumps(check(json.loads(sys.argv[1]))))

@@ -1,0 +1,103 @@
+"""The lab from the command line: `python -m lab demo|lab|airflow|ask|status|down`; the Makefile calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from lab import services, settings
+
+
+def up(airflow: bool) -> settings.Settings:
+    """Bring up what is not up; the same settings for as long as the lab is up."""
+    found = settings.load() if services.is_running() else None
+    chosen = found or settings.choose()
+    how = f"network namespaces, 10.213.{chosen.subnet}.0/24" if chosen.namespaces else "two ports on loopback (root could have namespaces)"
+    settings_line = f"hosts {', '.join(settings.HOSTS)}: {how}"
+    print(settings_line, flush=True)
+    services.start_hosts(chosen)
+    if airflow:
+        services.start_database(chosen)
+        print("Airflow: api-server, scheduler, dag-processor, triggerer", flush=True)
+        services.start_airflow(chosen)
+    return chosen
+
+
+def needs_lab() -> settings.Settings:
+    """The lab that is up, or an exit that says how to have one."""
+    found = settings.load()
+    if found is None or not services.is_running():
+        raise SystemExit("the lab is not up: make lab, or make demo")
+    return found
+
+
+def ask() -> None:
+    """One question to the served model."""
+    import httpx
+
+    from lab.demo import sys as _  # noqa: F401  (puts the package on the path)
+    from sqltune.prompt import STOP, render
+
+    s = needs_lab()
+    question, context = os.environ.get("Q", ""), os.environ.get("C", "")
+    if not question or not context:
+        raise SystemExit("make ask Q='the question' C='CREATE TABLE …'")
+    body = {"model": "text2sql", "prompt": render(question, context), "max_tokens": 64, "temperature": 0, "stop": list(STOP)}
+    try:
+        answer = httpx.post(f"{s.endpoint}/completions", json=body, timeout=120, trust_env=False)
+    except httpx.TransportError as e:
+        raise SystemExit(f"nothing is served at {s.endpoint} ({e}): make demo") from None
+    print(answer.json()["choices"][0]["text"].strip() if answer.status_code == 200 else answer.text)
+
+
+def status() -> None:
+    """Every process and its state."""
+    s = needs_lab()
+    for info in services.supervisor().getAllProcessInfo():  # type: ignore[operator,union-attr]
+        print(f"{info['name']:15} {info['statename']:9} {info['description']}")
+    for host in settings.HOSTS:
+        extra = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
+        print(f"ssh -i {settings.LAB}/keys/id_ed25519 -o UserKnownHostsFile={settings.LAB}/keys/known_hosts -p {s.ssh_ports[host]} {s.address(host)}   # {host}{extra}")
+    print(f"hub {s.hub}, Airflow {s.airflow_url}")
+
+
+def down() -> None:
+    """Stop everything that this lab started."""
+    s = settings.load()
+    if s is None and not services.is_running():
+        print("the lab is not up")
+        return
+    if s:
+        services.stop_all(s)
+        settings.STATE.unlink(missing_ok=True)
+    print("down: no process of the lab is left" if not services.left_over() else f"left: {services.left_over()}")
+
+
+def main(verb: str) -> int:
+    """One verb; the exit code."""
+    if verb == "demo":
+        from lab import demo
+
+        conf = demo.arguments()
+        return demo.demo(up(airflow=True), conf)
+    if verb == "lab":
+        up(airflow=False)
+        status()
+    elif verb == "airflow":
+        from lab import demo
+
+        s = up(airflow=True)
+        demo.connect(s)
+        print(f"{s.airflow_url}  ({services.USER} / {services.password()})")
+    elif verb in ("ask", "status", "down"):
+        {"ask": ask, "status": status, "down": down}[verb]()
+    else:
+        raise SystemExit(f"{verb!r} is not one of demo, lab, airflow, ask, status, down")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    except KeyboardInterrupt:
+        sys.exit("\nleft as it is: `make demo` follows on, `make down` stops everything")

@@ -1,0 +1,179 @@
+"""A local dataset hub that the real huggingface_hub client talks to through HF_ENDPOINT.
+
+Branches, commits with dates, trees with git blob ids, files with ranges: the part of the Hub's HTTP API that a client needs
+to pin a revision and to download it. Contents are made at the start and never change.
+
+    python -m lab.hub HOST PORT
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lab import dataset
+
+DUSQL = "jtjt520j/CSpider_and_DUSQL_sql_create_context"
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit: date (ISO 8601), title, and every file's bytes."""
+
+    date: str
+    title: str
+    files: dict[str, bytes]
+
+    @property
+    def sha(self) -> str:
+        tree = "".join(f"{blob_id(content)} {name}\n" for name, content in sorted(self.files.items()))
+        return hashlib.sha1(f"{self.date}\n{self.title}\n{tree}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A dataset repository: commits of main, oldest first."""
+
+    commits: list[Commit]
+
+    def find(self, revision: str) -> int | None:
+        """Where a revision stands among the commits: main, or a commit's id or the beginning of one."""
+        if revision in ("main", "refs/heads/main"):
+            return len(self.commits) - 1
+        if len(revision) >= 7:
+            for number, commit in enumerate(self.commits):
+                if commit.sha.startswith(revision):
+                    return number
+        return None
+
+
+def blob_id(content: bytes) -> str:
+    """git's id of a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def repositories() -> dict[str, Repo]:
+    """The lab's data set in two commits of different dates; DuSQL's rows where their folder is (SQLTUNE_DATA)."""
+    from lab.settings import REPO
+
+    card = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
+    repos = {REPO: Repo([
+        Commit("2026-09-14T08:00:00.000Z", "40 tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(1)).encode()}),
+        Commit("2026-10-12T08:00:00.000Z", "20 more tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(2)).encode()}),
+    ])}
+    dusql = Path(os.environ.get("SQLTUNE_DATA", "../shared/data")) / "hub_dataset" / "train.jsonl"
+    if dusql.exists():
+        repos[DUSQL] = Repo([Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})])
+    return repos
+
+
+REPOS = repositories()
+
+
+def _missing(code: str, text: str) -> JSONResponse:
+    """The Hub's 404, with the header from which its client makes the right exception."""
+    return JSONResponse({"error": text}, 404, {"X-Error-Code": code, "X-Error-Message": text})
+
+
+def _found(request: Request) -> tuple[Repo, int] | Response:
+    repo = REPOS.get("{owner}/{name}".format(**request.path_params))
+    if repo is None:
+        return _missing("RepoNotFound", "Repository not found")
+    number = repo.find(request.path_params.get("revision", "main"))
+    if number is None:
+        return _missing("RevisionNotFound", f"Invalid rev id: {request.path_params['revision']}")
+    return repo, number
+
+
+def info(request: Request) -> Response:
+    """What a revision is."""
+    found = _found(request)
+    if isinstance(found, Response):
+        return found
+    repo, number = found
+    commit = repo.commits[number]
+    name = "{owner}/{name}".format(**request.path_params)
+    return JSONResponse({"id": name, "_id": name, "sha": commit.sha, "lastModified": commit.date, "private": False, "gated": False, "disabled": False,
+                         "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": f} for f in commit.files]})
+
+
+def commits(request: Request) -> Response:
+    """The history of a revision, newest first."""
+    found = _found(request)
+    if isinstance(found, Response):
+        return found
+    repo, number = found
+    return JSONResponse([{"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]} for c in reversed(repo.commits[: number + 1])])
+
+
+def refs(request: Request) -> Response:
+    """Branches; there is main."""
+    found = _found(request)
+    if isinstance(found, Response):
+        return found
+    return JSONResponse({"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": found[0].commits[-1].sha}], "converts": [], "tags": []})
+
+
+def tree(request: Request) -> Response:
+    """Files of a revision with sizes and ids."""
+    found = _found(request)
+    if isinstance(found, Response):
+        return found
+    repo, number = found
+    return JSONResponse([{"type": "file", "path": f, "size": len(c), "oid": blob_id(c)} for f, c in sorted(repo.commits[number].files.items())])
+
+
+def resolve(request: Request) -> Response:
+    """A file, or the range of it that is asked for."""
+    found = _found(request)
+    if isinstance(found, Response):
+        return found
+    repo, number = found
+    commit = repo.commits[number]
+    content = commit.files.get(request.path_params["path"])
+    if content is None:
+        return _missing("EntryNotFound", "Entry not found")
+    headers = {"ETag": f'"{blob_id(content)}"', "X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    status = 200
+    asked = request.headers.get("range", "")
+    if asked.startswith("bytes="):
+        begin, _, end = asked[6:].partition("-")
+        first, last = int(begin or 0), min(int(end), len(content) - 1) if end else len(content) - 1
+        if first >= len(content):
+            return Response(status_code=416, headers={"Content-Range": f"bytes */{len(content)}"})
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        content, status = content[first : last + 1], 206
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers | {"Content-Length": str(len(content))})
+    return Response(content, status, headers)
+
+
+def health(request: Request) -> Response:
+    """What is there, for those who wait for it."""
+    return Response(json.dumps({name: [c.sha for c in repo.commits] for name, repo in REPOS.items()}), media_type="application/json")
+
+
+_REPO = "/api/datasets/{owner}/{name}"
+app = Starlette(routes=[
+    Route("/", health),
+    Route(f"{_REPO}/revision/{{revision:path}}", info),
+    Route(f"{_REPO}/commits/{{revision:path}}", commits),
+    Route(f"{_REPO}/tree/{{revision}}", tree),
+    Route(f"{_REPO}/tree/{{revision}}/{{path:path}}", tree),
+    Route(f"{_REPO}/refs", refs),
+    Route(_REPO, info),
+    Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
+])
+
+if __name__ == "__main__":
+    uvicorn.run(app, host=sys.argv[1], port=int(sys.argv[2]), log_level="warning")

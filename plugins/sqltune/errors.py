@@ -1,0 +1,53 @@
+"""What can go wrong, in one tree.
+
+    SqltuneError
+    ├── ConfigError            the form, a recipe or a cluster file is wrong: every mistake at once, before anything starts
+    ├── HubError               the dataset hub does not answer, or has not what was asked for
+    ├── DatasetError           rows that can't be trained on
+    ├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
+    ├── GangError              ranks that did not arm, died, were lost or trained nothing
+    ├── ServingError           the model server does not come up or does not answer
+    └── RegistryError          the record of versions and of the champion
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SqltuneError(Exception):
+    """Base of all errors raised on purpose; the message says what was found, what was wanted and what to do."""
+
+
+class ConfigError(SqltuneError):
+    """Every mistake in a form or a configuration file, one line each."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = list(mistakes)
+        count = len(self.mistakes)
+        heading = "1 value is wrong" if count == 1 else f"{count} values are wrong"
+        super().__init__("\n  - ".join([f"{heading}; nothing was started:", *self.mistakes]))
+
+
+class HubError(SqltuneError):
+    """The dataset hub does not answer, or has not what was asked for."""
+
+
+class DatasetError(SqltuneError):
+    """Rows that can't be trained on, or a split that leaks."""
+
+
+class HostError(SqltuneError):
+    """One host can't do what it is asked; the message begins with the host's name."""
+
+
+class GangError(SqltuneError):
+    """A gang of ranks that did not arm, died, was lost, or ended without evidence of having trained."""
+
+
+class ServingError(SqltuneError):
+    """The model server does not come up or does not answer."""
+
+
+class RegistryError(SqltuneError):
+    """The record of versions and of the champion can't be read or written."""

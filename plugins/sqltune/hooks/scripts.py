@@ -1,0 +1,100 @@
+"""Our small scripts on the hosts: copied there once per version, run in the node environment, their result read back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import json
+import logging
+import re
+import shlex
+import tarfile
+from typing import Any
+
+from sqltune.config import NODE_FILES, Host, RunPlan
+from sqltune.errors import HostError
+from sqltune.hooks.hosts import bash, connected
+from sqltune.remote_job import env_value, path
+
+log = logging.getLogger(__name__)
+
+_CORE = ("__init__", "errors", "hub", "dataset", "prompt")
+"""Modules of the package that the scripts use."""
+
+_SECRET = re.compile(r"(token|key|secret|password|://[^/@:]+:[^/@]+@)", re.I)
+
+
+def bundle() -> tuple[str, bytes]:
+    """The version and the tar.gz of everything that is copied to the hosts; the same files give the same version."""
+    files = {f.name: f.read_bytes() for f in sorted(NODE_FILES.glob("*.py"))}
+    package = NODE_FILES.parents[1] / "plugins" / "sqltune"
+    files |= {f"sqltune/{name}.py": (package / f"{name}.py").read_bytes() for name in _CORE}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    version = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:12]
+    return version, buffer.getvalue()
+
+
+def masked(env: dict[str, str]) -> dict[str, str]:
+    """An environment for a log: secrets and passwords in proxy addresses hidden."""
+    return {k: "***" if _SECRET.search(k) or _SECRET.search(v) else v for k, v in env.items()}
+
+
+def exports(plan: RunPlan) -> str:
+    """Shell text that sets what every process on a host gets."""
+    env = plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir}
+    lines = [f"export {k}={env_value(v)}" for k, v in env.items()]
+    return "\n".join([*lines, f"export PATH={path(plan.cluster.node_env)}/bin:$PATH"]) + "\n"
+
+
+async def push(plan: RunPlan, host: Host) -> None:
+    """Copy the scripts to a host; nothing is sent when this version is there."""
+    _, content = bundle()
+    folder = path(plan.code_dir)
+    script = f"""\
+set -e
+[ ! -d {folder} ] || exit 0
+mkdir -p {folder}.new && cd {folder}.new
+base64 -d <<'END' | tar xz
+{base64.encodebytes(content).decode()}END
+mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
+"""
+    async with connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection:
+        try:
+            await bash(connection, script, 60)
+        except HostError as e:
+            raise HostError(f"{host.name}: can't copy the scripts to {plan.code_dir}: {e}") from e
+
+
+async def run_async(plan: RunPlan, host: Host, script: str, arguments: list[str], timeout: float) -> dict[str, Any]:
+    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT."""
+    command = exports(plan) + f"exec timeout --kill-after=20 {int(timeout)} python {path(plan.code_dir)}/{script} " + " ".join(shlex.quote(a) for a in arguments)
+    result: dict[str, Any] = {}
+    last: list[str] = []
+    async with connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection:
+        async with connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process:
+            process.stdin.write(command + "\n")
+            process.stdin.write_eof()
+            async for line in process.stdout:
+                if line.startswith("RESULT "):
+                    result = json.loads(line[7:])
+                elif line.strip():
+                    last = [*last[-29:], line.rstrip("\r\n").rpartition("\r")[2]]
+                    log.info("[%s] %s", host.name, last[-1])
+            ended = await process.wait()
+    if ended.exit_status != 0:
+        how = f"took longer than {timeout:.0f} s" if ended.exit_status == 124 else f"ended with {ended.exit_status}"
+        raise HostError(f"{host.name}: {script} {how}: " + "\n".join(last or ["(it printed nothing)"]))
+    return result
+
+
+def run(plan: RunPlan, host: Host, script: str, *arguments: str | dict[str, Any], timeout: float = 600) -> dict[str, Any]:
+    """`run_async` for a task: JSON for dicts; `HostError` with the script's last words when it fails."""
+    words = [a if isinstance(a, str) else json.dumps(a) for a in arguments]
+    return asyncio.run(run_async(plan, host, script, words, timeout))

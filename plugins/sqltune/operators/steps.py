@@ -1,0 +1,251 @@
+"""The chain's tasks that are plain functions; the DAG wires them. What runs on a host for long is a gang, in `gang.py`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sqltune import chat, gate, planning, registry, scoring
+from sqltune.config import Champion, Host, RunPlan, digest
+from sqltune.errors import HostError
+from sqltune.hooks import scripts
+from sqltune.prompt import TEMPLATE_HASH, render
+from sqltune.records import Record, home, read_json, remember_trained, trained_before, write_json
+
+log = logging.getLogger(__name__)
+
+CLOCK_TOLERANCE = 30.0
+"""Seconds a host's clock may be off."""
+
+
+def plan() -> dict[str, Any] | bool:
+    """Read the form, check all of it, pin what it names. False when this very plan was trained before: the run ends here, green."""
+    context = get_current_context()
+    run = context["dag_run"]
+    as_of = run.logical_date or run.run_after or datetime.now(UTC)
+    version, _ = scripts.bundle()
+    made = planning.make_plan(dict(context["params"]), run.run_id, as_of, version)
+    log.info("dataset %s at %s of %s (as of %s)", made.dataset_repo, made.dataset_commit[:12], made.dataset_date, as_of)
+    log.info("train %s on %s: %s", made.base_model, ", ".join(h.name for h in made.cluster.hosts), made.training)
+    log.info("champion: %s", made.champion or "none yet, the base model is what to beat")
+    Record.of(made.key).put("plan", made.model_dump(mode="json"))
+    earlier = trained_before(made.fingerprint)
+    if earlier and not made.force:
+        log.info("nothing new: %s trained and judged this very plan (%s); set force to train it again", earlier, made.fingerprint)
+        Record.of(made.key).put("state", {"nothing_new": earlier})
+        return False
+    return made.model_dump(mode="json")
+
+
+def hosts(plan: dict[str, Any]) -> list[str]:
+    """Names of the plan's hosts, to map tasks over."""
+    return [h.name for h in RunPlan.model_validate(plan).cluster.hosts]
+
+
+def storages(plan: dict[str, Any]) -> list[str]:
+    """One host per storage: all of them, or the master alone where storage is shared."""
+    p = RunPlan.model_validate(plan)
+    return [h.name for h in (p.cluster.hosts[:1] if p.cluster.shared_storage else p.cluster.hosts)]
+
+
+def preflight(plan: dict[str, Any], host: str) -> dict[str, Any]:
+    """Copy our scripts to one host, and look whether it can do what the plan wants; every problem names its fix."""
+    import asyncio
+
+    p = RunPlan.model_validate(plan)
+    h = p.cluster.host(host)
+    asyncio.run(scripts.push(p, h))
+    log.info("[%s] environment: %s", host, " ".join(f"{k}={v}" for k, v in sorted(scripts.masked(p.cluster.host_env()).items())))
+    answer = scripts.run(p, h, "preflight.py", {
+        "work_dir": p.cluster.work_dir, "interface": p.cluster.interface, "accelerator": p.cluster.accelerator, "processes": h.processes,
+        "is_master": h == p.cluster.master, "master_port": p.cluster.master_port, "base_model": p.base_model,
+        "min_free_disk_gb": p.cluster.min_free_disk_gb, "min_free_memory_gb": p.cluster.min_free_memory_gb,
+    }, timeout=180)
+    facts, problems = answer["facts"], list(answer["problems"])
+    off = facts["clock"] - time.time()
+    if abs(off) > CLOCK_TOLERANCE:
+        problems.append(f"its clock is {off:+.0f} s off: start chrony or systemd-timesyncd there")
+    for name, value in facts.items():
+        log.info("[%s] %s: %s", host, name, value)
+    if problems:
+        raise HostError("\n".join(f"{host}: {problem}" for problem in problems))
+    return facts | {"host": host}
+
+
+def master_ip(plan: dict[str, Any], facts: list[dict[str, Any]]) -> str:
+    """Address of the master's interface; the hosts' facts are compared on the way: one base model, one set of versions."""
+    p = RunPlan.model_validate(plan)
+    facts = list(facts)
+    problems = []
+    for what in ("base_model_hash", "versions"):
+        if len({str(f[what]) for f in facts}) > 1:
+            differ = "; ".join(f"{f['host']}: {_difference(f[what], facts[0][what])}" for f in facts)
+            problems.append(f"{what} differs between the hosts ({differ}): make them the same, or ranks will not agree")
+    if problems:
+        raise HostError("\n".join(problems))
+    address = next(f["address"] for f in facts if f["host"] == p.cluster.master.name)
+    log.info("master %s, interface %s: %s", p.cluster.master.name, p.cluster.interface, address)
+    return address
+
+
+def _difference(value: Any, other: Any) -> Any:
+    return {k: v for k, v in value.items() if v != other.get(k)} or "-" if isinstance(value, dict) else value
+
+
+def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
+    """The pinned commit on one host: fetched, verified, split by database."""
+    p = RunPlan.model_validate(plan)
+    h = p.cluster.host(host)
+    result = scripts.run(p, h, "fetch_dataset.py", {
+        "repo": p.dataset_repo, "commit": p.dataset_commit, "files": p.recipe.dataset_files, "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
+        "folder": p.data_dir, "percent": p.recipe.held_out_percent, "questions": p.eval_questions if h == p.cluster.master else 0,
+        "max_length": p.training.max_length, "base_model": p.base_model,
+    }, timeout=3600)
+    questions = result.pop("held_out")
+    log.info("[%s] %s rows, longest %s tokens, no database both in training and held out: %s", host, p.dataset_commit[:12], result["longest"], result["counts"])
+    if questions:
+        Record.of(p.key).put("held_out", questions)
+    # Where it lies on this host, as every host calls it.
+    return result | {"host": host, "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"}
+
+
+def _server(p: RunPlan) -> tuple[Host, dict[str, Any]]:
+    """The serving host, and what its script has to know."""
+    s = p.cluster.serving
+    want = {
+        "folder": f"{p.cluster.work_dir}/serving", "bind": s.bind, "controller_port": s.controller_port, "api_port": s.api_port, "worker_ports": list(s.worker_ports),
+        "ready_timeout": s.ready_timeout, "dtype": p.recipe.serving_dtype, "device": "cpu" if p.cluster.accelerator == "cpu" else "cuda",
+        "threads": s.threads, "api_key": os.environ.get(s.api_key_env) if s.api_key_env else None,
+    }
+    return p.cluster.host(s.host), want
+
+
+def _identity(p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None) -> dict[str, str]:
+    """What is asked: name, path and hash of the candidate, or of the champion, or of the base model before there is one."""
+    if which == "after":
+        assert merged is not None
+        return {"name": f"candidate-{p.fingerprint[:8]}", "model": merged["merged_path"], "hash": merged["model_hash"]}
+    if p.champion:
+        return {"name": p.cluster.serving.model_name, "model": p.champion.merged_path, "hash": p.champion.model_hash}
+    return {"name": "base", "model": p.base_model, "hash": next(f for f in facts if f["host"] == p.cluster.serving.host)["base_model_hash"]}
+
+
+def _questions(p: RunPlan) -> list[scoring.Question]:
+    return scoring.suite(Record.of(p.key).get("held_out", []))
+
+
+def _answers_key(p: RunPlan, model_hash: str) -> str:
+    """Names a set of answers: another model, prompt, template or way of decoding gives another."""
+    prompts = [render(q.question, q.context) for q in _questions(p)]
+    return digest([model_hash, prompts, TEMPLATE_HASH, p.recipe.decoding.model_dump(exclude={"concurrency", "timeout"}), p.recipe.serving_dtype])
+
+
+def serve(plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Serve the model that is to answer; nothing is started when its answers are known. Ready means: it answered a real prompt."""
+    p = RunPlan.model_validate(plan)
+    model = _identity(p, list(facts), which, merged)
+    key = _answers_key(p, model["hash"])
+    answers = read_json(home() / "answers" / f"{key}.json", {})
+    if len(answers) == len(_questions(p)):
+        log.info("%s (%s) has answered these %d prompts before: not served for it", model["name"], model["hash"], len(answers))
+        return model | {"key": key, "cached": True, "stop": False}
+    host, want = _server(p)
+    status = scripts.run(p, host, "serving.py", "up", want | model, timeout=p.cluster.serving.ready_timeout + 60)
+    log.info("[%s] %s answers at %s after %s s; served now: %s", host.name, model["name"], status["api"], status["ready_after"], status["serving"])
+    champion = p.champion is not None and model["name"] == p.cluster.serving.model_name
+    return model | {"key": key, "cached": False, "stop": not champion}
+
+
+def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, Any]:
+    """Ask the served model every question of the suite, keep the answers, and score them. A retry asks only what is not answered yet."""
+    p = RunPlan.model_validate(plan)
+    questions = _questions(p)
+    path = home() / "answers" / f"{served['key']}.json"
+    answers: dict[str, str] = read_json(path, {})
+    todo = [q for q in questions if q.id not in answers]
+    began = time.monotonic()
+
+    def done(number: int, answer: str) -> None:
+        answers[todo[number].id] = answer
+        if len(answers) % 10 == 0 or len(answers) == len(questions):
+            write_json(path, answers)
+            Record.of(p.key).put("asked", {"which": which, "done": len(answers), "of": len(questions)})
+            log.info("%d of %d answered, %.1f s", len(answers), len(questions), time.monotonic() - began)
+
+    if todo:
+        _, want = _server(p)
+        endpoint = chat.Endpoint(p.cluster.serving.url, served["name"], want["api_key"])
+        try:
+            chat.ask(endpoint, [render(q.question, q.context) for q in todo], p.recipe.decoding, done)
+        finally:
+            write_json(path, answers)
+    result = scoring.score(served["name"], questions, answers)
+    Record.of(p.key).put(which, scoring.dump(result))
+    log.info("%s: %d of %d right, %d do not run, reference prompts %s", result.model, result.matched, result.questions, result.invalid, result.reference)
+    return result.summary
+
+
+def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any] | None = None) -> None:
+    """Teardown: stop what was served to be asked, whatever happened; what the champion's users are served goes on."""
+    if not plan:
+        return
+    p = RunPlan.model_validate(plan)
+    if served and not served["stop"]:
+        log.info("nothing to stop")
+        return
+    host, want = _server(p)
+    # Without a word from `serve` it may have died half-way: stop by the name it would have used.
+    name = served["name"] if served else f"candidate-{p.fingerprint[:8]}" if which == "after" else "base"
+    status = scripts.run(p, host, "serving.py", "down", want | {"name": name}, timeout=180)
+    log.info("[%s] %s stopped; served now: %s", host.name, name, status["serving"] or "nothing")
+
+
+def reference_questions(plan: dict[str, Any]) -> list[dict[str, str]]:
+    """The prompts the hosted model is asked: the reference prompts and the first held-out ones, to a total of ten."""
+    p = RunPlan.model_validate(plan)
+    return [{"id": q.id, "prompt": render(q.question, q.context)} for q in _questions(p)[:10]]
+
+
+def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The before/after table and the verdict. A model that is held back is a green run."""
+    p = RunPlan.model_validate(plan)
+    record = Record.of(p.key)
+    was, now = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
+    reference = None
+    if hosted and hosted.get("answers"):
+        asked = [q for q in _questions(p) if q.id in hosted["answers"]]
+        reference = scoring.score(hosted["model"], asked, hosted["answers"])
+        record.put("reference", scoring.dump(reference))
+    decision = gate.decide(was, now)
+    text = scoring.table(was, now, reference, hosted["label"] if hosted else "")
+    log.info("\n%s\n\n%s", text, decision)
+    record.put("verdict", decision.model_dump(mode="json") | {"table": text})
+    remember_trained(p.fingerprint, p.run_id)
+    return decision.model_dump(mode="json", exclude={"gained", "lost"})
+
+
+def promote(plan: dict[str, Any], verdict: dict[str, Any], merged: dict[str, Any], trained: dict[str, Any]) -> int:
+    """Serve the candidate under the champion's name, and remember it; skipped when the gate or the form holds it back."""
+    p = RunPlan.model_validate(plan)
+    if not verdict["passed"]:
+        raise AirflowSkipException("held back by the gate: " + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"]))
+    if p.promote == "hold":
+        raise AirflowSkipException("held back by the form (promote: hold)")
+    host, want = _server(p)
+    name = p.cluster.serving.model_name
+    status = scripts.run(p, host, "serving.py", "switch", want | {"name": name, "model": merged["merged_path"]}, timeout=p.cluster.serving.ready_timeout + 120)
+    version = registry.next_version(p.cluster_name)
+    record = Record.of(p.key)
+    registry.promote(p.cluster_name, Champion(version=version, merged_path=merged["merged_path"], model_hash=merged["model_hash"]), {
+        "run_id": p.run_id, "dataset_repo": p.dataset_repo, "dataset_commit": p.dataset_commit, "loss": trained["loss"],
+        "scores": {which: {k: record.get(which)[k] for k in ("matched", "questions")} for which in ("before", "after")},
+    })
+    log.info("[%s] version %d is served as %s at %s (ready after %s s, replaced %s)", host.name, version, name, status["api"], status["ready_after"], status["replaced"] or "nothing")
+    record.put("state", {"promoted": version})
+    return version

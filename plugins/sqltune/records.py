@@ -1,0 +1,82 @@
+"""The run's record: a folder of JSON files per run, on the machine Airflow's components share.
+
+    $SQLTUNE_HOME/runs/<run>/plan.json, progress.jsonl, before.json, after.json, verdict.json, state.json
+    $SQLTUNE_HOME/answers/<key>.json      answers by model, prompts and template
+    $SQLTUNE_HOME/champion.json, journal.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def home() -> Path:
+    """The folder of all records: SQLTUNE_HOME, else `sqltune` under AIRFLOW_HOME."""
+    airflow = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    return Path(os.environ.get("SQLTUNE_HOME", f"{airflow}/sqltune")).expanduser()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write whole or not at all: a reader never sees half a file, a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+    with os.fdopen(fd, "w", encoding="utf-8") as f:
+        json.dump(value, f, ensure_ascii=False, indent=1)
+        f.flush()
+        os.fsync(f.fileno())
+    os.replace(temporary, path)
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """The value in a file, or `default` where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return default
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add one JSON line; a line is written in one call, so that two writers do not mix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as f:
+        f.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+class Record:
+    """One run's folder."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def of(cls, run_key: str) -> Record:
+        """The record of a run, by its folder name."""
+        return cls(home() / "runs" / run_key)
+
+    def put(self, name: str, value: Any) -> None:
+        """Write `<name>.json`."""
+        write_json(self.folder / f"{name}.json", value)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Read `<name>.json`, or `default`."""
+        return read_json(self.folder / f"{name}.json", default)
+
+    def append(self, name: str, value: Any) -> None:
+        """Add a line to `<name>.jsonl`."""
+        append_line(self.folder / f"{name}.jsonl", value)
+
+
+def trained_before(fingerprint: str) -> str | None:
+    """The run that trained and judged this very plan, or None."""
+    done = read_json(home() / "trained.json", {})
+    return done.get(fingerprint)
+
+
+def remember_trained(fingerprint: str, run_id: str) -> None:
+    """Say that a run trained and judged this plan to the end. One run at a time writes this (max_active_runs=1)."""
+    path = home() / "trained.json"
+    write_json(path, read_json(path, {}) | {fingerprint: run_id})
