@@ -58,7 +58,7 @@ def _secret(name: str) -> str:
         import base64
 
         path.touch(mode=0o600)
-        path.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if name == "fernet" else secrets.token_urlsafe(24))
+        path.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if name == "fernet" else secrets.token_urlsafe(64 if name == "jwt" else 18))
     return path.read_text()
 
 

@@ -34,5 +34,11 @@ else
 fi
 grep -v '^torch==' "$here/requirements.txt" >"$target/requirements.txt"
 "$uv" pip install --python "$target/bin/python" --overrides "$here/overrides.txt" -r "$target/requirements.txt"
+if ! command -v nvidia-smi >/dev/null && ! command -v rocm-smi >/dev/null; then
+  # DeepSpeed compiles this at the first run on a CPU: here once, instead of in every home at the same time.
+  TORCH_EXTENSIONS_DIR=$target/torch_extensions PATH=$target/bin:$PATH "$target/bin/python" -c '
+from deepspeed.accelerator import get_accelerator
+get_accelerator().create_op_builder("ShareMemCommBuilder").load(verbose=False)'
+fi
 "$target/bin/python" -c 'import torch; print("node environment: torch", torch.__version__)'
 echo "$stamp" >"$target/.stamp"

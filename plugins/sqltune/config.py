@@ -181,6 +181,8 @@ class Cluster(Model):
             "NCCL_SOCKET_IFNAME": self.interface,
             "GLOO_SOCKET_IFNAME": self.interface,
             "HF_ENDPOINT": self.hub_endpoint,
+            # Where bootstrap.sh built DeepSpeed's helper: else every home would build it again, in a minute and a half.
+            "TORCH_EXTENSIONS_DIR": f"{self.node_env}/torch_extensions",
             "PYTHONUNBUFFERED": "1",
             "TOKENIZERS_PARALLELISM": "false",
         } | self.env

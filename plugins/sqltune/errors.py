@@ -7,6 +7,7 @@
     ├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
     ├── GangError              ranks that did not arm, died, were lost or trained nothing
     ├── ServingError           the model server does not come up or does not answer
+    ├── ScoringError           answers that could not be judged
     └── RegistryError          the record of versions and of the champion
 """
 
@@ -47,6 +48,10 @@ class GangError(SqltuneError):
 
 class ServingError(SqltuneError):
     """The model server does not come up or does not answer."""
+
+
+class ScoringError(SqltuneError):
+    """Answers that could not be judged."""
 
 
 class RegistryError(SqltuneError):

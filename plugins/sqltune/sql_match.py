@@ -9,20 +9,24 @@ Model-written SQL is run read-only, in a process of its own, with limits on time
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import random
 import re
 import resource
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import sqlglot
 from sqlglot import exp
+
+from sqltune.errors import ScoringError
 
 COPIES = 4
 ROWS = 24
@@ -199,8 +203,20 @@ def _compare_safely(item: tuple[str, str, str]) -> Match:
         return Match("invalid", type(e).__name__)
 
 
-def match(items: Sequence[tuple[str, str, str]], processes: int = 1) -> list[Match]:
-    """Verdicts on (context, gold, predicted) triples, each computed in a guarded process."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_guard) as pool:
-        return list(pool.map(_compare_safely, items, chunksize=16))
+def match(items: Sequence[tuple[str, str, str]]) -> list[Match]:
+    """Verdicts on (context, gold, predicted) triples, computed in a guarded process of its own.
+
+    A plain process and not multiprocessing's: that would import the caller's main program there, Airflow's whole command line.
+    """
+    if not items:
+        return []
+    env = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
+    answer = subprocess.run([sys.executable, "-m", "sqltune.sql_match"], input=json.dumps(items), capture_output=True, text=True, env=env, timeout=60 + 2 * COPIES * MAX_SECONDS * len(items))
+    if answer.returncode:
+        raise ScoringError(f"the process that runs the queries ended with {answer.returncode}: {answer.stderr.strip()[-800:]}")
+    return [Match(**m) for m in json.loads(answer.stdout)]
+
+
+if __name__ == "__main__":
+    _guard()
+    print(json.dumps([asdict(_compare_safely(tuple(item))) for item in json.load(sys.stdin)]))

@@ -153,11 +153,11 @@ class TrainOperator(GangJobOperator):
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         config = xtuner_config.render(plan, list(self.datasets)[0]["train_path"])
         work_dir = self.work_dir(plan, attempt)
-        script = ["-m", "xtuner.tools.train", f"{work_dir}/config.py", "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
+        script = ["-m", "xtuner.tools.train", self.config(plan, attempt), "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
         return [
             member(
                 plan, host, torchrun(plan, rank, self.master_addr, script), cwd=work_dir,
-                files={"config.py": config, "plan.json": plan.model_dump_json(indent=1)}, port_free=plan.cluster.master_port if rank == 0 else None,
+                files={f"config/{plan.recipe.xtuner_config}": config, "plan.json": plan.model_dump_json(indent=1)}, port_free=plan.cluster.master_port if rank == 0 else None,
             )
             for rank, host in enumerate(plan.cluster.hosts)
         ]
@@ -166,6 +166,10 @@ class TrainOperator(GangJobOperator):
     def work_dir(plan: RunPlan, attempt: str) -> str:
         """Where a try's config, logs and checkpoints lie. A folder per try: a shard of an older one can't be taken for this one's."""
         return f"{plan.run_dir}/train/{attempt}"
+
+    def config(self, plan: RunPlan, attempt: str) -> str:
+        """The config that is trained with. In a folder of its own: mmengine writes what it made of it to the work folder, under the same name, without the shim."""
+        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
         """Exit codes are not enough: the last iteration was reached, and every rank's shard lies on its host."""
@@ -179,7 +183,7 @@ class TrainOperator(GangJobOperator):
         if found != plan.cluster.world_size:
             raise GangError(f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole")
         self.log.info("%s: %d shards (%s), final loss %s, starts %.3f s apart", name, found, ", ".join(f"{h}: {n}" for h, n in shards.items()), progress["loss"], event["skew"] or 0)
-        return {"work_dir": work_dir, "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"]}
+        return {"config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"]}
 
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
         """Optimizer shards on each host: every strategy leaves one per rank."""
@@ -231,7 +235,7 @@ class ConvertAdapterOperator(GangJobOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         host = plan.cluster.host(plan.cluster.serving.host)
-        argv = ["python", f"{plan.code_dir}/convert_adapter.py", f"{self.trained['work_dir']}/config.py", self.trained["checkpoint"], f"{plan.run_dir}/adapter", str(plan.cluster.world_size)]
+        argv = ["python", f"{plan.code_dir}/convert_adapter.py", self.trained["config"], self.trained["checkpoint"], f"{plan.run_dir}/adapter", str(plan.cluster.world_size)]
         return [member(plan, host, argv, cwd=plan.run_dir)]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
