@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab.settings import HOSTS, LAB, Settings
+from lab.settings import BASE, HOSTS, LAB, Settings
 
 KEYS = LAB / "keys"
 
@@ -85,7 +85,7 @@ def make_hosts(s: Settings) -> None:
         (etc / "authorized_keys").write_text((KEYS / "id_ed25519.pub").read_text())
         (etc / "sshd_config").write_text(sshd_config(s, host))
         models = home / "models"
-        for model in (LAB / "models").iterdir():
+        for model in (BASE / "models").iterdir():
             # Hard links: each host has its files, the disk holds them once.
             if not (models / model.name).exists():
                 shutil.copytree(model, models / model.name, copy_function=lambda a, b: Path(b).hardlink_to(a))

