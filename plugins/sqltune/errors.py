@@ -2,7 +2,8 @@
 
     SqltuneError
     ├── ConfigError            the form, a recipe or a cluster file is wrong: every mistake at once, before anything starts
-    ├── HubError               the dataset hub does not answer, or has not what was asked for
+    ├── HubError               the dataset hub has not what was asked for
+    │   └── HubUnreachable     it does not answer: worth another try
     ├── DatasetError           rows that can't be trained on
     ├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
     ├── GangError              ranks that did not arm, died, were lost or trained nothing
@@ -31,7 +32,11 @@ class ConfigError(SqltuneError):
 
 
 class HubError(SqltuneError):
-    """The dataset hub does not answer, or has not what was asked for."""
+    """The dataset hub has not what was asked for."""
+
+
+class HubUnreachable(HubError):
+    """The dataset hub does not answer, or answers with an error of its own: worth another try."""
 
 
 class DatasetError(SqltuneError):

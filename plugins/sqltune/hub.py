@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqltune.errors import HubError
+from sqltune.errors import HubError, HubUnreachable
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -47,10 +47,10 @@ def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
     except RepositoryNotFoundError:
         raise HubError(f"dataset_repo: {repo!r} is not on {endpoint}, or may not be read without a token: correct it in the trigger form") from None
     except HfHubHTTPError as e:
-        raise HubError(f"the hub at {endpoint} answered with an error: {e}") from e
+        raise HubUnreachable(f"the hub at {endpoint} answered with an error: {e}") from e
     except Exception as e:
         # requests, httpx and sockets each have their own word for "not there".
-        raise HubError(f"the hub at {endpoint} does not answer ({type(e).__name__}: {e}): check hub_endpoint and the proxy variables of the cluster file") from e
+        raise HubUnreachable(f"the hub at {endpoint} does not answer ({type(e).__name__}: {e}): check hub_endpoint and the proxy variables of the cluster file") from e
     if not commits:
         raise HubError(f"dataset_revision: {revision!r} of {repo} has no commit")
     if revision:

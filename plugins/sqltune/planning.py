@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sqltune import hub, registry
 from sqltune.config import CONFIGS, Cluster, Recipe, RunPlan, RunSpec, Training, describe, load
-from sqltune.errors import ConfigError, HubError
+from sqltune.errors import ConfigError, HubError, HubUnreachable
 
 _TRAINING_FIELDS = {"max_steps", "max_epochs", "learning_rate", "lora_rank", "max_length", "deepspeed", "seed"}
 
@@ -45,8 +45,12 @@ def problems_of(recipe: Recipe, cluster: Cluster, training: Training) -> list[st
 
 
 def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: str) -> RunPlan:
-    """The plan for a filled-in form; `ConfigError` with every mistake that can be seen without touching a host."""
+    """The plan for a filled-in form; `ConfigError` with every mistake that can be seen without touching a host.
+
+    `HubUnreachable` when the form is right and the hub does not answer: that may be another in a minute.
+    """
     mistakes: list[str] = []
+    unreachable: HubUnreachable | None = None
     try:
         spec = RunSpec.model_validate(form)
     except ValidationError as e:
@@ -71,10 +75,15 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
         mistakes += problems_of(recipe, cluster, training)
         try:
             pinned = hub.pin(spec.dataset_repo or recipe.dataset_repo, spec.dataset_revision, cluster.hub_endpoint, as_of)
+        except HubUnreachable as e:
+            unreachable = e
         except HubError as e:
             mistakes.append(str(e))
-    if mistakes or pinned is None or training is None:
-        raise ConfigError(mistakes)
+    if mistakes:
+        raise ConfigError([*mistakes, *([str(unreachable)] if unreachable else [])])
+    if unreachable:
+        raise unreachable
+    assert pinned is not None and training is not None
     assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster)
     return RunPlan(
         run_id=run_id, recipe_name=spec.recipe, cluster_name=spec.cluster, recipe=recipe, cluster=cluster, training=training,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune import chat, gate, planning, registry, scoring
 from sqltune.config import Champion, Host, RunPlan, digest
-from sqltune.errors import HostError
+from sqltune.errors import ConfigError, HostError
 from sqltune.hooks import scripts
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records import Record, home, read_json, remember_trained, trained_before, write_json
@@ -30,7 +30,11 @@ def plan() -> dict[str, Any] | bool:
     run = context["dag_run"]
     as_of = run.logical_date or run.run_after or datetime.now(UTC)
     version, _ = scripts.bundle()
-    made = planning.make_plan(dict(context["params"]), run.run_id, as_of, version)
+    try:
+        made = planning.make_plan(dict(context["params"]), run.run_id, as_of, version)
+    except ConfigError as e:
+        # A typo is the same at the next try.
+        raise AirflowFailException(str(e)) from e
     log.info("dataset %s at %s of %s (as of %s)", made.dataset_repo, made.dataset_commit[:12], made.dataset_date, as_of)
     log.info("train %s on %s: %s", made.base_model, ", ".join(h.name for h in made.cluster.hosts), made.training)
     log.info("champion: %s", made.champion or "none yet, the base model is what to beat")

@@ -1,0 +1,249 @@
+"""The chain end to end, as a user runs it: real sshd on two hosts, torchrun ranks on both, ZeRO-3 offload, FastChat, Airflow on PostgreSQL.
+
+A lab of the tests' own beside the user's, with a tiny random Llama: it learns nothing, and takes every path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lab.airflow_api import Airflow
+from tests.conftest import BASE, ROOT, free_port
+
+DAG = "text2sql_retrain"
+STATE = BASE / "e2e"
+FORM = {"recipe": "lab_tiny"}
+
+
+class Lab:
+    """The tests' lab, by its command line."""
+
+    def __init__(self) -> None:
+        self.env = os.environ | {"SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM)}
+        for name in [n for n in self.env if n.startswith("AIRFLOW")]:
+            del self.env[name]
+
+    def run(self, verb: str, timeout: float = 800) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "lab", verb], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+
+    def supervisor(self, *words: str) -> str:
+        return subprocess.run([BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words], capture_output=True, text=True, timeout=60).stdout
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads((STATE / "demo.json").read_text())
+
+    @property
+    def airflow(self) -> Airflow:
+        return Airflow(f"http://127.0.0.1:{self.env['SQLTUNE_AIRFLOW_PORT']}", "admin", json.loads((STATE / "secrets/passwords.json").read_text())["admin"])
+
+    def until_ended(self, run_id: str, seconds: float = 400) -> tuple[str, dict[str, str]]:
+        """State of a run when it has ended, and of its tasks."""
+        airflow = self.airflow
+        deadline = time.monotonic() + seconds
+        while (state := airflow.run(DAG, run_id)["state"]) not in ("success", "failed"):
+            assert time.monotonic() < deadline, [(t["task_id"], t["state"]) for t in airflow.tasks(DAG, run_id)]
+            time.sleep(0.5)
+        return state, {t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"] for t in airflow.tasks(DAG, run_id)}
+
+    def words(self, run_id: str, task_id: str, map_index: int = -1) -> str:
+        """A task's log."""
+        tries = next(t["try_number"] for t in self.airflow.tasks(DAG, run_id) if (t["task_id"], t["map_index"]) == (task_id, map_index))
+        return "\n".join(self.airflow.log(DAG, run_id, task_id, tries, map_index))
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A fresh lab, and its first run; nothing of it is left afterwards."""
+    lab = Lab()
+    lab.run("down")
+    subprocess.run(["rm", "-rf", str(STATE)], check=True)
+    first = lab.run("demo")
+    (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
+    try:
+        assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
+        lab.first = first.stdout  # type: ignore[attr-defined]
+        yield lab
+    finally:
+        down = lab.run("down")
+        assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
+        assert _left() == []
+
+
+def _left() -> list[str]:
+    mark = f"SQLTUNE_LAB_MARK={STATE}\0".encode()
+    found = []
+    for p in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (p / "environ").read_bytes():
+                found.append((p / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_green_with_the_report_for_scripts(lab):
+    report = lab.report
+    assert report["state"] == "success" and report["model"] == "text2sql" and report["before"]["questions"] == report["after"]["questions"] == 12
+    for words in ("train: success", "iter 4/4", "execution match", "verdict: let through", "stand-in for glm-4", report["endpoint"], report["password"]):
+        assert words in lab.first, words
+
+
+def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
+    airflow, run = lab.airflow, lab.report["run_id"]
+    trained = airflow.xcom(DAG, run, "train")
+    assert trained["steps"] == 4 and trained["loss"] > 1 and trained["launch_skew"] < 5
+    log = lab.words(run, "train")
+    assert "[host-a] environment:" in log and "GLOO_SOCKET_IFNAME=" in log and "--deepspeed deepspeed_zero3_offload" in log
+    assert "--nnodes=2 --node_rank=1" in log and "(host-a: 1, host-b: 1)" in log and "Iter(train) [4/4]" in log
+    assert "hashes right" in lab.words(run, "convert_adapter")
+    merged = airflow.xcom(DAG, run, "merge_adapter")
+    assert merged["largest_difference"] < 0.05 and len(merged["model_hash"]) == 16
+    assert "2 ranks with gloo" in airflow.xcom(DAG, run, "all_reduce")
+
+
+def test_held_out_databases_are_not_trained_on(lab):
+    counts = lab.airflow.xcom(DAG, lab.report["run_id"], "download_dataset", 0)["counts"]
+    assert counts["held_out_databases"] == 11 and counts["train_databases"] == 49
+
+
+def test_the_served_model_answers(lab):
+    body = {"model": "text2sql", "prompt": "SELECT", "max_tokens": 4, "temperature": 0}
+    answer = httpx.post(f"{lab.report['endpoint']}/completions", json=body, timeout=60, trust_env=False)
+    assert answer.status_code == 200 and "choices" in answer.json(), answer.text
+
+
+def test_again_there_is_nothing_new(lab):
+    again = lab.run("demo")
+    assert again.returncode == 0 and "nothing new" in again.stdout, again.stdout + again.stderr
+    run = lab.report["run_id"]
+    assert "nothing new" in lab.words(run, "plan")
+    assert lab.airflow.xcom(DAG, run, "plan") is False
+    _, tasks = lab.until_ended(run)
+    assert tasks["plan"] == "success" and tasks["train"] == "skipped"
+
+
+@pytest.mark.parametrize(("form", "words"), [
+    ({"learning_rate": 10}, "10 is greater than the maximum"),
+    ({"dataset_revision": "main; touch pwned"}, "does not match"),
+    ({"deepspeed": "zero9"}, "is not one of"),
+    ({"promote": "perhaps"}, "is not one of"),
+    ({"base_model": "$(touch pwned)"}, "does not match"),
+])
+def test_the_form_refuses(lab, form, words):
+    answer = lab.airflow.call("POST", f"/dags/{DAG}/dagRuns", json={"conf": FORM | form, "logical_date": None})
+    assert answer.status_code == 400 and words in answer.text
+
+
+def test_the_plan_refuses_all_at_once(lab):
+    run = lab.airflow.trigger(DAG, {"recipe": "lab_tinny", "cluster": "nowhere"})
+    state, tasks = lab.until_ended(run)
+    words = lab.words(run, "plan")
+    assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
+    assert "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_smollm2, lab_tiny)" in words and "cluster: 'nowhere' is not there" in words
+
+
+@pytest.mark.parametrize(("form", "words"), [
+    ({"dataset_revision": "mian"}, "'mian' is not in sqltune-lab/text2sql_zh_en (branches: main"),
+    ({"max_length": 16}, "max_length: 16 tokens hold no example"),
+])
+def test_the_plan_refuses(lab, form, words):
+    run = lab.airflow.trigger(DAG, FORM | form)
+    assert lab.until_ended(run)[0] == "failed" and words in lab.words(run, "plan")
+
+
+def test_a_row_that_would_be_cut_is_refused_on_the_host(lab):
+    run = lab.airflow.trigger(DAG, FORM | {"max_length": 100})
+    state, tasks = lab.until_ended(run)
+    assert state == "failed" and tasks["train"] == "upstream_failed"
+    assert "max_length: 100 tokens, but the longest example has" in lab.words(run, "download_dataset", 0)
+
+
+def test_a_base_model_that_one_host_lacks(lab):
+    models = STATE / "hosts/host-b/home/models"
+    (models / "tiny").rename(models / "elsewhere")
+    try:
+        run = lab.airflow.trigger(DAG, FORM | {"seed": 5})
+        state, tasks = lab.until_ended(run)
+    finally:
+        (models / "elsewhere").rename(models / "tiny")
+    assert state == "failed" and (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
+    assert "host-b: the base model is not there" in lab.words(run, "preflight", 1)
+
+
+def test_a_changed_host_key(lab):
+    known = STATE / "keys/known_hosts"
+    right = known.read_text()
+    first, second = (line.split() for line in right.splitlines())
+    known.write_text(f"{' '.join(first)}\n{second[0]} {first[1]} {first[2]}\n")
+    try:
+        run = lab.airflow.trigger(DAG, FORM | {"seed": 6})
+        state, _ = lab.until_ended(run)
+    finally:
+        known.write_text(right)
+    assert state == "failed" and "host-b: its host key is not the one that is known" in lab.words(run, "preflight", 1)
+
+
+def test_a_wrong_key(lab):
+    keys = STATE / "hosts/host-a/etc/authorized_keys"
+    right = keys.read_text()
+    keys.write_text("")
+    try:
+        run = lab.airflow.trigger(DAG, FORM | {"seed": 7})
+        state, _ = lab.until_ended(run)
+    finally:
+        keys.write_text(right)
+    assert state == "failed" and "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
+
+
+def test_a_host_that_is_off_and_a_hub_that_is_down(lab):
+    lab.supervisor("stop", "host-b")
+    try:
+        run = lab.airflow.trigger(DAG, FORM | {"seed": 8})
+        state, tasks = lab.until_ended(run)
+    finally:
+        lab.supervisor("start", "host-b")
+    assert state == "failed" and tasks["train"] == "upstream_failed" and "host-b: does not answer" in lab.words(run, "preflight", 1)
+    lab.supervisor("stop", "hub")
+    try:
+        run = lab.airflow.trigger(DAG, FORM | {"seed": 9})
+        state, tasks = lab.until_ended(run)
+    finally:
+        lab.supervisor("start", "hub")
+    assert state == "failed" and tasks["preflight"] == "upstream_failed" and "does not answer" in lab.words(run, "plan")
+
+
+def test_a_backfill_trains_each_date_on_its_commit(lab):
+    airflow = lab.airflow
+    # The second commit is of 12 October, 08:00: the night of the 12th knows the first only.
+    answer = airflow.call("POST", "/backfills", json={
+        "dag_id": DAG, "from_date": "2026-10-12T00:00:00Z", "to_date": "2026-10-13T03:00:00Z", "max_active_runs": 1, "dag_run_conf": FORM | {"seed": 11}, "reprocess_behavior": "none",
+    })
+    assert answer.status_code == 200, answer.text
+    runs = []
+    deadline = time.monotonic() + 60
+    while len(runs) < 2:
+        assert time.monotonic() < deadline
+        runs = [r["dag_run_id"] for r in airflow.get(f"/dags/{DAG}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]]
+        time.sleep(0.5)
+    commits = []
+    for run in runs:
+        state, tasks = lab.until_ended(run, 500)
+        assert state == "success", tasks
+        commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
+    assert commits == ["2026-09-14", "2026-10-12"]
+
+
+def test_nothing_pwned_and_nothing_training(lab):
+    assert not list(STATE.rglob("pwned")) and not (ROOT / "pwned").exists()
+    assert "torchrun" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout

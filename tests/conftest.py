@@ -1,0 +1,81 @@
+"""What several tests use: real small servers, never patches."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab"))
+NODE_PYTHON = BASE / "node-env" / "bin" / "python"
+
+# Set before anything imports Airflow: a home of the tests' own, never the user's.
+os.environ.setdefault("AIRFLOW_HOME", str(BASE / "test-airflow"))
+os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def shared_data(name: str) -> Path:
+    """A folder of third-party data, or a skip with the reason."""
+    folder = Path(os.environ.get("SQLTUNE_DATA", ROOT.parent / "shared" / "data")) / name
+    if not folder.exists():
+        pytest.skip(f"{name} is not here: set SQLTUNE_DATA to the folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[str]:
+    """The lab's hub, served for real; its address."""
+    import uvicorn
+
+    from lab.hub import app
+
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert time.monotonic() < deadline, "the hub did not start"
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of records."""
+    monkeypatch.setenv("SQLTUNE_HOME", str(tmp_path / "records"))
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def node_python() -> Path:
+    """Python of the node environment; `make test` makes it."""
+    if not NODE_PYTHON.exists():
+        pytest.fail(f"{NODE_PYTHON} is not there: make setup-dev")
+    return NODE_PYTHON
+
+
+def bash(script: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a script as a host's shell would."""
+    return subprocess.run(["bash", "-s"], input=script.encode(), capture_output=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env})
+
+
+__all__ = ["bash", "free_port", "shared_data", "sys"]

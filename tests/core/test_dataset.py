@@ -1,0 +1,85 @@
+"""Rows are checked, deduplicated and split by database."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from lab import dataset as lab_dataset
+
+from sqltune.dataset import clean, database, read_rows, sample, split, write
+from sqltune.errors import DatasetError
+from sqltune.scoring import reference_questions
+from tests.conftest import shared_data
+
+
+def row(question="q", context="CREATE TABLE t (a INTEGER)", answer="SELECT a FROM t"):
+    return {"question": question, "context": context, "answer": answer}
+
+
+def many(count=40):
+    return [row(f"q{i}", f"CREATE TABLE t{i} (a INTEGER)") for i in range(count)]
+
+
+def test_a_row_is_cleaned():
+    assert clean(row(answer="SELECT 1; ")) == row(answer="SELECT 1")
+
+
+@pytest.mark.parametrize("bad", [{}, None, [], row(answer=" ; "), {**row(), "question": None}, {**row(), "context": " "}])
+def test_a_row_without_its_three_texts_is_none(bad):
+    assert clean(bad) is None
+
+
+def test_the_same_database_whatever_the_order_and_spacing():
+    assert database("CREATE TABLE a (x INT); CREATE TABLE b (y INT)") == database("create table b (y  int);\nCREATE TABLE A (X INT) ;")
+
+
+def test_counts_and_no_overlap():
+    parts = split([*many(), many()[0], {"question": "only"}], 30)
+    assert (parts.counts.rows, parts.counts.invalid, parts.counts.duplicates) == (42, 1, 1)
+    assert parts.counts.train + parts.counts.held_out == 40
+    assert not {database(r["context"]) for r in parts.train} & {database(r["context"]) for r in parts.held_out}
+
+
+def test_a_database_stays_where_it_is_when_the_data_grows():
+    small, large = split(many(40), 30), split(many(200), 30)
+    assert {r["question"] for r in small.held_out} <= {r["question"] for r in large.held_out}
+
+
+def test_nothing_to_judge_by_is_an_error():
+    with pytest.raises(DatasetError, match="to judge by"):
+        split([row(f"q{i}") for i in range(10)], 10)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    file = tmp_path / "train.jsonl"
+    file.write_text(json.dumps(row()) + "\n{oops\n")
+    with pytest.raises(DatasetError, match=r"train.jsonl line 2"):
+        list(read_rows([file]))
+
+
+def test_the_sample_is_fixed():
+    assert sample(many(), 5) == sample(list(reversed(many())), 5)
+
+
+def test_training_rows_hold_the_prompt_that_is_served(tmp_path):
+    summary = write(split(many(), 30), tmp_path)
+    first = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["conversation"][0]
+    assert first["input"].startswith("You are a powerful text-to-SQL model") and first["input"].endswith("### Response:\n")
+    assert first["output"] == "SELECT a FROM t" and summary["counts"]["train"] > 0
+
+
+def test_the_labs_own_data():
+    first, second = lab_dataset.rows(1), lab_dataset.rows(2)
+    assert first == lab_dataset.rows(1) and len(first) < len(second)
+    parts = split(second, 20)
+    assert parts.counts.invalid == 0 and parts.counts.held_out >= 110 and parts.counts.held_out_databases >= 8
+    chinese = sum(any("\u4e00" <= c <= "\u9fff" for c in r["question"]) for r in second)
+    assert 0.6 < chinese / len(second) < 0.75
+    assert not {q.context for q in reference_questions()} & {r["context"] for r in second}
+
+
+def test_dusql_rows():
+    parts = split(read_rows([shared_data("hub_dataset") / "train.jsonl"]), 10)
+    assert parts.counts.rows == 22521 and parts.counts.invalid == 0
+    assert parts.counts.train_databases + parts.counts.held_out_databases == 160

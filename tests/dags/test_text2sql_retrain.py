@@ -1,0 +1,50 @@
+"""The DAG is the README's diagram."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def dag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(ROOT / "dags"))
+    assert bag.import_errors == {}
+    assert len(bag.dags) == len([p for p in (ROOT / "dags").glob("*.py")])
+    return bag.dags["text2sql_retrain"]
+
+
+def test_the_chain(dag):
+    spine = ["plan", "hosts", "preflight", "master_ip", "all_reduce", "download_dataset", "before.serve", "before.ask", "train", "convert_adapter", "merge_adapter", "after.serve", "after.ask", "gate", "promote"]
+    for earlier, later in zip(spine, spine[1:], strict=False):
+        assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, f"{earlier} → {later}"
+
+
+def test_nothing_is_left_running_whatever_happens(dag):
+    teardowns = {t.task_id for t in dag.tasks if t.is_teardown}
+    assert teardowns == {"before.stop", "reap", "after.stop"}
+    # GPUs are free before they are trained on, and adapters are not converted while ranks may run.
+    assert "before.stop" in dag.get_task("train").upstream_task_ids
+    assert "reap" in dag.get_task("convert_adapter").upstream_task_ids
+
+
+def test_who_when_and_how_often(dag):
+    assert dag.max_active_runs == 1 and not dag.catchup and dag.timetable.summary == "0 2 * * *"
+    assert dag.start_date is None, "a start date would start to train at deployment"
+    assert {t.owner for t in dag.tasks} == {"sqltune"} and "plan ─► preflight" in dag.doc_md
+    waits = {"preflight", "download_dataset", "before.serve", "before.ask", "after.serve", "after.ask", "promote", "plan"}
+    assert all(dag.get_task(t).execution_timeout for t in waits)
+
+
+def test_the_form_is_the_run_spec(dag):
+    from sqltune.config import RunSpec
+
+    assert list(dag.params) == list(RunSpec.model_fields)
+    rate = dag.params.get_param("learning_rate").schema
+    assert (rate["minimum"], rate["maximum"], rate["section"]) == (1e-7, 0.01, "Training")
+    assert "lab" in dag.params.get_param("cluster").schema["examples"]
+    assert dag.params.get_param("deepspeed").schema["enum"] == ["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload", None]
+    dag.params.validate()

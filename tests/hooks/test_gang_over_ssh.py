@@ -1,0 +1,184 @@
+"""A gang against real sshd: launched together, found again, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from sqltune import remote_job
+from sqltune.config import Limits
+from sqltune.errors import GangError, HostError
+from sqltune.gangs import Gang, Member
+from sqltune.hooks.gang import GangHook
+from sqltune.records import Record
+from sqltune.resume import Decision
+from sqltune.triggers.gang import GangTrigger, Watch
+from tests.conftest import free_port
+
+
+def gang(sshds, argv, attempt="try1", limits=None, **more):
+    argvs = argv if isinstance(argv[0], list) else [argv] * len(sshds)
+    members = [Member(host=s.name, conn_id=s.conn_id, argv=a, cwd=f"{s.folder}/work") for s, a in zip(sshds, argvs, strict=True)]
+    # The folders are told apart by home: each host has its own, as it would.
+    return Gang(name="dag.train.run", attempt=attempt, root="~/gangs", members=members, limits=limits or Limits(connect=10, arm=10, grace=2), **more)
+
+
+def bash(text):
+    return ["bash", "-c", text]
+
+
+async def watch(g, record=None):
+    async with GangHook(g) as hook:
+        return await Watch(hook, logging.getLogger("test"), record).until_the_end()
+
+
+async def run(g, record=None):
+    async with GangHook(g) as hook:
+        decision, started = await hook.launch()
+    return decision, await watch(started, record)
+
+
+def left(g: Gang) -> list[Path]:
+    """Processes of a try, wherever they are."""
+    mark = f"{remote_job.MARKER}={g.marker}".encode()
+    found = []
+    for p in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (p / "environ").read_bytes():
+                found.append(p)
+        except OSError:
+            continue
+    return found
+
+
+def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
+    decision, event = asyncio.run(run(gang(sshds, bash(f"echo 开始; for i in $(seq 2000); do echo line $i; done; echo '{line}'"), progress=True), Record(tmp_path / "record")))
+    assert decision is Decision.FRESH_SUBMIT and event["ok"] and event["skew"] < 2
+    for host in "ab":
+        lines = [m for m in caplog.messages if m.startswith(f"[{host}] ") and not m.endswith("started")]
+        assert lines == [f"[{host}] {text}" for text in ["开始", *(f"line {i}" for i in range(1, 2001)), line]]
+    assert event["progress"]["loss"] == 0.5
+    assert '"step": 2' in (tmp_path / "record" / "progress.jsonl").read_text()
+
+
+def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
+    g = gang(sshds, [bash("sleep 60"), bash("echo 'Traceback: out of memory'; sleep 0.5; exit 7")])
+    _, event = asyncio.run(run(g))
+    assert not event["ok"] and event["failed"] == "b" and event["reason"] == "b: exit code 7" and "out of memory" in event["tail"]
+    assert left(g) == []
+
+
+def test_one_that_can_not_arm_and_none_goes(sshds, tmp_path):
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", free_port()))
+        s.listen()
+        members = gang(sshds, bash(f"touch {tmp_path}/went")).members
+        taken = members[1].model_copy(update={"port_free": s.getsockname()[1]})
+        g = gang(sshds, ["true"]).model_copy(update={"members": [members[0], taken]})
+        with pytest.raises(GangError, match=r"b: can't arm: port \d+ is taken on b"):
+            asyncio.run(run(g))
+    assert not (tmp_path / "went").exists() and left(g) == []
+
+
+def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
+    async def twice():
+        first = gang(sshds, bash(f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo over"))
+        async with GangHook(first) as hook:
+            assert (await hook.launch())[0] is Decision.FRESH_SUBMIT
+            async with GangHook(first.model_copy(update={"attempt": "try2"})) as again:
+                decision, found = await again.launch()
+                assert decision is Decision.RECONNECT and found.attempt == "try1"
+        (tmp_path / "end").touch()
+        assert (await watch(found))["ok"]
+        async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
+            assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
+            await third.judge()
+        async with GangHook(first.model_copy(update={"attempt": "try4"})) as fourth:
+            decision, fresh = await fourth.launch()
+            assert decision is Decision.TERMINAL_RESUBMIT and fresh.attempt == "try4"
+        assert (await watch(fresh))["ok"]
+
+    asyncio.run(twice())
+
+
+def test_on_kill_ends_its_own_try_and_no_other(sshds):
+    async def clear():
+        g = gang(sshds, bash("sleep 60"), attempt="try2")
+        async with GangHook(g) as hook:
+            await hook.launch()
+            old = GangTrigger(g.model_copy(update={"attempt": "try1"}).model_dump(mode="json"))
+            await old.on_kill()
+            assert all(s.is_running for s in await hook.states())
+            await GangTrigger(g.model_dump(mode="json")).on_kill()
+            assert not any(s.is_running for s in await hook.states())
+        return g
+
+    assert left(asyncio.run(clear())) == []
+
+
+def test_a_killed_wrapper_is_found_and_the_rest_ended(sshds):
+    async def kill():
+        g = gang(sshds, bash("sleep 60"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            await hook.run(g.members[0], 'until [ -e ~/gangs/dag.train.run/started ]; do sleep 0.05; done; read -r pid _ <~/gangs/dag.train.run/pid; kill -9 "$pid"')
+        return g, await watch(g)
+
+    g, event = asyncio.run(kill())
+    assert not event["ok"] and event["failed"] == "a" and "lost" in event["reason"] and left(g) == []
+
+
+def test_sshd_restarted_while_it_runs(sshds, tmp_path):
+    async def restart():
+        g = gang(sshds, bash(f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, logging.getLogger("test"), None).until_the_end())
+            await asyncio.sleep(1.5)
+            await asyncio.to_thread(sshds[1].stop)
+            await asyncio.sleep(2)
+            await asyncio.to_thread(sshds[1].start)
+            (tmp_path / "end").touch()
+            return await watching
+
+    assert asyncio.run(restart())["ok"]
+
+
+def test_a_rank_that_hangs_before_the_first_step(sshds):
+    g = gang(sshds, bash("echo loading; sleep 600"), limits=Limits(connect=10, arm=10, grace=1, first_step=2), progress=True)
+    _, event = asyncio.run(run(g))
+    assert not event["ok"] and "limit first_step" in event["reason"] and left(g) == []
+
+
+def test_a_host_that_is_off_is_named_with_the_fix(sshds):
+    sshds[1].stop()
+    with pytest.raises(HostError, match=r"b: does not answer .*connection 'test_b'"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_a_changed_host_key_is_refused(sshds, tmp_path):
+    known = (tmp_path / "known_hosts").read_text().splitlines()
+    key = known[0].split()[2]
+    (tmp_path / "known_hosts").write_text("\n".join(" ".join([line.split()[0], "ssh-ed25519", key]) for line in known) + "\n")
+    with pytest.raises(HostError, match=r"b: its host key is not the one that is known"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_a_wrong_key_is_named(sshds):
+    (sshds[0].folder / "authorized_keys").write_text("")
+    with pytest.raises(HostError, match=r"a: the key of connection 'test_a' was not accepted"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_an_unknown_connection_is_named(sshds):
+    g = gang(sshds, ["true"])
+    lost = g.members[0].model_copy(update={"conn_id": "nobody"})
+    with pytest.raises(HostError, match="a: connection 'nobody'"):
+        asyncio.run(run(g.model_copy(update={"members": [lost]})))
