@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from airflow.sdk import dag, task, task_group
+from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from sqltune.form import params
 from sqltune.operators import steps
@@ -60,7 +60,7 @@ def ask_after(plan, facts, merged):
     description="Retrain a text-to-SQL model on its cluster; serve it only if it answers better",
     doc_md=__doc__,
     # No start_date: with one, the DAG would begin to train the moment it is deployed, for the night before.
-    schedule="0 2 * * *",
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(days=7),

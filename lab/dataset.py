@@ -108,11 +108,11 @@ class Table:
 
 
 def tables(rng: random.Random) -> list[Table]:
-    """Every schema of the data set: each entity with three to five columns, and as many numbered tables."""
+    """Every schema of the data set: each entity with one to four columns; every fourth table has a number for a name."""
     found = []
     for number, (sql, zh, en) in enumerate(ENTITIES):
-        texts = rng.sample(TEXT_COLUMNS, rng.choice((1, 2, 2)))
-        numbers = rng.sample(NUMBER_COLUMNS, rng.choice((1, 2, 2)))
+        texts = rng.sample(TEXT_COLUMNS, rng.choice((0, 1, 2, 2)))
+        numbers = rng.sample(NUMBER_COLUMNS, rng.choice((1, 1, 2, 2)))
         columns = [*texts, *numbers]
         rng.shuffle(columns)
         # Every fourth table has no name of its own, as in WikiSQL: the columns alone say what it is about.
@@ -150,6 +150,8 @@ def questions(table: Table, rng: random.Random) -> Iterator[tuple[str, str, str]
     for c in table.columns:
         asked = f"大多数{zh}在哪一年成立？" if c.sql == "creation" else f"大多数{zh}的{c.zh}是什么？"
         yield (asked, f"What is the most common {c.en} of the {en}?",
+               f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1")
+        yield (f"哪个{c.zh}的{zh}最多？", f"Which {c.en} has the most {en}?",
                f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1")
         yield (f"{zh}有哪些不同的{c.zh}？", f"What are the different {c.en} values of the {en}?",
                f"SELECT DISTINCT {c.sql} FROM {t}")

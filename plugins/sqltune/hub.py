@@ -79,6 +79,8 @@ def fetch(repo: str, commit: str, patterns: list[str], endpoint: str, target: Pa
     for file in wanted:
         path = target / file.path
         if not (path.is_file() and verified(path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)):
+            # The client believes its own note of what it fetched before it believes the file.
+            path.unlink(missing_ok=True)
             path = Path(api.hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, local_dir=target))
             if not verified(path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None):
                 found_size = path.stat().st_size

@@ -129,7 +129,8 @@ alive=no; boot=same
 read -r pid born at <"$folder/pid" 2>/dev/null
 if [ -n "${{pid:-}}" ]; then
   [ "$at" = "$(cat /proc/sys/kernel/random/boot_id)" ] || boot=other
-  [ "$(cut -d' ' -f22 /proc/$pid/stat 2>/dev/null)" = "$born" ] && alive=yes
+  # A zombie keeps its place in /proc until somebody asks for its exit code.
+  case "$(cut -d' ' -f3,22 "/proc/$pid/stat" 2>/dev/null)" in "Z $born") ;; *" $born") alive=yes ;; esac
 fi
 taken=$(cat "$folder/taken" 2>/dev/null || echo 0)
 # The exit code before the size: when it is there, the size is final.

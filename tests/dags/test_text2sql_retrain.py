@@ -32,7 +32,7 @@ def test_nothing_is_left_running_whatever_happens(dag):
 
 
 def test_who_when_and_how_often(dag):
-    assert dag.max_active_runs == 1 and not dag.catchup and dag.timetable.summary == "0 2 * * *"
+    assert dag.max_active_runs == 1 and not dag.catchup and dag.timetable.expression == "0 2 * * *"
     assert dag.start_date is None, "a start date would start to train at deployment"
     assert {t.owner for t in dag.tasks} == {"sqltune"} and "plan ─► preflight" in dag.doc_md
     waits = {"preflight", "download_dataset", "before.serve", "before.ask", "after.serve", "after.ask", "promote", "plan"}
