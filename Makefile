@@ -5,7 +5,7 @@ CONTROL := $(LAB_DIR)/control-env/bin
 export ARGS DATASET Q C
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask status down test lint lock setup setup-dev
+.PHONY: help demo lab airflow ask status down test lint bench-overhead lock setup setup-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,9 @@ test: setup-dev ## every test, the chain end to end among them
 
 lint: setup-dev ## ruff
 	@$(CONTROL)/ruff check .
+
+bench-overhead: ## what the DAG costs over a shell script, on a lab that is up (make airflow)
+	@$(CONTROL)/python bench/overhead.py
 
 lock: ## compile requirements.in and requirements-dev.in
 	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt

@@ -26,6 +26,7 @@ from sqltune.operators.gang import AllReduceOperator, ConvertAdapterOperator, Me
 from sqltune.reference import ask_hosted
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
+SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")
 REFERENCE_PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/reference-env/bin/python")
 
 
@@ -60,7 +61,7 @@ def ask_after(plan, facts, merged):
     description="Retrain a text-to-SQL model on its cluster; serve it only if it answers better",
     doc_md=__doc__,
     # No start_date: with one, the DAG would begin to train the moment it is deployed, for the night before.
-    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(days=7),

@@ -20,7 +20,7 @@ from lab.hub import DUSQL
 from lab.settings import LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
-from sqltune.config import slug  # noqa: E402
+from sqltune.config import slug
 
 DAG = "text2sql_retrain"
 _SIGNS = {"success": "[green]✔[/]", "failed": "[red]✘[/]", "upstream_failed": "[red]·[/]", "running": "[yellow]▶[/]", "deferred": "[yellow]▶[/]",

@@ -106,6 +106,7 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "SQLTUNE_HOME": str(LAB / "records"),
         "SQLTUNE_RECIPE": os.environ.get("SQLTUNE_RECIPE", "lab_smollm2"),
         "SQLTUNE_CLUSTER": "lab",
+        "SQLTUNE_SCHEDULE": os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *"),
         "SQLTUNE_LAB_NODE_ENV": str(NODE),
         "SQLTUNE_LAB_INTERFACE": s.interface,
         "SQLTUNE_LAB_HUB": s.hub,

@@ -8,6 +8,7 @@ The last line it prints is `RESULT {…}` with paths and counts, the held-out qu
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -46,4 +47,5 @@ if __name__ == "__main__":
     try:
         print("RESULT " + json.dumps(main(json.loads(sys.argv[1]))))
     except SqltuneError as e:
-        sys.exit(str(e))
+        print(e)
+        sys.exit(os.EX_DATAERR if isinstance(e, DatasetError) else 1)

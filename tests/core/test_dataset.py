@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from lab import dataset as lab_dataset
 
+from lab import dataset as lab_dataset
 from sqltune.dataset import clean, database, read_rows, sample, split, write
 from sqltune.errors import DatasetError
 from sqltune.scoring import reference_questions

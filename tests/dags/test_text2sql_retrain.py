@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.conftest import ROOT
@@ -19,7 +21,7 @@ def dag():
 
 def test_the_chain(dag):
     spine = ["plan", "hosts", "preflight", "master_ip", "all_reduce", "download_dataset", "before.serve", "before.ask", "train", "convert_adapter", "merge_adapter", "after.serve", "after.ask", "gate", "promote"]
-    for earlier, later in zip(spine, spine[1:], strict=False):
+    for earlier, later in itertools.pairwise(spine):
         assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, f"{earlier} → {later}"
 
 

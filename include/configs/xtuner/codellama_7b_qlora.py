@@ -108,7 +108,8 @@ optim_wrapper = dict(
     loss_scale="dynamic",
     dtype="float16",
 )
-warmup = warmup_ratio * total if by_epoch else max(1, round(warmup_ratio * total))
+# Two steps at least: mmengine's LinearLR over one step never leaves its start factor, and the whole training runs at 1e-5 of its rate.
+warmup = warmup_ratio * total if by_epoch else max(2, round(warmup_ratio * total))
 param_scheduler = [
     dict(type=LinearLR, start_factor=1e-5, by_epoch=by_epoch, begin=0, end=warmup, convert_to_iter_based=by_epoch),
     dict(type=CosineAnnealingLR, eta_min=0.0, by_epoch=by_epoch, begin=warmup, end=total, convert_to_iter_based=by_epoch),

@@ -52,7 +52,7 @@ class GangHook:
             self._connections[member.host] = connection
         try:
             return await bash(connection, script, timeout)
-        except (asyncssh.Error, OSError, asyncio.TimeoutError) as e:
+        except (TimeoutError, asyncssh.Error, OSError) as e:
             # Not a connection to go on with: the next call opens another.
             connection.abort()
             self._connections.pop(member.host, None)

@@ -44,7 +44,7 @@ async def connect(host: str, conn_id: str, timeout: float) -> SSHClientConnectio
     hook = SSHHookAsync(ssh_conn_id=conn_id, keepalive_interval=15)
     try:
         return await asyncio.wait_for(hook.get_conn(), timeout)
-    except (asyncssh.Error, OSError, asyncio.TimeoutError, ValueError) as e:
+    except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:
         raise HostError(f"{host}: {_reason(e, conn_id)}") from e
     except Exception as e:
         # Airflow's own "not found", which has a class of its own in each process it is asked from.

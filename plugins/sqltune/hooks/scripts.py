@@ -14,7 +14,7 @@ import tarfile
 from typing import Any
 
 from sqltune.config import NODE_FILES, Host, RunPlan
-from sqltune.errors import HostError
+from sqltune.errors import DatasetError, HostError
 from sqltune.hooks.hosts import bash, connected
 from sqltune.remote_job import env_value, path
 
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _CORE = ("__init__", "errors", "hub", "dataset", "prompt")
 """Modules of the package that the scripts use."""
+
+BAD_DATA = 65
+"""EX_DATAERR of sysexits.h: a script's word for "another try will not help"."""
 
 _SECRET = re.compile(r"(token|key|secret|password|://[^/@:]+:[^/@]+@)", re.I)
 
@@ -73,21 +76,28 @@ mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
 
 
 async def run_async(plan: RunPlan, host: Host, script: str, arguments: list[str], timeout: float) -> dict[str, Any]:
-    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT."""
+    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT.
+
+    `DatasetError` when the script says that the data is at fault, `HostError` when it fails otherwise or takes too long.
+    """
     command = exports(plan) + f"exec timeout --kill-after=20 {int(timeout)} python {path(plan.code_dir)}/{script} " + " ".join(shlex.quote(a) for a in arguments)
     result: dict[str, Any] = {}
     last: list[str] = []
-    async with connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection:
-        async with connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process:
-            process.stdin.write(command + "\n")
-            process.stdin.write_eof()
-            async for line in process.stdout:
-                if line.startswith("RESULT "):
-                    result = json.loads(line[7:])
-                elif line.strip():
-                    last = [*last[-29:], line.rstrip("\r\n").rpartition("\r")[2]]
-                    log.info("[%s] %s", host.name, last[-1])
-            ended = await process.wait()
+    async with (
+        connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection,
+        connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process,
+    ):
+        process.stdin.write(command + "\n")
+        process.stdin.write_eof()
+        async for line in process.stdout:
+            if line.startswith("RESULT "):
+                result = json.loads(line[7:])
+            elif line.strip():
+                last = [*last[-29:], line.rstrip("\r\n").rpartition("\r")[2]]
+                log.info("[%s] %s", host.name, last[-1])
+        ended = await process.wait()
+    if ended.exit_status == BAD_DATA:
+        raise DatasetError(f"{host.name}: " + "\n".join(last[-1:]))
     if ended.exit_status != 0:
         how = f"took longer than {timeout:.0f} s" if ended.exit_status == 124 else f"ended with {ended.exit_status}"
         raise HostError(f"{host.name}: {script} {how}: " + "\n".join(last or ["(it printed nothing)"]))

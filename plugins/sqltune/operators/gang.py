@@ -151,7 +151,7 @@ class TrainOperator(GangJobOperator):
         self.datasets = datasets
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        config = xtuner_config.render(plan, list(self.datasets)[0]["train_path"])
+        config = xtuner_config.render(plan, next(iter(self.datasets))["train_path"])
         work_dir = self.work_dir(plan, attempt)
         script = ["-m", "xtuner.tools.train", self.config(plan, attempt), "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
         return [

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune import chat, gate, planning, registry, scoring
 from sqltune.config import Champion, Host, RunPlan, digest
-from sqltune.errors import ConfigError, HostError
+from sqltune.errors import ConfigError, DatasetError, HostError
 from sqltune.hooks import scripts
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records import Record, home, read_json, remember_trained, trained_before, write_json
@@ -106,11 +106,16 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
     """The pinned commit on one host: fetched, verified, split by database."""
     p = RunPlan.model_validate(plan)
     h = p.cluster.host(host)
-    result = scripts.run(p, h, "fetch_dataset.py", {
+    want = {
         "repo": p.dataset_repo, "commit": p.dataset_commit, "files": p.recipe.dataset_files, "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
         "folder": p.data_dir, "percent": p.recipe.held_out_percent, "questions": p.eval_questions if h == p.cluster.master else 0,
         "max_length": p.training.max_length, "base_model": p.base_model,
-    }, timeout=3600)
+    }
+    try:
+        result = scripts.run(p, h, "fetch_dataset.py", want, timeout=3600)
+    except DatasetError as e:
+        # The same rows are the same at the next try.
+        raise AirflowFailException(str(e)) from e
     questions = result.pop("held_out")
     log.info("[%s] %s rows, longest %s tokens, no database both in training and held out: %s", host, p.dataset_commit[:12], result["longest"], result["counts"])
     if questions:
@@ -119,7 +124,7 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
     return result | {"host": host, "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"}
 
 
-def _server(p: RunPlan) -> tuple[Host, dict[str, Any]]:
+def server(p: RunPlan) -> tuple[Host, dict[str, Any]]:
     """The serving host, and what its script has to know."""
     s = p.cluster.serving
     want = {
@@ -140,13 +145,14 @@ def _identity(p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[
     return {"name": "base", "model": p.base_model, "hash": next(f for f in facts if f["host"] == p.cluster.serving.host)["base_model_hash"]}
 
 
-def _questions(p: RunPlan) -> list[scoring.Question]:
+def suite_of(p: RunPlan) -> list[scoring.Question]:
+    """The questions of a run: the reference prompts, and the held-out rows that `download_dataset` sampled."""
     return scoring.suite(Record.of(p.key).get("held_out", []))
 
 
 def _answers_key(p: RunPlan, model_hash: str) -> str:
     """Names a set of answers: another model, prompt, template or way of decoding gives another."""
-    prompts = [render(q.question, q.context) for q in _questions(p)]
+    prompts = [render(q.question, q.context) for q in suite_of(p)]
     return digest([model_hash, prompts, TEMPLATE_HASH, p.recipe.decoding.model_dump(exclude={"concurrency", "timeout"}), p.recipe.serving_dtype])
 
 
@@ -156,10 +162,10 @@ def serve(plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged:
     model = _identity(p, list(facts), which, merged)
     key = _answers_key(p, model["hash"])
     answers = read_json(home() / "answers" / f"{key}.json", {})
-    if len(answers) == len(_questions(p)):
+    if len(answers) == len(suite_of(p)):
         log.info("%s (%s) has answered these %d prompts before: not served for it", model["name"], model["hash"], len(answers))
         return model | {"key": key, "cached": True, "stop": False}
-    host, want = _server(p)
+    host, want = server(p)
     status = scripts.run(p, host, "serving.py", "up", want | model, timeout=p.cluster.serving.ready_timeout + 60)
     log.info("[%s] %s answers at %s after %s s; served now: %s", host.name, model["name"], status["api"], status["ready_after"], status["serving"])
     champion = p.champion is not None and model["name"] == p.cluster.serving.model_name
@@ -169,7 +175,7 @@ def serve(plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged:
 def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, Any]:
     """Ask the served model every question of the suite, keep the answers, and score them. A retry asks only what is not answered yet."""
     p = RunPlan.model_validate(plan)
-    questions = _questions(p)
+    questions = suite_of(p)
     path = home() / "answers" / f"{served['key']}.json"
     answers: dict[str, str] = read_json(path, {})
     todo = [q for q in questions if q.id not in answers]
@@ -183,7 +189,7 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
             log.info("%d of %d answered, %.1f s", len(answers), len(questions), time.monotonic() - began)
 
     if todo:
-        _, want = _server(p)
+        _, want = server(p)
         endpoint = chat.Endpoint(p.cluster.serving.url, served["name"], want["api_key"])
         try:
             chat.ask(endpoint, [render(q.question, q.context) for q in todo], p.recipe.decoding, done)
@@ -203,7 +209,7 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
     if served and not served["stop"]:
         log.info("nothing to stop")
         return
-    host, want = _server(p)
+    host, want = server(p)
     # Without a word from `serve` it may have died half-way: stop by the name it would have used.
     name = served["name"] if served else f"candidate-{p.fingerprint[:8]}" if which == "after" else "base"
     status = scripts.run(p, host, "serving.py", "down", want | {"name": name}, timeout=180)
@@ -213,7 +219,7 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
 def reference_questions(plan: dict[str, Any]) -> list[dict[str, str]]:
     """The prompts the hosted model is asked: the reference prompts and the first held-out ones, to a total of ten."""
     p = RunPlan.model_validate(plan)
-    return [{"id": q.id, "prompt": render(q.question, q.context)} for q in _questions(p)[:10]]
+    return [{"id": q.id, "prompt": render(q.question, q.context)} for q in suite_of(p)[:10]]
 
 
 def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -223,7 +229,7 @@ def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], h
     was, now = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
     reference = None
     if hosted and hosted.get("answers"):
-        asked = [q for q in _questions(p) if q.id in hosted["answers"]]
+        asked = [q for q in suite_of(p) if q.id in hosted["answers"]]
         reference = scoring.score(hosted["model"], asked, hosted["answers"])
         record.put("reference", scoring.dump(reference))
     decision = gate.decide(was, now)
@@ -241,7 +247,7 @@ def promote(plan: dict[str, Any], verdict: dict[str, Any], merged: dict[str, Any
         raise AirflowSkipException("held back by the gate: " + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"]))
     if p.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
-    host, want = _server(p)
+    host, want = server(p)
     name = p.cluster.serving.model_name
     status = scripts.run(p, host, "serving.py", "switch", want | {"name": name, "model": merged["merged_path"]}, timeout=p.cluster.serving.ready_timeout + 120)
     version = registry.next_version(p.cluster_name)

@@ -1,0 +1,10 @@
+# Airflow with what its tasks import; the code itself is mounted by docker-compose.yaml.
+FROM python:3.11-slim
+RUN apt-get update && apt-get install -y --no-install-recommends openssh-client && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --home-dir /opt/airflow airflow && mkdir -p /opt/sqltune && chown airflow /opt/sqltune
+COPY requirements.txt /tmp/requirements.txt
+RUN pip install --no-cache-dir uv && uv pip install --system --no-cache -r /tmp/requirements.txt
+# zhipuai can't live beside Airflow: they want different versions of pyjwt.
+RUN uv venv /opt/reference-env && uv pip install --python /opt/reference-env/bin/python --no-cache zhipuai==2.1.5.20250825 sniffio==1.3.1
+USER airflow
+WORKDIR /opt/sqltune

@@ -1,0 +1,146 @@
+"""What the DAG costs: its wall time over the same commands in one shell script, and the training rate under it over torchrun by hand.
+
+    make bench-overhead          # the lab must be up: make airflow
+
+Both on the same lab, one after the other, with the same plan (lab_smollm2, 8 steps, 20 questions); the script is what an
+engineer would write who has the commands at hand: hosts in parallel where the DAG has them in parallel, no checks of its own.
+One JSON object a line: measure, system, value, unit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "plugins")]
+
+from lab import demo, network, settings  # noqa: E402
+from sqltune.config import RunPlan  # noqa: E402
+from sqltune.gangs import torchrun  # noqa: E402
+from sqltune.hooks.scripts import exports  # noqa: E402
+from sqltune.operators import steps  # noqa: E402
+from sqltune.progress import parse_line  # noqa: E402
+from sqltune.prompt import STOP, render  # noqa: E402
+from sqltune.xtuner_config import render as render_config  # noqa: E402
+
+FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
+WARM_UP = 2
+"""Steps left out of the rate: the first ones allocate."""
+
+
+def say(measure: str, system: str, value: float, unit: str) -> None:
+    """One result."""
+    print(json.dumps({"measure": measure, "system": system, "value": round(value, 3), "unit": unit}), flush=True)
+
+
+def rate(lines: list[str]) -> float:
+    """Median seconds per step in a log, without the warm-up."""
+    found = [p.seconds_per_step for p in map(parse_line, lines) if p and p.seconds_per_step and p.step > WARM_UP]
+    return statistics.median(found)
+
+
+def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
+    """One run of the chain: its plan, wall seconds from trigger to end, seconds per step."""
+    airflow = demo.connect(s)
+    # Answers that are known would not be asked for again: both systems have to ask.
+    for file in (settings.LAB / "records" / "answers").glob("*.json"):
+        file.unlink()
+    began = time.monotonic()
+    run_id = airflow.trigger(demo.DAG, FORM)
+    while airflow.run(demo.DAG, run_id)["state"] not in ("success", "failed"):
+        time.sleep(0.5)
+    seconds = time.monotonic() - began
+    if airflow.run(demo.DAG, run_id)["state"] != "success":
+        raise SystemExit(demo.failed_words(airflow, run_id))
+    plan = RunPlan.model_validate(airflow.xcom(demo.DAG, run_id, "plan"))
+    return plan, seconds, rate(airflow.log(demo.DAG, run_id, "train"))
+
+
+def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
+    """The same commands as one shell script."""
+    a, b = plan.cluster.hosts
+    ssh = {h.name: f"ssh -i {network.KEYS}/id_ed25519 -o UserKnownHostsFile={network.KEYS}/known_hosts -p {s.ssh_ports[h.name]} {s.address(h.name)} bash -s" for h in (a, b)}
+    env = exports(plan)
+    code, run = plan.code_dir.replace("~", "$HOME"), "$HOME/code/runs/by-hand"
+    master = s.address(a.name) if s.namespaces else "127.0.0.1"
+
+    def on(host: str, text: str) -> str:
+        return f"{ssh[host]} <<'ON_HOST'\nset -e\n{env}{text}\nON_HOST\n"
+
+    def on_both(text: list[str]) -> str:
+        return f"{{ {on(a.name, text[0])}}} & first=$!\n{{ {on(b.name, text[1])}}} & second=$!\nwait $first\nwait $second\n"
+
+    def script_call(name: str, want: dict, *words: str) -> str:
+        return f"python {code}/{name} {' '.join(words)} {shlex.quote(json.dumps(want))} | grep -v '^RESULT' || true"
+
+    def ranks(words: list[str]) -> list[str]:
+        return [f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1" for r in (0, 1)]
+
+    os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
+    _, want = steps.server(plan)
+    flight = {"work_dir": plan.cluster.work_dir, "interface": plan.cluster.interface, "accelerator": "cpu", "processes": 1, "is_master": True, "master_port": plan.cluster.master_port,
+              "base_model": plan.base_model, "min_free_disk_gb": 1, "min_free_memory_gb": 1}
+    fetch = {"repo": plan.dataset_repo, "commit": plan.dataset_commit, "files": plan.recipe.dataset_files, "endpoint": plan.cluster.hub_endpoint, "folder": plan.data_dir,
+             "percent": plan.recipe.held_out_percent, "questions": 0, "max_length": plan.training.max_length, "base_model": plan.base_model}
+    config = render_config(plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{steps.TEMPLATE_HASH}/train.jsonl")
+    for number, q in enumerate(steps.suite_of(plan)):
+        body = {"model": "MODEL", "prompt": render(q.question, q.context), "max_tokens": plan.recipe.decoding.max_tokens, "temperature": 0, "stop": list(STOP)}
+        (work / f"{number}.json").write_text(json.dumps(body))
+    def ask(name: str) -> str:
+        return (f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
+                f"'sed s/MODEL/{name}/ FILE | curl --noproxy \"*\" -sf -H \"Content-Type: application/json\" -d @- {plan.cluster.serving.url}/completions >/dev/null'\n")
+    steps_count = plan.training.max_steps
+    train = ["-m", "xtuner.tools.train", "HOME_/code/runs/by-hand/config/c.py", "--work-dir", "HOME_/code/runs/by-hand/train", "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
+    put = f"rm -rf {run} && mkdir -p {run}/config && cat >{run}/config/c.py <<'CONFIG'\n{config}\nCONFIG"
+    checkpoint = f"{run}/train/iter_{steps_count}.pth"
+    return "".join([
+        "set -e -o pipefail\n",
+        on_both([script_call("preflight.py", flight)] * 2),
+        on_both(ranks(["HOME_" + plan.code_dir[1:] + "/all_reduce.py", "gloo"])),
+        on_both([script_call("fetch_dataset.py", fetch)] * 2),
+        on(a.name, script_call("serving.py", want | {"name": "by-hand-base", "model": plan.base_model}, "up")),
+        ask("by-hand-base"),
+        on(a.name, script_call("serving.py", want | {"name": "by-hand-base"}, "down")),
+        on_both([put] * 2),
+        on_both(ranks(train)),
+        f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth .' | {ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth'\n",
+        on(a.name, f"cd {run} && python {code}/convert_adapter.py {run}/config/c.py {checkpoint} {run}/adapter 2 >/dev/null"),
+        on(a.name, f"cd {run} && python {code}/merge_adapter.py {plan.base_model} {run}/adapter {run}/merged >/dev/null"),
+        on(a.name, script_call("serving.py", want | {"name": "by-hand", "model": "~/code/runs/by-hand/merged"}, "up")),
+        ask("by-hand"),
+        on(a.name, script_call("serving.py", want | {"name": "by-hand"}, "down")),
+    ])
+
+
+def main() -> None:
+    """Both, and their ratios."""
+    s = settings.load()
+    if s is None:
+        raise SystemExit("the lab is not up: make airflow")
+    os.environ.update({"SQLTUNE_LAB_HUB": s.hub, "SQLTUNE_LAB_SERVING": s.address(settings.HOSTS[0]), "SQLTUNE_LAB_INTERFACE": s.interface, "SQLTUNE_LAB_NODE_ENV": str(settings.NODE)})
+    plan, dag_seconds, dag_rate = run_dag(s)
+    with tempfile.TemporaryDirectory() as folder:
+        text = script(plan, s, Path(folder))
+        began = time.monotonic()
+        answer = subprocess.run(["bash"], input=text, capture_output=True, text=True)
+        hand_seconds = time.monotonic() - began
+    if answer.returncode:
+        raise SystemExit(answer.stdout[-3000:] + answer.stderr[-3000:])
+    hand_rate = rate(answer.stdout.splitlines())
+    say("wall time of the chain", "DAG", dag_seconds, "s")
+    say("wall time of the chain", "shell script", hand_seconds, "s")
+    say("wall time of the chain", "DAG / shell script", dag_seconds / hand_seconds, "ratio")
+    say("seconds per training step, median", "DAG", dag_rate, "s")
+    say("seconds per training step, median", "torchrun by hand", hand_rate, "s")
+    say("training rate", "DAG / torchrun by hand", hand_rate / dag_rate, "ratio")
+
+
+if __name__ == "__main__":
+    main()
