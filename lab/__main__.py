@@ -10,11 +10,14 @@ from lab import services, settings
 
 def up(airflow: bool) -> settings.Settings:
     """Bring up what is not up; the same settings for as long as the lab is up."""
-    found = settings.load() if services.is_running() else None
+    found = settings.load()
+    if found and not services.is_running():
+        # Left by a crash or a restart of the machine: its namespaces, or processes without their supervisor.
+        services.stop_all(found)
+        found = None
     chosen = found or settings.choose()
     how = f"network namespaces, 10.213.{chosen.subnet}.0/24" if chosen.namespaces else "two ports on loopback (root could have namespaces)"
-    settings_line = f"hosts {', '.join(settings.HOSTS)}: {how}"
-    print(settings_line, flush=True)
+    print(f"hosts {', '.join(settings.HOSTS)}: {how}", flush=True)
     services.start_hosts(chosen)
     if airflow:
         services.start_database(chosen)
@@ -35,7 +38,7 @@ def ask() -> None:
     """One question to the served model."""
     import httpx
 
-    from lab.demo import sys as _  # noqa: F401  (puts the package on the path)
+    sys.path.insert(0, str(settings.ROOT / "plugins"))
     from sqltune.prompt import STOP, render
 
     s = needs_lab()

@@ -169,7 +169,14 @@ def failed_words(airflow: Airflow, run_id: str) -> str:
 def demo(s: Settings, conf: dict[str, Any]) -> int:
     """Trigger, follow, report; 0 only when the run is green."""
     airflow = connect(s)
-    run_id = airflow.trigger(DAG, conf)
+    under_way = airflow.get(f"/dags/{DAG}/dagRuns", state="running", order_by="-run_after")["dag_runs"]
+    if under_way and not conf:
+        run_id = under_way[0]["dag_run_id"]
+        print("a run is under way: following it")
+    else:
+        run_id = airflow.trigger(DAG, conf)
+        if under_way:
+            print(f"{under_way[0]['dag_run_id']} is under way, and one run trains at a time: this one begins after it")
     print(f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({services.USER} / {services.password()})")
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
