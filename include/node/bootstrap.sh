@@ -30,7 +30,9 @@ else
     "$uv" pip install --python "$target/bin/python" --torch-backend=cpu "torch==$torch"
   fi
   # xtuner imports torchvision for image models only; without a GPU a stand-in does.
-  "$uv" pip install --python "$target/bin/python" "$here/torchvision_cpu_shim"
+  # From a copy: building leaves files beside the source.
+  rm -rf "$target/torchvision_cpu_shim"; cp -r "$here/torchvision_cpu_shim" "$target/"
+  "$uv" pip install --python "$target/bin/python" "$target/torchvision_cpu_shim"
 fi
 grep -v '^torch==' "$here/requirements.txt" >"$target/requirements.txt"
 "$uv" pip install --python "$target/bin/python" --overrides "$here/overrides.txt" -r "$target/requirements.txt"
