@@ -27,7 +27,7 @@ from sqltune.gangs import torchrun  # noqa: E402
 from sqltune.hooks.scripts import exports  # noqa: E402
 from sqltune.operators import steps  # noqa: E402
 from sqltune.progress import parse_line  # noqa: E402
-from sqltune.prompt import STOP, render  # noqa: E402
+from sqltune.prompt import render  # noqa: E402
 from sqltune.xtuner_config import render as render_config  # noqa: E402
 
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
@@ -78,7 +78,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         return f"{{ {on(a.name, text[0])}}} & first=$!\n{{ {on(b.name, text[1])}}} & second=$!\nwait $first\nwait $second\n"
 
     def script_call(name: str, want: dict, *words: str) -> str:
-        return f"python {code}/{name} {' '.join(words)} {shlex.quote(json.dumps(want))} | grep -v '^RESULT' || true"
+        return f"python {code}/{name} {' '.join(words)} {shlex.quote(json.dumps(want))} >/dev/null"
 
     def ranks(words: list[str]) -> list[str]:
         return [f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1" for r in (0, 1)]
@@ -91,8 +91,9 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
              "percent": plan.recipe.held_out_percent, "questions": 0, "max_length": plan.training.max_length, "base_model": plan.base_model}
     config = render_config(plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{steps.TEMPLATE_HASH}/train.jsonl")
     for number, q in enumerate(steps.suite_of(plan)):
-        body = {"model": "MODEL", "prompt": render(q.question, q.context), "max_tokens": plan.recipe.decoding.max_tokens, "temperature": 0, "stop": list(STOP)}
+        body = {"model": "MODEL", "prompt": render(q.question, q.context), "max_tokens": plan.recipe.decoding.max_tokens, "temperature": 0, "stop": plan.recipe.decoding.stop}
         (work / f"{number}.json").write_text(json.dumps(body))
+
     def ask(name: str) -> str:
         return (f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
                 f"'sed s/MODEL/{name}/ FILE | curl --noproxy \"*\" -sf -H \"Content-Type: application/json\" -d @- {plan.cluster.serving.url}/completions >/dev/null'\n")

@@ -74,7 +74,7 @@ class Stack:
 
     def program(self, name: str, command: list[str], **more: str) -> str:
         """One program of supervisor's configuration. % is supervisor's own sign, and is doubled."""
-        options = {"command": " ".join(command), "autorestart": "true", "startsecs": "2", "stopasgroup": "true", "killasgroup": "true", "stopwaitsecs": "20",
+        options = {"command": " ".join(command), "autostart": "false", "autorestart": "true", "startsecs": "2", "stopasgroup": "true", "killasgroup": "true", "stopwaitsecs": "20",
                    "redirect_stderr": "true", "stdout_logfile": str(self.folder / f"{name}.log"), "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": "1"} | more
         return f"[program:{name}]\n" + "".join(f"{k}={v.replace('%', '%%')}\n" for k, v in options.items())
 
@@ -109,13 +109,34 @@ class Stack:
             # A gang's marker would make the served processes look like the gang's own.
             env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"}
             subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")], check=True, env=env, stdin=subprocess.DEVNULL, capture_output=True)
-            return
         added, changed, removed = self.supervisor.supervisor.reloadConfig()[0]
         for name in [*removed, *changed]:
             self.supervisor.supervisor.stopProcessGroup(name)
             self.supervisor.supervisor.removeProcessGroup(name)
         for name in [*added, *changed]:
             self.supervisor.supervisor.addProcessGroup(name)
+        self.start("controller")
+        # A worker that finds no controller ends at once.
+        self.wait_for_port(self.want["controller_port"], "controller")
+        for name in [*self.workers(), "api"]:
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        """Start a program that is not up."""
+        if self.supervisor.supervisor.getProcessInfo(name)["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
+            self.supervisor.supervisor.startProcess(name, False)
+
+    def wait_for_port(self, port: int, name: str) -> None:
+        """Until one of our servers listens; exits with its log when it does not."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection((self.bind, port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    self.fail(name, f"{name} does not listen on {self.bind}:{port} within 60 s")
+                time.sleep(0.1)
 
     def free_port(self) -> int:
         """A port for a worker: in the range, not given away, and nobody's."""
@@ -167,11 +188,13 @@ class Stack:
     def wait_until_answers(self, program: str) -> float:
         """Seconds until the model answered a real prompt through the API; exits with the logs when it does not."""
         began = time.monotonic()
+        port = self.workers()[program]["port"]
         reason = "nothing was heard"
         while (passed := time.monotonic() - began) < self.want["ready_timeout"]:
             try:
-                # Ask the controller to look again: it registers workers by itself only now and then.
-                self.post(f"{self.controller}/refresh_all_workers", {}, 10)
+                # A worker registers before it listens: when the controller's look at it comes too early, it is unknown until its
+                # next heartbeat, 45 s later. So it is registered here, again and again, until it answers.
+                self.post(f"{self.controller}/register_worker", {"worker_name": f"http://{self.bind}:{port}", "check_heart_beat": True, "worker_status": None}, 10)
                 answer = self.post(f"{self.api}/v1/completions", {"model": self.want["name"], "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60)
                 if answer and "choices" in answer:
                     return passed

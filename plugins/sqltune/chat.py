@@ -10,7 +10,6 @@ import httpx
 
 from sqltune.config import Decoding
 from sqltune.errors import ServingError
-from sqltune.prompt import STOP
 
 TRIES = 4
 
@@ -26,7 +25,7 @@ class Endpoint:
 
 async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
     """One completion. A server error or a broken connection is tried again, a refusal is not."""
-    body = {"model": endpoint.model, "prompt": prompt, "max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "stop": list(STOP)}
+    body = {"model": endpoint.model, "prompt": prompt, "max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "stop": decoding.stop}
     reason = ""
     for attempt in range(TRIES):
         try:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from sqltune.errors import ConfigError
+from sqltune.prompt import STOP
 
 CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", Path(__file__).resolve().parents[2] / "include" / "configs"))
 """Where clusters, recipes, xtuner configs and regression suites lie."""
@@ -28,7 +29,7 @@ DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 
 # Values that reach a command line are quoted wherever they are used; a value that needs quoting is still a mistake in a form.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Revision = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./-]{0,127})?$")]
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$")]
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 ModelPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_.~/+@-]{0,255}$")]
 HostPath = ModelPath
@@ -47,8 +48,8 @@ class RunSpec(Model):
     recipe: Name = Field("lab_smollm2", title="Recipe", description="What is trained and how: a file in include/configs/recipes, without .yaml.")
     cluster: Name = Field("lab", title="Cluster", description="The hosts it is trained on: a file in include/configs/clusters, without .yaml.")
     dataset_repo: RepoId | None = Field(None, title="Dataset repository", description="owner/name on the hub. Empty: the recipe's.", json_schema_extra={"section": "Data"})
-    dataset_revision: Revision = Field(
-        "", title="Dataset revision",
+    dataset_revision: Revision | None = Field(
+        None, title="Dataset revision",
         description="Branch, tag or commit. Empty: the newest commit of main as of the run's logical date.", json_schema_extra={"section": "Data"},
     )
     base_model: ModelPath | None = Field(None, title="Base model", description="Path of the base model on every host. Empty: the recipe's.", json_schema_extra={"section": "Training"})
@@ -88,6 +89,7 @@ class Decoding(Model):
     temperature: float = Field(0.0, ge=0, le=2, description="0 takes the likeliest token each time.")
     concurrency: int = Field(4, ge=1, le=256, description="Questions asked at the same time.")
     timeout: float = Field(120, gt=0, description="Seconds one answer may take.")
+    stop: list[str] = Field(list(STOP), description="Texts at which an answer ends if the model goes on past it.")
 
 
 class Recipe(Model):

@@ -20,8 +20,8 @@ class Decision(BaseModel):
 
     passed: bool
     rules: list[Rule]
-    gained: list[str] = Field(description="Questions right now and wrong before.")
-    lost: list[str] = Field(description="Questions wrong now and right before.")
+    gained: list[str] = Field(description="Held-out questions right now and wrong before.")
+    lost: list[str] = Field(description="Held-out questions wrong now and right before.")
 
     def __str__(self) -> str:
         heading = "let through" if self.passed else "held back"
@@ -37,8 +37,9 @@ def decide(before: Score, after: Score) -> Decision:
     now = {s.id: s.verdict == "match" for s in after.scored}
     if was.keys() != now.keys():
         raise ValueError(f"before has {len(was)} questions and after {len(now)}, or they are not the same: run both again")
-    gained = sorted(q for q in now if now[q] and not was[q])
-    lost = sorted(q for q in now if was[q] and not now[q])
+    held_out = now.keys() - after.reference.keys()
+    gained = sorted(q for q in held_out if now[q] and not was[q])
+    lost = sorted(q for q in held_out if was[q] and not now[q])
     broken = [q for q in before.reference if before.reference[q] and not after.reference[q]]
     rules = [
         Rule(

@@ -74,7 +74,7 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
         training = training_of(spec, recipe)
         mistakes += problems_of(recipe, cluster, training)
         try:
-            pinned = hub.pin(spec.dataset_repo or recipe.dataset_repo, spec.dataset_revision, cluster.hub_endpoint, as_of)
+            pinned = hub.pin(spec.dataset_repo or recipe.dataset_repo, spec.dataset_revision or "", cluster.hub_endpoint, as_of)
         except HubUnreachable as e:
             unreachable = e
         except HubError as e:
@@ -87,7 +87,7 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
     assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster)
     return RunPlan(
         run_id=run_id, recipe_name=spec.recipe, cluster_name=spec.cluster, recipe=recipe, cluster=cluster, training=training,
-        dataset_repo=spec.dataset_repo or recipe.dataset_repo, dataset_revision=spec.dataset_revision,
+        dataset_repo=spec.dataset_repo or recipe.dataset_repo, dataset_revision=spec.dataset_revision or "",
         dataset_commit=pinned.commit, dataset_date=pinned.date.isoformat(),
         base_model=spec.base_model or recipe.base_model, eval_questions=spec.eval_questions or recipe.eval_questions,
         promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
