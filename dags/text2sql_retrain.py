@@ -74,7 +74,7 @@ def text2sql_retrain():
     hosts = task(steps.hosts, task_id="hosts")(plan)
     facts = task(steps.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10)).partial(plan=plan).expand(host=hosts)
     master = task(steps.master_ip, task_id="master_ip")(plan, facts)
-    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master)
+    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **STEP)
     storages = task(steps.storages, task_id="storages")(plan)
     datasets = task(steps.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP).partial(plan=plan).expand(host=storages)
     before = ask_before(plan, facts, datasets)

@@ -35,15 +35,6 @@ def read(path: Path) -> Any:
         return None
 
 
-def last_line(path: Path) -> Any:
-    """The last whole JSON line of a file, or None."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return json.loads(lines[-1]) if lines else None
-    except (FileNotFoundError, ValueError):
-        return None
-
-
 class Follow:
     """What is known of a run while it is followed."""
 
@@ -65,7 +56,7 @@ class Follow:
         """What the task that runs is at: iterations and each host's state, or questions answered."""
         running = [t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")]
         if "train" in running:
-            p = last_line(self.record / "progress.jsonl")
+            p = (Record(self.record).last("progress") or {}).get("progress")
             hosts = read(self.record / "hosts.json") or {}
             at = f"iter {p['step']}/{p['total']} · loss {p['loss']:.4f} · ETA {p['eta']}" if p else "loading the model"
             return " · ".join([at, *(f"{h} {s}" for h, s in hosts.items())])

@@ -52,6 +52,7 @@ class Gang(Model):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)
     attempt: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Which try this is; fences an old try's on_kill from a new try's processes.")
+    generation: int = Field(0, description="Changes when a person clears the task, not when Airflow tries it again.")
     root: HostPath = Field(description="Folder on each host under which gangs are kept.")
     members: list[Member] = Field(min_length=1)
     limits: Limits = Limits()

@@ -69,6 +69,14 @@ class Record:
         """Add a line to `<name>.jsonl`."""
         append_line(self.folder / f"{name}.jsonl", value)
 
+    def last(self, name: str) -> Any:
+        """The last line of `<name>.jsonl`, or None."""
+        try:
+            lines = (self.folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return None
+        return json.loads(lines[-1]) if lines else None
+
 
 def trained_before(fingerprint: str) -> str | None:
     """The run that trained and judged this very plan, or None."""

@@ -5,7 +5,7 @@ On each host a gang has one folder:
     attempt         which try claimed it            started / exit   when the program started; its exit code and when
     job.sh          what runs                       output           what it printed, stdout and stderr
     pid             process group, start time, boot taken            bytes of output already delivered to the task's log
-    go              a FIFO: the word that starts it judged           the operator has seen the end; not picked up again
+    go              a FIFO: the word that starts it judged           the generation in which the operator has seen the end
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ taken=$(cat "$folder/taken" 2>/dev/null || echo 0)
 # The exit code before the size: when it is there, the size is final.
 ended=$(cat "$folder/exit" 2>/dev/null)
 size=$(stat -c %s "$folder/output" 2>/dev/null || echo 0)
-echo "state=there attempt=$(cat "$folder/attempt" 2>/dev/null) alive=$alive boot=$boot started=$(cat "$folder/started" 2>/dev/null) exit=${{ended%% *}} ended=${{ended#* }} judged=$([ -e "$folder/judged" ] && echo yes || echo no) taken=$taken size=$size"
+echo "state=there attempt=$(cat "$folder/attempt" 2>/dev/null) alive=$alive boot=$boot started=$(cat "$folder/started" 2>/dev/null) exit=${{ended%% *}} ended=${{ended#* }} judged=$(cat "$folder/judged" 2>/dev/null) taken=$taken size=$size"
 tail -c +$((taken + 1)) -- "$folder/output" 2>/dev/null | head -c {CHUNK}
 exit 0
 """
@@ -148,8 +148,8 @@ def tail(gang: Gang, lines: int = 30) -> str:
 
 
 def judge(gang: Gang) -> str:
-    """Mark the gang as judged: it is not picked up again."""
-    return f"[ ! -d {path(gang.folder)} ] || : >{path(gang.folder)}/judged\n"
+    """Mark the gang as judged in this generation: after a Clear it is not picked up again."""
+    return f"[ ! -d {path(gang.folder)} ] || echo {gang.generation} >{path(gang.folder)}/judged\n"
 
 
 def put_aside(gang: Gang) -> str:
@@ -204,7 +204,8 @@ class JobState:
     attempt: str = ""
     alive: bool = False
     rebooted: bool = False
-    judged: bool = False
+    judged: int | None = None
+    """The generation that judged it."""
     started: float | None = None
     exit: str = ""
     ended: float | None = None
@@ -252,7 +253,7 @@ def parse_look(answer: bytes) -> tuple[JobState, bytes]:
         return JobState("absent"), b""
     number = {k: float(f[k]) if f[k] else None for k in ("started", "ended")}
     state = JobState(
-        "there", f["attempt"], f["alive"] == "yes", f["boot"] == "other", f["judged"] == "yes",
+        "there", f["attempt"], f["alive"] == "yes", f["boot"] == "other", int(f["judged"]) if f["judged"] else None,
         number["started"], f["exit"], number["ended"], int(f["taken"]), int(f["size"]),
     )
     return state, output

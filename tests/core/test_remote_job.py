@@ -152,7 +152,7 @@ def test_put_aside_keeps_the_log(tmp_path):
     launched(g)
     until_ended(g)
     say(remote_job.judge(g))
-    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].judged
+    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].judged == g.generation
     say(remote_job.put_aside(g))
     assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].state == "absent"
     assert (tmp_path / "gangs" / f"{g.name}.1" / "output").read_text() == "words\n"

@@ -13,7 +13,8 @@ ARMED = JobState("there", "try1", alive=True)
 DONE = JobState("there", "try1", started=1.0, exit="0", ended=2.0)
 FAILED = JobState("there", "try1", started=1.0, exit="1", ended=2.0)
 LOST = JobState("there", "try1", started=1.0)
-JUDGED = JobState("there", "try1", started=1.0, exit="0", ended=2.0, judged=True)
+JUDGED = JobState("there", "try1", started=1.0, exit="0", ended=2.0, judged=1)
+CLEARED = JobState("there", "try1", started=1.0, exit="0", ended=2.0, judged=0)
 OTHER = JobState("there", "try2", alive=True, started=1.0)
 
 
@@ -22,8 +23,10 @@ OTHER = JobState("there", "try2", alive=True, started=1.0)
     ([RUNNING, RUNNING], Decision.RECONNECT),
     ([RUNNING, DONE], Decision.RECONNECT),
     ([DONE, DONE], Decision.ALREADY_SUCCEEDED),
-    ([JUDGED, JUDGED], Decision.TERMINAL_RESUBMIT),
-    ([JUDGED, DONE], Decision.TERMINAL_RESUBMIT),
+    ([JUDGED, JUDGED], Decision.ALREADY_SUCCEEDED),
+    ([JUDGED, DONE], Decision.ALREADY_SUCCEEDED),
+    ([CLEARED, CLEARED], Decision.TERMINAL_RESUBMIT),
+    ([CLEARED, JUDGED], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, ABSENT], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, FAILED], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, LOST], Decision.TERMINAL_RESUBMIT),
@@ -33,12 +36,12 @@ OTHER = JobState("there", "try2", alive=True, started=1.0)
     ([FAILED, FAILED], Decision.TERMINAL_RESUBMIT),
 ])
 def test_decision(states, decision):
-    assert decide(states) is decision
+    assert decide(states, generation=1) is decision
 
 
 def test_a_silent_host_is_no_decision():
     with pytest.raises(ValueError, match="not known"):
-        decide([RUNNING, JobState("unreachable")])
+        decide([RUNNING, JobState("unreachable")], generation=1)
 
 
 def test_states_have_answers():

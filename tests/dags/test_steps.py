@@ -18,7 +18,7 @@ def plan(hub, records, monkeypatch):
 
 
 def facts(host, **more):
-    return {"host": host, "address": f"10.0.0.{host[-1] == 'b' and 2 or 1}", "base_model_hash": "same", "versions": {"torch": "2.13.0"}} | more
+    return {"host": host, "address": f"10.0.0.{(host[-1] == 'b' and 2) or 1}", "base_model_hash": "same", "versions": {"torch": "2.13.0"}} | more
 
 
 def test_the_masters_address(plan):

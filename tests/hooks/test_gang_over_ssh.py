@@ -63,7 +63,18 @@ def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
         lines = [m for m in caplog.messages if m.startswith(f"[{host}] ") and not m.endswith("started")]
         assert lines == [f"[{host}] {text}" for text in ["开始", *(f"line {i}" for i in range(1, 2001)), line]]
     assert event["progress"]["loss"] == 0.5
-    assert '"step": 2' in (tmp_path / "record" / "progress.jsonl").read_text()
+    assert Record(tmp_path / "record").last("progress")["progress"]["step"] == 2
+
+
+def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    record = Record(tmp_path / "record")
+    g = gang(sshds, bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"), progress=True)
+    asyncio.run(run(g, record))
+    caplog.clear()
+    event = asyncio.run(watch(g, record))
+    assert event["ok"] and event["progress"]["step"] == 1
+    assert not [m for m in caplog.messages if "Iter(train)" in m]
 
 
 def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
@@ -100,7 +111,10 @@ def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
         async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
             assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
             await third.judge()
-        async with GangHook(first.model_copy(update={"attempt": "try4"})) as fourth:
+            # Airflow failed the task after it was judged: what was done is not done twice.
+            assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
+        # A person cleared it: run again.
+        async with GangHook(first.model_copy(update={"attempt": "try4", "generation": 2})) as fourth:
             decision, fresh = await fourth.launch()
             assert decision is Decision.TERMINAL_RESUBMIT and fresh.attempt == "try4"
         assert (await watch(fresh))["ok"]

@@ -73,7 +73,7 @@ class GangHook:
     async def launch(self) -> tuple[Decision, Gang]:
         """Start the gang or find the one that runs: the decision, and the gang with the attempt that is running now."""
         states = await self.states()
-        decision = decide(states)
+        decision = decide(states, self.gang.generation)
         if decision in (Decision.RECONNECT, Decision.ALREADY_SUCCEEDED):
             self.gang = self.gang.model_copy(update={"attempt": states[0].attempt})
             return decision, self.gang
@@ -116,7 +116,7 @@ class GangHook:
         return left
 
     async def judge(self) -> None:
-        """Mark the gang as judged on every host, so that a Clear runs it again."""
+        """Mark the gang as judged on every host, so that a Clear runs it again and a retry does not."""
         raise_all(await on_all(self.gang.members, lambda m: self.run(m, remote_job.judge(self.gang))), GangError)
 
     async def tail(self, member: Member, lines: int = 30) -> str:

@@ -54,7 +54,8 @@ class GangJobOperator(BaseOperator):
         ti = context["ti"]
         return Gang(
             name=gang_name(ti.dag_id, ti.task_id, ti.run_id), attempt=attempt, root=f"{plan.cluster.work_dir}/gangs",
-            members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
+            # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
+            generation=ti.max_tries, members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
         )
 
     def execute(self, context: Context) -> None:
@@ -83,7 +84,7 @@ class GangJobOperator(BaseOperator):
         return self.judge(plan, gang, event, output)
 
     async def _read_and_mark(self, gang: Gang) -> tuple[str, None]:
-        """The end of the first member's log. From here on the gang is judged: Clear runs it again."""
+        """The end of the first member's log. From here on the gang is judged: Clear runs it again, a retry judges it again."""
         async with GangHook(gang) as hook:
             output = await hook.tail(gang.members[0], 200)
             return output, await hook.judge()

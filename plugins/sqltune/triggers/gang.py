@@ -63,7 +63,9 @@ class Watch:
         self.lines = {m.host: Lines() for m in hook.gang.members}
         self.answered = {m.host: now() for m in hook.gang.members}
         self.began = self.progressed = now()
-        self.progress: Progress | None = None
+        # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
+        last = (record.last("progress") if record else None) or {}
+        self.progress = Progress.model_validate(last["progress"]) if last.get("attempt") == hook.gang.attempt else None
 
     async def until_the_end(self) -> dict[str, Any]:
         """Look until all have ended well, or there is a reason to end the gang; the event's payload."""
@@ -75,6 +77,8 @@ class Watch:
             if reason:
                 return await self._give_up(reason, failed)
             if len(self.states) == len(self.taken) and all(s.succeeded and self._read_whole(h) for h, s in self.states.items()):
+                # Once more, to confirm the last bytes: who takes over does not tell them again.
+                await asyncio.gather(*(self._look(m) for m in self.hook.gang.members))
                 return self._event(ok=True, reason="every rank ended with exit code 0")
             await asyncio.sleep(POLL)
 
@@ -105,7 +109,7 @@ class Watch:
             if progress and (self.progress is None or progress.step > self.progress.step):
                 self.progress, self.progressed = progress, now()
                 if self.record:
-                    self.record.append("progress", progress.model_dump())
+                    self.record.append("progress", {"attempt": self.hook.gang.attempt, "progress": progress.model_dump()})
 
     def _trouble(self) -> tuple[str | None, str | None]:
         """Why the gang has to be ended, and whose fault it is; the host that failed first is blamed."""
