@@ -21,6 +21,7 @@ from lab.settings import LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.config import slug
+from sqltune.records import Record
 
 DAG = "text2sql_retrain"
 _SIGNS = {"success": "[green]✔[/]", "failed": "[red]✘[/]", "upstream_failed": "[red]·[/]", "running": "[yellow]▶[/]", "deferred": "[yellow]▶[/]",
