@@ -34,3 +34,10 @@ def test_hosts_and_storages(plan):
     assert steps.hosts(plan) == steps.storages(plan) == ["host-a", "host-b"]
     plan["cluster"]["shared_storage"] = True
     assert steps.storages(plan) == ["host-a"]
+
+
+def test_without_its_environment_the_hosted_reference_is_skipped(plan):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException, match="SQLTUNE_REFERENCE_PYTHON"):
+        steps.reference_questions(plan, "/nowhere/bin/python")

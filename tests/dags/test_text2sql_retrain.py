@@ -57,3 +57,9 @@ def test_the_form_can_be_sent_as_it_opens(dag):
     for name, param in dag.params.items():
         allowed = dag.params.get_param(name).schema["type"]
         assert "null" in allowed or param not in (None, ""), name
+
+
+def test_the_hosted_reference_can_not_fail_a_run(dag):
+    assert dag.get_task("before.hosted").skip_on_exit_code == [1]
+    assert dag.get_task("gate").trigger_rule == "none_failed"
+    assert "before.hosted" in dag.get_task("gate").upstream_task_ids

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -216,8 +217,10 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
     log.info("[%s] %s stopped; served now: %s", host.name, name, status["serving"] or "nothing")
 
 
-def reference_questions(plan: dict[str, Any]) -> list[dict[str, str]]:
-    """The prompts the hosted model is asked: the reference prompts and the first held-out ones, to a total of ten."""
+def reference_questions(plan: dict[str, Any], python: str) -> list[dict[str, str]]:
+    """The prompts the hosted model is asked: the reference prompts and the first held-out ones, to a total of ten. Skipped without its environment."""
+    if not Path(python).exists():
+        raise AirflowSkipException(f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON")
     p = RunPlan.model_validate(plan)
     return [{"id": q.id, "prompt": render(q.question, q.context)} for q in suite_of(p)[:10]]
 
