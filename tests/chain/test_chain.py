@@ -29,7 +29,9 @@ class Lab:
     """The tests' lab, by its command line."""
 
     def __init__(self) -> None:
-        self.env = os.environ | {"SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM)}
+        # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside it, outside max_active_runs,
+        # and with the plan of the first run that one has nothing new to train.
+        self.env = os.environ | {"SQLTUNE_RECIPE": FORM["recipe"], "SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM)}
         for name in [n for n in self.env if n.startswith("AIRFLOW")]:
             del self.env[name]
 
