@@ -21,6 +21,7 @@ from lab.settings import LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.config import slug
+from sqltune.progress import Progress
 from sqltune.records import Record
 
 DAG = "text2sql_retrain"
@@ -57,9 +58,9 @@ class Follow:
         """What the task that runs is at: iterations and each host's state, or questions answered."""
         running = [t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")]
         if "train" in running:
-            p = (Record(self.record).last("progress") or {}).get("progress")
+            last = Record(self.record).last("progress")
             hosts = read(self.record / "hosts.json") or {}
-            at = f"iter {p['step']}/{p['total']} · loss {p['loss']:.4f} · ETA {p['eta']}" if p else "loading the model"
+            at = str(Progress.model_validate(last["progress"])) if last else "loading the model"
             return " · ".join([at, *(f"{h} {s}" for h, s in hosts.items())])
         if "before.ask" in running or "after.ask" in running:
             asked = read(self.record / "asked.json")

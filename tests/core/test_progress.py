@@ -17,6 +17,7 @@ def test_an_iteration():
 def test_days_and_nan_and_padding():
     p = parse_line("… Iter(train) [  10/15700]  lr: 2.0e-04  eta: 1 day, 2:03:04  time: 6.1  loss: nan  grad_norm: 1.5")
     assert p and (p.step, p.total, p.loss, p.eta) == (10, 15700, None, "1 day, 2:03:04")
+    assert str(p) == "iter 10/15700 · ETA 1 day, 2:03:04"
 
 
 def test_other_lines():

@@ -26,7 +26,8 @@ _CORE = ("__init__", "errors", "hub", "dataset", "prompt")
 BAD_DATA = 65
 """EX_DATAERR of sysexits.h: a script's word for "another try will not help"."""
 
-_SECRET = re.compile(r"(token|key|secret|password|://[^/@:]+:[^/@]+@)", re.I)
+_SECRET_NAME = re.compile(r"(^|_)(token|key|secret|password)s?(_|$)", re.I)
+_SECRET_VALUE = re.compile(r"://[^/@:]+:[^/@]+@")
 
 
 def bundle() -> tuple[str, bytes]:
@@ -46,7 +47,7 @@ def bundle() -> tuple[str, bytes]:
 
 def masked(env: dict[str, str]) -> dict[str, str]:
     """An environment for a log: secrets and passwords in proxy addresses hidden."""
-    return {k: "***" if _SECRET.search(k) or _SECRET.search(v) else v for k, v in env.items()}
+    return {k: "***" if _SECRET_NAME.search(k) or _SECRET_VALUE.search(v) else v for k, v in env.items()}
 
 
 def exports(plan: RunPlan) -> str:
