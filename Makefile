@@ -3,6 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
 CONTROL := $(LAB_DIR)/control-env/bin
 export ARGS DATASET Q C
+# Python may keep what it compiled: each of a run's thirty processes would compile Airflow again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab airflow ask status down test lint bench-overhead lock setup setup-dev
