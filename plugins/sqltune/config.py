@@ -25,6 +25,7 @@ CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", Path(__file__).resolve().parent
 NODE_FILES = Path(__file__).resolve().parents[2] / "include" / "node"
 """What is copied to the hosts."""
 
+Accelerator = Literal["cuda", "rocm", "cpu"]
 DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 
 # Values that reach a command line are quoted wherever they are used; a value that needs quoting is still a mistake in a form.
@@ -137,8 +138,10 @@ class Serving(Model):
 class Limits(Model):
     """How long the parts of a gang's life may take, in seconds; each is named when it strikes."""
 
-    connect: float = Field(30, gt=0, description="Opening one SSH connection.")
-    arm: float = Field(60, gt=0, description="From the claim to the waiting process.")
+    queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
+    connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
+    arm: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
+    rendezvous: float = Field(900, gt=0, description="From go until torchrun has started every rank on every host.")
     first_step: float = Field(1800, gt=0, description="From go to the first iteration in the log.")
     stall: float = Field(1800, gt=0, description="Between two signs of progress in the log.")
     total: float = Field(7 * 24 * 3600, gt=0, description="From go to the end.")
@@ -155,7 +158,7 @@ class Cluster(Model):
     node_env: HostPath = Field(description="Virtual environment on each host, from include/node/bootstrap.sh.")
     interface: Name = Field(description="Network interface between the hosts (NCCL_SOCKET_IFNAME).")
     backend: Literal["nccl", "gloo"] = Field("nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU.")
-    accelerator: Literal["cuda", "rocm", "cpu"] = Field("cuda", description="What preflight looks for.")
+    accelerator: Accelerator = Field("cuda", description="What preflight looks for.")
     master_port: int = Field(12345, ge=1024, le=65535, description="Port of the rendezvous on the master.")
     shared_storage: bool = Field(False, description="work_dir is the same folder on all hosts.")
     min_free_disk_gb: float = Field(20, ge=0, description="Free space wanted under work_dir, in GiB.")

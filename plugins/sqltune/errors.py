@@ -7,6 +7,7 @@
     ├── DatasetError           rows that can't be trained on
     ├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
     ├── GangError              ranks that did not arm, died, were lost or trained nothing
+    │   └── HostsBusy          another gang has the hosts: worth waiting for
     ├── ServingError           the model server does not come up or does not answer
     ├── ScoringError           answers that could not be judged
     └── RegistryError          the record of versions and of the champion
@@ -49,6 +50,10 @@ class HostError(SqltuneError):
 
 class GangError(SqltuneError):
     """A gang of ranks that did not arm, died, was lost, or ended without evidence of having trained."""
+
+
+class HostsBusy(GangError):
+    """Another gang has a host that is wanted for this one alone."""
 
 
 class ServingError(SqltuneError):

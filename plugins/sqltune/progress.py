@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 
 from pydantic import BaseModel, Field
@@ -17,6 +16,8 @@ class Progress(BaseModel):
     lr: float | None = Field(None, description="Learning rate.")
     seconds_per_step: float | None = Field(None, description="Seconds an iteration took.")
     eta: str | None = Field(None, description="Time left, [D days, ]H:MM:SS.")
+    tokens_per_second: float | None = Field(None, description="Tokens a second on one rank, padding included, where xtuner's ThroughputHook counts them.")
+    memory: int | None = Field(None, description="MiB of GPU memory at its highest on rank 0; none on CPU.")
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f" · loss {self.loss:.4f}"
@@ -25,7 +26,7 @@ class Progress(BaseModel):
 
 
 _STEP = re.compile(r"Iter\(train\)\s*\[\s*(\d+)/(\d+)\]")
-_VALUE = re.compile(r"\b(lr|loss|time): ([\d.eE+-]+|nan|inf)")
+_VALUE = re.compile(r"\b(lr|loss|time|tokens_per_sec|memory): ([\d.eE+-]+|nan|inf)")
 _ETA = re.compile(r"\beta: ((?:\d+ days?, )?\d+:\d\d:\d\d)")
 
 
@@ -40,23 +41,5 @@ def parse_line(line: str) -> Progress | None:
     return Progress(
         step=int(step[1]), total=int(step[2]), loss=None if loss is None or loss != loss else loss,
         lr=values.get("lr"), seconds_per_step=values.get("time"), eta=eta[1] if eta else None,
+        tokens_per_second=values.get("tokens_per_sec"), memory=int(values["memory"]) if "memory" in values else None,
     )
-
-
-class Lines:
-    """Bytes as they come to whole lines; a character is never cut, broken UTF-8 becomes the replacement character."""
-
-    LONGEST = 4000
-
-    def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-        self._rest = ""
-
-    def feed(self, data: bytes, final: bool = False) -> list[str]:
-        """The lines that are whole now (all that is left with `final`). Progress bars that rewrite their line keep the last state."""
-        text = self._rest + self._decode(data, final)
-        *whole, self._rest = text.split("\n")
-        if final and self._rest:
-            whole.append(self._rest)
-            self._rest = ""
-        return [line.rstrip("\r").rpartition("\r")[2][: self.LONGEST] for line in whole]

@@ -1,6 +1,8 @@
 """The run's record: a folder of JSON files per run, on the machine Airflow's components share.
 
-    $SQLTUNE_HOME/runs/<run>/plan.json, progress.jsonl, before.json, after.json, verdict.json, state.json
+    $SQLTUNE_HOME/runs/<run>/plan.json, before.json, after.json, verdict.json, state.json
+                            /hosts.json, progress.jsonl, gpus.jsonl       while it trains: hosts, iterations, samples of the cards
+                            /logs/<gang>.<attempt>.<host>.log             all that a host's ranks printed
     $SQLTUNE_HOME/answers/<key>.json      answers by model, prompts and template
     $SQLTUNE_HOME/champion.json, journal.jsonl
 """
@@ -68,6 +70,14 @@ class Record:
     def append(self, name: str, value: Any) -> None:
         """Add a line to `<name>.jsonl`."""
         append_line(self.folder / f"{name}.jsonl", value)
+
+    def write_log(self, name: str, position: int, data: bytes) -> None:
+        """Put a piece of a log where it belongs in `logs/<name>.log`: what comes twice is there once."""
+        path = self.folder / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as f:
+            f.seek(position)
+            f.write(data)
 
     def last(self, name: str) -> Any:
         """The last line of `<name>.jsonl`, or None."""

@@ -1,8 +1,8 @@
-"""Log lines to numbers, bytes to lines."""
+"""Log lines to numbers."""
 
 from __future__ import annotations
 
-from sqltune.progress import Lines, parse_line
+from sqltune.progress import parse_line
 
 # As mmengine 0.10.7 printed it.
 LINE = "11/23 04:49:10 - mmengine - INFO - Iter(train) [23/24]  lr: 1.6430e-04  eta: 0:00:08  time: 6.6287  data_time: 0.0316  loss: 0.0870"
@@ -24,18 +24,6 @@ def test_other_lines():
     assert parse_line("Iter(val) [1/2] loss: 3") is None and parse_line("loss: 3.2") is None
 
 
-def test_characters_are_never_cut():
-    lines = Lines()
-    data = "损失 0.5\n下一行\n".encode()
-    out = [line for i in range(len(data)) for line in lines.feed(data[i : i + 1])]
-    assert out == ["损失 0.5", "下一行"]
-
-
-def test_broken_utf8_and_the_last_line_without_an_end():
-    lines = Lines()
-    assert lines.feed(b"a\xffb\nrest") == ["a\ufffdb"]
-    assert lines.feed(b" of it", final=True) == ["rest of it"]
-
-
-def test_a_progress_bar_keeps_its_last_state():
-    assert Lines().feed(b"Map: 1%\rMap: 50%\rMap: 100%\r\n") == ["Map: 100%"]
+def test_what_a_gpu_host_logs_besides():
+    p = parse_line("11/23 04:49:10 - mmengine - INFO - Iter(train) [ 10/157]  lr: 1.0e-04  eta: 0:20:59  time: 8.5  data_time: 0.01  memory: 15873  loss: 1.2  tflops: 4.6  tokens_per_sec: 240.5")
+    assert p.memory == 15873 and p.tokens_per_second == 240.5

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,38 +35,135 @@ def say(script: str) -> str:
     return answer.stdout.decode().strip()
 
 
-def until_ended(g: Gang) -> tuple[remote_job.JobState, bytes]:
+class Line:
+    """A script that stays on the line, as over SSH."""
+
+    def __init__(self, script: str) -> None:
+        command, text = remote_job.bash_with(script)
+        self.process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self.write(text)
+
+    def write(self, words: bytes) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(words)
+
+    def answer(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().decode().strip()
+
+    def said(self) -> str:
+        """A line of stderr."""
+        assert self.process.stderr
+        return self.process.stderr.readline().decode().strip()
+
+    def hang_up(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@contextmanager
+def line(script: str) -> Iterator[Line]:
+    made = Line(script)
+    try:
+        yield made
+    finally:
+        made.hang_up()
+
+
+def look(g: Gang) -> remote_job.JobState:
+    return remote_job.parse_state(say(remote_job.look(g)))[0]
+
+
+def until(g: Gang, true: Callable[[remote_job.JobState], object]) -> remote_job.JobState:
     deadline = time.monotonic() + 20
-    while True:
-        state, output = remote_job.parse_look(bash(remote_job.look(g)).stdout)
-        if state.exit:
-            return state, output
+    while not true(state := look(g)):
         assert time.monotonic() < deadline, state
         time.sleep(0.05)
+    return state
 
 
-def launched(g: Gang) -> None:
-    assert say(remote_job.arm(g, g.members[0])) == "armed"
-    assert say(remote_job.go(g)) == "gone"
+def until_ended(g: Gang) -> tuple[remote_job.JobState, bytes]:
+    return until(g, lambda s: s.exit), (Path(g.root) / g.name / "output").read_bytes()
+
+
+def launched(g: Gang, replace: str | None = None) -> None:
+    with line(remote_job.arm(g, g.members[0], replace)) as armed:
+        assert armed.answer() == "armed"
+        armed.write(b"go\n")
+        assert armed.answer() == "gone"
+
+
+def refused(g: Gang, replace: str | None = None) -> str:
+    with line(remote_job.arm(g, g.members[0], replace)) as armed:
+        return armed.answer()
 
 
 def test_armed_waits_for_the_word(tmp_path):
     g = gang(tmp_path, ["touch", "done"])
-    assert say(remote_job.arm(g, g.members[0])) == "armed"
-    state, _ = remote_job.parse_look(bash(remote_job.look(g)).stdout)
-    assert state.is_running and state.started is None and not (tmp_path / "work" / "done").exists()
-    say(remote_job.go(g))
+    with line(remote_job.arm(g, g.members[0])) as armed:
+        assert armed.answer() == "armed"
+        armed.write(b"time\n")
+        assert abs(float(armed.answer()) - time.time()) < 5
+        state = look(g)
+        assert state.is_running and state.started is None and not (tmp_path / "work" / "done").exists()
+        armed.write(b"go\n")
+        assert armed.answer() == "gone"
     state, _ = until_ended(g)
     assert state.succeeded and state.started and (tmp_path / "work" / "done").exists()
 
 
+def test_who_armed_and_went_away_disarms(tmp_path):
+    g = gang(tmp_path, ["touch", "never"])
+    with line(remote_job.arm(g, g.members[0])) as armed:
+        assert armed.answer() == "armed"
+    assert until(g, lambda s: s.exit and not s.alive).how_it_ended == "disarmed"
+    assert not (tmp_path / "work" / "never").exists()
+
+
 def test_claimed_twice_is_refused_and_changes_nothing(tmp_path):
     g = gang(tmp_path, ["sleep", "30"])
-    say(remote_job.arm(g, g.members[0]))
+    launched(g)
     other = g.model_copy(update={"attempt": "try2"})
-    assert say(remote_job.arm(other, other.members[0])) == "claimed"
-    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].attempt == "try1"
+    assert refused(other) == "claimed try1"
+    # Another owner than the one that was seen.
+    assert refused(other, replace="try0") == "claimed try1"
+    assert look(g).attempt == "try1"
     assert say(remote_job.stop(g, "try1")) == "stopped 0"
+
+
+def test_what_ended_is_put_aside_with_its_log(tmp_path):
+    g = gang(tmp_path, ["echo", "words"])
+    launched(g)
+    until_ended(g)
+    again = g.model_copy(update={"attempt": "try2", "fence": 7, "generation": 3, "spec": "abc"})
+    launched(again, replace="try1")
+    state, _ = until_ended(again)
+    assert (state.attempt, state.fence, state.generation, state.spec) == ("try2", 7, 3, "abc")
+    assert (tmp_path / "gangs" / f"{g.name}.1" / "output").read_text() == "words\n"
+
+
+def test_an_older_try_can_not_stop_a_newer_one(tmp_path):
+    new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"fence": 9})
+    launched(new)
+    old = new.model_copy(update={"attempt": "try0", "fence": 8})
+    assert say(remote_job.stop(old, None)).startswith("fenced")
+    assert look(new).is_running
+    assert say(remote_job.stop(new.model_copy(update={"fence": remote_job.FOREVER}), None)) == "stopped 0"
+
+
+def test_an_exclusive_gang_waits_for_another(tmp_path):
+    first = gang(tmp_path, ["sleep", "30"]).model_copy(update={"exclusive": True})
+    launched(first)
+    second = first.model_copy(update={"name": "dag.task.other", "attempt": "try9"})
+    assert refused(second) == f"busy {first.marker}"
+    with line(remote_job.free(second)) as waiting:
+        assert waiting.answer() == f"busy {first.marker}"
+        assert say(remote_job.stop(first, "try1")) == "stopped 0"
+        assert waiting.answer() == "free"
+    launched(second)
+    assert say(remote_job.stop(second, "try9")) == "stopped 0"
 
 
 def test_exit_code_and_signal(tmp_path):
@@ -76,19 +176,30 @@ def test_exit_code_and_signal(tmp_path):
     assert until_ended(k)[0].how_it_ended == "killed by signal 9"
 
 
-def test_output_comes_once_and_whole(tmp_path):
+def test_output_comes_whole_and_goes_on_where_it_was_confirmed(tmp_path):
     g = gang(tmp_path, ["python3", "-c", "print('x' * 9_000_000)"])
     launched(g)
-    until_ended(g)
-    got, taken = b"", None
-    while True:
-        state, output = remote_job.parse_look(bash(remote_job.look(g, taken)).stdout)
-        got, taken = got + output, state.taken + len(output)
-        if not output:
-            break
-    assert got == b"x" * 9_000_000 + b"\n"
-    # A watcher that takes over goes on there.
-    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[1] == b""
+    with line(remote_job.follow(g, g.members[0])) as followed:
+        assert followed.said() == "from=0"
+        got = b""
+        while len(got) < 9_000_001:
+            got += followed.process.stdout.read(1 << 20)
+        assert got == b"x" * 9_000_000 + b"\n"
+        while not (state := remote_job.parse_state(followed.said())[0]).exit:
+            pass
+        assert state.size == 9_000_001
+        followed.write(b"taken 9000000\ntime\n")
+        while not followed.said().startswith("clock="):
+            pass
+    with line(remote_job.follow(g, g.members[0])) as followed:
+        assert followed.said() == "from=9000000" and followed.process.stdout.read(10) == b"\n"
+
+
+def test_the_ranks_that_torchrun_has_started_are_counted(tmp_path):
+    g = gang(tmp_path, ["bash", "-c", 'mkdir -p "$PET_LOG_DIR"/none_x/attempt_0/{0,1}; touch "$PET_LOG_DIR"/none_x/attempt_0/0/stdout.log; sleep 30'], ranks=2)
+    launched(g)
+    assert until(g, lambda s: s.ranks).ranks == 1
+    assert say(remote_job.stop(g, "try1")) == "stopped 0"
 
 
 def test_stop_ends_workers_in_sessions_of_their_own(tmp_path):
@@ -112,11 +223,11 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def test_an_old_try_does_not_stop_a_new_one(tmp_path):
+def test_an_old_trys_kill_does_not_touch_a_new_one(tmp_path):
     new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"attempt": "try2"})
     launched(new)
-    assert say(remote_job.stop(new, "try1")) == "fenced 0"
-    assert remote_job.parse_look(bash(remote_job.look(new)).stdout)[0].is_running
+    assert say(remote_job.stop(new, "try1")) == "stopped 0"
+    assert look(new).is_running
     assert say(remote_job.stop(new, None)) == "stopped 0"
 
 
@@ -129,7 +240,7 @@ def test_a_killed_wrapper_is_lost_not_running(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(int((folder / "pid").read_text().split()[0]), 9)
-    state, _ = remote_job.parse_look(bash(remote_job.look(g)).stdout)
+    state = look(g)
     assert state.is_lost and "wrapper" in state.how_it_ended
     assert say(remote_job.stop(g, "try1")) == "stopped 0"
 
@@ -142,27 +253,27 @@ def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
         s.bind(("127.0.0.1", port))
         s.listen()
         g = gang(tmp_path, ["true"], port_free=port)
-        assert say(remote_job.arm(g, g.members[0])).startswith(f"refused port {port} is taken on here")
-    assert say(remote_job.arm(g, g.members[0])) == "armed"
-    assert say(remote_job.stop(g, "try1")) == "stopped 0"
-
-
-def test_put_aside_keeps_the_log(tmp_path):
-    g = gang(tmp_path, ["echo", "words"])
+        assert refused(g).startswith(f"refused port {port} is taken")
     launched(g)
-    until_ended(g)
-    say(remote_job.judge(g))
-    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].judged == g.generation
-    say(remote_job.put_aside(g))
-    assert remote_job.parse_look(bash(remote_job.look(g)).stdout)[0].state == "absent"
-    assert (tmp_path / "gangs" / f"{g.name}.1" / "output").read_text() == "words\n"
+    assert until_ended(g)[0].succeeded
 
 
-def test_nobody_says_go(tmp_path):
-    g = gang(tmp_path, ["touch", "never"])
-    say(remote_job.arm(g, g.members[0]))
-    assert say(remote_job.stop(g, "try1")) == "stopped 0"
-    assert not (tmp_path / "work" / "never").exists()
+@pytest.mark.parametrize(("accelerator", "tool", "recorded"), [("cuda", "nvidia-smi", "nvidia-smi-apps.csv"), ("rocm", "rocm-smi", "rocm-smi-pids.txt")])
+def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, accelerator, tool, recorded):
+    """The tools are stood in for by what they printed; the process is real."""
+    stranger = subprocess.Popen(["sleep", "60"])
+    said = (Path(__file__).with_name("gpus") / recorded).read_text().replace("1168514", str(stranger.pid))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\n")
+    (tmp_path / "bin" / tool).chmod(0o755)
+    g = gang(tmp_path, ["true"], accelerator=accelerator)
+    script = f"PATH={tmp_path}/bin:$PATH\n" + remote_job.arm(g, g.members[0])
+    with line(script) as armed:
+        answer = armed.answer()
+    assert answer.startswith("refused somebody else is on its GPUs") and f"{stranger.pid} " in answer and ";" not in answer.split("(")[1].split(")")[0]
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
 
 
 TEXT = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories=("Cs",)), max_size=40)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from sqltune.gangs import Gang, Member
 from sqltune.remote_job import JobState
-from sqltune.resume import Decision, decide
+from sqltune.resume import Decision, candidates, decide
 
+GANG = Gang(name="n", attempt="try9", generation=1, spec="s", root="/r", members=[Member(host="h", conn_id="c", argv=["true"], cwd="/w")])
 ABSENT = JobState("absent")
-RUNNING = JobState("there", "try1", alive=True, started=1.0)
-ARMED = JobState("there", "try1", alive=True)
-DONE = JobState("there", "try1", started=1.0, exit="0", ended=2.0)
-FAILED = JobState("there", "try1", started=1.0, exit="1", ended=2.0)
-LOST = JobState("there", "try1", started=1.0)
-JUDGED = JobState("there", "try1", started=1.0, exit="0", ended=2.0, judged=1)
-CLEARED = JobState("there", "try1", started=1.0, exit="0", ended=2.0, judged=0)
-OTHER = JobState("there", "try2", alive=True, started=1.0)
+ARMED = JobState("there", "try1", generation=1, spec="s", alive=True)
+RUNNING = replace(ARMED, started=1.0)
+DONE = replace(RUNNING, alive=False, exit="0", ended=2.0)
+FAILED = replace(DONE, exit="1")
+REFUSED = replace(DONE, exit="refused")
+STOPPED = replace(DONE, exit="stopped")
+LOST = replace(RUNNING, alive=False)
+CLEARED = replace(DONE, generation=0)
+CLEARED_RUNNING = replace(RUNNING, generation=0)
+OTHER_PLAN = replace(DONE, spec="t")
+OTHER_TRY = replace(RUNNING, attempt="try2")
 
 
 @pytest.mark.parametrize(("states", "decision"), [
@@ -23,25 +30,52 @@ OTHER = JobState("there", "try2", alive=True, started=1.0)
     ([RUNNING, RUNNING], Decision.RECONNECT),
     ([RUNNING, DONE], Decision.RECONNECT),
     ([DONE, DONE], Decision.ALREADY_SUCCEEDED),
-    ([JUDGED, JUDGED], Decision.ALREADY_SUCCEEDED),
-    ([JUDGED, DONE], Decision.ALREADY_SUCCEEDED),
     ([CLEARED, CLEARED], Decision.TERMINAL_RESUBMIT),
-    ([CLEARED, JUDGED], Decision.TERMINAL_RESUBMIT),
+    ([CLEARED, DONE], Decision.TERMINAL_RESUBMIT),
+    ([CLEARED_RUNNING, CLEARED_RUNNING], Decision.TERMINAL_RESUBMIT),
+    ([OTHER_PLAN, OTHER_PLAN], Decision.TERMINAL_RESUBMIT),
+    ([REFUSED, REFUSED], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, ABSENT], Decision.TERMINAL_RESUBMIT),
+    ([DONE, ABSENT], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, FAILED], Decision.TERMINAL_RESUBMIT),
+    ([RUNNING, STOPPED], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, LOST], Decision.TERMINAL_RESUBMIT),
+    ([LOST, LOST], Decision.TERMINAL_RESUBMIT),
     ([ARMED, ARMED], Decision.TERMINAL_RESUBMIT),
     ([RUNNING, ARMED], Decision.TERMINAL_RESUBMIT),
-    ([RUNNING, OTHER], Decision.TERMINAL_RESUBMIT),
+    ([RUNNING, OTHER_TRY], Decision.TERMINAL_RESUBMIT),
     ([FAILED, FAILED], Decision.TERMINAL_RESUBMIT),
 ])
 def test_decision(states, decision):
-    assert decide(states, generation=1) is decision
+    assert decide(states, GANG) is decision
+
+
+def seal(folder, step, files, **other):
+    return {"folder": folder, "step": step, "total": 100, "fingerprint": "f", "world_size": 2, "files": dict.fromkeys(files, "0")} | other
+
+
+A, B = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"
+
+
+@pytest.mark.parametrize(("a", "b", "steps"), [
+    ([seal("t1", 10, [A]), seal("t1", 20, [A])], [seal("t1", 10, [B]), seal("t1", 20, [B])], [20, 10]),
+    # A shard is missing: its host did not seal it.
+    ([seal("t1", 10, [A]), seal("t1", 20, [A])], [seal("t1", 10, [B])], [10]),
+    # Another training, another number of ranks, the end itself.
+    ([seal("t1", 10, [A], fingerprint="g")], [seal("t1", 10, [B], fingerprint="g")], []),
+    ([seal("t1", 10, [A], world_size=8)], [seal("t1", 10, [B], world_size=8)], []),
+    ([seal("t1", 100, [A])], [seal("t1", 100, [B])], []),
+    # Shards of two tries are not one checkpoint.
+    ([seal("t1", 10, [A])], [seal("t2", 10, [B])], []),
+    ([], [], []),
+])
+def test_checkpoints_to_go_on_from(a, b, steps):
+    assert [c.step for c in candidates([a, b], "f", 2)] == steps
 
 
 def test_a_silent_host_is_no_decision():
     with pytest.raises(ValueError, match="not known"):
-        decide([RUNNING, JobState("unreachable")], generation=1)
+        decide([RUNNING, JobState("unreachable")], GANG)
 
 
 def test_states_have_answers():

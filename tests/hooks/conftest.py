@@ -54,13 +54,16 @@ def _keygen(path: Path) -> None:
 
 
 @pytest.fixture
-def sshds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Sshd]]:
-    """Two hosts: sshd with keys of their own, and Connections that check them."""
+def sshds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[list[Sshd]]:
+    """Hosts: sshd with keys of their own, and Connections that check them. Two, or as many as the test's `hosts` marker says;
+    `sshd_options` are lines of their configuration."""
+    count = getattr(request.node.get_closest_marker("hosts"), "args", (2,))[0]
+    options = "\n".join(getattr(request.node.get_closest_marker("sshd_options"), "args", ()))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     _keygen(tmp_path / "key")
     found, known = [], ""
-    for name in ("a", "b"):
+    for name in "abcdefghijklmnop"[:count]:
         folder = tmp_path / name
         (folder / "home").mkdir(parents=True)
         _keygen(folder / "host_key")
@@ -68,7 +71,7 @@ def sshds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Sshd
         host = Sshd(name, folder, free_port())
         (folder / "sshd_config").write_text(
             f"Port {host.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nAuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\n"
-            f"UsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSetEnv HOME={folder}/home\n"
+            f"UsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSetEnv HOME={folder}/home\n{options}\n"
         )
         known += f"[127.0.0.1]:{host.port} {(folder / 'host_key.pub').read_text()}"
         host.start()

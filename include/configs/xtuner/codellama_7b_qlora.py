@@ -8,6 +8,7 @@ Run by the chain, which writes a copy with the plan's values in part 1 beside th
         -m xtuner.tools.train codellama_7b_qlora.py --work-dir DIR --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
+from checkpoints import SealCheckpoint
 from datasets import load_dataset
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
@@ -17,7 +18,7 @@ from torch.optim import AdamW
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from xtuner.dataset import process_hf_dataset
 from xtuner.dataset.collate_fns import default_collate_fn
-from xtuner.engine.hooks import DatasetInfoHook
+from xtuner.engine.hooks import DatasetInfoHook, ThroughputHook
 from xtuner.engine.runner import TrainLoop
 from xtuner.model import SupervisedFinetune
 
@@ -118,7 +119,7 @@ train_cfg = dict(type=TrainLoop, max_epochs=max_epochs) if by_epoch else dict(ty
 
 # Part 5: runtime. No EvaluateChatHook: it generates 600 tokens at the start, at the end and at every checkpoint; the chain asks the
 # served model instead.
-custom_hooks = [dict(type=DatasetInfoHook, tokenizer=tokenizer)]
+custom_hooks = [dict(type=DatasetInfoHook, tokenizer=tokenizer), dict(type=ThroughputHook), dict(type=SealCheckpoint)]
 default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, log_metric_by_epoch=False, interval=log_interval),

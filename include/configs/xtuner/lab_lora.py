@@ -7,6 +7,7 @@ Run by the chain, which writes a copy with the plan's values in part 1 beside th
         .../xtuner/tools/train.py lab_lora.py --work-dir DIR --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
+from checkpoints import SealCheckpoint
 from datasets import load_dataset
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
@@ -16,6 +17,7 @@ from torch.optim import AdamW
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from xtuner.dataset import process_hf_dataset
 from xtuner.dataset.collate_fns import default_collate_fn
+from xtuner.engine.hooks import ThroughputHook
 from xtuner.engine.runner import TrainLoop
 from xtuner.model import SupervisedFinetune
 
@@ -116,7 +118,7 @@ default_hooks = dict(
     checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=save_steps, max_keep_ckpts=save_total_limit),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
-custom_hooks = []
+custom_hooks = [dict(type=ThroughputHook), dict(type=SealCheckpoint)]
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),

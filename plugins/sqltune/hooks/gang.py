@@ -1,24 +1,21 @@
-"""The connections of one gang, and what is done over them: look, launch, stop."""
+"""The connections of one gang, and what is done over them: look, launch, follow, stop."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sqltune import remote_job
-from sqltune.errors import GangError, HostError
+from sqltune.errors import GangError, HostError, HostsBusy
 from sqltune.gangs import Gang, Member
 from sqltune.hooks.hosts import bash, connect, on_all, raise_all
 from sqltune.remote_job import JobState
 from sqltune.resume import Decision, decide
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection
-
-_AT_ONCE = 8
-"""Connections opened at the same time: sshd turns new ones away beyond MaxStartups."""
+    from asyncssh import SSHClientConnection, SSHClientProcess
 
 
 class GangHook:
@@ -27,7 +24,7 @@ class GangHook:
     def __init__(self, gang: Gang) -> None:
         self.gang = gang
         self._connections: dict[str, SSHClientConnection] = {}
-        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._turns = {m.host: asyncio.Lock() for m in gang.members}
 
     async def __aenter__(self) -> GangHook:
         return self
@@ -41,17 +38,18 @@ class GangHook:
             connection.close()
         self._connections.clear()
 
-    async def run(self, member: Member, script: str, timeout: float = 60) -> bytes:
-        """Run a script on a member's host; `HostError` when the host can't be reached or the script fails."""
+    @asynccontextmanager
+    async def _connected(self, member: Member) -> AsyncIterator[SSHClientConnection]:
+        """The member's connection; one that breaks meanwhile is thrown away, and the break told as a `HostError`."""
         import asyncssh
 
-        connection = self._connections.get(member.host)
-        if connection is None or connection.is_closed():
-            async with self._gate:
+        async with self._turns[member.host]:
+            connection = self._connections.get(member.host)
+            if connection is None or connection.is_closed():
                 connection = await connect(member.host, member.conn_id, self.gang.limits.connect)
-            self._connections[member.host] = connection
+                self._connections[member.host] = connection
         try:
-            return await bash(connection, script, timeout)
+            yield connection
         except (TimeoutError, asyncssh.Error, OSError) as e:
             # Not a connection to go on with: the next call opens another.
             connection.abort()
@@ -60,76 +58,139 @@ class GangHook:
         except HostError as e:
             raise HostError(f"{member.host}: {e}") from e
 
-    async def look(self, member: Member, taken: int | None = None) -> tuple[JobState, bytes]:
-        """State of a member, and the output that was not delivered yet."""
-        return remote_job.parse_look(await self.run(member, remote_job.look(self.gang, taken)))
+    async def run(self, member: Member, script: str, timeout: float = 60) -> bytes:
+        """Run a script on a member's host; `HostError` when the host can't be reached or the script fails."""
+        async with self._connected(member) as connection:
+            return await bash(connection, script, timeout)
+
+    @asynccontextmanager
+    async def talk(self, member: Member, script: str) -> AsyncIterator[SSHClientProcess[bytes]]:
+        """A script that stays on the line: its input takes words, stdout and stderr are what it says."""
+        command, text = remote_job.bash_with(script)
+        async with self._connected(member) as connection, connection.create_process(command, encoding=None) as process:
+            process.stdin.write(text)
+            try:
+                yield process
+            finally:
+                process.close()
+
+    async def on_every_host(self, do: Callable[[Member], Awaitable[object]], kind: type[Exception] = GangError) -> list[object]:
+        """`do` for every member at once; one error with a line for every host that failed."""
+        results = await on_all(self.gang.members, do)
+        raise_all(results, kind)
+        return results
 
     async def states(self) -> list[JobState]:
         """What every host says now; `HostError` names each that does not answer."""
-        found = await on_all(self.gang.members, self.look)
-        raise_all(found)
-        return [state for state, _ in found]  # type: ignore[misc]
 
-    async def launch(self) -> tuple[Decision, Gang]:
-        """Start the gang or find the one that runs: the decision, and the gang with the attempt that is running now."""
+        async def look(member: Member) -> JobState:
+            return remote_job.parse_state((await self.run(member, remote_job.look(self.gang))).decode())[0]
+
+        return await self.on_every_host(look, HostError)  # type: ignore[return-value]
+
+    async def launch(self, prepare: Callable[[Gang], Awaitable[Gang]] | None = None) -> tuple[Decision, Gang]:
+        """Start the gang or find the one that runs: the decision, and the gang as it is running now.
+
+        `prepare` has the last word on what is started; it is asked when every process of an earlier try is gone.
+
+        `HostsBusy` when another gang has a host; `GangError` when a host can't arm, or a newer try owns it: nothing was started then.
+        """
         states = await self.states()
-        decision = decide(states, self.gang.generation)
+        decision = decide(states, self.gang)
         if decision in (Decision.RECONNECT, Decision.ALREADY_SUCCEEDED):
             self.gang = self.gang.model_copy(update={"attempt": states[0].attempt})
             return decision, self.gang
         if decision is Decision.TERMINAL_RESUBMIT:
             await self.stop(attempt=None)
-            raise_all(await on_all(self.gang.members, lambda m: self.run(m, remote_job.put_aside(self.gang))))
-        await self._arm()
-        raise_all(await on_all(self.gang.members, lambda m: self.run(m, remote_job.go(self.gang))), GangError)
+        if prepare:
+            self.gang = await prepare(self.gang)
+        try:
+            async with AsyncExitStack() as lines:
+                await self._go(await self._arm(lines, [s.attempt for s in states]))
+        except BaseException as e:
+            # Some may wait, some may run: none of this try does when this is done, whatever ended it.
+            try:
+                await asyncio.shield(self.stop(self.gang.attempt))
+            except GangError as left:
+                raise GangError(f"{e}\nand not all could be disarmed: {left}") from e
+            raise
         return decision, self.gang
 
-    async def _arm(self) -> None:
+    async def _arm(self, lines: AsyncExitStack, found: Sequence[str]) -> list[SSHClientProcess[bytes]]:
         """First phase: every host arms, or none starts."""
-        armed = await on_all(self.gang.members, self._arm_one)
-        if any(isinstance(a, Exception) for a in armed):
-            try:
-                await self.stop(attempt=self.gang.attempt)
-            finally:
-                await on_all(self.gang.members, lambda m: self.run(m, remote_job.judge(self.gang)))
-            raise_all(armed, GangError)
 
-    async def _arm_one(self, member: Member) -> None:
-        answer = (await self.run(member, remote_job.arm(self.gang, member), self.gang.limits.arm + 30)).decode().strip()
-        word, _, reason = answer.partition(" ")
-        if word == "claimed":
-            raise GangError(f"{member.host}: another try claimed {self.gang.folder} a moment ago")
-        if word != "armed":
-            raise GangError(f"{member.host}: can't arm: {reason or answer}")
+        async def one(member: Member, replace: str) -> SSHClientProcess[bytes]:
+            process = await lines.enter_async_context(self.talk(member, remote_job.arm(self.gang, member, replace or None)))
+            try:
+                answer = (await asyncio.wait_for(process.stdout.readline(), self.gang.limits.arm + 30)).decode().strip()
+            except TimeoutError:
+                raise GangError(f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)") from None
+            word, _, why = answer.partition(" ")
+            if word == "busy":
+                raise HostsBusy(f"{member.host}: {why} runs there")
+            if word == "claimed":
+                raise GangError(f"{member.host}: another try claimed {self.gang.folder} a moment ago ({why})")
+            if word != "armed":
+                raise GangError(f"{member.host}: can't arm: {why or answer or (await process.stderr.read()).decode(errors='replace').strip() or 'no answer'}")
+            return process
+
+        wanted = sorted(zip(self.gang.members, found, strict=True), key=lambda pair: pair[0].conn_id)
+        # The first one alone, and the same for everybody: of two gangs that want the same hosts one gets it, and the other none.
+        first = await one(*wanted[0])
+        armed = [first, *await on_all(wanted[1:], lambda pair: one(*pair))]
+        busy = next((a for a in armed if isinstance(a, HostsBusy)), None)
+        if busy:
+            raise busy
+        raise_all(armed, GangError)
+        return armed  # type: ignore[return-value]
+
+    async def _go(self, armed: Sequence[SSHClientProcess[bytes]]) -> None:
+        """Second phase: the word to all, on lines that are open, with nothing in between."""
+        for process in armed:
+            process.stdin.write(b"go\n")
+
+        async def confirmed(process: SSHClientProcess[bytes]) -> None:
+            answer = await asyncio.wait_for(process.stdout.readline(), 30)
+            if answer.strip() != b"gone":
+                raise GangError("a host that had armed did not take the word to go")
+
+        raise_all(await on_all(armed, confirmed), GangError)
+
+    async def wait_until_free(self) -> None:
+        """Until no other exclusive gang runs on any host of this one; how long that may take is for the caller to say."""
+
+        async def free(member: Member) -> None:
+            async with self.talk(member, remote_job.free(self.gang)) as process:
+                async for line in process.stdout:
+                    if line.strip() == b"free":
+                        return
+            raise HostError(f"{member.host}: the line was cut while waiting for it to be free")
+
+        await self.on_every_host(free, HostError)
 
     async def stop(self, attempt: str | None) -> dict[str, int]:
         """End every process of a try on every host (of whatever try is there, for None); processes left, by host.
 
         `GangError` when a host can't be reached or a process is left: what is not known to be stopped is not called stopped.
         """
-        wait = self.gang.limits.grace + 60
-        answers = await on_all(self.gang.members, lambda m: self.run(m, remote_job.stop(self.gang, attempt), wait))
-        raise_all(answers, GangError)
-        left = {m.host: int(a.split()[-1]) for m, a in zip(self.gang.members, answers, strict=True)}  # type: ignore[union-attr]
+        wait = self.gang.limits.grace + 90
+
+        async def one(member: Member) -> int:
+            word, _, rest = (await self.run(member, remote_job.stop(self.gang, attempt, member.accelerator), wait)).decode().strip().partition(" ")
+            if word == "fenced":
+                raise GangError(f"{member.host}: {rest}; this try has been overtaken, and touches nothing")
+            return int(rest)
+
+        found = await self.on_every_host(one)
+        left: dict[str, int] = {m.host: n for m, n in zip(self.gang.members, found, strict=True)}  # type: ignore[misc]
         if any(left.values()):
             raise GangError("processes are left: " + ", ".join(f"{n} on {h}" for h, n in left.items() if n))
         return left
 
-    async def judge(self) -> None:
-        """Mark the gang as judged on every host, so that a Clear runs it again and a retry does not."""
-        raise_all(await on_all(self.gang.members, lambda m: self.run(m, remote_job.judge(self.gang))), GangError)
+    async def refuse(self) -> None:
+        """Say on every host that the gang, though it ended with 0, did not do its work."""
+        await self.on_every_host(lambda m: self.run(m, remote_job.refuse(self.gang)))
 
-    async def tail(self, member: Member, lines: int = 30) -> str:
-        """The last lines of a member's output."""
-        return (await self.run(member, remote_job.tail(self.gang, lines))).decode(errors="replace")
-
-
-def skew(states: Sequence[JobState]) -> float | None:
-    """Seconds between the first and the last start, by the hosts' own clocks; None before all have started."""
-    starts = [s.started for s in states]
-    return None if any(s is None for s in starts) else max(starts) - min(starts)  # type: ignore[type-var,operator]
-
-
-def now() -> float:
-    """Seconds of a clock that does not jump."""
-    return time.monotonic()
+    async def tail(self, member: Member, rank: int | None = None, lines: int = 30) -> str:
+        """The last lines of a member's output, or of one rank's."""
+        return (await self.run(member, remote_job.tail(self.gang, rank, lines))).decode(errors="replace")

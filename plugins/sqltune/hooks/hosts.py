@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
@@ -17,15 +19,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONNECTION_LOST: tuple[type[Exception], ...] = (OSError, asyncio.TimeoutError)
-"""Errors after which connecting again is worth a try; asyncssh's own are added when it is imported."""
+OPENING_AT_ONCE = 4
+"""Connections that one process opens to one host at a time: sshd turns new ones away beyond MaxStartups (10 by default, for everybody)."""
+
+_opening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
+
+
+def _turn(conn_id: str) -> asyncio.Semaphore:
+    """The queue of those who want to open a connection to one host, in this event loop."""
+    return _opening.setdefault(asyncio.get_running_loop(), {}).setdefault(conn_id, asyncio.Semaphore(OPENING_AT_ONCE))
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _reason(error: Exception, conn_id: str) -> str:
     """What a failed connection means, and what to do."""
     import asyncssh
 
-    text = str(error) or type(error).__name__
+    text = _words(error)
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return f"its host key is not the one that is known ({text}): if the host was reinstalled, put its new key into connection {conn_id!r} (host_key or known_hosts)"
     if isinstance(error, asyncssh.PermissionDenied):
@@ -36,19 +49,32 @@ def _reason(error: Exception, conn_id: str) -> str:
 
 
 async def connect(host: str, conn_id: str, timeout: float) -> SSHClientConnection:
-    """An open connection; `HostError` with the host's name, the cause and the fix. The host key is always checked."""
+    """An open connection; `HostError` with the host's name, the cause and the fix. The host key is always checked.
+
+    Turned away before it could log in (MaxStartups, or sshd starting again), it tries again until `timeout` seconds have passed,
+    each time after a longer and less foreseeable pause.
+    """
     import asyncssh
 
-    # asyncssh tells every command at INFO; a watched gang sends one a second.
+    # asyncssh tells every command at INFO; a launch sends several to every host.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     hook = SSHHookAsync(ssh_conn_id=conn_id, keepalive_interval=15)
-    try:
-        return await asyncio.wait_for(hook.get_conn(), timeout)
-    except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:
-        raise HostError(f"{host}: {_reason(e, conn_id)}") from e
-    except Exception as e:
-        # Airflow's own "not found", which has a class of its own in each process it is asked from.
-        raise HostError(f"{host}: connection {conn_id!r}: {e}") from e
+    deadline, pause = asyncio.get_running_loop().time() + timeout, 0.1
+    async with _turn(conn_id):
+        while True:
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                return await asyncio.wait_for(hook.get_conn(), max(left, 0.001))
+            except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
+                if left < pause:
+                    raise HostError(f"{host}: turns every connection away for {timeout:.0f} s ({_words(e)}): look at sshd's log there; MaxStartups may be too low") from e
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, 3.0)
+            except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:
+                raise HostError(f"{host}: {_reason(e, conn_id)}") from e
+            except Exception as e:
+                # Airflow's own "not found", which has a class of its own in each process it is asked from.
+                raise HostError(f"{host}: connection {conn_id!r}: {e}") from e
 
 
 @asynccontextmanager

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
 
 from sqltune import remote_job, xtuner_config
-from sqltune.config import RunPlan
-from sqltune.errors import GangError, SqltuneError
-from sqltune.gangs import Gang, Member, gang_name, member, torchrun
+from sqltune.config import Host, RunPlan, digest
+from sqltune.errors import GangError, HostError, HostsBusy
+from sqltune.gang_log import split_rank
+from sqltune.gangs import Gang, Member, gang_name, member, rank_member
+from sqltune.hooks import scripts, transfer
 from sqltune.hooks.gang import GangHook
 from sqltune.hooks.hosts import bash, connected
 from sqltune.hooks.scripts import masked
 from sqltune.records import Record
-from sqltune.triggers.gang import GangTrigger
+from sqltune.resume import Checkpoint, Decision, candidates
+from sqltune.triggers.gang import GangTrigger, HostsFreeTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,6 +40,9 @@ class GangJobOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("plan",)
     progress = False
+    """Whether its log tells of steps: the first_step and stall limits apply."""
+    exclusive = False
+    """Whether it wants its hosts for itself."""
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -49,13 +57,25 @@ class GangJobOperator(BaseOperator):
         """The task's XCom, from evidence; `GangError` where it is missing. `output` is the end of the first member's log."""
         raise NotImplementedError
 
+    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+        """The gang that is started, when nothing is there to reconnect to and every process of an earlier try is gone."""
+        return gang
+
+    async def after_failure(self, plan: RunPlan) -> str:
+        """What the error says beside the reason, such as where a retry goes on."""
+        return ""
+
     def gang(self, plan: RunPlan, context: Context, attempt: str) -> Gang:
         """The gang of this task; its name does not hold the try."""
         ti = context["ti"]
         return Gang(
             name=gang_name(ti.dag_id, ti.task_id, ti.run_id), attempt=attempt, root=f"{plan.cluster.work_dir}/gangs",
+            # The id of a try is a UUIDv7: its first 48 bits are the moment Airflow made it, by one clock for all tries, Clears included.
+            fence=ti.id.int >> 80,
             # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
-            generation=ti.max_tries, members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
+            generation=ti.max_tries, spec=digest(self.plan), exclusive=self.exclusive,
+            owner={"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "airflow": airflow_address()},
+            members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
         )
 
     def execute(self, context: Context) -> None:
@@ -64,40 +84,70 @@ class GangJobOperator(BaseOperator):
         self._gang = gang = self.gang(plan, context, attempt)
         for m in gang.members:
             self.log.info("[%s] environment: %s", m.host, " ".join(f"{k}={v}" for k, v in masked(m.env).items()))
-            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, remote_job.shlex.join(m.argv))
-        decision, gang = asyncio.run(self._launch(gang))
-        self._gang = gang
-        self.log.info("%s: %s on %s", gang.marker, decision.value, ", ".join(m.host for m in gang.members))
-        record = str(Record.of(plan.key).folder) if self.progress else None
-        self.defer(trigger=GangTrigger(gang.model_dump(mode="json"), record), method_name="execute_complete")
+        try:
+            decision, self._gang = asyncio.run(self._launch(plan, gang))
+        except HostsBusy as e:
+            self.log.info("%s; waiting for it to leave, without a worker slot", e)
+            self.defer(trigger=HostsFreeTrigger(gang.model_dump(mode="json")), method_name="execute_when_free")
+        self.log.info("%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members))
+        for m in self._gang.members:
+            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, shlex.join(m.argv))
+        self.defer(trigger=GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder)), method_name="execute_complete")
 
-    async def _launch(self, gang: Gang) -> Any:
+    def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
+        """The hosts are free, or were not in time."""
+        if not event["free"]:
+            raise GangError(event["reason"])
+        self.execute(context)
+
+    async def _launch(self, plan: RunPlan, gang: Gang) -> tuple[Decision, Gang]:
         async with GangHook(gang) as hook:
-            return await hook.launch()
+            return await hook.launch(lambda g: self.prepare(plan, g))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         plan = RunPlan.model_validate(self.plan)
         gang = self.gang(plan, context, event["attempt"])
         if not event["ok"]:
-            raise GangError(f"{event['reason']}\n--- last lines of {event['failed'] or 'no host'} ---\n{event['tail']}")
-        output, _ = asyncio.run(self._read_and_mark(gang))
-        return self.judge(plan, gang, event, output)
+            raise GangError(self._what_happened(event, asyncio.run(self.after_failure(plan))))
+        output = asyncio.run(self._output(gang))
+        try:
+            return self.judge(plan, gang, event, output)
+        except GangError:
+            # Ended with 0 and did not do its work: the next try starts it again.
+            asyncio.run(self._refuse(gang))
+            raise
 
-    async def _read_and_mark(self, gang: Gang) -> tuple[str, None]:
-        """The end of the first member's log. From here on the gang is judged: Clear runs it again, a retry judges it again."""
+    @staticmethod
+    def _what_happened(event: dict[str, Any], beside: str) -> str:
+        """The reason, where a retry goes on, the first errors, and the last lines of who failed first."""
+        lines = [event["reason"], *filter(None, [beside]), *(f"first error: {e}" for e in event["first_errors"])]
+        if event["failed"]:
+            who = event["failed"] if event["rank"] is None else f"{event['failed']} rank {event['rank']}"
+            lines += [f"--- last lines of {who} ---", event["tail"]]
+        return "\n".join(lines)
+
+    async def _output(self, gang: Gang) -> str:
+        """The end of the first member's log, as evidence."""
         async with GangHook(gang) as hook:
-            output = await hook.tail(gang.members[0], 200)
-            return output, await hook.judge()
+            return await hook.tail(gang.members[0], lines=200)
+
+    async def _refuse(self, gang: Gang) -> None:
+        async with GangHook(gang) as hook:
+            await hook.refuse()
 
     def on_kill(self) -> None:
         """Killed while submitting: nothing of this try may stay behind."""
-        if self._gang is None:
-            return
-        asyncio.run(self._stop(self._gang))
+        if self._gang is not None:
+            asyncio.run(self._stop(self._gang))
 
     async def _stop(self, gang: Gang) -> None:
         async with GangHook(gang) as hook:
             await hook.stop(gang.attempt)
+
+
+def airflow_address() -> str:
+    """Names this Airflow on hosts that may serve several."""
+    return conf.get("api", "base_url", fallback="") or conf.get("core", "execution_api_server_url", fallback="") or "airflow"
 
 
 def result_of(output: str) -> dict[str, Any]:
@@ -115,6 +165,7 @@ class AllReduceOperator(GangJobOperator):
     """
 
     template_fields = ("plan", "master_addr")
+    exclusive = True
 
     def __init__(self, *, master_addr: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,13 +173,10 @@ class AllReduceOperator(GangJobOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
-        return [
-            member(plan, host, torchrun(plan, rank, self.master_addr, script), cwd=plan.run_dir, port_free=plan.cluster.master_port if rank == 0 else None)
-            for rank, host in enumerate(plan.cluster.hosts)
-        ]
+        return [rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir) for rank in range(len(plan.cluster.hosts))]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> str:
-        for line in output.splitlines():
+        for line in (split_rank(line)[1] for line in output.splitlines()):
             if line.startswith("all-reduce of"):
                 if f"over {plan.cluster.world_size} ranks" not in line:
                     raise GangError(f"{line}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost")
@@ -145,6 +193,7 @@ class TrainOperator(GangJobOperator):
 
     template_fields = ("plan", "master_addr", "datasets")
     progress = True
+    exclusive = True
 
     def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -155,13 +204,46 @@ class TrainOperator(GangJobOperator):
         config = xtuner_config.render(plan, next(iter(self.datasets))["train_path"])
         work_dir = self.work_dir(plan, attempt)
         script = ["-m", "xtuner.tools.train", self.config(plan, attempt), "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
-        return [
-            member(
-                plan, host, torchrun(plan, rank, self.master_addr, script), cwd=work_dir,
-                files={f"config/{plan.recipe.xtuner_config}": config, "plan.json": plan.model_dump_json(indent=1)}, port_free=plan.cluster.master_port if rank == 0 else None,
-            )
-            for rank, host in enumerate(plan.cluster.hosts)
-        ]
+        run = json.dumps({"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}, ensure_ascii=False, indent=1)
+        files = {f"config/{plan.recipe.xtuner_config}": config, "run.json": run}
+        return [rank_member(plan, rank, self.master_addr, script, cwd=work_dir, files=files) for rank in range(len(plan.cluster.hosts))]
+
+    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+        """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
+        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        work_dir = self.work_dir(plan, gang.attempt)
+        for checkpoint in await self._candidates(plan):
+            bad = [f"{name} on {h.name}" for h in hosts for name in await self._checkpoints(plan, h, "verify", str(checkpoint))]
+            if bad:
+                self.log.warning("%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad))
+                continue
+            staged = [set(await self._checkpoints(plan, h, "stage", str(checkpoint), work_dir)) for h in hosts]
+            for host, there in zip(hosts, staged, strict=True):
+                # ZeRO-1 and -2 write the model's states on rank 0's host alone; every rank reads them.
+                missing = sorted(name for name in staged[0] - there if name.startswith("mp_rank_"))
+                if missing:
+                    await transfer.copy(hosts[0], host, f"{work_dir}/{checkpoint.name}", missing)
+            self.log.info("going on from iteration %d of %d: %s, hashes right on every host", checkpoint.step, checkpoint.total, checkpoint)
+            resumed = [m.model_copy(update={"argv": [*m.argv, "--cfg-options", "resume=True"]}) for m in gang.members]
+            return gang.model_copy(update={"members": resumed})
+        return gang
+
+    @staticmethod
+    async def _checkpoints(plan: RunPlan, host: Host, *arguments: str) -> list[Any]:
+        """What `checkpoints.py` says on a host; hashing hundreds of gigabytes may take it an hour."""
+        return (await scripts.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
+
+    async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
+        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        found = [await self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts]
+        return candidates(found, plan.fingerprint, plan.cluster.world_size)
+
+    async def after_failure(self, plan: RunPlan) -> str:
+        try:
+            found = await self._candidates(plan)
+        except HostError as e:
+            return f"(its checkpoints can't be listed: {e})"
+        return f"a retry goes on from iteration {found[0].step}: {found[0]}" if found else "no whole checkpoint yet: a retry starts from the beginning"
 
     @staticmethod
     def work_dir(plan: RunPlan, attempt: str) -> str:
@@ -184,7 +266,7 @@ class TrainOperator(GangJobOperator):
         if found != plan.cluster.world_size:
             raise GangError(f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole")
         self.log.info("%s: %d shards (%s), final loss %s, starts %.3f s apart", name, found, ", ".join(f"{h}: {n}" for h, n in shards.items()), progress["loss"], event["skew"] or 0)
-        return {"config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"]}
+        return {"config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"], "launch_skew_error": event["skew_error"]}
 
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
         """Optimizer shards on each host: every strategy leaves one per rank."""
@@ -209,30 +291,14 @@ class ConvertAdapterOperator(GangJobOperator):
         super().__init__(**kwargs)
         self.trained = trained
 
-    def execute(self, context: Context) -> None:
-        plan = RunPlan.model_validate(self.plan)
-        if not plan.cluster.shared_storage:
-            asyncio.run(self._gather(plan))
-        super().execute(context)
-
-    async def _gather(self, plan: RunPlan) -> None:
-        """Stream each other host's shards to the serving host through this connection: the hosts need no keys for each other."""
+    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+        """Every other host's shards to the serving host."""
         target = plan.cluster.host(plan.cluster.serving.host)
-        folder = remote_job.path(self.trained["checkpoint"])
-        async with connected(target.name, target.conn_id) as into:
-            await bash(into, f"mkdir -p {folder}", 60)
-            for host in plan.cluster.hosts:
-                if host.name == target.name:
-                    continue
-                async with connected(host.name, host.conn_id) as source:
-                    sums = await bash(source, f"cd {folder} && sha256sum *", 600)
-                    async with source.create_process(f"tar cf - -C {folder} .", encoding=None) as packed:
-                        await into.run(f"tar xf - -C {folder}", stdin=packed.stdout, encoding=None, check=True)
-                    try:
-                        await bash(into, f"cd {folder} && sha256sum --check --quiet - <<'END'\n{sums.decode()}END\n", 600)
-                    except SqltuneError as e:
-                        raise GangError(f"shards of {host.name} arrived damaged on {target.name}: {e}") from e
-                    self.log.info("%d files from %s, hashes right", len(sums.splitlines()), host.name)
+        for host in plan.cluster.hosts:
+            if host != target and not plan.cluster.shared_storage:
+                count = await transfer.copy(host, target, self.trained["checkpoint"])
+                self.log.info("%d files from %s, hashes right", count, host.name)
+        return gang
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         host = plan.cluster.host(plan.cluster.serving.host)
@@ -280,7 +346,10 @@ class ReapGangOperator(GangJobOperator):
         plan = RunPlan.model_validate(self.plan)
         ti = context["ti"]
         idle = [member(plan, host, ["true"], cwd=plan.run_dir) for host in plan.cluster.hosts]
-        gang = Gang(name=gang_name(ti.dag_id, self.task, ti.run_id), attempt="reaper", root=f"{plan.cluster.work_dir}/gangs", members=idle, limits=plan.cluster.limits)
+        gang = Gang(
+            name=gang_name(ti.dag_id, self.task, ti.run_id), attempt="reaper", fence=remote_job.FOREVER, root=f"{plan.cluster.work_dir}/gangs",
+            members=idle, limits=plan.cluster.limits,
+        )
         asyncio.run(self._reap(gang))
         self.log.info("no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts))
 
