@@ -83,15 +83,49 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def listening(port: int) -> bool:
-    """Whether anybody on this host listens on a TCP port."""
+def listener(port: int) -> str | None:
+    """Who listens on a TCP port of this host, in words; None where nobody does, or a gang of ours does: those wait for one another."""
     wanted = f":{port:04X}"
+    inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:] if Path(table).exists() else []:
             fields = line.split()
             if fields[3] == "0A" and fields[1].endswith(wanted):
-                return True
-    return False
+                inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if inodes.isdisjoint(os.readlink(fd) for fd in (process / "fd").iterdir()):
+                continue
+            if b"SQLTUNE_GANG=" in (process / "environ").read_bytes():
+                return None
+            return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
+        except OSError:
+            continue
+    return "another user's process"
+
+
+def strangers(accelerator: str) -> list[str]:
+    """Processes on the GPUs that no gang of ours started: told, never ended."""
+    command = {"cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"], "rocm": ["rocm-smi", "--showpids"]}[accelerator]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return []
+    found = []
+    for line in answer.splitlines():
+        words = line.replace(",", " ").split()
+        # rocm-smi lists who once opened /dev/kfd and holds nothing.
+        if not words or not words[0].isdigit() or (accelerator == "rocm" and words[3:4] == ["0"]):
+            continue
+        try:
+            ours = b"SQLTUNE_GANG=" in Path(f"/proc/{words[0]}/environ").read_bytes()
+        except OSError:
+            ours = False
+        if not ours:
+            found.append(" ".join(words))
+    return found
 
 
 def check(want: dict) -> dict:
@@ -115,13 +149,17 @@ def check(want: dict) -> dict:
     if facts["address"] is None:
         names = ", ".join(sorted(name for _, name in socket.if_nameindex()))
         problems.append(f"there is no interface {want['interface']!r} with an IPv4 address (there are: {names}): set interface in the cluster file")
-    if want["is_master"] and listening(want["master_port"]):
-        problems.append(f"port {want['master_port']} is taken: end what listens there, or set master_port in the cluster file")
+    who = listener(want["master_port"]) if want["is_master"] else None
+    if who:
+        problems.append(f"port {want['master_port']} is taken ({who}): end what listens there, or set master_port in the cluster file")
     if want["accelerator"] != "cpu":
         facts["gpus"], trouble = gpus(want["accelerator"])
         if trouble:
             problems.append(trouble)
-        elif len(facts["gpus"]) < want["processes"]:
+        others = strangers(want["accelerator"])
+        if others:
+            problems.append(f"somebody else is on its GPUs ({'; '.join(others)}): not ours, so not touched; wait for it, or end it")
+        if not trouble and len(facts["gpus"]) < want["processes"]:
             problems.append(f"{len(facts['gpus'])} GPUs, {want['processes']} wanted: correct processes in the cluster file, or look at dmesg for a card that dropped out")
     model = Path(want["base_model"]).expanduser()
     if (model / "config.json").is_file():

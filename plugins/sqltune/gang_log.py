@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 
 from sqltune.remote_job import describe_exit
 
-_RANK = re.compile(r"^\[rank (\d+)\]:")
+_RANK = re.compile(r"\[rank (\d+)\]:")
+_BAR = re.compile(r"\b\d?\d%\|")
+"""A progress bar on its way; at 100 % it has something to say."""
 _NOISE = re.compile(r"\bNCCL (INFO|TRACE)\b")
 # Which transport NCCL chose is the one thing everybody looks for in its noise.
 _NEWS = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
 _ERROR = re.compile(r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b")
+_SIGNS = ("Traceback", "Error", "Exception", "Interrupt", "NCCL ", "out of memory", "Segmentation", "No space left", "Killed", "%|")
+"""Without one of these a line is none of the above: looked for in all lines at once, since a rank may print a million of them."""
 
 
 class Lines:
@@ -34,26 +38,39 @@ class Lines:
 
     def feed(self, data: bytes, final: bool = False) -> list[str]:
         """The lines that are whole now (all that is left with `final`). Progress bars that rewrite their line keep the last state."""
-        *whole, self._rest = (self._rest + data).split(b"\n")
+        end = (self._rest + data).rpartition(b"\n") if b"\n" in data else (b"", b"", self._rest + data)
+        whole, newline, self._rest = end
+        lines = whole.decode(errors="replace").split("\n") if newline else []
         if (final and self._rest) or len(self._rest) > self.ENDLESS:
-            whole.append(self._rest)
+            lines.append(self._rest.decode(errors="replace"))
             self._rest = b""
-        return [self._line(line) for line in whole]
+        if b"\r" in data:
+            lines = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
+        return [line[: self.LONGEST] for line in lines]
 
-    def _line(self, line: bytes) -> str:
-        return line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")[: self.LONGEST]
 
+def split_ranks(line: str) -> list[tuple[int | None, str]]:
+    """What each rank said in a line, as torchrun passed it on.
 
-def split_rank(line: str) -> tuple[int | None, str]:
-    """The rank that torchrun put in front of a line, and the line without it."""
-    match = _RANK.match(line)
-    return (int(match[1]), line[match.end():]) if match else (None, line)
+    torchrun reads a rank's file while the rank writes it: a line that it found half written gets a rank in front of its other half
+    as well, and another rank's line may stand between the two.
+    """
+    if line.startswith("[rank ") and line.find("[rank ", 6) < 0 and (end := line.find("]:")) > 0 and line[6:end].isdigit():
+        return [(int(line[6:end]), line[end + 2 :])] if line[end + 2 :].strip() else []
+    parts = _RANK.split(line)
+    said: list[tuple[int | None, str]] = [(None, parts[0])]
+    for rank, text in zip(parts[1::2], parts[2::2], strict=True):
+        if said[-1][0] == int(rank):
+            said[-1] = (int(rank), said[-1][1] + text)
+        else:
+            said.append((int(rank), text))
+    return [(rank, text) for rank, text in said if text.strip()]
 
 
 class Teller:
     """Chooses what of a host's output goes to the task's log; the whole of it is in the run's folder.
 
-    Shown is every line, with host and rank in front, except NCCL's information (counted) and what is beyond `limit` bytes a host:
+    Shown is every line, with host and rank in front, except progress bars on their way, NCCL's information (counted) and what is beyond `limit` bytes a host:
     from there on errors and progress alone, so that a rank that logs without end does not bury the triggerer.
     """
 
@@ -68,29 +85,38 @@ class Teller:
 
     def tell(self, lines: list[str], progress: Collection[int] = ()) -> Iterator[str]:
         """Log entries for lines; `progress` are the positions of lines that tell of a step."""
+        text = "\n".join(lines)
+        signs = [sign for sign in _SIGNS if sign in text]
+        if self._shown > self.limit and not signs and not progress:
+            self._left_out += len(lines)
+            return
         entry: list[str] = []
         for at, line in enumerate(lines):
-            rank, text = split_rank(line)
-            if not text.strip():
-                continue
-            is_error = bool(_ERROR.search(text))
-            if _NOISE.search(text) and not is_error and not _NEWS.search(text):
-                self._noise += 1
-                continue
-            who = f"[{self.host}]" if rank is None else f"[{self.host} rank {rank}]"
-            if is_error and self.first_error is None:
-                self.first_error = f"{who} {text}"
-            if self._shown > self.limit and not is_error and at not in progress:
-                self._left_out += 1
-                if self._left_out == 1:
-                    entry.append(f"[{self.host}] more than {self.limit / 1e6:.0f} MB of log: from here on errors and progress alone")
-                continue
-            self._shown += len(text)
-            entry.append(f"{who} {text}")
+            for rank, said in split_ranks(line):
+                shown = self._one(rank, said, any(sign in said for sign in signs), at in progress)
+                if shown:
+                    entry.append(shown)
             if len(entry) >= self.TOGETHER:
                 yield "\n".join(entry)
                 entry = []
         yield from entry if len(entry) <= 20 else ["\n".join(entry)]
+
+    def _one(self, rank: int | None, said: str, has_sign: bool, is_progress: bool) -> str | None:
+        """A line as it is shown, or None."""
+        is_error = has_sign and bool(_ERROR.search(said))
+        if has_sign and _BAR.search(said):
+            return None
+        if has_sign and _NOISE.search(said) and not is_error and not _NEWS.search(said):
+            self._noise += 1
+            return None
+        who = f"[{self.host}]" if rank is None else f"[{self.host} rank {rank}]"
+        if is_error and self.first_error is None:
+            self.first_error = f"{who} {said}"
+        if self._shown > self.limit and not is_error and not is_progress:
+            self._left_out += 1
+            return f"[{self.host}] more than {self.limit / 1e6:.0f} MB of log: from here on errors and progress alone" if self._left_out == 1 else None
+        self._shown += len(said)
+        return f"{who} {said}"
 
     def last_words(self) -> Iterator[str]:
         """What was folded or left out, in numbers."""

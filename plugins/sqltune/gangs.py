@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -42,12 +41,6 @@ class Member(Model):
         if ".." in cwd.split("/"):
             raise ValueError(f"{cwd!r} must not contain '..'")
         return cwd
-
-    @property
-    def command(self) -> str:
-        """The command as a person could paste it into a terminal on the host."""
-        env = [f"{k}={shlex.quote(v)}" for k, v in self.env.items()]
-        return " ".join([*env, shlex.join(self.argv)])
 
 
 class Gang(Model):

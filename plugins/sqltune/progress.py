@@ -32,7 +32,7 @@ _ETA = re.compile(r"\beta: ((?:\d+ days?, )?\d+:\d\d:\d\d)")
 
 def parse_line(line: str) -> Progress | None:
     """Progress from a line such as `… Iter(train) [ 10/157]  lr: 1.0e-04  eta: 0:20:59  time: 8.5  loss: 1.2`, or None."""
-    step = _STEP.search(line)
+    step = _STEP.search(line) if "Iter(train)" in line else None
     if step is None:
         return None
     values = {name: float(value) for name, value in _VALUE.findall(line)}

@@ -46,6 +46,11 @@ def _word(argument: str) -> str:
     return path(argument) if argument.startswith("~/") else shlex.quote(argument)
 
 
+def command(member: Member) -> str:
+    """A member's command as a person would type it in its cwd."""
+    return " ".join(_word(a) for a in member.argv)
+
+
 def bash_with(script: str) -> tuple[str, bytes]:
     """The command that runs a script whose input stays open behind it, and what to send first.
 
@@ -104,7 +109,6 @@ def job_script(gang: Gang, member: Member) -> str:
         # torchrun's own options by their variables: the command stays the one a person would type.
         exports.append('export PET_LOG_DIR="$folder/ranks" PET_REDIRECTS=3 PET_TEE=3 TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE=\'[rank ${rank}]:\'')
     lines = "\n".join(exports)
-    argv = " ".join(_word(a) for a in member.argv)
     return f"""\
 #!/bin/bash
 # {member.host}: {gang.marker}
@@ -119,7 +123,7 @@ echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)"
 if ! read -r -t {int(gang.limits.arm) + 60} -u 3 word || [ "$word" != go ]; then ended disarmed; exit 0; fi
 exec 3>&-
 echo "${{EPOCHREALTIME/,/.}}" >"$folder/started"
-{argv} >>"$folder/output" 2>&1 </dev/null &
+{command(member)} >>"$folder/output" 2>&1 </dev/null &
 child=$!
 trap 'kill -TERM $child 2>/dev/null' TERM INT HUP
 wait $child; code=$?
@@ -283,6 +287,11 @@ def tail(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
         return f"tail -n {int(lines)} {output} 2>/dev/null || true\n"
     mark = f"[rank {int(rank)}]:"
     return f"tail -c 4194304 {output} 2>/dev/null | grep -aF {shlex.quote(mark)} | tail -n {int(lines)} | sed {shlex.quote('s/^' + re.escape(mark) + '//')} || true\n"
+
+
+def room(gang: Gang, member: Member) -> str:
+    """Free MiB, a line for each folder that a job writes to: the number, then the folder."""
+    return f"for at in {path(member.cwd)} {path(gang.root)}; do echo \"$(df -Pm -- \"$at\" | awk 'NR == 2 {{print $4}}') $at\"; done\n"
 
 
 def refuse(gang: Gang) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqltune.gang_log import Lines, Teller, rank_failure, split_rank
+from sqltune.gang_log import Lines, Teller, rank_failure, split_ranks
 
 # As torchrun 2.13.0 ended when the first of two ranks on its host was killed.
 SUMMARY = """\
@@ -66,8 +66,18 @@ def test_what_is_held_back_is_counted_in_bytes():
 
 
 def test_ranks_and_hosts_stand_in_front():
-    assert split_rank("[rank 12]: loss") == (12, " loss") and split_rank("plain") == (None, "plain")
+    assert split_ranks("[rank 12]: loss") == [(12, " loss")] and split_ranks("plain") == [(None, "plain")]
     assert list(Teller("host-a").tell(["[rank 1]:loss 0.5", "W1123 torchrun says", ""])) == ["[host-a rank 1] loss 0.5", "[host-a] W1123 torchrun says"]
+
+
+def test_a_line_that_torchrun_found_half_written():
+    assert split_ranks("[rank 0]:half [rank 0]:a line") == [(0, "half a line")] and split_ranks("[rank 0]:whole[rank 0]:") == [(0, "whole")]
+    assert split_ranks("[rank 0]:half [rank 1]:whole") == [(0, "half "), (1, "whole")]
+
+
+def test_a_progress_bar_speaks_when_it_is_done():
+    bar = "Map:  {:3d}%|###  | 472/1462 [00:00<00:00, 4682.90 examples/s]"
+    assert list(Teller("a").tell([f"[rank 0]:{bar.format(n)}" for n in (0, 32, 100)])) == [f"[a rank 0] {bar.format(100)}"]
 
 
 def test_nccl_is_folded_and_its_warnings_are_not():

@@ -291,7 +291,7 @@ def test_values_arrive_byte_for_byte(tmp_path_factory, argument, value, content)
     state, output = until_ended(g)
     assert state.succeeded, output
     assert json.loads(output) == [[argument, "$(touch pwned)", "`touch pwned`", "; touch pwned"], value]
-    assert (tmp_path / "work" / "a" / "b.txt").read_text() == content
+    assert (tmp_path / "work" / "a" / "b.txt").read_bytes() == content.encode()
     assert not list(tmp_path.rglob("pwned"))
 
 

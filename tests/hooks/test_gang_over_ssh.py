@@ -4,60 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
 import pytest
 
-from sqltune import remote_job
 from sqltune.config import Limits
 from sqltune.errors import GangError, HostError
-from sqltune.gangs import Gang, Member
 from sqltune.hooks.gang import GangHook
 from sqltune.records import Record
 from sqltune.resume import Decision
-from sqltune.triggers.gang import GangTrigger, Watch
+from sqltune.triggers.gang import GangTrigger
+from sqltune.triggers.watch import Watch
 from tests.conftest import free_port
-
-
-def gang(sshds, argv, attempt="try1", limits=None, **more):
-    argvs = argv if isinstance(argv[0], list) else [argv] * len(sshds)
-    members = [Member(host=s.name, conn_id=s.conn_id, argv=a, cwd=f"{s.folder}/work") for s, a in zip(sshds, argvs, strict=True)]
-    # The folders are told apart by home: each host has its own, as it would.
-    return Gang(name="dag.train.run", attempt=attempt, root="~/gangs", members=members, limits=limits or Limits(connect=10, arm=10, grace=2), **more)
-
-
-def bash(text):
-    return ["bash", "-c", text]
-
-
-async def watch(g, record=None):
-    async with GangHook(g) as hook:
-        return await Watch(hook, logging.getLogger("test"), record).until_the_end()
-
-
-def told(caplog, host):
-    """What one host's job printed, as the task's log has it."""
-    lines = [line for m in caplog.messages for line in m.splitlines()]
-    return [line.removeprefix(f"[{host}] ") for line in lines if line.startswith(f"[{host}] ")]
-
-
-async def run(g, record=None):
-    async with GangHook(g) as hook:
-        decision, started = await hook.launch()
-    return decision, await watch(started, record)
-
-
-def left(g: Gang) -> list[Path]:
-    """Processes of a try, wherever they are."""
-    mark = f"{remote_job.MARKER}={g.marker}".encode()
-    found = []
-    for p in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (p / "environ").read_bytes():
-                found.append(p)
-        except OSError:
-            continue
-    return found
+from tests.hooks.gangs import bash, gang, left, run, told, watch
 
 
 def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
@@ -201,3 +159,10 @@ def test_an_unknown_connection_is_named(sshds):
     lost = g.members[0].model_copy(update={"conn_id": "nobody"})
     with pytest.raises(HostError, match="a: connection 'nobody'"):
         asyncio.run(run(g.model_copy(update={"members": [lost]})))
+
+
+def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):
+    """The job's end is told after the last of its output: the half line is told then, and nobody waits for the other half."""
+    caplog.set_level(logging.INFO)
+    _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash("printf half; sleep 1"))), 20))
+    assert event["ok"] and told(caplog, "a") == ["half"]

@@ -15,7 +15,9 @@ from sqltune.remote_job import JobState
 from sqltune.resume import Decision, decide
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection, SSHClientProcess
+    from asyncssh import SSHClientConnection
+
+    from sqltune.hooks.line import Line
 
 
 class GangHook:
@@ -64,15 +66,19 @@ class GangHook:
             return await bash(connection, script, timeout)
 
     @asynccontextmanager
-    async def talk(self, member: Member, script: str) -> AsyncIterator[SSHClientProcess[bytes]]:
+    async def talk(self, member: Member, script: str) -> AsyncIterator[Line]:
         """A script that stays on the line: its input takes words, stdout and stderr are what it says."""
+        # asyncssh takes half a second to import; a DAG file that names an operator does without.
+        from sqltune.hooks.line import Line
+
         command, text = remote_job.bash_with(script)
-        async with self._connected(member) as connection, connection.create_process(command, encoding=None) as process:
-            process.stdin.write(text)
+        async with self._connected(member) as connection:
+            _, line = await connection.create_session(Line, command, encoding=None)
             try:
-                yield process
+                line.write(text)
+                yield line
             finally:
-                process.close()
+                line.close()
 
     async def on_every_host(self, do: Callable[[Member], Awaitable[object]], kind: type[Exception] = GangError) -> list[object]:
         """`do` for every member at once; one error with a line for every host that failed."""
@@ -116,13 +122,13 @@ class GangHook:
             raise
         return decision, self.gang
 
-    async def _arm(self, lines: AsyncExitStack, found: Sequence[str]) -> list[SSHClientProcess[bytes]]:
+    async def _arm(self, lines: AsyncExitStack, found: Sequence[str]) -> list[Line]:
         """First phase: every host arms, or none starts."""
 
-        async def one(member: Member, replace: str) -> SSHClientProcess[bytes]:
-            process = await lines.enter_async_context(self.talk(member, remote_job.arm(self.gang, member, replace or None)))
+        async def one(member: Member, replace: str) -> Line:
+            line = await lines.enter_async_context(self.talk(member, remote_job.arm(self.gang, member, replace or None)))
             try:
-                answer = (await asyncio.wait_for(process.stdout.readline(), self.gang.limits.arm + 30)).decode().strip()
+                answer = (await asyncio.wait_for(line.stdout.readline(), self.gang.limits.arm + 30)).decode().strip()
             except TimeoutError:
                 raise GangError(f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)") from None
             word, _, why = answer.partition(" ")
@@ -131,8 +137,8 @@ class GangHook:
             if word == "claimed":
                 raise GangError(f"{member.host}: another try claimed {self.gang.folder} a moment ago ({why})")
             if word != "armed":
-                raise GangError(f"{member.host}: can't arm: {why or answer or (await process.stderr.read()).decode(errors='replace').strip() or 'no answer'}")
-            return process
+                raise GangError(f"{member.host}: can't arm: {why or answer or (await line.stderr.read()).decode(errors='replace').strip() or 'no answer'}")
+            return line
 
         wanted = sorted(zip(self.gang.members, found, strict=True), key=lambda pair: pair[0].conn_id)
         # The first one alone, and the same for everybody: of two gangs that want the same hosts one gets it, and the other none.
@@ -144,13 +150,13 @@ class GangHook:
         raise_all(armed, GangError)
         return armed  # type: ignore[return-value]
 
-    async def _go(self, armed: Sequence[SSHClientProcess[bytes]]) -> None:
+    async def _go(self, armed: Sequence[Line]) -> None:
         """Second phase: the word to all, on lines that are open, with nothing in between."""
-        for process in armed:
-            process.stdin.write(b"go\n")
+        for line in armed:
+            line.write(b"go\n")
 
-        async def confirmed(process: SSHClientProcess[bytes]) -> None:
-            answer = await asyncio.wait_for(process.stdout.readline(), 30)
+        async def confirmed(line: Line) -> None:
+            answer = await asyncio.wait_for(line.stdout.readline(), 30)
             if answer.strip() != b"gone":
                 raise GangError("a host that had armed did not take the word to go")
 
@@ -160,9 +166,9 @@ class GangHook:
         """Until no other exclusive gang runs on any host of this one; how long that may take is for the caller to say."""
 
         async def free(member: Member) -> None:
-            async with self.talk(member, remote_job.free(self.gang)) as process:
-                async for line in process.stdout:
-                    if line.strip() == b"free":
+            async with self.talk(member, remote_job.free(self.gang)) as line:
+                async for said in line.stdout:
+                    if said.strip() == b"free":
                         return
             raise HostError(f"{member.host}: the line was cut while waiting for it to be free")
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
+import logging
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune import remote_job, xtuner_config
-from sqltune.config import Host, RunPlan, digest
+from sqltune.config import Cluster, Host, RunPlan, digest, load
 from sqltune.errors import GangError, HostError, HostsBusy
-from sqltune.gang_log import split_rank
+from sqltune.gang_log import split_ranks
 from sqltune.gangs import Gang, Member, gang_name, member, rank_member
 from sqltune.hooks import scripts, transfer
 from sqltune.hooks.gang import GangHook
@@ -27,6 +28,9 @@ from sqltune.triggers.gang import GangTrigger, HostsFreeTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+log = logging.getLogger(__name__)
 
 
 class GangJobOperator(BaseOperator):
@@ -91,7 +95,7 @@ class GangJobOperator(BaseOperator):
             self.defer(trigger=HostsFreeTrigger(gang.model_dump(mode="json")), method_name="execute_when_free")
         self.log.info("%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members))
         for m in self._gang.members:
-            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, shlex.join(m.argv))
+            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, remote_job.command(m))
         self.defer(trigger=GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder)), method_name="execute_complete")
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
@@ -176,11 +180,11 @@ class AllReduceOperator(GangJobOperator):
         return [rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir) for rank in range(len(plan.cluster.hosts))]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> str:
-        for line in (split_rank(line)[1] for line in output.splitlines()):
-            if line.startswith("all-reduce of"):
-                if f"over {plan.cluster.world_size} ranks" not in line:
-                    raise GangError(f"{line}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost")
-                return line
+        for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
+            if said.startswith("all-reduce of"):
+                if f"over {plan.cluster.world_size} ranks" not in said:
+                    raise GangError(f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost")
+                return said
         raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
 
 
@@ -345,14 +349,61 @@ class ReapGangOperator(GangJobOperator):
             return
         plan = RunPlan.model_validate(self.plan)
         ti = context["ti"]
-        idle = [member(plan, host, ["true"], cwd=plan.run_dir) for host in plan.cluster.hosts]
-        gang = Gang(
-            name=gang_name(ti.dag_id, self.task, ti.run_id), attempt="reaper", fence=remote_job.FOREVER, root=f"{plan.cluster.work_dir}/gangs",
-            members=idle, limits=plan.cluster.limits,
-        )
+        gang = anybody(gang_name(ti.dag_id, self.task, ti.run_id), plan.cluster, plan.cluster.hosts)
         asyncio.run(self._reap(gang))
         self.log.info("no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts))
 
     async def _reap(self, gang: Gang) -> None:
         async with GangHook(gang) as hook:
             await hook.stop(attempt=None)
+
+
+def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
+    """Any try of a gang on hosts, to be stopped."""
+    members = [Member(host=h.name, conn_id=h.conn_id, argv=["true"], cwd=cluster.work_dir, accelerator=cluster.accelerator) for h in hosts]
+    return Gang(name=name, attempt="reaper", fence=remote_job.FOREVER, root=f"{cluster.work_dir}/gangs", members=members, limits=cluster.limits)
+
+
+WANTED = frozenset({"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None})
+"""States of a task whose gang may run, or will be looked after by its next try."""
+
+
+def reap_orphans(cluster: str) -> dict[str, list[str]]:
+    """Stop gangs that no task of this Airflow wants any more, on all hosts of a cluster; the gangs stopped, by host.
+
+    That is what a run leaves behind that was deleted, timed out or ended by hand while no triggerer lived: no teardown comes then.
+    Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again).
+    """
+    return asyncio.run(_reap_orphans(load("clusters", cluster)))
+
+
+async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
+    ti = get_current_context()["ti"]
+    stopped: dict[str, list[str]] = {}
+    unreachable = []
+    for host in cluster.hosts:
+        try:
+            async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
+                said = (await bash(connection, remote_job.living(f"{cluster.work_dir}/gangs"), 60)).decode()
+        except HostError as e:
+            log.warning("%s", e)
+            unreachable.append(host.name)
+            continue
+        for line in said.splitlines():
+            name, attempt, *words = line.split()
+            owner = dict(word.split("=", 1) for word in words)
+            if owner.get("airflow") != airflow_address():
+                log.info("[%s] %s of %s is not ours", host.name, name, owner.get("airflow", "nobody"))
+                continue
+            states = ti.get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])
+            found = states.get(owner["run_id"], {})
+            if owner["task_id"] in found and found[owner["task_id"]] in WANTED:
+                continue
+            why = f"its task is {found[owner['task_id']]}" if owner["task_id"] in found else "its run is gone"
+            log.warning("[%s] %s (%s): %s; stopping it", host.name, name, attempt, why)
+            async with GangHook(anybody(name, cluster, [host])) as hook:
+                await hook.stop(attempt)
+            stopped.setdefault(host.name, []).append(name)
+    if len(unreachable) == len(cluster.hosts):
+        raise AirflowSkipException("no host of this cluster can be reached from here")
+    return stopped

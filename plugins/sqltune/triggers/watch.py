@@ -19,13 +19,19 @@ from sqltune.records import Record
 from sqltune.remote_job import JobState
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientProcess
+    from sqltune.hooks.line import Line
 
 CHUNK = 256 * 1024
 """Bytes of output taken at a time."""
 
 CONFIRM = 0.1
 """Seconds between two confirmations of delivered output, at least."""
+
+DRAIN = 60.0
+"""Seconds that the rest of an ended job's output is waited for without a byte of it coming."""
+
+FULL = 64
+"""MiB of free disk below which a failure is said to be the disk's."""
 
 SILENT = 15.0
 """Seconds without a sign after which a host is said to be silent; it tells its state every five."""
@@ -46,6 +52,8 @@ class HostWatch:
     confirmed: int = 0
     """Byte of output up to which the host knows that it was told: who takes over goes on there."""
     heard: float = field(default_factory=time.monotonic)
+    received: float = field(default_factory=time.monotonic)
+    """When its output, or another state, last came."""
     clock: float = 0.0
     """Seconds the host's clock is ahead of ours, known to ± clock_error."""
     clock_error: float = float("inf")
@@ -62,6 +70,11 @@ class HostWatch:
     def is_done(self) -> bool:
         """Ended well, and all of its output is in the task's log for good."""
         return self.read_whole and self.state is not None and self.state.succeeded and self.confirmed >= self.position
+
+    @property
+    def is_drained(self) -> bool:
+        """Ended well, and its output does not come: cut by somebody on the host, perhaps. That is no reason to wait for ever."""
+        return self.state is not None and self.state.succeeded and time.monotonic() - self.received > DRAIN
 
     @property
     def silence(self) -> float:
@@ -109,7 +122,7 @@ class Watch:
                 reason = self._trouble()
                 if reason:
                     return await self._give_up(reason)
-                if all(h.is_done for h in self.hosts.values()):
+                if all(h.is_done or h.is_drained for h in self.hosts.values()):
                     self._fold()
                     return self._event(ok=True, reason="every rank ended with exit code 0")
         finally:
@@ -134,7 +147,7 @@ class Watch:
             pause = 0.2 if host.heard > heard else min(2 * pause, 5.0)
             await asyncio.sleep(pause)
 
-    async def _listen(self, host: HostWatch, line: SSHClientProcess[bytes]) -> None:
+    async def _listen(self, host: HostWatch, line: Line) -> None:
         """Until the line ends."""
         positioned = asyncio.Event()
         beside = [asyncio.create_task(self._read_output(host, line, positioned)), asyncio.create_task(self._confirm(host, line, positioned))]
@@ -158,6 +171,10 @@ class Watch:
                     await self._remember_gpus(host, text[4:])
                 elif text.startswith("state="):
                     self._take_state(host, text)
+                    if host.read_whole:
+                        # The log's last line may have no end, and may have come before the job's.
+                        await self._tell(host, host.lines.feed(b"", final=True))
+                        host.told = host.position
         finally:
             for task in beside:
                 task.cancel()
@@ -167,12 +184,12 @@ class Watch:
                 raise error
 
     @staticmethod
-    def _ask_time(line: SSHClientProcess[bytes]) -> list[float]:
+    def _ask_time(line: Line) -> list[float]:
         """Ask for the time three times; when it was asked."""
         asked = []
         for _ in range(3):
             asked.append(time.time())
-            line.stdin.write(b"time\n")
+            line.write(b"time\n")
         return asked
 
     @staticmethod
@@ -192,10 +209,10 @@ class Watch:
         if state.started and now:
             host.elapsed = now - state.started
         if state != host.state:
-            host.state = state
+            host.state, host.received = state, host.heard
             self._changed.set()
 
-    async def _read_output(self, host: HostWatch, line: SSHClientProcess[bytes], positioned: asyncio.Event) -> None:
+    async def _read_output(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
         await positioned.wait()
         while data := await line.stdout.read(CHUNK):
             if self.record:
@@ -203,6 +220,7 @@ class Watch:
             # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
             again = min(max(host.told - host.position, 0), len(data))
             host.position += len(data)
+            host.received = time.monotonic()
             await self._tell(host, host.lines.feed(data[again:], final=host.read_whole))
             host.told = max(host.told, host.position - host.lines.held)
             if host.read_whole:
@@ -212,26 +230,24 @@ class Watch:
         """How the whole log of one host's part is called in the run's record."""
         return f"{self.gang.name}.{self.gang.attempt}.{host}"
 
-    async def _confirm(self, host: HostWatch, line: SSHClientProcess[bytes], positioned: asyncio.Event) -> None:
+    async def _confirm(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
         """Say on the host what was delivered, and that somebody is there."""
         await positioned.wait()
         said, spoke = host.confirmed, time.monotonic()
         while True:
             if host.told > said:
                 said, spoke = host.told, time.monotonic()
-                line.stdin.write(b"taken %d\n" % said)
+                line.write(b"taken %d\n" % said)
             elif time.monotonic() - spoke > 30:
-                line.stdin.write(b"alive\n")
+                line.write(b"alive\n")
                 spoke = time.monotonic()
             await asyncio.sleep(CONFIRM)
 
     async def _tell(self, host: HostWatch, lines: list[str]) -> None:
         """Lines to the task's log; what they say of progress to the record."""
         steps = {}
-        for at, text in enumerate(lines):
-            progress = parse_line(text) if self.gang.progress else None
-            if progress:
-                steps[at] = progress
+        if self.gang.progress:
+            steps = {at: progress for at, text in enumerate(lines) if (progress := parse_line(text))}
         for entry in host.teller.tell(lines, steps):
             self.log.info("%s", entry)
         for progress in steps.values():
@@ -312,6 +328,7 @@ class Watch:
         if failed:
             blamed, rank, reason = await self._first_to_fail(failed)
             reason += f" at {self.progress}" if self.progress else ""
+            reason += await self._full_disks(blamed)
         else:
             blamed, rank = next((name for name, h in self.hosts.items() if h.silence > SILENT), None), None
         for name in self.hosts:
@@ -343,6 +360,15 @@ class Watch:
             found.append((moment or 0.0, name, rank, words))
         _, name, rank, words = min(found, key=lambda f: f[:2])
         return name, rank, words if len(self.hosts) == 1 else f"{words}, before all others"
+
+    async def _full_disks(self, name: str) -> str:
+        """Said for the programs that don't: torch calls a full disk an unexpected position in a file."""
+        try:
+            said = (await self.hook.run(self.hosts[name].member, remote_job.room(self.gang, self.hosts[name].member))).decode().splitlines()
+        except HostError:
+            return ""
+        full = [f"{free} MiB under {folder}" for free, _, folder in (line.partition(" ") for line in said) if free.isdigit() and int(free) < FULL]
+        return f"; its disk is full ({', '.join(full)} free): delete old runs there" if full else ""
 
     async def _tail(self, name: str, rank: int | None = None) -> str:
         try:

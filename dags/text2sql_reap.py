@@ -1,0 +1,37 @@
+"""
+Every ten minutes: end training that nobody wants any more.
+
+A run ends its own ranks: when it fails, is cleared, or marked by hand. What is left here is what nothing in a run can catch: a run that
+was deleted or timed out while no triggerer lived. Each cluster's hosts are asked for gangs that run, Airflow for their tasks;
+a gang whose task has ended, or is not there, is stopped. Gangs of another Airflow, and processes that are not ours, are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from sqltune.config import names
+from sqltune.operators.gang import reap_orphans
+
+SCHEDULE = os.environ.get("SQLTUNE_REAP_SCHEDULE", "*/10 * * * *")
+
+
+@dag(
+    dag_id="text2sql_reap",
+    description="End training that nobody wants any more",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=30),
+    tags=["text2sql", "housekeeping"],
+    default_args={"owner": "sqltune"},
+)
+def text2sql_reap():
+    task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(cluster=names("clusters"))
+
+
+text2sql_reap()
