@@ -7,7 +7,7 @@ export ARGS DATASET Q C
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask status down test lint bench-overhead lock setup setup-dev
+.PHONY: help demo lab airflow ask status down test chaos lint bench-gang bench-overhead lock setup setup-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,8 +39,14 @@ down: ## stop everything; no process is left
 test: setup-dev ## every test, the chain end to end among them
 	@$(CONTROL)/python -m pytest
 
+chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
+	@$(CONTROL)/python -m pytest -m "" tests/hooks tests/core/test_remote_job.py tests/chain/test_stopping.py
+
 lint: setup-dev ## ruff
 	@$(CONTROL)/ruff check .
+
+bench-gang: setup-dev ## a gang side by side with what Airflow has, and with torchrun alone; one JSON object a line
+	@$(CONTROL)/python bench/gang.py
 
 bench-overhead: ## what the DAG costs over a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py

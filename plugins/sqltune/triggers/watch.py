@@ -51,6 +51,8 @@ class HostWatch:
     """Byte of output up to which whole lines are in the task's log."""
     confirmed: int = 0
     """Byte of output up to which the host knows that it was told: who takes over goes on there."""
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when more was told."""
     heard: float = field(default_factory=time.monotonic)
     received: float = field(default_factory=time.monotonic)
     """When its output, or another state, last came."""
@@ -175,6 +177,7 @@ class Watch:
                         # The log's last line may have no end, and may have come before the job's.
                         await self._tell(host, host.lines.feed(b"", final=True))
                         host.told = host.position
+                        host.more.set()
         finally:
             for task in beside:
                 task.cancel()
@@ -223,6 +226,7 @@ class Watch:
             host.received = time.monotonic()
             await self._tell(host, host.lines.feed(data[again:], final=host.read_whole))
             host.told = max(host.told, host.position - host.lines.held)
+            host.more.set()
             if host.read_whole:
                 self._changed.set()
 
@@ -233,15 +237,18 @@ class Watch:
     async def _confirm(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
         """Say on the host what was delivered, and that somebody is there."""
         await positioned.wait()
-        said, spoke = host.confirmed, time.monotonic()
+        said = host.confirmed
         while True:
+            host.more.clear()
             if host.told > said:
-                said, spoke = host.told, time.monotonic()
+                said = host.told
                 line.write(b"taken %d\n" % said)
-            elif time.monotonic() - spoke > 30:
+                # At once, then not too often: what is told and not confirmed would be told again by who takes over.
+                await asyncio.sleep(CONFIRM)
+            try:
+                await asyncio.wait_for(host.more.wait(), 30)
+            except TimeoutError:
                 line.write(b"alive\n")
-                spoke = time.monotonic()
-            await asyncio.sleep(CONFIRM)
 
     async def _tell(self, host: HostWatch, lines: list[str]) -> None:
         """Lines to the task's log; what they say of progress to the record."""

@@ -1,0 +1,96 @@
+"""A lab of the tests' own beside the user's, with a tiny random Llama: it learns nothing, and takes every path."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.airflow_api import Airflow
+from sqltune.config import slug
+from sqltune.records import Record
+from tests.conftest import BASE, ROOT, free_port
+
+DAG = "text2sql_retrain"
+STATE = BASE / "e2e"
+FORM = {"recipe": "lab_tiny"}
+
+
+class Lab:
+    """The tests' lab, by its command line."""
+
+    def __init__(self) -> None:
+        # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside it, outside max_active_runs,
+        # and with the plan of the first run that one has nothing new to train.
+        self.env = os.environ | {"SQLTUNE_RECIPE": FORM["recipe"], "SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM)}
+        for name in [n for n in self.env if n.startswith("AIRFLOW")]:
+            del self.env[name]
+
+    def run(self, verb: str, timeout: float = 800) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "lab", verb], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+
+    def supervisor(self, *words: str) -> str:
+        return subprocess.run([BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words], capture_output=True, text=True, timeout=60).stdout
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads((STATE / "demo.json").read_text())
+
+    @property
+    def airflow(self) -> Airflow:
+        return Airflow(f"http://127.0.0.1:{self.env['SQLTUNE_AIRFLOW_PORT']}", "admin", json.loads((STATE / "secrets/passwords.json").read_text())["admin"])
+
+    def until_ended(self, run_id: str, seconds: float = 400) -> tuple[str, dict[str, str]]:
+        """State of a run when it has ended, and of its tasks."""
+        airflow = self.airflow
+        deadline = time.monotonic() + seconds
+        while (state := airflow.run(DAG, run_id)["state"]) not in ("success", "failed"):
+            assert time.monotonic() < deadline, [(t["task_id"], t["state"]) for t in airflow.tasks(DAG, run_id)]
+            time.sleep(0.5)
+        return state, {t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"] for t in airflow.tasks(DAG, run_id)}
+
+    def record(self, run_id: str) -> Record:
+        """The record of a run."""
+        return Record(STATE / "records" / "runs" / slug(run_id))
+
+    def words(self, run_id: str, task_id: str, map_index: int = -1) -> str:
+        """A task's log."""
+        tries = next(t["try_number"] for t in self.airflow.tasks(DAG, run_id) if (t["task_id"], t["map_index"]) == (task_id, map_index))
+        return "\n".join(self.airflow.log(DAG, run_id, task_id, tries, map_index))
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A fresh lab, and its first run; nothing of it is left afterwards."""
+    lab = Lab()
+    lab.run("down")
+    subprocess.run(["rm", "-rf", str(STATE)], check=True)
+    first = lab.run("demo")
+    (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
+    try:
+        assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
+        lab.first = first.stdout  # type: ignore[attr-defined]
+        yield lab
+    finally:
+        down = lab.run("down")
+        assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
+        assert _left() == []
+
+
+def _left() -> list[str]:
+    mark = f"SQLTUNE_LAB_MARK={STATE}\0".encode()
+    found = []
+    for p in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (p / "environ").read_bytes():
+                found.append((p / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found

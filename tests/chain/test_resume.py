@@ -1,0 +1,90 @@
+"""Resume is proven: killed in the middle and gone on with, a training follows the loss of one that was never killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import time
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from lab.network import connections
+from lab.settings import Settings
+from sqltune.config import RunPlan
+from sqltune.hooks.gang import GangHook
+from sqltune.operators.gang import TrainOperator
+from sqltune.records import Record
+from sqltune.triggers.watch import Watch
+from tests.chain.conftest import DAG, STATE
+from tests.hooks.gangs import left
+
+LOG = logging.getLogger("test")
+
+
+@pytest.fixture
+def trained(lab, monkeypatch, tmp_path):
+    """Trains on the lab's hosts by the operator's own parts; the losses by step, and the try."""
+    s = Settings(**json.loads((STATE / "lab.json").read_text()))
+    for c in connections(s):
+        extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{c['connection_id'].upper()}", json.dumps(c | {"extra": extra}))
+    airflow, run = lab.airflow, lab.report["run_id"]
+    datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
+    master = airflow.xcom(DAG, run, "master_ip")
+    base = lab.record(run).get("plan")
+
+    def train(run_id, number, kill_after=None):
+        training = base["training"] | {"max_steps": 8, "save_steps": 2, "seed": 5}
+        plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
+        op = TrainOperator(task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets)
+        ti = SimpleNamespace(dag_id="d", task_id="train", run_id=run_id, id=uuid.UUID(int=(int(time.time() * 1000) << 80)), max_tries=1, try_number=number)
+        record = Record(tmp_path / run_id)
+        gang = op.gang(plan, {"ti": ti}, f"try{number}")
+
+        async def go():
+            async with GangHook(gang) as hook:
+                _, started = await hook.launch(lambda g: op.prepare(plan, g))
+                watching = asyncio.create_task(Watch(hook, LOG, record).until_the_end())
+                while kill_after and not watching.done() and not ((last := record.last("progress")) and last["progress"]["step"] >= kill_after):
+                    await asyncio.sleep(0.05)
+                if kill_after:
+                    os.kill(int(next(p for p in left(started) if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")).name), signal.SIGKILL)
+                return await asyncio.wait_for(watching, 200)
+
+        event = asyncio.run(go())
+        lines = [json.loads(line) for line in (record.folder / "progress.jsonl").read_text().splitlines()]
+        losses = {line["progress"]["step"]: line["progress"]["loss"] for line in lines if line["attempt"] == f"try{number}"}
+        return event, losses, plan
+
+    return train
+
+
+def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained, caplog):
+    caplog.set_level(logging.INFO)
+    event, whole, _ = trained("whole", 1)
+    assert event["ok"] and sorted(whole) == list(range(1, 9))
+    event, begun, plan = trained("broken", 1, kill_after=7)
+    assert not event["ok"] and event["failed"] == "host-b" and event["rank"] == 1
+    # One byte of the latest checkpoint is wrong on one host.
+    shards = sorted(STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt"))
+    with shards[0].open("r+b") as f:
+        f.seek(-2000, os.SEEK_END)
+        byte = f.read(1)
+        f.seek(-2000, os.SEEK_END)
+        f.write(bytes([byte[0] ^ 1]))
+    event, resumed, _ = trained("broken", 2)
+    assert event["ok"] and sorted(resumed) == [5, 6, 7, 8], "not from the checkpoint before the damaged one"
+    assert any("iter_6.pth is damaged" in m and "on host-b" in m for m in caplog.messages)
+    for step, loss in (begun | resumed).items():
+        assert loss == pytest.approx(whole[step], abs=2e-4), step
+
+
+def test_old_checkpoints_do_not_fill_the_other_host(lab):
+    """mmengine keeps two on rank 0's host, and all elsewhere."""
+    kept = {host: sorted(p.name for p in STATE.glob(f"hosts/{host}/home/code/runs/whole/train/try1/iter_*.pth")) for host in ("host-a", "host-b")}
+    assert kept["host-a"] == kept["host-b"] == ["iter_6.pth", "iter_8.pth"]

@@ -1,0 +1,151 @@
+"""What people and faults do to a training that runs under Airflow; in the order of the file, on one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqltune.gangs import gang_name
+from sqltune.remote_job import MARKER
+from tests.chain.conftest import DAG, FORM
+
+
+def processes(name: str) -> dict[str, list[Path]]:
+    """Living processes of a gang on both hosts, by attempt."""
+    mark = f"{MARKER}={name}@".encode()
+    found: dict[str, list[Path]] = {}
+    for p in Path("/proc").glob("[0-9]*"):
+        try:
+            for e in (p / "environ").read_bytes().split(b"\0"):
+                if e.startswith(mark):
+                    found.setdefault(e.rpartition(b"@")[2].decode(), []).append(p)
+        except OSError:
+            continue
+    return found
+
+
+class Training:
+    """A run that trains until somebody stops it."""
+
+    def __init__(self, lab) -> None:
+        self.lab, self.airflow = lab, lab.airflow
+        self.run = self.airflow.trigger(DAG, FORM | {"max_steps": 3000, "seed": 77, "promote": "hold"})
+        self.gang = gang_name(DAG, "train", self.run)
+        self.record = lab.record(self.run)
+
+    @property
+    def task(self):
+        return self.airflow.get(f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train")
+
+    @property
+    def step(self) -> int:
+        last = self.record.last("progress")
+        return last["progress"]["step"] if last else 0
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.record.folder / "progress.jsonl").read_text().splitlines()]
+
+    @property
+    def attempts(self) -> list[str]:
+        return sorted(processes(self.gang))
+
+    def until(self, true, what: str, seconds: float = 150) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, f"{what}: {self.task['state']}, step {self.step}, {self.attempts}"
+            time.sleep(0.3)
+
+    def until_it_trains(self, besides: tuple[str, ...] = ()) -> str:
+        """Until a try that is none of these has told of a step; the try."""
+        def trains():
+            last = self.record.last("progress")
+            return last and last["attempt"] not in besides and self.attempts == [last["attempt"]] and self.task["state"] == "deferred"
+        self.until(trains, "no try trains alone")
+        return self.attempts[0]
+
+    def mark(self, state: str) -> None:
+        answer = self.airflow.call("PATCH", f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train", json={"new_state": state})
+        assert answer.status_code == 200, answer.text
+
+    def clear(self) -> None:
+        answer = self.airflow.call("POST", f"/dags/{DAG}/clearTaskInstances", json={
+            "dry_run": False, "dag_run_id": self.run, "task_ids": ["train"], "only_failed": False, "include_downstream": True, "reset_dag_runs": True,
+        })
+        assert answer.status_code == 200, answer.text
+
+    def until_nothing_is_left(self, seconds: float = 60) -> None:
+        self.until(lambda: not self.attempts, "processes are left", seconds)
+
+
+@pytest.fixture(scope="module")
+def training(lab):
+    made = Training(lab)
+    yield made
+    lab.supervisor("start", "triggerer")
+
+
+def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
+    before = training.until_it_trains()
+    pid = int(training.lab.supervisor("pid", "triggerer").strip())
+    os.kill(pid, signal.SIGKILL)
+    at = training.step
+    training.until(lambda: training.step > at + 10, "the training is not found again")
+    assert training.attempts == [before] and training.task["try_number"] == 1
+    steps = [line["progress"]["step"] for line in training.told]
+    assert steps == list(range(1, len(steps) + 1)), "a step was lost or told twice"
+
+
+def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
+    before = training.until_it_trains()
+    rank = next(p for p in processes(training.gang)[before] if b"RANK=1" in (p / "environ").read_bytes().split(b"\0") and b"xtuner" in (p / "cmdline").read_bytes())
+    at = training.step
+    os.kill(int(rank.name), signal.SIGKILL)
+    after = training.until_it_trains((before,))
+    words = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
+    assert "host-b rank 1: killed by signal 9, before all others at iter" in words and "a retry goes on from iteration" in words and "last lines of host-b rank 1" in words
+    again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
+    assert "terminal_resubmit" in again and "going on from iteration" in again
+    first = next(line for line in training.told if line["attempt"] == after)
+    # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
+    assert at - 4 <= first["progress"]["step"] <= training.step
+
+
+def test_marked_failed_means_stopped(training):
+    training.until_it_trains()
+    training.mark("failed")
+    training.until_nothing_is_left()
+    assert training.task["state"] == "failed"
+
+
+def test_cleared_it_runs_again_from_its_checkpoint_and_cleared_while_it_runs_the_new_try_lives(training):
+    training.clear()
+    first = training.until_it_trains()
+    assert "going on from iteration" in training.lab.words(training.run, "train")
+    training.clear()
+    second = training.until_it_trains((first,))
+    # The old try's on_kill has come or comes now; the new one's ranks are not touched.
+    at = training.step
+    training.until(lambda: training.step > at + 6, "the new try was killed with the old one")
+    assert training.attempts == [second]
+
+
+def test_marked_success_means_stopped(training):
+    training.mark("success")
+    training.until_nothing_is_left()
+
+
+def test_a_run_deleted_while_no_triggerer_lives_is_reaped(training):
+    training.clear()
+    training.until_it_trains()
+    training.lab.supervisor("stop", "triggerer")
+    assert training.airflow.call("DELETE", f"/dags/{DAG}/dagRuns/{training.run}").status_code == 204
+    assert training.attempts, "nobody could have stopped it yet"
+    training.airflow.trigger("text2sql_reap", {})
+    training.until_nothing_is_left()
