@@ -1,10 +1,6 @@
-"""Checkpoints that can be trusted: sealed with their hashes when they are written, checked before training goes on from them.
+"""Checkpoints that can be trusted: sealed with their hashes when they are written (`seal_checkpoint.py`), checked before training goes on from them.
 
-In training, as a hook of the xtuner config:
-
-    custom_hooks = [dict(type=SealCheckpoint)]
-
-On a host, as a script that prints `RESULT …`:
+Standard library only: torch would take seconds to import. On a host it prints `RESULT …`:
 
     python checkpoints.py list ~/code/runs/RUN/train          every seal there, of every try
     python checkpoints.py verify ~/…/train/try1-ab/iter_500.pth
@@ -69,34 +65,6 @@ def stage(folder: Path, work_dir: Path) -> list[str]:
     # mmengine writes this on rank 0's host alone; where it is missing a rank starts from scratch, and all wait for ever.
     (work_dir / "last_checkpoint").write_text(str(target))
     return sorted(f.name for f in target.iterdir())
-
-
-try:
-    from mmengine.hooks import CheckpointHook, Hook
-except ImportError:
-    # As a script it needs the standard library alone.
-    Hook = object
-
-
-class SealCheckpoint(Hook):
-    """Seals each checkpoint on each host once it is whole, and keeps as many there as rank 0's hook keeps on its own."""
-
-    priority = "LOWEST"
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        step = runner.iter + 1
-        folder = Path(runner.work_dir) / f"iter_{step}.pth"
-        # DeepSpeed's saving ends with a barrier: every rank has written.
-        if os.environ.get("LOCAL_RANK", "0") != "0" or not folder.is_dir():
-            return
-        node_rank = int(os.environ.get("GROUP_RANK", "0"))
-        seal(folder, step, runner.max_iters, int(os.environ.get("WORLD_SIZE", "1")), node_rank)
-        keep = next((h.max_keep_ckpts for h in runner.hooks if isinstance(h, CheckpointHook)), -1)
-        if node_rank and keep > 0:
-            # mmengine removes old checkpoints on rank 0's host only; elsewhere they would fill the disk.
-            steps = sorted((int(p.name[5:-4]) for p in folder.parent.glob("iter_*.pth")), reverse=True)
-            for old in steps[keep:]:
-                shutil.rmtree(folder.parent / f"iter_{old}.pth", ignore_errors=True)
 
 
 def main(what: str, *paths: str) -> Any:

@@ -253,7 +253,7 @@ def follow(gang: Gang, member: Member, heartbeat: int = 5, sample: int = 15) -> 
     if smi:
         sampling = f'if ((sampled <= SECONDS)); then sampled=$((SECONDS + {sample})); {{ {smi} 2>/dev/null | paste -sd"|" | sed "s/^/gpu /" >&2; }} & fi'
     return f"""\
-folder={path(gang.folder)}; size=; last=; beat=0; sampled=0
+folder={path(gang.folder)}; size=; last=; words=; beat=0; sampled=0
 {_STATE}
 state
 case $said in state=absent) echo "$said" >&2; exit 0 ;; esac
@@ -267,10 +267,11 @@ while :; do
   state
   if [ "$said" != "$last" ] || ((beat <= SECONDS)); then echo "$said now=${{EPOCHREALTIME/,/.}}" >&2; last=$said; beat=$((SECONDS + {heartbeat})); fi
   {sampling}
-  read -r -t 0.2 word value; code=$?
+  # The time may be over in the middle of a word: what was read of it is kept.
+  read -r -t 0.2 part; code=$?; words+=$part
   if ((code > 128)); then ((SECONDS - heard < 120)) || exit 0; continue; fi
   ((code == 0)) || exit 0
-  heard=$SECONDS
+  read -r word value <<<"$words"; words=; heard=$SECONDS
   case $word in
     time) echo "clock=${{EPOCHREALTIME/,/.}}" >&2 ;;
     # One write of fixed length into the old file: it is never seen empty, and no process is started for it.

@@ -32,7 +32,7 @@ def trained(lab, monkeypatch, tmp_path):
     s = Settings(**json.loads((STATE / "lab.json").read_text()))
     for c in connections(s):
         extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{c['connection_id'].upper()}", json.dumps(c | {"extra": extra}))
+        monkeypatch.setenv(f"AIRFLOW_CONN_{c['connection_id'].upper()}", json.dumps({k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}))
     airflow, run = lab.airflow, lab.report["run_id"]
     datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
     master = airflow.xcom(DAG, run, "master_ip")

@@ -8,12 +8,12 @@ Run by the chain, which writes a copy with the plan's values in part 1 beside th
         -m xtuner.tools.train codellama_7b_qlora.py --work-dir DIR --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
-from checkpoints import SealCheckpoint
 from datasets import load_dataset
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
 from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
 from peft import LoraConfig
+from seal_checkpoint import SealCheckpoint
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from xtuner.dataset import process_hf_dataset

@@ -128,7 +128,8 @@ class GangHook:
         async def one(member: Member, replace: str) -> Line:
             line = await lines.enter_async_context(self.talk(member, remote_job.arm(self.gang, member, replace or None)))
             try:
-                answer = (await asyncio.wait_for(line.stdout.readline(), self.gang.limits.arm + 30)).decode().strip()
+                async with asyncio.timeout(self.gang.limits.arm + 30):
+                    answer = (await line.stdout.readline()).decode().strip()
             except TimeoutError:
                 raise GangError(f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)") from None
             word, _, why = answer.partition(" ")
@@ -156,7 +157,8 @@ class GangHook:
             line.write(b"go\n")
 
         async def confirmed(line: Line) -> None:
-            answer = await asyncio.wait_for(line.stdout.readline(), 30)
+            async with asyncio.timeout(30):
+                answer = await line.stdout.readline()
             if answer.strip() != b"gone":
                 raise GangError("a host that had armed did not take the word to go")
 

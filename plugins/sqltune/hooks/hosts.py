@@ -64,7 +64,8 @@ async def connect(host: str, conn_id: str, timeout: float) -> SSHClientConnectio
         while True:
             left = deadline - asyncio.get_running_loop().time()
             try:
-                return await asyncio.wait_for(hook.get_conn(), max(left, 0.001))
+                async with asyncio.timeout(max(left, 0.001)):
+                    return await hook.get_conn()
             except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
                 if left < pause:
                     raise HostError(f"{host}: turns every connection away for {timeout:.0f} s ({_words(e)}): look at sshd's log there; MaxStartups may be too low") from e
@@ -89,7 +90,8 @@ async def connected(host: str, conn_id: str, timeout: float = 30) -> AsyncIterat
 
 async def bash(connection: SSHClientConnection, script: str, timeout: float | None = None) -> bytes:
     """Run a script with bash on the host and return what it printed; `HostError` with its last words when it fails."""
-    result = await asyncio.wait_for(connection.run("bash -s", input=script.encode(), encoding=None), timeout)
+    async with asyncio.timeout(timeout):
+        result = await connection.run("bash -s", input=script.encode(), encoding=None)
     if result.exit_status != 0:
         words = bytes(result.stderr or result.stdout or b"").decode(errors="replace").strip()
         raise HostError(f"the host's shell ended with {result.exit_status}: {words[-1500:]}")

@@ -112,8 +112,10 @@ class Watch:
         followers = [asyncio.create_task(self._follow(host)) for host in self.hosts.values()]
         try:
             while True:
+                # Not wait_for: in Python 3.11 that may swallow a cancellation that comes together with the event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), 1.0)
+                    async with asyncio.timeout(1.0):
+                        await self._changed.wait()
                 self._changed.clear()
                 for follower in followers:
                     if follower.done():
@@ -237,18 +239,18 @@ class Watch:
     async def _confirm(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
         """Say on the host what was delivered, and that somebody is there."""
         await positioned.wait()
-        said = host.confirmed
         while True:
             host.more.clear()
-            if host.told > said:
-                said = host.told
-                line.write(b"taken %d\n" % said)
-                # At once, then not too often: what is told and not confirmed would be told again by who takes over.
-                await asyncio.sleep(CONFIRM)
-            try:
-                await asyncio.wait_for(host.more.wait(), 30)
-            except TimeoutError:
+            # Said until it is answered: it is the job's end that waits for the last one.
+            if host.told > host.confirmed:
+                line.write(b"taken %d\n" % host.told)
+            else:
                 line.write(b"alive\n")
+            # At once, then not too often: what is told and not confirmed would be told again by who takes over.
+            await asyncio.sleep(CONFIRM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1 if host.told > host.confirmed else 30):
+                    await host.more.wait()
 
     async def _tell(self, host: HostWatch, lines: list[str]) -> None:
         """Lines to the task's log; what they say of progress to the record."""
