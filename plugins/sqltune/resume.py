@@ -50,7 +50,7 @@ def decide(states: Sequence[JobState], gang: Gang) -> Decision:
 class Checkpoint(BaseModel):
     """What one host holds of one checkpoint, as its seal says (`include/node/checkpoints.py`)."""
 
-    folder: str = Field(description="Work folder of the try that wrote it.")
+    attempt: str = Field(description="The try that wrote it.")
     step: int = Field(description="Iteration it was written at.")
     total: int = Field(description="Iterations that training was to have.")
     fingerprint: str = Field(description="Names what was trained, and on what.")
@@ -62,7 +62,7 @@ class Checkpoint(BaseModel):
         return f"iter_{self.step}.pth"
 
     def __str__(self) -> str:
-        return f"{self.folder}/{self.name}"
+        return f"{self.attempt}/{self.name}"
 
 
 def candidates(found: Sequence[Sequence[dict[str, Any]]], fingerprint: str, world_size: int) -> list[Checkpoint]:
@@ -74,11 +74,11 @@ def candidates(found: Sequence[Sequence[dict[str, Any]]], fingerprint: str, worl
     whole: dict[tuple[str, int], Checkpoint] = {}
     for host in found:
         for each in map(Checkpoint.model_validate, host):
-            known = whole.get((each.folder, each.step))
-            whole[each.folder, each.step] = each if known is None else known.model_copy(update={"files": known.files | each.files})
+            known = whole.get((each.attempt, each.step))
+            whole[each.attempt, each.step] = each if known is None else known.model_copy(update={"files": known.files | each.files})
     good = [
         c for c in whole.values()
         if c.fingerprint == fingerprint and c.world_size == world_size and c.step < c.total
         and sum(name.endswith("_optim_states.pt") for name in c.files) == world_size
     ]
-    return sorted(good, key=lambda c: (c.step, c.folder), reverse=True)
+    return sorted(good, key=lambda c: (c.step, c.attempt), reverse=True)

@@ -50,8 +50,8 @@ def test_decision(states, decision):
     assert decide(states, GANG) is decision
 
 
-def seal(folder, step, files, **other):
-    return {"folder": folder, "step": step, "total": 100, "fingerprint": "f", "world_size": 2, "files": dict.fromkeys(files, "0")} | other
+def seal(attempt, step, files, **other):
+    return {"attempt": attempt, "step": step, "total": 100, "fingerprint": "f", "world_size": 2, "files": dict.fromkeys(files, "0")} | other
 
 
 A, B = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"

@@ -217,12 +217,13 @@ class TrainOperator(GangJobOperator):
         hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
         work_dir = self.work_dir(plan, gang.attempt)
         for checkpoint in await self._candidates(plan):
-            wrong = await asyncio.gather(*(self._checkpoints(plan, h, "verify", str(checkpoint)) for h in hosts))
+            folder = f"{self.work_dir(plan, checkpoint.attempt)}/{checkpoint.name}"
+            wrong = await asyncio.gather(*(self._checkpoints(plan, h, "verify", folder) for h in hosts))
             bad = [f"{name} on {h.name}" for h, names in zip(hosts, wrong, strict=True) for name in names]
             if bad:
                 self.log.warning("%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad))
                 continue
-            staged = list(map(set, await asyncio.gather(*(self._checkpoints(plan, h, "stage", str(checkpoint), work_dir) for h in hosts))))
+            staged = list(map(set, await asyncio.gather(*(self._checkpoints(plan, h, "stage", folder, work_dir) for h in hosts))))
             for host, there in zip(hosts, staged, strict=True):
                 # ZeRO-1 and -2 write the model's states on rank 0's host alone; every rank reads them.
                 missing = sorted(name for name in staged[0] - there if name.startswith("mp_rank_"))
