@@ -47,7 +47,7 @@ from sqltune.triggers.watch import Watch  # noqa: E402
 GRACE = 5
 """Seconds between SIGTERM and SIGKILL, for sqltune; the others have none."""
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which something is said not to have come."""
 
 executing = 0

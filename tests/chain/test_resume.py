@@ -16,9 +16,11 @@ import pytest
 from lab.network import connections
 from lab.settings import Settings
 from sqltune.config import RunPlan
+from sqltune.errors import GangError
 from sqltune.hooks.gang import GangHook
 from sqltune.operators.gang import TrainOperator
 from sqltune.records import Record
+from sqltune.resume import Decision
 from sqltune.triggers.watch import Watch
 from tests.chain.conftest import DAG, STATE
 from tests.hooks.gangs import left
@@ -38,13 +40,16 @@ def trained(lab, monkeypatch, tmp_path):
     master = airflow.xcom(DAG, run, "master_ip")
     base = lab.record(run).get("plan")
 
-    def train(run_id, number, kill_after=None):
+    def make(run_id, number):
         training = base["training"] | {"max_steps": 8, "save_steps": 2, "seed": 5}
         plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
         op = TrainOperator(task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets)
         ti = SimpleNamespace(dag_id="d", task_id="train", run_id=run_id, id=uuid.UUID(int=(int(time.time() * 1000) << 80)), max_tries=1, try_number=number)
+        return plan, op, op.gang(plan, {"ti": ti}, f"try{number}")
+
+    def train(run_id, number, kill_after=None):
+        plan, op, gang = make(run_id, number)
         record = Record(tmp_path / run_id)
-        gang = op.gang(plan, {"ti": ti}, f"try{number}")
 
         async def go():
             async with GangHook(gang) as hook:
@@ -61,11 +66,11 @@ def trained(lab, monkeypatch, tmp_path):
         losses = {line["progress"]["step"]: line["progress"]["loss"] for line in lines if line["attempt"] == f"try{number}"}
         return event, losses, plan
 
+    train.make = make
     return train
 
 
-def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained, caplog):
-    caplog.set_level(logging.INFO)
+def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
     assert event["ok"] and sorted(whole) == list(range(1, 9))
     event, begun, plan = trained("broken", 1, kill_after=7)
@@ -79,9 +84,29 @@ def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained, c
         f.write(bytes([byte[0] ^ 1]))
     event, resumed, _ = trained("broken", 2)
     assert event["ok"] and sorted(resumed) == [5, 6, 7, 8], "not from the checkpoint before the damaged one"
-    assert any("iter_6.pth is damaged" in m and "on host-b" in m for m in caplog.messages)
     for step, loss in (begun | resumed).items():
         assert loss == pytest.approx(whole[step], abs=2e-4), step
+
+
+def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_again(trained):
+    plan, op, gang = trained.make("idle", 1)
+    idle = gang.model_copy(update={"members": [m.model_copy(update={"argv": ["true"], "ranks": 0}) for m in gang.members]})
+
+    async def ran(g):
+        async with GangHook(g) as hook:
+            decision, _ = await hook.launch()
+            return decision, await Watch(hook, LOG, None).until_the_end()
+
+    decision, event = asyncio.run(ran(idle))
+    assert decision is Decision.FRESH_SUBMIT and event["ok"]
+    with pytest.raises(GangError, match="every rank ended with 0, but the last iteration seen is None of None"):
+        op.judge(plan, idle, event, "")
+    # Iterations in the log, and no shard on any host.
+    with pytest.raises(GangError, match=r"iter_8.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
+        op.judge(plan, idle, event | {"progress": {"step": 8, "total": 8, "loss": 1.0}}, "")
+    asyncio.run(op._refuse(idle))
+    decision, event = asyncio.run(ran(idle.model_copy(update={"attempt": "try2"})))
+    assert decision is Decision.TERMINAL_RESUBMIT and event["ok"]
 
 
 def test_old_checkpoints_do_not_fill_the_other_host(lab):
