@@ -106,6 +106,17 @@ def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
     assert steps == list(range(1, len(steps) + 1)), "a step was lost or told twice"
 
 
+@pytest.mark.chaos
+def test_scheduler_and_database_restarted_and_nobody_notices(training):
+    before = training.until_it_trains()
+    for component in ("scheduler", "postgres"):
+        at = training.step
+        training.lab.supervisor("restart", component)
+        training.until(lambda at=at: training.step > at + 20, f"the training is not found again after {component}")
+    training.until(lambda: training.task["state"] == "deferred", "the task is not deferred")
+    assert training.attempts == [before] and training.task["try_number"] == 1
+
+
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
     before = training.until_it_trains()
     rank = next(p for p in processes(training.gang)[before] if b"RANK=1" in (p / "environ").read_bytes().split(b"\0") and b"xtuner" in (p / "cmdline").read_bytes())

@@ -134,6 +134,17 @@ def test_a_rank_that_hangs_before_the_first_step(sshds):
     assert not event["ok"] and "limit first_step" in event["reason"] and left(g) == []
 
 
+@pytest.mark.parametrize(("limits", "words"), [
+    ({"stall": 1.5}, "no progress for 2 s (limit stall), last: iter 1/9 · loss 0.5000 · ETA 0:00:01"),
+    ({"total": 1}, "not done after 1 s (limit total)"),
+])
+def test_limits_are_named(sshds, limits, words):
+    line = "Iter(train) [1/9]  lr: 1e-4  eta: 0:00:01  time: 0.1  loss: 0.5"
+    g = gang(sshds, bash(f"echo '{line}'; sleep 600"), limits=Limits(connect=10, arm=10, grace=1, **limits), progress=True)
+    _, event = asyncio.run(run(g))
+    assert event["reason"] == words and left(g) == []
+
+
 def test_a_host_that_is_off_is_named_with_the_fix(sshds):
     sshds[1].stop()
     with pytest.raises(HostError, match=r"b: does not answer .*connection 'test_b'"):
