@@ -108,7 +108,7 @@ class Watch:
         self._all_started = False
 
     async def until_the_end(self) -> dict[str, Any]:
-        """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_error`, `skew` and `skew_error` in seconds, `progress`."""
+        """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `skew` and `skew_error` in seconds, `progress`."""
         followers = [asyncio.create_task(self._follow(host)) for host in self.hosts.values()]
         try:
             while True:
