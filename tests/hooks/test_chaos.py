@@ -47,11 +47,13 @@ class Namespace(loopback.Sshd):
         return f"10.214.{self.number}.2"
 
     def command(self) -> list[str]:
-        return ["ip", "netns", "exec", self.net, *super().command()]
+        # Processes of its own as well: what is stopped on one host is not looked for on the other.
+        return ["ip", "netns", "exec", self.net, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *super().command()]
 
     def pull(self, up: bool = False) -> None:
         """Pull the cable, or put it back."""
-        subprocess.run(["ip", "link", "set", self.cable, "up" if up else "down"], check=True)
+        # The far end: the route to the host stays, so that nothing goes anywhere else.
+        subprocess.run(["ip", "-n", self.net, "link", "set", "eth0", "up" if up else "down"], check=True)
 
     def unlink(self) -> None:
         subprocess.run(["ip", "netns", "delete", self.net], check=False)
