@@ -76,7 +76,7 @@ def lab() -> Iterator[Lab]:
     (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
     try:
         assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
-        lab.first = first.stdout  # type: ignore[attr-defined]
+        lab.first, lab.first_run = first.stdout, lab.report["run_id"]  # type: ignore[attr-defined]
         yield lab
     finally:
         down = lab.run("down")

@@ -35,7 +35,7 @@ def trained(lab, monkeypatch, tmp_path):
     for c in connections(s):
         extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
         monkeypatch.setenv(f"AIRFLOW_CONN_{c['connection_id'].upper()}", json.dumps({k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}))
-    airflow, run = lab.airflow, lab.report["run_id"]
+    airflow, run = lab.airflow, lab.first_run
     datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
     master = airflow.xcom(DAG, run, "master_ip")
     base = lab.record(run).get("plan")

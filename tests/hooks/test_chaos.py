@@ -50,6 +50,12 @@ class Namespace(loopback.Sshd):
         # Processes of its own as well: what is stopped on one host is not looked for on the other.
         return ["ip", "netns", "exec", self.net, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *super().command()]
 
+    def stop(self) -> None:
+        # unshare hears no SIGTERM while its child lives; the child, process 1 of the host, takes all others with it.
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
     def pull(self, up: bool = False) -> None:
         """Pull the cable, or put it back."""
         # The far end: the route to the host stays, so that nothing goes anywhere else.
