@@ -23,6 +23,9 @@ class SealCheckpoint(Hook):
         # DeepSpeed's saving ends with a barrier: every rank has written. Without DeepSpeed it is a file, which is never gone on from.
         if os.environ.get("LOCAL_RANK", "0") != "0" or not folder.is_dir():
             return
+        # A config that is run by hand has no run.json: nothing could tell later what was trained.
+        if not (folder.parent / "run.json").is_file():
+            return
         node_rank = int(os.environ.get("GROUP_RANK", "0"))
         seal(folder, step, runner.max_iters, int(os.environ.get("WORLD_SIZE", "1")), node_rank)
         keep = next((h.max_keep_ckpts for h in runner.hooks if isinstance(h, CheckpointHook)), -1)

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from lab.airflow_api import Airflow
+from lab.network import connections
+from lab.settings import Settings
 from sqltune.config import slug
 from sqltune.records import Record
 from tests.conftest import BASE, ROOT, free_port
@@ -82,6 +84,16 @@ def lab() -> Iterator[Lab]:
         down = lab.run("down")
         assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
         assert _left() == []
+
+
+@pytest.fixture
+def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab's Connections for this process, as Airflow has them."""
+    s = Settings(**json.loads((STATE / "lab.json").read_text()))
+    for c in connections(s):
+        extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
+        value = {k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{str(c['connection_id']).upper()}", json.dumps(value))
 
 
 def _left() -> list[str]:

@@ -13,8 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.network import connections
-from lab.settings import Settings
 from sqltune.config import RunPlan
 from sqltune.errors import GangError
 from sqltune.hooks.gang import GangHook
@@ -29,12 +27,8 @@ LOG = logging.getLogger("test")
 
 
 @pytest.fixture
-def trained(lab, monkeypatch, tmp_path):
+def trained(lab, connected, tmp_path):
     """Trains on the lab's hosts by the operator's own parts; the losses by step, and the try."""
-    s = Settings(**json.loads((STATE / "lab.json").read_text()))
-    for c in connections(s):
-        extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
-        monkeypatch.setenv(f"AIRFLOW_CONN_{c['connection_id'].upper()}", json.dumps({k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}))
     airflow, run = lab.airflow, lab.first_run
     datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
     master = airflow.xcom(DAG, run, "master_ip")

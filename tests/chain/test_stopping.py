@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from sqltune.gangs import gang_name
+from sqltune.config import load
+from sqltune.gangs import Gang, Member, gang_name
+from sqltune.hooks.gang import GangHook
 from sqltune.remote_job import MARKER
-from tests.chain.conftest import DAG, FORM
+from tests.chain.conftest import DAG, FORM, STATE
 
 
 def processes(name: str) -> dict[str, list[Path]]:
@@ -163,16 +166,40 @@ def test_a_run_marked_failed_means_stopped(training):
     training.until_nothing_is_left()
 
 
-def test_a_run_deleted_while_no_triggerer_lives_is_reaped(training):
+def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped_by_its_teardown(training):
     training.clear()
     training.until_it_trains()
     training.lab.supervisor("stop", "triggerer")
-    # Airflow deletes no run that runs.
     training.mark_run("failed")
-    assert training.airflow.call("DELETE", f"/dags/{DAG}/dagRuns/{training.run}").status_code == 204
-    assert training.attempts, "nobody could have stopped it yet"
+    training.until_nothing_is_left()
+    training.lab.supervisor("start", "triggerer")
+
+
+def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):
+    """What a run leaves that was deleted while nobody watched; Airflow deletes no run that runs, so its gang is started here."""
+    cluster = load("clusters", "lab")
+    ours = dict(word.split("=", 1) for word in next(STATE.glob("hosts/host-a/home/code/gangs/*/owner")).read_text().split())
+    owner = {"dag_id": DAG, "task_id": "train", "run_id": "deleted", "airflow": ours["airflow"]}
+    gangs = [
+        Gang(
+            name=f"{DAG}.train.{name}", attempt="try1", root=f"{cluster.work_dir}/gangs", owner=owner | more,
+            members=[Member(host=h.name, conn_id=h.conn_id, argv=["sleep", "600"], cwd=cluster.work_dir) for h in cluster.hosts],
+        )
+        for name, more in (("deleted", {}), ("elsewhere", {"airflow": "https://another"}))
+    ]
+
+    async def each(do):
+        for gang in gangs:
+            async with GangHook(gang) as hook:
+                await do(hook)
+
+    asyncio.run(each(lambda hook: hook.launch()))
+    assert all(processes(g.name) for g in gangs)
     training.airflow.trigger("text2sql_reap", {})
-    deadline = time.monotonic() + 60
-    while training.attempts:
-        assert time.monotonic() < deadline, training.attempts
+    deadline = time.monotonic() + 90
+    while processes(gangs[0].name):
+        assert time.monotonic() < deadline, processes(gangs[0].name)
         time.sleep(0.3)
+    assert processes(gangs[1].name), "it was another Airflow's"
+    asyncio.run(each(lambda hook: hook.stop(None)))
+    assert not processes(gangs[1].name)
