@@ -107,7 +107,7 @@ def listener(port: int) -> str | None:
 
 
 def strangers(accelerator: str) -> list[str]:
-    """Processes on the GPUs that no gang of ours started: told, never ended."""
+    """Processes on the GPUs that are neither a gang's nor a served model's of ours: told, never ended."""
     command = {"cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"], "rocm": ["rocm-smi", "--showpids"]}[accelerator]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
@@ -120,7 +120,8 @@ def strangers(accelerator: str) -> list[str]:
         if not words or not words[0].isdigit() or (accelerator == "rocm" and words[3:4] == ["0"]):
             continue
         try:
-            ours = b"SQLTUNE_GANG=" in Path(f"/proc/{words[0]}/environ").read_bytes()
+            environ = Path(f"/proc/{words[0]}/environ").read_bytes()
+            ours = b"SQLTUNE_GANG=" in environ or b"SQLTUNE_SERVING=" in environ
         except OSError:
             ours = False
         if not ours:

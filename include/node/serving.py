@@ -107,7 +107,8 @@ class Stack:
         if not self.running():
             Path(self.socket).unlink(missing_ok=True)
             # A gang's marker would make the served processes look like the gang's own.
-            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"}
+            # Marked as ours: who looks for strangers on the GPUs does not take the champion for one.
+            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"} | {"SQLTUNE_SERVING": "1"}
             subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")], check=True, env=env, stdin=subprocess.DEVNULL, capture_output=True)
         added, changed, removed = self.supervisor.supervisor.reloadConfig()[0]
         for name in [*removed, *changed]:

@@ -26,6 +26,9 @@ MARKER = "SQLTUNE_GANG"
 EXCLUSIVE = "SQLTUNE_EXCLUSIVE"
 """Variable of a gang that wants its hosts for itself."""
 
+SERVING = "SQLTUNE_SERVING"
+"""Variable of our model servers (`include/node/serving.py`): they may hold a GPU beside a training, and are no strangers."""
+
 FOREVER = 2**62
 """The fence of who may stop any try: the reaper."""
 
@@ -152,7 +155,7 @@ def arm(gang: Gang, member: Member, replace: str | None = None) -> str:
     strangers = ""
     if member.accelerator != "cpu":
         strangers = f"""{_gpu_pids(member.accelerator)}
-strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/environ" 2>/dev/null | grep -q '^{MARKER}=' || echo "$pid $(ps -o user= -p "$pid") $what"; done)
+strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/environ" 2>/dev/null | grep -qE '^({MARKER}|{SERVING})=' || echo "$pid $(ps -o user= -p "$pid") $what"; done)
 [ -z "$strangers" ] || fail "somebody else is on its GPUs ($(echo "$strangers" | paste -sd\\;)): not ours, so not touched; wait for it, or end it"
 """
     exclusive = "busy() { return 1; }" if not gang.exclusive else _BUSY
@@ -260,10 +263,12 @@ case $said in state=absent) echo "$said" >&2; exit 0 ;; esac
 taken=0; [ -r "$folder/taken" ] && read -r taken <"$folder/taken"; taken=$((10#$taken))
 echo "from=$taken" >&2
 tail -q -c +$((taken + 1)) -f -- "$folder/output" 2>/dev/null &
-trap 'kill $! 2>/dev/null' EXIT
+tail=$!
+trap 'kill $tail 2>/dev/null' EXIT
 exec 1>&-
 heard=$SECONDS
-while :; do
+# Without its tail the line would be silent for ever: it ends, and is opened again.
+while kill -0 $tail 2>/dev/null; do
   state
   if [ "$said" != "$last" ] || ((beat <= SECONDS)); then echo "$said now=${{EPOCHREALTIME/,/.}}" >&2; last=$said; beat=$((SECONDS + {heartbeat})); fi
   {sampling}

@@ -262,18 +262,30 @@ def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
 def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, accelerator, tool, recorded):
     """The tools are stood in for by what they printed; the process is real."""
     stranger = subprocess.Popen(["sleep", "60"])
-    said = (Path(__file__).with_name("gpus") / recorded).read_text().replace("1168514", str(stranger.pid))
+    answer = _arm_beside(tmp_path, accelerator, tool, recorded, stranger.pid)
+    assert answer.startswith("refused somebody else is on its GPUs") and f"{stranger.pid} " in answer and ";" not in answer.split("(")[1].split(")")[0]
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
+
+
+def test_our_own_served_model_on_the_gpus_is_no_stranger(tmp_path):
+    server = subprocess.Popen(["sleep", "60"], env=os.environ | {remote_job.SERVING: "1"})
+    assert _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps.csv", server.pid) == "armed"
+    server.kill()
+    server.wait()
+
+
+def _arm_beside(tmp_path, accelerator, tool, recorded, pid):
+    """What arming says with a process on the host's GPUs."""
+    said = (Path(__file__).with_name("gpus") / recorded).read_text().replace("1168514", str(pid))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\n")
     (tmp_path / "bin" / tool).chmod(0o755)
     g = gang(tmp_path, ["true"], accelerator=accelerator)
     script = f"PATH={tmp_path}/bin:$PATH\n" + remote_job.arm(g, g.members[0])
     with line(script) as armed:
-        answer = armed.answer()
-    assert answer.startswith("refused somebody else is on its GPUs") and f"{stranger.pid} " in answer and ";" not in answer.split("(")[1].split(")")[0]
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait()
+        return armed.answer()
 
 
 TEXT = st.text(st.characters(blacklist_characters="\0\n", blacklist_categories=("Cs",)), max_size=40)

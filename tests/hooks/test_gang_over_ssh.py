@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
+import subprocess
 
 import pytest
 
@@ -15,7 +18,7 @@ from sqltune.resume import Decision
 from sqltune.triggers.gang import GangTrigger
 from sqltune.triggers.watch import Watch
 from tests.conftest import free_port
-from tests.hooks.gangs import bash, gang, left, run, told, watch
+from tests.hooks.gangs import bash, folder, gang, left, run, told, until, watch
 
 
 def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
@@ -170,6 +173,36 @@ def test_an_unknown_connection_is_named(sshds):
     lost = g.members[0].model_copy(update={"conn_id": "nobody"})
     with pytest.raises(HostError, match="a: connection 'nobody'"):
         asyncio.run(run(g.model_copy(update={"members": [lost]})))
+
+
+def test_a_record_that_can_not_be_written_ends_no_training(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record" / "logs").write_text("a file where the folder should be")
+    line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
+    _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash(f"echo '{line}'; echo over"), progress=True), Record(tmp_path / "record")), 30))
+    assert event["ok"] and event["progress"]["step"] == 2 and told(caplog, "b") == [line, "over"]
+    assert sum("record can't be written" in m for m in caplog.messages) == 1
+
+
+def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_path):
+    """Somebody ends the `tail` on a host: its line is opened again, and the log goes on."""
+    caplog.set_level(logging.INFO)
+
+    async def go():
+        g = gang(sshds, bash(f"echo one; while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo two"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, logging.getLogger("test"), None).until_the_end())
+            await until(lambda: told(caplog, "a") == ["one"])
+            tails = subprocess.run(["pgrep", "-f", f"^tail -q -c .* -f -- {folder(g.members[0], g)}/output"], capture_output=True, text=True).stdout.split()
+            assert tails
+            for pid in tails:
+                os.kill(int(pid), signal.SIGKILL)
+            (tmp_path / "end").touch()
+            return await asyncio.wait_for(watching, 20)
+
+    assert asyncio.run(go())["ok"] and told(caplog, "a") == ["one", "two"]
 
 
 def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqltune import gpus, remote_job
 from sqltune.errors import HostError, SqltuneError
@@ -105,7 +105,7 @@ class Watch:
         # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
         last = (record.last("progress") if record and self.gang.progress else None) or {}
         self.progress = Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
-        self._all_started = False
+        self._all_started = self._record_failed = False
 
     async def until_the_end(self) -> dict[str, Any]:
         """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `skew` and `skew_error` in seconds, `progress`."""
@@ -155,6 +155,9 @@ class Watch:
         """Until the line ends."""
         positioned = asyncio.Event()
         beside = [asyncio.create_task(self._read_output(host, line, positioned)), asyncio.create_task(self._confirm(host, line, positioned))]
+        for task in beside:
+            # One that ends, by a mistake or because its half of the line did, ends the line: it is opened again, and nothing is silent.
+            task.add_done_callback(lambda _: line.close())
         try:
             asked: list[float] = []
             async for raw in line.stderr:
@@ -220,8 +223,7 @@ class Watch:
     async def _read_output(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
         await positioned.wait()
         while data := await line.stdout.read(CHUNK):
-            if self.record:
-                await asyncio.to_thread(self.record.write_log, self.log_name(host.member.host), host.position, data)
+            await self._keep("write_log", self.log_name(host.member.host), host.position, data)
             # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
             again = min(max(host.told - host.position, 0), len(data))
             host.position += len(data)
@@ -262,14 +264,23 @@ class Watch:
         for progress in steps.values():
             if self.progress is None or progress.step > self.progress.step:
                 self.progress, self.progressed = progress, time.monotonic()
-                if self.record:
-                    await asyncio.to_thread(self.record.append, "progress", {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()})
+                await self._keep("append", "progress", {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()})
 
     async def _remember_gpus(self, host: HostWatch, text: str) -> None:
         cards = gpus.parse(text.replace("|", "\n"))
-        if cards and self.record:
-            sample = {"attempt": self.gang.attempt, "at": time.time(), "host": host.member.host, "gpus": [c.model_dump() for c in cards]}
-            await asyncio.to_thread(self.record.append, "gpus", sample)
+        if cards:
+            await self._keep("append", "gpus", {"attempt": self.gang.attempt, "at": time.time(), "host": host.member.host, "gpus": [c.model_dump() for c in cards]})
+
+    async def _keep(self, method: Literal["append", "put", "write_log"], *what: Any) -> None:
+        """Write to the run's record, off the loop. A record that can't be written (disk full here) ends no training: said once, and gone on without."""
+        if self.record is None:
+            return
+        try:
+            await asyncio.to_thread(getattr(self.record, method), *what)
+        except OSError as e:
+            if not self._record_failed:
+                self._record_failed = True
+                self.log.warning("the run's record can't be written (%s): the training goes on without it; free space under %s", e, self.record.folder)
 
     # The gang
 
@@ -282,8 +293,8 @@ class Watch:
                 self.log.warning("[%s] has not answered for %.0f s; its ranks go on (limit unreachable: %.0f s)", name, host.silence, self.limits.unreachable)
         if said != self._said_hosts:
             self._said_hosts = said
-            if self.record and self.gang.progress:
-                await asyncio.to_thread(self.record.put, "hosts", said)
+            if self.gang.progress:
+                await self._keep("put", "hosts", said)
 
     def _notice_starts(self) -> None:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
