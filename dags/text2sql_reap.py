@@ -2,7 +2,7 @@
 Every ten minutes: end training that nobody wants any more.
 
 A run ends its own ranks: when it fails, is cleared, or marked by hand. What is left here is what nothing in a run can catch: a run that
-was deleted or timed out while no triggerer lived. Each cluster's hosts are asked for gangs that run, Airflow for their tasks;
+was ended by hand or timed out while no triggerer lived, and perhaps deleted then. Each cluster's hosts are asked for gangs that run, Airflow for their tasks;
 a gang whose task has ended, or is not there, is stopped. Gangs of another Airflow, and processes that are not ours, are left alone.
 """
 
@@ -14,7 +14,7 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config import names
-from sqltune.operators.gang import reap_orphans
+from sqltune.operators.reap import reap_orphans
 
 SCHEDULE = os.environ.get("SQLTUNE_REAP_SCHEDULE", "*/10 * * * *")
 

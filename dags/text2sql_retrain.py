@@ -22,7 +22,8 @@ from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from sqltune.form import params
 from sqltune.operators import steps
-from sqltune.operators.gang import AllReduceOperator, ConvertAdapterOperator, MergeAdapterOperator, ReapGangOperator, TrainOperator
+from sqltune.operators.reap import ReapGangOperator
+from sqltune.operators.training import AllReduceOperator, ConvertAdapterOperator, MergeAdapterOperator, TrainOperator
 from sqltune.reference import ask_hosted
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqltune.remote_job import describe_exit
+from sqltune.job_state import describe_exit
 
 _RANK = re.compile(r"\[rank (\d+)\]:")
 _BAR = re.compile(r"\b\d?\d%\|")

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
-from typing import Literal
 
 from sqltune.gangs import Gang, Member
 
@@ -356,82 +354,3 @@ for who in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | sed -n 's/^
   echo "$name ${{who##*@}} $at"
 done
 """
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What one host says of its part of a gang."""
-
-    state: Literal["absent", "there", "unreachable"]
-    attempt: str = ""
-    fence: int = 0
-    generation: int = 0
-    spec: str = "-"
-    alive: bool = False
-    rebooted: bool = False
-    started: float | None = None
-    ranks: int = 0
-    """Ranks that torchrun has started."""
-    exit: str = ""
-    ended: float | None = None
-    size: int | None = None
-    """Bytes of output, once it has ended."""
-
-    @property
-    def is_running(self) -> bool:
-        return self.state == "there" and self.alive and not self.exit
-
-    @property
-    def is_terminal(self) -> bool:
-        return bool(self.exit)
-
-    @property
-    def succeeded(self) -> bool:
-        return self.exit == "0"
-
-    @property
-    def is_lost(self) -> bool:
-        """Claimed, not ended, and nobody there: the host rebooted, or the wrapper was killed."""
-        return self.state == "there" and not self.exit and not self.alive
-
-    @property
-    def has_failed(self) -> bool:
-        """Anything but running or ended well."""
-        return self.state == "absent" or self.is_lost or (self.is_terminal and not self.succeeded)
-
-    @property
-    def how_it_ended(self) -> str:
-        """The end in words."""
-        if self.state == "absent":
-            return "its folder is gone"
-        if self.is_lost:
-            return "lost: the host was restarted" if self.rebooted else "lost: its wrapper is gone without an exit code"
-        return describe_exit(int(self.exit)) if self.exit.isdigit() else self.exit or "running"
-
-
-def describe_exit(code: int) -> str:
-    """An exit code as bash (128 + signal) or torchrun (negative) gives it, in words."""
-    signal = -code if code < 0 else code - 128
-    return f"killed by signal {signal}" if 0 < signal <= 64 else f"exit code {code}"
-
-
-_FIELD = re.compile(r"(\w+)=(\S*)")
-
-
-def parse_state(line: str) -> tuple[JobState, float | None]:
-    """A state line, and the host's clock when it was said; ValueError when it is cut short."""
-    f = dict(_FIELD.findall(line))
-    if f.get("state") == "absent":
-        return JobState("absent"), None
-    try:
-        state = JobState(
-            "there", f["attempt"], int(f["fence"] or 0), int(f["generation"] or 0), f["spec"], f["alive"] == "yes", f["boot"] == "other",
-            _number(f["started"]), int(f["ranks"]), f["exit"], _number(f["ended"]), int(f["size"]) if f["size"] else None,
-        )
-        return state, float(f["now"])
-    except KeyError as e:
-        raise ValueError(f"not a state line (no {e}): {line[:200]!r}") from e
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

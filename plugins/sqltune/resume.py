@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from sqltune.gangs import Gang
-from sqltune.remote_job import JobState
+from sqltune.job_state import JobState
 
 
 class Decision(Enum):

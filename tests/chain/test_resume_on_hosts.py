@@ -16,7 +16,7 @@ import pytest
 from sqltune.config import RunPlan
 from sqltune.errors import GangError
 from sqltune.hooks.gang import GangHook
-from sqltune.operators.gang import TrainOperator
+from sqltune.operators.training import TrainOperator
 from sqltune.records import Record
 from sqltune.resume import Decision
 from sqltune.triggers.watch import Watch

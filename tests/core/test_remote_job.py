@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sqltune import remote_job
 from sqltune.config import Limits
 from sqltune.gangs import Gang, Member, gang_name
+from sqltune.job_state import JobState, parse_state
 from tests.conftest import bash, free_port
 
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('VALUE')]))"
@@ -72,11 +73,11 @@ def line(script: str) -> Iterator[Line]:
         made.hang_up()
 
 
-def look(g: Gang) -> remote_job.JobState:
-    return remote_job.parse_state(say(remote_job.look(g)))[0]
+def look(g: Gang) -> JobState:
+    return parse_state(say(remote_job.look(g)))[0]
 
 
-def until(g: Gang, true: Callable[[remote_job.JobState], object]) -> remote_job.JobState:
+def until(g: Gang, true: Callable[[JobState], object]) -> JobState:
     deadline = time.monotonic() + 20
     while not true(state := look(g)):
         assert time.monotonic() < deadline, state
@@ -84,7 +85,7 @@ def until(g: Gang, true: Callable[[remote_job.JobState], object]) -> remote_job.
     return state
 
 
-def until_ended(g: Gang) -> tuple[remote_job.JobState, bytes]:
+def until_ended(g: Gang) -> tuple[JobState, bytes]:
     return until(g, lambda s: s.exit), (Path(g.root) / g.name / "output").read_bytes()
 
 
@@ -185,7 +186,7 @@ def test_output_comes_whole_and_goes_on_where_it_was_confirmed(tmp_path):
         while len(got) < 9_000_001:
             got += followed.process.stdout.read(1 << 20)
         assert got == b"x" * 9_000_000 + b"\n"
-        while not (state := remote_job.parse_state(followed.said())[0]).exit:
+        while not (state := parse_state(followed.said())[0]).exit:
             pass
         assert state.size == 9_000_001
         followed.write(b"taken 9000000\ntime\n")
@@ -240,7 +241,7 @@ def test_a_killed_wrapper_is_lost_not_running(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(int((folder / "pid").read_text().split()[0]), 9)
-    state = look(g)
+    state = until(g, lambda s: not s.alive)
     assert state.is_lost and "wrapper" in state.how_it_ended
     assert say(remote_job.stop(g, "try1")) == "stopped 0"
 

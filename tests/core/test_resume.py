@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sqltune.gangs import Gang, Member
-from sqltune.remote_job import JobState
+from sqltune.job_state import JobState
 from sqltune.resume import Decision, candidates, decide
 
 GANG = Gang(name="n", attempt="try9", generation=1, spec="s", root="/r", members=[Member(host="h", conn_id="c", argv=["true"], cwd="/w")])

@@ -20,6 +20,7 @@ from sqltune.config import Limits
 from sqltune.errors import GangError, HostsBusy
 from sqltune.hooks.gang import GangHook
 from sqltune.hooks.hosts import connect
+from sqltune.job_state import parse_state
 from sqltune.records import Record
 from sqltune.resume import Decision
 from sqltune.triggers.gang import HostsFreeTrigger
@@ -389,7 +390,7 @@ def test_a_clock_an_hour_off_changes_neither_the_skew_nor_the_blame(sshds, tmp_p
     g = gang(sshds, [bash("sleep 1; exit 3"), bash("sleep 1.5; exit 4")])
     _, event = asyncio.run(run(g))
     assert event["failed"] == "a" and "exit code 3" in event["reason"] and event["skew"] < 2, event
-    state = remote_job.parse_state(asyncio.run(_look(g, 1)))[0]
+    state = parse_state(asyncio.run(_look(g, 1)))[0]
     assert abs(time.time() - state.started - 3600) < 60, "the clock was not shifted"
 
 

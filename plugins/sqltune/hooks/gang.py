@@ -11,7 +11,7 @@ from sqltune import remote_job
 from sqltune.errors import GangError, HostError, HostsBusy
 from sqltune.gangs import Gang, Member
 from sqltune.hooks.hosts import bash, connect, on_all, raise_all
-from sqltune.remote_job import JobState
+from sqltune.job_state import JobState, parse_state
 from sqltune.resume import Decision, decide
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class GangHook:
         """What every host says now; `HostError` names each that does not answer."""
 
         async def look(member: Member) -> JobState:
-            return remote_job.parse_state((await self.run(member, remote_job.look(self.gang))).decode())[0]
+            return parse_state((await self.run(member, remote_job.look(self.gang))).decode())[0]
 
         return await self.on_every_host(look, HostError)  # type: ignore[return-value]
 

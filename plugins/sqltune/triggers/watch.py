@@ -1,4 +1,4 @@
-"""Watching a gang: one line per host that stays open, everything that is known of each host, and when it has to end."""
+"""Watching a gang: when it has to end, and whose fault that was."""
 
 from __future__ import annotations
 
@@ -6,85 +6,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from sqltune import gpus, remote_job
+from sqltune import remote_job
 from sqltune.errors import HostError, SqltuneError
-from sqltune.gang_log import Lines, RankFailure, Teller, rank_failure
-from sqltune.gangs import Member
+from sqltune.gang_log import RankFailure, rank_failure
 from sqltune.hooks.gang import GangHook
-from sqltune.progress import Progress, parse_line
+from sqltune.job_state import JobState
+from sqltune.progress import Progress
 from sqltune.records import Record
-from sqltune.remote_job import JobState
-
-if TYPE_CHECKING:
-    from sqltune.hooks.line import Line
-
-CHUNK = 256 * 1024
-"""Bytes of output taken at a time."""
-
-CONFIRM = 0.1
-"""Seconds between two confirmations of delivered output, at least."""
-
-DRAIN = 60.0
-"""Seconds that the rest of an ended job's output is waited for without a byte of it coming."""
+from sqltune.triggers.host_watch import SILENT, HostWatch, Keeper
 
 FULL = 64
 """MiB of free disk below which a failure is said to be the disk's."""
-
-SILENT = 15.0
-"""Seconds without a sign after which a host is said to be silent; it tells its state every five."""
-
-
-@dataclass
-class HostWatch:
-    """What is known of one host of the gang."""
-
-    member: Member
-    teller: Teller
-    state: JobState | None = None
-    lines: Lines = field(default_factory=Lines)
-    position: int = 0
-    """Byte of output up to which it was received."""
-    told: int = 0
-    """Byte of output up to which whole lines are in the task's log."""
-    confirmed: int = 0
-    """Byte of output up to which the host knows that it was told: who takes over goes on there."""
-    more: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when more was told."""
-    heard: float = field(default_factory=time.monotonic)
-    received: float = field(default_factory=time.monotonic)
-    """When its output, or another state, last came."""
-    clock: float = 0.0
-    """Seconds the host's clock is ahead of ours, known to ± clock_error."""
-    clock_error: float = float("inf")
-    elapsed: float = 0.0
-    """Seconds since the host was told to go, by its own clock, when its state was last said."""
-    warned: bool = False
-
-    @property
-    def read_whole(self) -> bool:
-        """All of the output was received; only what has ended has a size."""
-        return self.state is not None and self.state.size is not None and self.position >= self.state.size
-
-    @property
-    def is_done(self) -> bool:
-        """Ended well, and all of its output is in the task's log for good."""
-        return self.read_whole and self.state is not None and self.state.succeeded and self.confirmed >= self.position
-
-    @property
-    def is_drained(self) -> bool:
-        """Ended well, and its output does not come: cut by somebody on the host, perhaps. That is no reason to wait for ever."""
-        return self.state is not None and self.state.succeeded and time.monotonic() - self.received > DRAIN
-
-    @property
-    def silence(self) -> float:
-        return time.monotonic() - self.heard
-
-    def ours(self, moment: float | None) -> float | None:
-        """A moment of the host's clock by our own."""
-        return None if moment is None else moment - self.clock
 
 
 class Watch:
@@ -98,18 +32,23 @@ class Watch:
     def __init__(self, hook: GangHook, log: Any, record: Record | None) -> None:
         self.hook, self.gang, self.log, self.record = hook, hook.gang, log, record
         self.limits = hook.gang.limits
-        self.hosts = {m.host: HostWatch(m, Teller(m.host)) for m in hook.gang.members}
-        self.progressed = time.monotonic()
         self._changed = asyncio.Event()
+        self._keeper = Keeper(record, log)
         self._said_hosts: dict[str, str] = {}
         # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
         last = (record.last("progress") if record and self.gang.progress else None) or {}
-        self.progress = Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
-        self._all_started = self._record_failed = False
+        before = Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
+        self.hosts = {m.host: HostWatch(hook, m, log, self._keeper, self._changed, before) for m in hook.gang.members}
+        self._all_started = False
+
+    @property
+    def progress(self) -> Progress | None:
+        """The furthest that any host has told of."""
+        return max((h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None)
 
     async def until_the_end(self) -> dict[str, Any]:
         """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `skew` and `skew_error` in seconds, `progress`."""
-        followers = [asyncio.create_task(self._follow(host)) for host in self.hosts.values()]
+        followers = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
         try:
             while True:
                 # Not wait_for: in Python 3.11 that may swallow a cancellation that comes together with the event.
@@ -134,156 +73,6 @@ class Watch:
                 follower.cancel()
             await asyncio.gather(*followers, return_exceptions=True)
 
-    # One host
-
-    async def _follow(self, host: HostWatch) -> None:
-        """Keep a line to a host open for as long as the watch lasts."""
-        pause = 0.2
-        while True:
-            heard = host.heard
-            try:
-                async with self.hook.talk(host.member, remote_job.follow(self.gang, host.member)) as line:
-                    await self._listen(host, line)
-            except (HostError, ValueError) as e:
-                if not host.warned:
-                    self.log.warning("%s; its ranks go on, trying again for %.0f s", e, self.limits.unreachable)
-                    host.warned = True
-            pause = 0.2 if host.heard > heard else min(2 * pause, 5.0)
-            await asyncio.sleep(pause)
-
-    async def _listen(self, host: HostWatch, line: Line) -> None:
-        """Until the line ends."""
-        positioned = asyncio.Event()
-        beside = [asyncio.create_task(self._read_output(host, line, positioned)), asyncio.create_task(self._confirm(host, line, positioned))]
-        for task in beside:
-            # One that ends, by a mistake or because its half of the line did, ends the line: it is opened again, and nothing is silent.
-            task.add_done_callback(lambda _: line.close())
-        try:
-            asked: list[float] = []
-            async for raw in line.stderr:
-                text = raw.decode(errors="replace").strip()
-                if text.startswith("from="):
-                    host.position = host.confirmed = int(text[5:])
-                    host.lines = Lines()
-                    positioned.set()
-                    asked = self._ask_time(line)
-                elif text.startswith("taken="):
-                    host.confirmed = int(text[6:])
-                    self._changed.set()
-                elif text.startswith("clock="):
-                    self._compare_clock(host, asked.pop(0), float(text[6:]))
-                    if not asked:
-                        self._changed.set()
-                elif text.startswith("gpu "):
-                    await self._remember_gpus(host, text[4:])
-                elif text.startswith("state="):
-                    self._take_state(host, text)
-                    if host.read_whole:
-                        # The log's last line may have no end, and may have come before the job's.
-                        await self._tell(host, host.lines.feed(b"", final=True))
-                        host.told = host.position
-                        host.more.set()
-        finally:
-            for task in beside:
-                task.cancel()
-            ended = await asyncio.gather(*beside, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception) and not isinstance(error, (OSError, asyncio.TimeoutError)):
-                raise error
-
-    @staticmethod
-    def _ask_time(line: Line) -> list[float]:
-        """Ask for the time three times; when it was asked."""
-        asked = []
-        for _ in range(3):
-            asked.append(time.time())
-            line.write(b"time\n")
-        return asked
-
-    @staticmethod
-    def _compare_clock(host: HostWatch, asked: float, theirs: float) -> None:
-        """The answer with the shortest way there and back says it best."""
-        now = time.time()
-        error = (now - asked) / 2
-        if error < host.clock_error:
-            host.clock, host.clock_error = theirs - (asked + now) / 2, error
-
-    def _take_state(self, host: HostWatch, text: str) -> None:
-        state, now = remote_job.parse_state(text)
-        host.heard = time.monotonic()
-        if host.warned:
-            host.warned = False
-            self.log.info("[%s] answers again", host.member.host)
-        if state.started and now:
-            host.elapsed = now - state.started
-        if state != host.state:
-            host.state, host.received = state, host.heard
-            self._changed.set()
-
-    async def _read_output(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
-        await positioned.wait()
-        while data := await line.stdout.read(CHUNK):
-            await self._keep("write_log", self.log_name(host.member.host), host.position, data)
-            # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
-            again = min(max(host.told - host.position, 0), len(data))
-            host.position += len(data)
-            host.received = time.monotonic()
-            await self._tell(host, host.lines.feed(data[again:], final=host.read_whole))
-            host.told = max(host.told, host.position - host.lines.held)
-            host.more.set()
-            if host.read_whole:
-                self._changed.set()
-
-    def log_name(self, host: str) -> str:
-        """How the whole log of one host's part is called in the run's record."""
-        return f"{self.gang.name}.{self.gang.attempt}.{host}"
-
-    async def _confirm(self, host: HostWatch, line: Line, positioned: asyncio.Event) -> None:
-        """Say on the host what was delivered, and that somebody is there."""
-        await positioned.wait()
-        while True:
-            host.more.clear()
-            # Said until it is answered: it is the job's end that waits for the last one.
-            if host.told > host.confirmed:
-                line.write(b"taken %d\n" % host.told)
-            else:
-                line.write(b"alive\n")
-            # At once, then not too often: what is told and not confirmed would be told again by who takes over.
-            await asyncio.sleep(CONFIRM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1 if host.told > host.confirmed else 30):
-                    await host.more.wait()
-
-    async def _tell(self, host: HostWatch, lines: list[str]) -> None:
-        """Lines to the task's log; what they say of progress to the record."""
-        steps = {}
-        if self.gang.progress:
-            steps = {at: progress for at, text in enumerate(lines) if (progress := parse_line(text))}
-        for entry in host.teller.tell(lines, steps):
-            self.log.info("%s", entry)
-        for progress in steps.values():
-            if self.progress is None or progress.step > self.progress.step:
-                self.progress, self.progressed = progress, time.monotonic()
-                await self._keep("append", "progress", {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()})
-
-    async def _remember_gpus(self, host: HostWatch, text: str) -> None:
-        cards = gpus.parse(text.replace("|", "\n"))
-        if cards:
-            await self._keep("append", "gpus", {"attempt": self.gang.attempt, "at": time.time(), "host": host.member.host, "gpus": [c.model_dump() for c in cards]})
-
-    async def _keep(self, method: Literal["append", "put", "write_log"], *what: Any) -> None:
-        """Write to the run's record, off the loop. A record that can't be written (disk full here) ends no training: said once, and gone on without."""
-        if self.record is None:
-            return
-        try:
-            await asyncio.to_thread(getattr(self.record, method), *what)
-        except OSError as e:
-            if not self._record_failed:
-                self._record_failed = True
-                self.log.warning("the run's record can't be written (%s): the training goes on without it; free space under %s", e, self.record.folder)
-
-    # The gang
-
     async def _remember_hosts(self) -> None:
         """Each host's state, for who looks at the run; written when it changed."""
         said = {h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.how_it_ended for h, w in self.hosts.items()}
@@ -294,7 +83,7 @@ class Watch:
         if said != self._said_hosts:
             self._said_hosts = said
             if self.gang.progress:
-                await self._keep("put", "hosts", said)
+                await self._keeper.keep("put", "hosts", said)
 
     def _notice_starts(self) -> None:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
@@ -331,7 +120,7 @@ class Watch:
             return f"after {self.limits.rendezvous:.0f} s not every rank has started: {', '.join(late)} (limit rendezvous)"
         if self.gang.progress and not all(h.state and h.state.is_terminal for h in self.hosts.values()):
             limit = "stall" if self.progress else "first_step"
-            if time.monotonic() - self.progressed > getattr(self.limits, limit):
+            if time.monotonic() - max(h.progressed for h in self.hosts.values()) > getattr(self.limits, limit):
                 return f"no progress for {getattr(self.limits, limit):.0f} s (limit {limit}), last: {self.progress or 'no iteration yet'}"
         return None
 
@@ -399,9 +188,9 @@ class Watch:
 
     def _fold(self) -> None:
         """What was not shown, in numbers, and where the whole of it is."""
-        for name, host in self.hosts.items():
+        for host in self.hosts.values():
             for words in host.teller.last_words():
-                self.log.info("%s; the whole log is in the run's record: logs/%s.log", words, self.log_name(name))
+                self.log.info("%s; the whole log is in the run's record: logs/%s.log", words, host.log_name)
 
     def _event(self, ok: bool, reason: str, failed: str | None = None, rank: int | None = None, tail: str = "", first_errors: Sequence[str] = ()) -> dict[str, Any]:
         skew, error = self.skew()

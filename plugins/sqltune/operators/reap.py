@@ -1,0 +1,103 @@
+"""Who ends what is left: a run's teardown, and the housekeeping for runs that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from sqltune import remote_job
+from sqltune.config import Cluster, Host, RunPlan, load
+from sqltune.errors import HostError
+from sqltune.gangs import Gang, Member, gang_name
+from sqltune.hooks.gang import GangHook
+from sqltune.hooks.hosts import bash, connected
+from sqltune.operators.gang import airflow_address
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class ReapGangOperator(BaseOperator):
+    """Teardown of a gang: end what is left of any try, on every host. Finds nothing to do when on_kill did its work.
+
+    :param task: the task whose gang is looked after.
+    :param plan: the `RunPlan` as JSON; None where the run ended before it had one.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+
+    def __init__(self, *, task: str, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.task = task
+        self.plan = plan
+
+    def execute(self, context: Context) -> None:
+        if not self.plan:
+            return
+        plan = RunPlan.model_validate(self.plan)
+        ti = context["ti"]
+        gang = anybody(gang_name(ti.dag_id, self.task, ti.run_id), plan.cluster, plan.cluster.hosts)
+        asyncio.run(self._reap(gang))
+        self.log.info("no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts))
+
+    async def _reap(self, gang: Gang) -> None:
+        async with GangHook(gang) as hook:
+            await hook.stop(attempt=None)
+
+
+def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
+    """Any try of a gang on hosts, to be stopped."""
+    members = [Member(host=h.name, conn_id=h.conn_id, argv=["true"], cwd=cluster.work_dir, accelerator=cluster.accelerator) for h in hosts]
+    return Gang(name=name, attempt="reaper", fence=remote_job.FOREVER, root=f"{cluster.work_dir}/gangs", members=members, limits=cluster.limits)
+
+
+WANTED = frozenset({"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None})
+"""States of a task whose gang may run, or will be looked after by its next try."""
+
+
+def reap_orphans(cluster: str) -> dict[str, list[str]]:
+    """Stop gangs that no task of this Airflow wants any more, on all hosts of a cluster; the gangs stopped, by host.
+
+    That is what a run leaves behind that was ended by hand or timed out while no triggerer lived, and perhaps deleted then: no teardown comes.
+    Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again).
+    """
+    return asyncio.run(_reap_orphans(load("clusters", cluster)))
+
+
+async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
+    ti = get_current_context()["ti"]
+    stopped: dict[str, list[str]] = {}
+    unreachable = []
+    for host in cluster.hosts:
+        try:
+            async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
+                said = (await bash(connection, remote_job.living(f"{cluster.work_dir}/gangs"), 60)).decode()
+        except HostError as e:
+            log.warning("%s", e)
+            unreachable.append(host.name)
+            continue
+        for line in said.splitlines():
+            name, attempt, *words = line.split()
+            owner = dict(word.split("=", 1) for word in words)
+            if owner.get("airflow") != airflow_address():
+                log.info("[%s] %s of %s is not ours", host.name, name, owner.get("airflow", "nobody"))
+                continue
+            states = ti.get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])
+            found = states.get(owner["run_id"], {})
+            if owner["task_id"] in found and found[owner["task_id"]] in WANTED:
+                continue
+            why = f"its task is {found[owner['task_id']]}" if owner["task_id"] in found else "its run is gone"
+            log.warning("[%s] %s (%s): %s; stopping it", host.name, name, attempt, why)
+            async with GangHook(anybody(name, cluster, [host])) as hook:
+                await hook.stop(attempt)
+            stopped.setdefault(host.name, []).append(name)
+    if len(unreachable) == len(cluster.hosts):
+        raise AirflowSkipException("no host of this cluster can be reached from here")
+    return stopped

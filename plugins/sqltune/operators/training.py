@@ -1,0 +1,202 @@
+"""The chain's gangs: what each runs on the hosts, and the evidence that it did."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqltune import remote_job, xtuner_config
+from sqltune.config import Host, RunPlan
+from sqltune.errors import GangError, HostError
+from sqltune.gang_log import split_ranks
+from sqltune.gangs import Gang, Member, member, rank_member
+from sqltune.hooks import scripts, transfer
+from sqltune.hooks.hosts import bash, connected
+from sqltune.operators.gang import GangJobOperator
+from sqltune.resume import Checkpoint, candidates
+
+if TYPE_CHECKING:
+    pass
+
+
+def result_of(output: str) -> dict[str, Any]:
+    """The value behind the last RESULT of a script's output; `GangError` where there is none."""
+    for line in reversed(output.splitlines()):
+        if line.startswith("RESULT "):
+            return json.loads(line[7:])
+    raise GangError(f"the script ended with 0 and left no result; its last words:\n{output[-1500:]}")
+
+
+class AllReduceOperator(GangJobOperator):
+    """A real all-reduce over all ranks, before anything is downloaded or loaded.
+
+    :param master_addr: address of the master's interface.
+    """
+
+    template_fields = ("plan", "master_addr")
+    exclusive = True
+
+    def __init__(self, *, master_addr: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.master_addr = master_addr
+
+    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
+        return [rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir) for rank in range(len(plan.cluster.hosts))]
+
+    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> str:
+        for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
+            if said.startswith("all-reduce of"):
+                if f"over {plan.cluster.world_size} ranks" not in said:
+                    raise GangError(f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost")
+                return said
+        raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
+
+
+class TrainOperator(GangJobOperator):
+    """xtuner's training, one torchrun per host.
+
+    :param master_addr: address of the master's interface.
+    :param datasets: what `download_dataset` left, one per host or one in all.
+    """
+
+    template_fields = ("plan", "master_addr", "datasets")
+    progress = True
+    exclusive = True
+
+    def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.master_addr = master_addr
+        self.datasets = datasets
+
+    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        config = xtuner_config.render(plan, next(iter(self.datasets))["train_path"])
+        work_dir = self.work_dir(plan, attempt)
+        script = ["-m", "xtuner.tools.train", self.config(plan, attempt), "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
+        run = json.dumps({"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}, ensure_ascii=False, indent=1)
+        files = {f"config/{plan.recipe.xtuner_config}": config, "run.json": run}
+        return [rank_member(plan, rank, self.master_addr, script, cwd=work_dir, files=files) for rank in range(len(plan.cluster.hosts))]
+
+    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+        """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
+        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        work_dir = self.work_dir(plan, gang.attempt)
+        for checkpoint in await self._candidates(plan):
+            folder = f"{self.work_dir(plan, checkpoint.attempt)}/{checkpoint.name}"
+            wrong = await asyncio.gather(*(self._checkpoints(plan, h, "verify", folder) for h in hosts))
+            bad = [f"{name} on {h.name}" for h, names in zip(hosts, wrong, strict=True) for name in names]
+            if bad:
+                self.log.warning("%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad))
+                continue
+            staged = list(map(set, await asyncio.gather(*(self._checkpoints(plan, h, "stage", folder, work_dir) for h in hosts))))
+            for host, there in zip(hosts, staged, strict=True):
+                # ZeRO-1 and -2 write the model's states on rank 0's host alone; every rank reads them.
+                missing = sorted(name for name in staged[0] - there if name.startswith("mp_rank_"))
+                if missing:
+                    await transfer.copy(hosts[0], host, f"{work_dir}/{checkpoint.name}", missing)
+            self.log.info("going on from iteration %d of %d: %s, hashes right on every host", checkpoint.step, checkpoint.total, checkpoint)
+            resumed = [m.model_copy(update={"argv": [*m.argv, "--cfg-options", "resume=True"]}) for m in gang.members]
+            return gang.model_copy(update={"members": resumed})
+        return gang
+
+    @staticmethod
+    async def _checkpoints(plan: RunPlan, host: Host, *arguments: str) -> list[Any]:
+        """What `checkpoints.py` says on a host; hashing hundreds of gigabytes may take it an hour."""
+        return (await scripts.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
+
+    async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
+        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        found = await asyncio.gather(*(self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts))
+        return candidates(found, plan.fingerprint, plan.cluster.world_size)
+
+    async def after_failure(self, plan: RunPlan) -> str:
+        try:
+            found = await self._candidates(plan)
+        except HostError as e:
+            return f"(its checkpoints can't be listed: {e})"
+        return f"a retry goes on from iteration {found[0].step}: {found[0]}" if found else "no whole checkpoint yet: a retry starts from the beginning"
+
+    @staticmethod
+    def work_dir(plan: RunPlan, attempt: str) -> str:
+        """Where a try's config, logs and checkpoints lie. A folder per try: a shard of an older one can't be taken for this one's."""
+        return f"{plan.run_dir}/train/{attempt}"
+
+    def config(self, plan: RunPlan, attempt: str) -> str:
+        """The config that is trained with. In a folder of its own: mmengine writes what it made of it to the work folder, under the same name, without the shim."""
+        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
+
+    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+        """Exit codes are not enough: the last iteration was reached, and every rank's shard lies on its host."""
+        progress = event["progress"]
+        if not progress or progress["step"] < progress["total"]:
+            raise GangError(f"every rank ended with 0, but the last iteration seen is {progress and progress['step']} of {progress and progress['total']}; the log's end:\n{output[-1500:]}")
+        work_dir = self.work_dir(plan, gang.attempt)
+        name = f"iter_{progress['step']}.pth"
+        shards = asyncio.run(self._shards(plan, f"{work_dir}/{name}"))
+        found = sum(shards.values())
+        if found != plan.cluster.world_size:
+            raise GangError(f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole")
+        self.log.info("%s: %d shards (%s), final loss %s, starts %.3f s apart", name, found, ", ".join(f"{h}: {n}" for h, n in shards.items()), progress["loss"], event["skew"] or 0)
+        return {"config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"], "launch_skew_error": event["skew_error"]}
+
+    async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
+        """Optimizer shards on each host: every strategy leaves one per rank."""
+        found = {}
+        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        for host in hosts:
+            async with connected(host.name, host.conn_id) as connection:
+                answer = await bash(connection, f"ls {remote_job.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true", 60)
+            found[host.name] = int(answer or 0)
+        return found
+
+
+class ConvertAdapterOperator(GangJobOperator):
+    """Gather the checkpoint's shards on the serving host and turn them into a Hugging Face adapter.
+
+    :param trained: what `train` left.
+    """
+
+    template_fields = ("plan", "trained")
+
+    def __init__(self, *, trained: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.trained = trained
+
+    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+        """Every other host's shards to the serving host."""
+        target = plan.cluster.host(plan.cluster.serving.host)
+        for host in plan.cluster.hosts:
+            if host != target and not plan.cluster.shared_storage:
+                count = await transfer.copy(host, target, self.trained["checkpoint"])
+                self.log.info("%d files from %s, hashes right", count, host.name)
+        return gang
+
+    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        host = plan.cluster.host(plan.cluster.serving.host)
+        argv = ["python", f"{plan.code_dir}/convert_adapter.py", self.trained["config"], self.trained["checkpoint"], f"{plan.run_dir}/adapter", str(plan.cluster.world_size)]
+        return [member(plan, host, argv, cwd=plan.run_dir)]
+
+    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+        return result_of(output)
+
+
+class MergeAdapterOperator(GangJobOperator):
+    """Merge the adapter into the base model on the serving host; the logits of both must agree.
+
+    :param adapter: what `convert_adapter` left.
+    """
+
+    template_fields = ("plan", "adapter")
+
+    def __init__(self, *, adapter: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.adapter = adapter
+
+    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        host = plan.cluster.host(plan.cluster.serving.host)
+        argv = ["python", f"{plan.code_dir}/merge_adapter.py", plan.base_model, self.adapter["adapter_path"], f"{plan.run_dir}/merged"]
+        return [member(plan, host, argv, cwd=plan.run_dir)]
+
+    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+        return result_of(output)
