@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from sqltune.errors import ScoringError
+from sqltune.dataset import read_rows
+from sqltune.errors import DatasetError, ScoringError
 from sqltune.made_database import quoted, schema
-from sqltune.records import read_rows
-from sqltune.sql_text import SET_OPERATIONS, Token, join, tokens
+from sqltune.sql_text import SET_OPERATIONS, Token, join, outside_parentheses, tokens
 
 YEAR = "2020"
 """What TIME_NOW stands for: the year of DuSQL's contents. Fixed, so that an answer does not change with the day it is judged on."""
@@ -89,24 +89,13 @@ def _set_operands(found: list[Token]) -> list[Token]:
             operand = end > 0 and ((before >= 0 and found[before].key in (*SET_OPERATIONS, "all")) or (after >= 0 and found[after].key in SET_OPERATIONS) or (first and after < 0))
             if operand:
                 body = found[i + 1:end]
-                whole = not any(t.key in (*SET_OPERATIONS, "order", "limit") for t in _outer(body))
+                whole = not any(t.key in (*SET_OPERATIONS, "order", "limit") for t in outside_parentheses(body))
                 found = [*found[:i], *(body if whole or (before < 0 and after < 0) else [*tokens("select * from ("), *body, Token("sign", ")")]), *found[end + 1:]]
                 # Past what was put there: a wrapped operand begins with a parenthesis of its own, and would be wrapped for ever.
                 i += 0 if whole or (before < 0 and after < 0) else len(tokens("select * from ("))
                 continue
         i += 1
     return found
-
-
-def _outer(found: Sequence[Token]) -> list[Token]:
-    """Tokens outside all parentheses."""
-    out, depth = [], 0
-    for t in found:
-        depth += t.text == "("
-        if depth == 0:
-            out.append(t)
-        depth -= t.text == ")"
-    return out
 
 
 @dataclass
@@ -161,7 +150,7 @@ def _scopes(found: Sequence[Token]) -> list[_Scope]:
 def _in_from(found: Sequence[Token], scope: _Scope, i: int) -> bool:
     """Whether token i stands in the FROM clause of a SELECT."""
     last = ""
-    for t in _outer(found[scope.begin:i]):
+    for t in outside_parentheses(found[scope.begin:i]):
         if t.key in ("select", "from", "where", "group", "order", "having"):
             last = t.key
     return last == "from"
@@ -264,7 +253,7 @@ def main(file: Path, databases: Path | None) -> int:
     """Normalise a file's rows to standard output; the exit code is 1 when the file can't be read."""
     counts: Counter[str] = Counter()
     try:
-        for row in read_rows(file):
+        for row in read_rows([file]):
             sql = row.get("answer") or row.get("query")
             if not isinstance(sql, str):
                 raise ScoringError(f"{file}: a row has neither 'answer' nor 'query': {json.dumps(row, ensure_ascii=False)[:120]}")
@@ -274,7 +263,7 @@ def main(file: Path, databases: Path | None) -> int:
             print(json.dumps(row | {"answer_sqlite": None if found.problem else found.sql, "rules": found.rules, "problem": found.problem}, ensure_ascii=False))
             if found.problem:
                 print(f"can't be normalised ({found.problem}): {sql}", file=sys.stderr)
-    except (ScoringError, sqlite3.Error, KeyError) as e:
+    except (ScoringError, DatasetError, OSError, sqlite3.Error, KeyError) as e:
         print(e, file=sys.stderr)
         return 1
     rules = ", ".join(f"{name} {counts[name]}" for name, _ in RULES if counts[name])

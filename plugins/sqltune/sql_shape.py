@@ -5,6 +5,7 @@ Hardness follows the published rules of Spider's evaluation (Yu et al., EMNLP 20
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
@@ -13,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from sqltune.sql_text import SET_OPERATIONS, Token, meaningful, mended, tokens
+from sqltune.sql_text import SET_OPERATIONS, Token, meaningful, mended, outside_parentheses, tokens
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
 HARDNESS: tuple[Hardness, ...] = ("easy", "medium", "hard", "extra")
@@ -48,8 +49,8 @@ def clauses(query: str) -> tuple[str, ...]:
     """Which of `CLAUSES` stand anywhere in a query."""
     found = meaningful(tokens(query))
     words = [t.key for t in found]
-    pairs = set(zip(words, words[1:], strict=False))
-    called = {t.key for t, after in zip(found, found[1:], strict=False) if after.text == "("}
+    pairs = set(itertools.pairwise(words))
+    called = {t.key for t, after in itertools.pairwise(found) if after.text == "("}
     there = {
         "where": "where" in words, "group by": ("group", "by") in pairs, "having": "having" in words, "order by": ("order", "by") in pairs, "limit": "limit" in words,
         "join": "join" in words, "aggregate": bool(called & _AGGREGATES), "distinct": "distinct" in words, "set operation": any(w in SET_OPERATIONS for w in words),
@@ -72,15 +73,15 @@ def hardness(query: str) -> Hardness:
         return top[first:next((i for i in range(first, len(words)) if words[i] in ends), len(words))]
 
     conditions = part("where", "group", "having", "order", "limit") + part("having", "order", "limit")
-    joins = count("join") + sum(t.text == "," for t in _flat(part("from", "where", "group", "having", "order", "limit")))
+    joins = count("join") + sum(t.text == "," for t in outside_parentheses(part("from", "where", "group", "having", "order", "limit")))
     ors = sum(t.key == "or" for t in [*conditions, *part("from", "where", "group", "order")])
     likes = sum(t.key == "like" for t in conditions)
     components = count("where") + count("group") + count("order") + count("limit") + joins + ors + likes
-    aggregates = sum(t.key in _AGGREGATES and after.text == "(" for t, after in zip(top, top[1:], strict=False))
-    columns = 1 + sum(t.text == "," for t in _flat(part("select", "from")))
+    aggregates = sum(t.key in _AGGREGATES and after.text == "(" for t, after in itertools.pairwise(top))
+    columns = 1 + sum(t.text == "," for t in outside_parentheses(part("select", "from")))
     betweens = sum(t.key == "between" for t in part("where", "group", "having", "order", "limit"))
     wheres = "where" in words and 1 + sum(t.key in ("and", "or") for t in part("where", "group", "having", "order", "limit")) - betweens
-    groups = "group" in words and 1 + sum(t.text == "," for t in _flat(part("group", "having", "order", "limit")))
+    groups = "group" in words and 1 + sum(t.text == "," for t in outside_parentheses(part("group", "having", "order", "limit")))
     others = (aggregates > 1) + (columns > 1) + (wheres > 1) + (groups > 1)
     if components <= 1 and others == 0 and nested == 0:
         return "easy"
@@ -89,17 +90,6 @@ def hardness(query: str) -> Hardness:
     if (nested == 0 and ((others > 2 and components <= 2) or (2 < components <= 3 and others <= 2))) or (components <= 1 and others == 0 and nested <= 1):
         return "hard"
     return "extra"
-
-
-def _flat(found: Iterable[Token]) -> list[Token]:
-    """Tokens outside parentheses."""
-    out, depth = [], 0
-    for t in found:
-        depth += t.text == "("
-        if depth == 0:
-            out.append(t)
-        depth -= t.text == ")"
-    return out
 
 
 @lru_cache(maxsize=8192)

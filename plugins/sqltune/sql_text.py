@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -61,6 +62,17 @@ def join(found: Iterable[Token]) -> str:
     return "".join(t.text for t in found)
 
 
+def outside_parentheses(found: Iterable[Token]) -> list[Token]:
+    """Tokens that stand in no parentheses."""
+    out, depth = [], 0
+    for t in found:
+        depth += t.text == "("
+        if depth == 0:
+            out.append(t)
+        depth -= t.text == ")"
+    return out
+
+
 def without_distinct(query: str) -> str:
     """The query with every DISTINCT dropped."""
     return join(t for t in tokens(query) if t.key != "distinct") if "distinct" in query.lower() else query
@@ -72,7 +84,7 @@ def orders(query: str) -> bool:
     if "order" not in lower:
         return False
     words = [t.key for t in meaningful(tokens(query))]
-    return any(a == "order" and b == "by" for a, b in zip(words, words[1:], strict=False))
+    return any(a == "order" and b == "by" for a, b in itertools.pairwise(words))
 
 
 def drops_duplicates(query: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqltune import remote_job, xtuner_config
 from sqltune.config import Host, RunPlan
@@ -15,9 +15,6 @@ from sqltune.hooks import scripts, transfer
 from sqltune.hooks.hosts import bash, connected
 from sqltune.operators.gang import GangJobOperator
 from sqltune.resume import Checkpoint, candidates
-
-if TYPE_CHECKING:
-    pass
 
 
 def result_of(output: str) -> dict[str, Any]:
