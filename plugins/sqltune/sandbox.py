@@ -45,7 +45,7 @@ _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
 _FORBIDDEN = {"load_extension", "writefile", "readfile", "edit", "fts3_tokenizer", "fts5", "sqlite_compileoption_get", "sqlite_compileoption_used", "randomblob", "zeroblob", "lsdir", "fsdir", "zipfile", "eval"}
 _CLASSES: tuple[tuple[str, Trouble], ...] = (
     ("interrupted", "timeout"), ("no such table", "unknown_table"), ("no such column", "unknown_column"), ("only execute one statement", "several_statements"),
-    ("not authorized", "forbidden"), ("prohibited", "forbidden"), ("out of memory", "too_large"), ("too big", "too_large"), ("too large", "too_large"), ("too many", "too_large"), ("too long", "too_large"),
+    ("not authorized", "forbidden"), ("authorization denied", "forbidden"), ("prohibited", "forbidden"), ("out of memory", "too_large"), ("too big", "too_large"), ("too large", "too_large"), ("too many", "too_large"), ("too long", "too_large"),
     ("too complex", "too_large"), ("too much", "too_large"), ("at most", "too_large"), ("disk is full", "too_large"), ("disk i/o", "too_large"), ("stack overflow", "too_large"), ("parser stack", "too_large"),
     ("syntax error", "syntax"), ("unrecognized token", "syntax"), ("incomplete input", "syntax"), ("null character", "syntax"),
 )
