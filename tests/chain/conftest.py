@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from lab.airflow_api import Airflow
@@ -40,6 +43,13 @@ class Lab:
 
     def supervisor(self, *words: str) -> str:
         return subprocess.run([BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words], capture_output=True, text=True, timeout=60).stdout
+
+    def sql(self, statement: str, *values: Any) -> None:
+        """Change Airflow's database: the only way to let a week pass at once."""
+        host = re.search(r"pidfile=(.*)/supervisord.pid", (STATE / "supervisord.conf").read_text())[1]
+        with contextlib.closing(psycopg2.connect(host=host, user="airflow", dbname="airflow")) as database, database, database.cursor() as cursor:
+            cursor.execute(statement, values)
+            assert cursor.rowcount == 1, cursor.rowcount
 
     @property
     def report(self) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +178,61 @@ def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped(training):
     training.airflow.trigger("text2sql_reap", {})
     training.until_nothing_is_left(90)
     training.lab.supervisor("start", "triggerer")
+
+
+def test_a_run_that_timed_out_leaves_nothing(training):
+    training.clear()
+    training.until_it_trains()
+    training.lab.sql("update dag_run set start_date = now() - interval '8 days' where run_id = %s", training.run)
+    training.until_nothing_is_left()
+    assert training.airflow.run(DAG, training.run)["state"] == "failed" and training.task["state"] == "skipped"
+
+
+@pytest.mark.chaos
+def test_a_deferral_that_timed_out_leaves_nothing_though_no_triggerer_lives(training):
+    training.clear()
+    before = training.until_it_trains()
+    training.lab.supervisor("stop", "triggerer")
+    training.lab.sql("update task_instance set trigger_timeout = now() where task_id = 'train' and run_id = %s", training.run)
+    training.until_nothing_is_left()
+    tries = training.task["try_number"]
+    training.until(lambda: "TaskDeferralTimeout" in "\n".join(training.airflow.log(DAG, training.run, "train", tries)), "the log does not say so", 30)
+    training.lab.supervisor("start", "triggerer")
+    # Its retry is the next try, alone.
+    assert training.until_it_trains((before,)) != before
+    training.mark("failed")
+    training.until_nothing_is_left()
+
+
+@contextlib.contextmanager
+def host_b_does_not_arm() -> Iterator[None]:
+    """Hold what every claim on that host takes first, so that a try is caught with one host armed and the other not."""
+    with (STATE / "hosts/host-b/home/code/gangs/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_marked_failed_while_submitting_means_stopped(training):
+    with host_b_does_not_arm():
+        training.clear()
+        training.until(lambda: training.attempts and training.task["state"] == "running", "host-a does not arm")
+        training.mark("failed")
+        training.until_nothing_is_left(25)
+
+
+def test_cleared_while_submitting_the_new_try_trains_alone(training):
+    with host_b_does_not_arm():
+        training.clear()
+        training.until(lambda: training.attempts and training.task["state"] == "running", "host-a does not arm")
+        before = training.attempts[0]
+        training.clear()
+        training.until(lambda: before not in training.attempts, "the old try is left", 25)
+    after = training.until_it_trains((before,))
+    at = training.step
+    training.until(lambda: training.step > at + 6, "the new try was killed with the old one")
+    assert training.attempts == [after]
+    training.mark("failed")
+    training.until_nothing_is_left()
 
 
 def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):

@@ -6,9 +6,11 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.configuration import conf
 
 from sqltune import remote_job
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+UNWATCHED = 600.0
+"""Seconds beyond its own limits after which a wait is ended by Airflow's scheduler: nobody watches it then."""
 
 
 class GangJobOperator(BaseOperator):
@@ -87,11 +92,24 @@ class GangJobOperator(BaseOperator):
             decision, self._gang = asyncio.run(self._launch(plan, gang))
         except HostsBusy as e:
             self.log.info("%s; waiting for it to leave, without a worker slot", e)
-            self.defer(trigger=HostsFreeTrigger(gang.model_dump(mode="json")), method_name="execute_when_free")
+            wait = timedelta(seconds=gang.limits.queue + UNWATCHED)
+            self.defer(trigger=HostsFreeTrigger(gang.model_dump(mode="json")), method_name="execute_when_free", timeout=wait)
         self.log.info("%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members))
         for m in self._gang.members:
             self.log.info("[%s] command, in %s: %s", m.host, m.cwd, remote_job.command(m))
-        self.defer(trigger=GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder)), method_name="execute_complete")
+        trigger = GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder))
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=gang.limits.total + UNWATCHED))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Airflow's way back from a deferral. Where that ran out of time no trigger ends the ranks: this does.
+
+        A trigger that failed is another matter: its ranks go on, and the retry watches them.
+        """
+        if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+            gang = self.gang(RunPlan.model_validate(self.plan), context, "timeout")
+            self.log.error("%s: not done in time, and no trigger said so; ending every try of it", gang.name)
+            asyncio.run(self._stop(gang, None))
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
         """The hosts are free, or were not in time."""
@@ -137,11 +155,11 @@ class GangJobOperator(BaseOperator):
     def on_kill(self) -> None:
         """Killed while submitting: nothing of this try may stay behind."""
         if self._gang is not None:
-            asyncio.run(self._stop(self._gang))
+            asyncio.run(self._stop(self._gang, self._gang.attempt))
 
-    async def _stop(self, gang: Gang) -> None:
+    async def _stop(self, gang: Gang, attempt: str | None) -> None:
         async with GangHook(gang) as hook:
-            await hook.stop(gang.attempt)
+            await hook.stop(attempt)
 
 
 def airflow_address() -> str:
