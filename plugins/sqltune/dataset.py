@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqltune.errors import DatasetError
+from sqltune.normalise import normalise
 from sqltune.prompt import training_row
 
 FIELDS = ("question", "context", "answer")
@@ -19,11 +20,13 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the rows."""
+    """What became of the rows: `normalised` ones were brought to SQLite's dialect, `unusable` ones don't run in it and are left out."""
 
     rows: int
     invalid: int
     duplicates: int
+    normalised: int
+    unusable: int
     train: int
     held_out: int
     train_databases: int
@@ -32,26 +35,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Split:
-    """Training rows and held-out rows; no database is in both."""
+    """Training rows and held-out rows; no database is in both. `changed` tells of each answer that is not the data set's own: original, answer or null, rules, problem."""
 
     train: list[Row]
     held_out: list[Row]
+    changed: list[dict[str, object]]
     counts: Counts
-
-
-def read_rows(files: Iterable[Path]) -> Iterable[object]:
-    """Every row of JSON-lines files, or of JSON files with one list."""
-    for file in files:
-        text = file.read_text(encoding="utf-8")
-        if text.lstrip().startswith("["):
-            yield from json.loads(text)
-        else:
-            for number, line in enumerate(text.splitlines(), 1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as e:
-                        raise DatasetError(f"{file.name} line {number}: not JSON ({e}): mend the dataset, or name another revision") from e
 
 
 def clean(row: object) -> Row | None:
@@ -89,14 +78,23 @@ def split(rows: Iterable[object], percent: int) -> Split:
         unique.setdefault(tuple(row[f] for f in FIELDS), row)
     train: list[Row] = []
     out: list[Row] = []
+    changed: list[dict[str, object]] = []
     for row in unique.values():
+        found = normalise(row["answer"], row["context"])
+        if found.rules or found.problem:
+            changed.append(row | {"original": row["answer"], "answer": None if found.problem else found.sql, "rules": found.rules, "problem": found.problem})
+        if found.problem:
+            # Taught from, it would teach what does not run; judged by, it could not be.
+            continue
+        row = row | {"answer": found.sql}
         (out if held_out(database(row["context"]), percent) else train).append(row)
+    unusable = sum(c["answer"] is None for c in changed)
     train_dbs, out_dbs = ({database(r["context"]) for r in part} for part in (train, out))
     if not train or not out:
-        raise DatasetError(f"of {total} rows {len(train)} are left to train on and {len(out)} to judge by ({invalid} lack one of {', '.join(FIELDS)}): check the dataset, or held_out_percent in the recipe")
+        raise DatasetError(f"of {total} rows {len(train)} are left to train on and {len(out)} to judge by ({invalid} lack one of {', '.join(FIELDS)}, {unusable} don't run in SQLite): check the dataset, or held_out_percent in the recipe")
     if train_dbs & out_dbs:
         raise DatasetError(f"{len(train_dbs & out_dbs)} databases are in the training rows and in the held-out ones")
-    return Split(train, out, Counts(total, invalid, kept - len(unique), len(train), len(out), len(train_dbs), len(out_dbs)))
+    return Split(train, out, changed, Counts(total, invalid, kept - len(unique), len(changed) - unusable, unusable, len(train), len(out), len(train_dbs), len(out_dbs)))
 
 
 def sample(rows: list[Row], size: int) -> list[Row]:
@@ -105,9 +103,9 @@ def sample(rows: list[Row], size: int) -> list[Row]:
 
 
 def write(parts: Split, folder: Path) -> dict[str, object]:
-    """Write train.jsonl (in xtuner's shape) and held_out.jsonl; paths and counts, as they are in `dataset.json` too."""
+    """Write train.jsonl (in xtuner's shape), held_out.jsonl and changed.jsonl; paths and counts, as they are in `dataset.json` too."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("train", [training_row(**r) for r in parts.train]), ("held_out", parts.held_out)):
+    for name, rows in (("train", [training_row(**r) for r in parts.train]), ("held_out", parts.held_out), ("changed", parts.changed)):
         partial = folder / f"{name}.jsonl.partial"
         partial.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
         partial.rename(folder / f"{name}.jsonl")

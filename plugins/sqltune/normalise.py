@@ -22,8 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from sqltune.context_schema import quoted, schema
-from sqltune.dataset import read_rows
 from sqltune.errors import DatasetError, ScoringError
+from sqltune.rows import read_rows
 from sqltune.sql_text import SET_OPERATIONS, Token, join, outside_parentheses, tokens
 
 YEAR = "2020"

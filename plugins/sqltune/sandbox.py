@@ -3,7 +3,7 @@
 What holds it, from the inside out: SQLite's authorizer lets reading through and nothing else; SQLite's own limits on length, depth and memory; a
 progress handler for the time (a thread or a signal does not end a query, the handler does); a limit on rows and cells; the process has no right to
 write a file and none to take more memory. What none of these ends, such as one call of a function that never comes back, is ended by killing the process,
-which is `sql_match`'s part.
+which is `execution_match`'s part.
 """
 
 from __future__ import annotations

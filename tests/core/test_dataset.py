@@ -7,9 +7,10 @@ import json
 import pytest
 
 from lab import dataset as lab_dataset
-from sqltune.dataset import clean, database, read_rows, sample, split, write
+from sqltune.dataset import clean, database, sample, split, write
 from sqltune.errors import DatasetError
-from sqltune.scoring import reference_questions
+from sqltune.rows import read_rows
+from sqltune.suites import REFERENCE, load
 from tests.conftest import shared_data
 
 
@@ -18,7 +19,7 @@ def row(question="q", context="CREATE TABLE t (a INTEGER)", answer="SELECT a FRO
 
 
 def many(count=40):
-    return [row(f"q{i}", f"CREATE TABLE t{i} (a INTEGER)") for i in range(count)]
+    return [row(f"q{i}", f"CREATE TABLE t{i} (a INTEGER)", f"SELECT a FROM t{i}") for i in range(count)]
 
 
 def test_a_row_is_cleaned():
@@ -66,7 +67,19 @@ def test_training_rows_hold_the_prompt_that_is_served(tmp_path):
     summary = write(split(many(), 30), tmp_path)
     first = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["conversation"][0]
     assert first["input"].startswith("You are a powerful text-to-SQL model") and first["input"].endswith("### Response:\n")
-    assert first["output"] == "SELECT a FROM t" and summary["counts"]["train"] > 0
+    assert first["output"].startswith("SELECT a FROM t") and summary["counts"]["train"] > 0
+
+
+def test_answers_are_brought_to_sqlite_and_the_original_is_kept(tmp_path):
+    context = "CREATE TABLE t (a INTEGER); CREATE TABLE u (a INTEGER)"
+    parts = split([*many(), row("limited", context, "SELECT a FROM t ORDER BY a limit3"), row("broken", context, "SELECT b FROM t"), row("fine", context, "SELECT a FROM u")], 30)
+    assert parts.counts.normalised == 1 and parts.counts.unusable == 1
+    usable = {r["question"]: r["answer"] for r in (*parts.train, *parts.held_out)}
+    assert usable["limited"] == "SELECT a FROM t ORDER BY a limit 3" and "broken" not in usable and "fine" in usable
+    write(parts, tmp_path)
+    told = {r["question"]: r for r in map(json.loads, (tmp_path / "changed.jsonl").read_text().splitlines())}
+    assert told["limited"]["original"].endswith("limit3") and told["limited"]["rules"] == ["split_limit"]
+    assert told["broken"]["answer"] is None and "no such column" in told["broken"]["problem"]
 
 
 def test_the_labs_own_data():
@@ -76,10 +89,10 @@ def test_the_labs_own_data():
     assert parts.counts.invalid == 0 and parts.counts.held_out >= 110 and parts.counts.held_out_databases >= 8
     chinese = sum(any("\u4e00" <= c <= "\u9fff" for c in r["question"]) for r in second)
     assert 0.6 < chinese / len(second) < 0.75
-    assert not {q.context for q in reference_questions()} & {r["context"] for r in second}
+    assert not {q.context for q in load(REFERENCE)} & {r["context"] for r in second}
 
 
 def test_dusql_rows():
     parts = split(read_rows([shared_data("hub_dataset") / "train.jsonl"]), 10)
-    assert parts.counts.rows == 22521 and parts.counts.invalid == 0
+    assert parts.counts.rows == 22521 and parts.counts.invalid == 0 and parts.counts.normalised > 8000 and parts.counts.unusable < 120
     assert parts.counts.train_databases + parts.counts.held_out_databases == 160

@@ -20,7 +20,7 @@ from sqltune.remote_job import env_value, path
 
 log = logging.getLogger(__name__)
 
-_CORE = ("__init__", "errors", "hub", "dataset", "prompt")
+_CORE = ("__init__", "errors", "hub", "rows", "sql_text", "context_schema", "normalise", "dataset", "prompt")
 """Modules of the package that the scripts use."""
 
 BAD_DATA = 65
