@@ -34,6 +34,8 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 ModelPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_.~/+@-]{0,255}$")]
 HostPath = ModelPath
+SuiteNames = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*( *, *[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", max_length=500)]
+Promote = Literal["yes", "ask", "hold"]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -62,7 +64,8 @@ class RunSpec(Model):
     deepspeed: DeepSpeed | None = Field(None, title="DeepSpeed strategy", description="How optimizer state and weights are spread over the ranks. Empty: the recipe's.", json_schema_extra={"section": "Training"})
     seed: int | None = Field(None, ge=0, le=2**31 - 1, title="Seed", description="Seed of the adapter's weights and of the order of the rows. Empty: the recipe's.", json_schema_extra={"section": "Training"})
     eval_questions: int | None = Field(None, ge=10, le=10_000, title="Questions to judge by", description="Held-out questions asked before and after. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
-    promote: Literal["yes", "hold"] = Field("yes", title="Promote", description="yes: serve the new model if the gate lets it through. hold: judge it, and serve on what is served.", json_schema_extra={"section": "Verdict"})
+    suites: SuiteNames | None = Field(None, title="Further suites", description="Suites to judge by beside the held-out questions, divided by commas: files in include/configs/regression, or folders in SQLTUNE_SUITES. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
+    promote: Promote = Field("yes", title="Promote", description="yes: serve the new model if the gate lets it through. ask: a person decides, with the table before them. hold: judge it, and serve on what is served.", json_schema_extra={"section": "Verdict"})
     force: bool = Field(False, title="Train even if nothing is new", description="Off: a plan that was trained before ends the run early, green.", json_schema_extra={"section": "Verdict"})
 
 
@@ -93,6 +96,18 @@ class Decoding(Model):
     stop: list[str] = Field(list(STOP), description="Texts at which an answer ends if the model goes on past it.")
 
 
+class GateRules(Model):
+    """When a new model may serve: `include/configs/gate.yaml`. Shares are of 1; a difference is the new model's share of right answers minus the old one's."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of the interval around the difference.")
+    margin: float = Field(0.03, ge=0, le=1, description="How much worse the new model may truly be, at the interval's lower end.")
+    min_gain: float = Field(0.005, ge=-1, le=1, description="How much more it must answer right.")
+    min_questions: int = Field(50, ge=1, description="Questions below which a comparison proves nothing.")
+    floor: float = Field(0.0, ge=0, le=1, description="Share of right answers below which nothing serves.")
+    max_invalid: float = Field(0.2, ge=0, le=1, description="Share of answers that may not run.")
+    max_vacuous: float = Field(0.3, ge=0, le=1, description="Share of the right answers whose results may both be empty.")
+
+
 class Recipe(Model):
     """What is trained and how: `include/configs/recipes/*.yaml`."""
 
@@ -103,6 +118,8 @@ class Recipe(Model):
     dataset_files: list[str] = Field(["*.jsonl", "*.json"], description="Patterns of the files to read, in order of preference; the first that matches any file is taken.")
     held_out_percent: int = Field(10, ge=1, le=50, description="Share of the databases kept out of training, in percent.")
     eval_questions: int = Field(200, ge=10, description="Held-out questions asked before and after.")
+    suites: SuiteNames | None = Field(None, description="Suites to judge by beside the held-out questions, divided by commas.")
+    gate: dict[str, float] = Field(default_factory=dict, description="Rules of gate.yaml that are others for this recipe.")
     training: Training
     decoding: Decoding = Decoding()
     serving_dtype: Literal["float32", "float16", "bfloat16"] = Field("float16", description="Type of the served weights.")
@@ -216,7 +233,9 @@ class RunPlan(Model):
     dataset_date: str = Field(description="The commit's date, ISO 8601.")
     base_model: str
     eval_questions: int
-    promote: Literal["yes", "hold"]
+    suites: list[str] = Field(description="Suites beside the held-out questions.")
+    gate: GateRules
+    promote: Promote
     force: bool
     champion: Champion | None
     code_version: str = Field(description="Hash of what is copied to the hosts.")
@@ -224,7 +243,9 @@ class RunPlan(Model):
     @property
     def fingerprint(self) -> str:
         """Names what is trained, and on what: two plans with the same fingerprint train the same model."""
-        what = self.model_dump(mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training", "recipe"})
+        what = self.model_dump(mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"})
+        # What a recipe says of the judging does not change what is trained.
+        what["recipe"] = self.recipe.model_dump(mode="json", exclude={"description", "suites", "gate", "eval_questions"})
         what["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
         return digest(what)
 
@@ -294,6 +315,19 @@ def describe(error: ValidationError, prefix: str = "") -> list[str]:
 def names(kind: Literal["recipes", "clusters"]) -> list[str]:
     """The recipes or clusters there are."""
     return sorted(p.stem for p in (CONFIGS / kind).glob("*.yaml"))
+
+
+def load_gate(recipe: Recipe, recipe_name: str) -> GateRules:
+    """The gate's rules, with the recipe's own on top; `ConfigError` names every mistake in them."""
+    path = CONFIGS / "gate.yaml"
+    try:
+        GateRules.model_validate(rules := yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except ValidationError as e:
+        raise ConfigError(describe(e, path.name)) from e
+    try:
+        return GateRules.model_validate(rules | recipe.gate)
+    except ValidationError as e:
+        raise ConfigError(describe(e, f"recipes/{recipe_name}.yaml.gate")) from e
 
 
 def load(kind: Literal["recipes", "clusters"], name: str) -> Recipe | Cluster:

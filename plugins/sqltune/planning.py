@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sqltune import hub, registry
-from sqltune.config import CONFIGS, Cluster, Recipe, RunPlan, RunSpec, Training, describe, load
+from sqltune import hub, registry, suites
+from sqltune.config import CONFIGS, Cluster, GateRules, Recipe, RunPlan, RunSpec, Training, describe, load, load_gate
 from sqltune.errors import ConfigError, HubError, HubUnreachable
 
 _TRAINING_FIELDS = {"max_steps", "max_epochs", "learning_rate", "lora_rank", "max_length", "deepspeed", "seed"}
@@ -69,7 +69,19 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
             recipe = loaded
         else:
             cluster = loaded
-    pinned = training = None
+    pinned = training = gate = None
+    further: list[str] = []
+    if isinstance(recipe, Recipe):
+        further = [name.strip() for name in (spec.suites or recipe.suites or "").split(",") if name.strip()]
+        for name in further:
+            try:
+                suites.load(name, 1)
+            except ConfigError as e:
+                mistakes += e.mistakes
+        try:
+            gate = load_gate(recipe, spec.recipe)
+        except ConfigError as e:
+            mistakes += e.mistakes
     if isinstance(recipe, Recipe) and isinstance(cluster, Cluster):
         training = training_of(spec, recipe)
         mistakes += problems_of(recipe, cluster, training)
@@ -84,11 +96,11 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
     if unreachable:
         raise unreachable
     assert pinned is not None and training is not None
-    assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster)
+    assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster) and isinstance(gate, GateRules)
     return RunPlan(
         run_id=run_id, recipe_name=spec.recipe, cluster_name=spec.cluster, recipe=recipe, cluster=cluster, training=training,
         dataset_repo=spec.dataset_repo or recipe.dataset_repo, dataset_revision=spec.dataset_revision or "",
         dataset_commit=pinned.commit, dataset_date=pinned.date.isoformat(),
         base_model=spec.base_model or recipe.base_model, eval_questions=spec.eval_questions or recipe.eval_questions,
-        promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
+        suites=further, gate=gate, promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
     )

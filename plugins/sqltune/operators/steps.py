@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from sqltune import chat, gate, planning, registry, scoring
+from sqltune import chat, gate, planning, registry, scoring, suites
 from sqltune.config import Champion, Host, RunPlan, digest
 from sqltune.errors import ConfigError, DatasetError, HostError
 from sqltune.hooks import scripts
@@ -146,9 +146,9 @@ def _identity(p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[
     return {"name": "base", "model": p.base_model, "hash": next(f for f in facts if f["host"] == p.cluster.serving.host)["base_model_hash"]}
 
 
-def suite_of(p: RunPlan) -> list[scoring.Question]:
-    """The questions of a run: the reference prompts, and the held-out rows that `download_dataset` sampled."""
-    return scoring.suite(Record.of(p.key).get("held_out", []))
+def suite_of(p: RunPlan) -> list[suites.Question]:
+    """The questions of a run: the reference prompts, the held-out rows that `download_dataset` sampled, and the plan's further suites."""
+    return suites.assemble(Record.of(p.key).get("held_out", []), p.suites, p.eval_questions)
 
 
 def _answers_key(p: RunPlan, model_hash: str) -> str:
@@ -198,7 +198,7 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
             write_json(path, answers)
     result = scoring.score(served["name"], questions, answers)
     Record.of(p.key).put(which, scoring.dump(result))
-    log.info("%s: %d of %d right, %d do not run, reference prompts %s", result.model, result.matched, result.questions, result.invalid, result.reference)
+    log.info("%s: %d of %d right (%d strict), %d do not run %s, reference prompts %s", result.model, result.matched, result.questions, result.strict, result.invalid, result.trouble or "", result.reference)
     return result.summary
 
 
@@ -235,7 +235,7 @@ def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], h
         asked = [q for q in suite_of(p) if q.id in hosted["answers"]]
         reference = scoring.score(hosted["model"], asked, hosted["answers"])
         record.put("reference", scoring.dump(reference))
-    decision = gate.decide(was, now)
+    decision = gate.decide(was, now, p.gate)
     text = scoring.table(was, now, reference, hosted["label"] if hosted else "")
     log.info("\n%s\n\n%s", text, decision)
     record.put("verdict", decision.model_dump(mode="json") | {"table": text})
