@@ -40,7 +40,7 @@ test: setup-dev ## every test, the chain end to end among them
 	@$(CONTROL)/python -m pytest
 
 chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
-	@$(CONTROL)/python -m pytest -m "" tests/hooks tests/core/test_remote_job.py tests/chain/test_stopping.py
+	@$(CONTROL)/python -m pytest -m "" tests/hooks tests/core/test_remote_job.py tests/node/test_serving.py tests/chain/test_stopping.py
 
 lint: setup-dev ## ruff
 	@$(CONTROL)/ruff check .
@@ -54,3 +54,4 @@ bench-overhead: ## what the DAG costs over a shell script, on a lab that is up (
 lock: ## compile requirements.in and requirements-dev.in
 	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
 	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" lab/mlflow.in -o lab/mlflow.txt

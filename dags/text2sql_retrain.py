@@ -2,15 +2,16 @@
 Retrain a text-to-SQL model, and serve it only if it answers better.
 
 ```
-plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[host] ─► before ─► train ─► convert_adapter ─► merge_adapter ─► after ─► gate ─► promote
- │                                                                                │                                                     │        └─► (held back: green, the champion stays)
+plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[host] ─► before ─► train ─► convert_adapter ─► merge_adapter ─► after ─► gate ─► register ─► approve ─► promote ─► prune[host]
+ │                                                                                │                                                     │                            └─► (held back: green, the champion stays)
  └─ nothing new: the run ends here, green, in seconds                             └── serve, ask, stop ──┘                              └── serve, ask, stop
 ```
 
 **At 3 a.m.** The first red task says what was found, what was wanted and what to do, on the last line of its log. Clear it when that is done:
 training that still runs is found again, never started twice. What is served is not touched before `promote`.
 
-**promote** is skipped when the gate or the form holds the new model back; `gate` says why, with the before/after table.
+**promote** is skipped when the gate, the form or a person holds the new model back; `gate` says why, with the before/after table. `approve` waits for a
+person where the form says `ask`: the table and two buttons are on its page, under Required Actions. To go back to the model before: the DAG `text2sql_promote`.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from sqltune.form import params
-from sqltune.operators import steps
+from sqltune.operators import promotion, steps
+from sqltune.operators.approval import AskOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.training import AllReduceOperator, ConvertAdapterOperator, MergeAdapterOperator, TrainOperator
-from sqltune.reference import ask_hosted
+from sqltune.reference import CONNECTION, ask_hosted
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")
@@ -39,13 +41,12 @@ def ask_before(plan, facts, downloaded):
     stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "before", served)
     hosted_questions = task(steps.reference_questions, task_id="hosted_questions")(plan, REFERENCE_PYTHON)
     # A reference is a courtesy: where it fails it is skipped, and the run goes on without it.
-    hosted = task.external_python(python=REFERENCE_PYTHON, expect_airflow=False, task_id="hosted", execution_timeout=timedelta(minutes=10), skip_on_exit_code=1)(ask_hosted)(
-        hosted_questions, "{{ var.value.get('sqltune_glm_key', '') }}", "{{ var.value.get('sqltune_glm_url', '') }}",
-        "{{ var.value.get('sqltune_glm_model', 'glm-4') }}", "{{ var.value.get('sqltune_glm_label', 'glm-4') }}",
+    hosted = task.external_python(python=REFERENCE_PYTHON, expect_airflow=False, task_id="hosted", execution_timeout=timedelta(minutes=30), skip_on_exit_code=1)(ask_hosted)(
+        hosted_questions, f"{{{{ (conn.get('{CONNECTION}') or {{}}).password or '' }}}}",
     )
     downloaded >> [served, hosted_questions]
     asked >> stopped.as_teardown(setups=served)
-    return {"asked": asked, "stopped": stopped, "hosted": hosted}
+    return {"asked": asked, "stopped": stopped, "wanted": hosted_questions, "hosted": hosted}
 
 
 @task_group(group_id="after")
@@ -87,14 +88,18 @@ def text2sql_retrain():
     merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **STEP)
     after = ask_after(plan, facts, merged.output)
     # none_failed: without the hosted reference, which may have been skipped.
-    verdict = task(steps.judge, task_id="gate", trigger_rule="none_failed")(plan, before["asked"], after["asked"], before["hosted"])
-    promoted = task(steps.promote, task_id="promote", execution_timeout=timedelta(minutes=40), **STEP)(plan, verdict, merged.output, trained.output)
+    verdict = task(steps.judge, task_id="gate", trigger_rule="none_failed")(plan, before["asked"], after["asked"], before["wanted"], before["hosted"])
+    number = task(promotion.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(plan, facts, trained.output, adapter.output, merged.output, verdict)
+    approved = AskOperator(task_id="approve", plan=plan, verdict=verdict, response_timeout=timedelta(days=3), defaults="Reject", retries=1, retry_delay=timedelta(seconds=20))
+    # none_failed: nobody may have been asked.
+    promoted = task(promotion.promote, task_id="promote", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP)(plan, verdict, number)
+    pruned = task(promotion.prune, task_id="prune", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP).partial(plan=plan).expand(host=storages)
 
     reduced >> datasets
     # GPUs are free again before they are trained on, and before the new champion is loaded beside the old one.
     [before["asked"], before["stopped"]] >> trained >> reap.as_teardown(setups=trained)
     reap >> adapter
-    after["stopped"] >> promoted
+    [after["stopped"], number] >> approved >> promoted >> pruned
 
 
 text2sql_retrain()

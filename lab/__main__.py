@@ -45,9 +45,10 @@ def ask() -> None:
     question, context = os.environ.get("Q", ""), os.environ.get("C", "")
     if not question or not context:
         raise SystemExit("make ask Q='the question' C='CREATE TABLE …'")
+    key = os.environ.get("SQLTUNE_LAB_API_KEY")
     body = {"model": "text2sql", "prompt": render(question, context), "max_tokens": 64, "temperature": 0, "stop": list(STOP)}
     try:
-        answer = httpx.post(f"{s.endpoint}/completions", json=body, timeout=120, trust_env=False)
+        answer = httpx.post(f"{s.endpoint}/completions", json=body, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=120, trust_env=False)
     except httpx.TransportError as e:
         raise SystemExit(f"nothing is served at {s.endpoint} ({e}): make demo") from None
     print(answer.json()["choices"][0]["text"].strip() if answer.status_code == 200 else answer.text)

@@ -43,15 +43,6 @@ class Airflow:
             answer = self.call("PATCH", f"/connections/{connection['connection_id']}", json=connection)
         answer.raise_for_status()
 
-    def put_variable(self, key: str, value: str, description: str = "", replace: bool = True) -> None:
-        """Make a Variable; one that is there is replaced, or left as it is."""
-        body = {"key": key, "value": value, "description": description}
-        answer = self.call("POST", "/variables", json=body)
-        if answer.status_code == 409 and replace:
-            answer = self.call("PATCH", f"/variables/{key}", json=body)
-        if answer.status_code != 409:
-            answer.raise_for_status()
-
     def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
         """Until the DAG has been read; SystemExit with its import error when it can't be."""
         deadline = time.monotonic() + seconds

@@ -201,6 +201,25 @@ def rows(revision: int) -> list[dict[str, str]]:
     return found
 
 
+def mislabelled(found: list[dict[str, str]], percent: int) -> list[dict[str, str]]:
+    """The same rows, those that are trained on with the answer to another question about their table: what a slip in a data set's build does.
+
+    :param percent: share of the databases that is held out; their rows stay as they are, since a model is judged by them.
+    """
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
+    from sqltune.dataset import database, held_out
+
+    of_table: dict[str, list[int]] = {}
+    for i, row in enumerate(found):
+        if not held_out(database(row["context"]), percent):
+            of_table.setdefault(row["context"], []).append(i)
+    wrong = list(found)
+    for rows_of_it in of_table.values():
+        for i, other in zip(rows_of_it, [*rows_of_it[1:], rows_of_it[0]], strict=True):
+            wrong[i] = found[i] | {"answer": found[other]["answer"]}
+    return wrong
+
+
 def to_jsonl(found: list[dict[str, str]]) -> str:
     """Rows as JSON lines, Chinese left readable."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in found)

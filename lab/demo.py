@@ -140,12 +140,11 @@ def connect(s: Settings) -> Airflow:
 
     for connection in connections(s):
         airflow.put_connection(connection)
-    if not os.environ.get("ZHIPUAI_API_KEY"):
-        values = {"sqltune_glm_key": "stand-in.stand-in", "sqltune_glm_url": s.glm, "sqltune_glm_model": "stand-in", "sqltune_glm_label": "stand-in for glm-4"}
-    else:
-        values = {"sqltune_glm_key": os.environ["ZHIPUAI_API_KEY"], "sqltune_glm_url": "", "sqltune_glm_model": "glm-4", "sqltune_glm_label": "glm-4"}
-    for key, value in values.items():
-        airflow.put_variable(key, value)
+    key = os.environ.get("ZHIPUAI_API_KEY")
+    airflow.put_connection({
+        "connection_id": "sqltune_glm", "conn_type": "http", "description": "The hosted reference", "host": "" if key else s.glm, "password": key or "stand-in.stand-in",
+        "extra": json.dumps({"model": "glm-4", "max_calls": 50} if key else {"model": "stand-in", "label": "stand-in for glm-4", "price": 0}),
+    })
     airflow.wait_for_dag(DAG)
     return airflow
 
@@ -178,7 +177,7 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     champion = read(LAB / "records" / "champion-lab.json")
     report = {
         "run_id": run_id, "state": state, "airflow_url": s.airflow_url, "user": services.USER, "password": services.password(),
-        "endpoint": s.endpoint, "model": "text2sql" if champion else None, "before": scores["before"], "after": scores["after"],
+        "endpoint": s.endpoint, "mlflow_url": s.mlflow, "model": "text2sql" if champion else None, "before": scores["before"], "after": scores["after"],
     }
     path = LAB / "demo.json"
     path.touch(mode=0o600)
@@ -193,6 +192,7 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
         print(f"\n{verdict['table']}\n\nverdict: {'let through' if verdict['passed'] else 'held back, the champion stays'}\n{rules}")
     print(f"""
 Airflow   {s.airflow_url}  ({services.USER} / {services.password()})
+MLflow    {s.mlflow}
 model     {s.endpoint}  ({'text2sql' if champion else 'nothing is served yet'})
 
 try next  make ask Q='部门中有多少人年龄大于56岁？' C='CREATE TABLE head (age INTEGER)'

@@ -42,18 +42,20 @@ class Commit:
 
 @dataclass(frozen=True)
 class Repo:
-    """A dataset repository: commits of main, oldest first."""
+    """A dataset repository: each branch's commits, oldest first."""
 
-    commits: list[Commit]
+    branches: dict[str, list[Commit]]
 
-    def find(self, revision: str) -> int | None:
-        """Where a revision stands among the commits: main, or a commit's id or the beginning of one."""
-        if revision in ("main", "refs/heads/main"):
-            return len(self.commits) - 1
+    def find(self, revision: str) -> tuple[list[Commit], int] | None:
+        """A branch and where a revision stands on it: a branch's name, or a commit's id or the beginning of one."""
+        branch = self.branches.get(revision.removeprefix("refs/heads/"))
+        if branch:
+            return branch, len(branch) - 1
         if len(revision) >= 7:
-            for number, commit in enumerate(self.commits):
-                if commit.sha.startswith(revision):
-                    return number
+            for commits in self.branches.values():
+                for number, commit in enumerate(commits):
+                    if commit.sha.startswith(revision):
+                        return commits, number
         return None
 
 
@@ -63,17 +65,21 @@ def blob_id(content: bytes) -> str:
 
 
 def repositories() -> dict[str, Repo]:
-    """The lab's data set in two commits of different dates; DuSQL's rows where their folder is (SQLTUNE_DATA)."""
+    """The lab's data set in two commits of different dates, and a branch with a mistake in it; DuSQL's rows where their folder is (SQLTUNE_DATA)."""
     from lab.settings import REPO
 
     card = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
-    repos = {REPO: Repo([
+    main = [
         Commit("2026-09-14T08:00:00.000Z", "40 tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(1)).encode()}),
         Commit("2026-10-12T08:00:00.000Z", "20 more tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(2)).encode()}),
-    ])}
+    ]
+    # As the lab's recipes hold out.
+    wrong = dataset.to_jsonl(dataset.mislabelled(dataset.rows(2), 20)).encode()
+    slip = Commit("2026-10-20T08:00:00.000Z", "answers shifted by one, by mistake", {"README.md": card, "train.jsonl": wrong})
+    repos = {REPO: Repo({"main": main, "mislabelled": [*main, slip]})}
     dusql = Path(os.environ.get("SQLTUNE_DATA", "../shared/data")) / "hub_dataset" / "train.jsonl"
     if dusql.exists():
-        repos[DUSQL] = Repo([Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})])
+        repos[DUSQL] = Repo({"main": [Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})]})
     return repos
 
 
@@ -85,14 +91,12 @@ def _missing(code: str, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, 404, {"X-Error-Code": code, "X-Error-Message": text})
 
 
-def _found(request: Request) -> tuple[Repo, int] | Response:
+def _found(request: Request) -> tuple[list[Commit], int] | Response:
     repo = REPOS.get("{owner}/{name}".format(**request.path_params))
     if repo is None:
         return _missing("RepoNotFound", "Repository not found")
-    number = repo.find(request.path_params.get("revision", "main"))
-    if number is None:
-        return _missing("RevisionNotFound", f"Invalid rev id: {request.path_params['revision']}")
-    return repo, number
+    found = repo.find(request.path_params.get("revision", "main"))
+    return found or _missing("RevisionNotFound", f"Invalid rev id: {request.path_params['revision']}")
 
 
 def info(request: Request) -> Response:
@@ -100,8 +104,8 @@ def info(request: Request) -> Response:
     found = _found(request)
     if isinstance(found, Response):
         return found
-    repo, number = found
-    commit = repo.commits[number]
+    branch, number = found
+    commit = branch[number]
     name = "{owner}/{name}".format(**request.path_params)
     return JSONResponse({"id": name, "_id": name, "sha": commit.sha, "lastModified": commit.date, "private": False, "gated": False, "disabled": False,
                          "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": f} for f in commit.files]})
@@ -112,16 +116,16 @@ def commits(request: Request) -> Response:
     found = _found(request)
     if isinstance(found, Response):
         return found
-    repo, number = found
-    return JSONResponse([{"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]} for c in reversed(repo.commits[: number + 1])])
+    branch, number = found
+    return JSONResponse([{"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]} for c in reversed(branch[: number + 1])])
 
 
 def refs(request: Request) -> Response:
-    """Branches; there is main."""
-    found = _found(request)
-    if isinstance(found, Response):
+    """Branches."""
+    if isinstance(found := _found(request), Response):
         return found
-    return JSONResponse({"branches": [{"name": "main", "ref": "refs/heads/main", "targetCommit": found[0].commits[-1].sha}], "converts": [], "tags": []})
+    branches = REPOS["{owner}/{name}".format(**request.path_params)].branches
+    return JSONResponse({"branches": [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": commits[-1].sha} for name, commits in branches.items()], "converts": [], "tags": []})
 
 
 def tree(request: Request) -> Response:
@@ -129,8 +133,8 @@ def tree(request: Request) -> Response:
     found = _found(request)
     if isinstance(found, Response):
         return found
-    repo, number = found
-    return JSONResponse([{"type": "file", "path": f, "size": len(c), "oid": blob_id(c)} for f, c in sorted(repo.commits[number].files.items())])
+    branch, number = found
+    return JSONResponse([{"type": "file", "path": f, "size": len(c), "oid": blob_id(c)} for f, c in sorted(branch[number].files.items())])
 
 
 def resolve(request: Request) -> Response:
@@ -138,8 +142,8 @@ def resolve(request: Request) -> Response:
     found = _found(request)
     if isinstance(found, Response):
         return found
-    repo, number = found
-    commit = repo.commits[number]
+    branch, number = found
+    commit = branch[number]
     content = commit.files.get(request.path_params["path"])
     if content is None:
         return _missing("EntryNotFound", "Entry not found")
@@ -160,7 +164,7 @@ def resolve(request: Request) -> Response:
 
 def health(request: Request) -> Response:
     """What is there, for those who wait for it."""
-    return Response(json.dumps({name: [c.sha for c in repo.commits] for name, repo in REPOS.items()}), media_type="application/json")
+    return Response(json.dumps({name: {branch: [c.sha for c in commits] for branch, commits in repo.branches.items()} for name, repo in REPOS.items()}), media_type="application/json")
 
 
 _REPO = "/api/datasets/{owner}/{name}"

@@ -17,7 +17,7 @@ import xmlrpc.client
 from pathlib import Path
 
 from lab import network
-from lab.settings import CONTROL, HOSTS, LAB, NODE, ROOT, RUN, Settings
+from lab.settings import CONTROL, HOSTS, LAB, MLFLOW, NODE, ROOT, RUN, Settings
 
 AIRFLOW_HOME = LAB / "airflow"
 LOGS = LAB / "logs"
@@ -112,6 +112,8 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "SQLTUNE_LAB_HUB": s.hub,
         "SQLTUNE_LAB_SERVING": s.address(HOSTS[0]),
         "SQLTUNE_REFERENCE_PYTHON": str(NODE / "bin/python"),
+        "MLFLOW_TRACKING_URI": s.mlflow,
+        **{name: value for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY", "SQLTUNE_SUITES") if (value := os.environ.get(name))},
         "PATH": f"{CONTROL}/bin:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
@@ -154,6 +156,11 @@ def write_config(s: Settings) -> Path:
     programs = [_program(h, network.sshd_command(s, h), priority=10) for h in HOSTS]
     programs.append(_program("hub", f"{python} -m lab.hub {s.address('')} {s.hub_port}", priority=10))
     programs.append(_program("glm-stand-in", f"{python} -m lab.glm_stand_in {s.glm_port}", priority=10))
+    store = LAB / "mlflow"
+    store.mkdir(parents=True, exist_ok=True)
+    mlflow = f"{MLFLOW}/bin/mlflow server --host 127.0.0.1 --port {s.mlflow_port} --workers 1 --backend-store-uri sqlite:///{store}/mlflow.db --artifacts-destination {store}/artifacts"
+    # Jobs of its own, for judging with language models, would be four processes more.
+    programs.append(_program("mlflow", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{MLFLOW}/bin:{os.environ['PATH']}"}, priority=40))
     binaries = postgres_bin()
     if binaries:
         # SIGINT is PostgreSQL's fast shutdown; its children follow it by themselves.
@@ -271,7 +278,8 @@ def start_airflow(s: Settings) -> None:
         migrated = subprocess.run([CONTROL / "bin/airflow", "db", "migrate"], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if migrated.returncode:
             raise SystemExit(f"airflow db migrate failed:\n{migrated.stderr[-2000:]}")
-    start("api-server", "dag-processor")
+    # Nothing waits for it: versions are told to it when it answers.
+    start("api-server", "dag-processor", "mlflow")
     wait_for("Airflow's api-server", f"{s.airflow_url}/api/v2/monitor/health", 180)
     start(*AIRFLOW)
 

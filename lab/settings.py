@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.setup import BASE, CONTROL, LAB, NODE, ROOT
+from lab.setup import BASE, CONTROL, LAB, MLFLOW, NODE, ROOT
 
 HOSTS = ("host-a", "host-b")
 REPO = "sqltune-lab/text2sql_zh_en"
@@ -32,6 +32,7 @@ class Settings:
     hub_port: int
     glm_port: int
     ssh_ports: dict[str, int]
+    mlflow_port: int
 
     @property
     def bridge(self) -> str:
@@ -61,6 +62,10 @@ class Settings:
     @property
     def airflow_url(self) -> str:
         return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def mlflow(self) -> str:
+        return f"http://127.0.0.1:{self.mlflow_port}"
 
     @property
     def endpoint(self) -> str:
@@ -116,11 +121,11 @@ def choose() -> Settings:
     namespaces = can_make_namespaces()
     settings = Settings(
         namespaces, _free_subnet() if namespaces else 0, AIRFLOW_PORT, free_port(), free_port(), free_port(), free_port(),
-        {h: 22 if namespaces else free_port() for h in HOSTS},
+        {h: 22 if namespaces else free_port() for h in HOSTS}, free_port(),
     )
     LAB.mkdir(parents=True, exist_ok=True)
     STATE.write_text(json.dumps(asdict(settings), indent=1))
     return settings
 
 
-__all__ = ["AIRFLOW_PORT", "BASE", "CONTROL", "HOSTS", "LAB", "NODE", "REPO", "ROOT", "RUN", "STATE", "Settings", "choose", "load"]
+__all__ = ["AIRFLOW_PORT", "BASE", "CONTROL", "HOSTS", "LAB", "MLFLOW", "NODE", "REPO", "ROOT", "RUN", "STATE", "Settings", "choose", "load"]

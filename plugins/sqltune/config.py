@@ -65,6 +65,7 @@ class RunSpec(Model):
     seed: int | None = Field(None, ge=0, le=2**31 - 1, title="Seed", description="Seed of the adapter's weights and of the order of the rows. Empty: the recipe's.", json_schema_extra={"section": "Training"})
     eval_questions: int | None = Field(None, ge=10, le=10_000, title="Questions to judge by", description="Held-out questions asked before and after. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
     suites: SuiteNames | None = Field(None, title="Further suites", description="Suites to judge by beside the held-out questions, divided by commas: files in include/configs/regression, or folders in SQLTUNE_SUITES. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
+    reference_model: Name | None = Field(None, title="Hosted reference", description="Name of the hosted model that answers the same questions beside; asked only where the Connection sqltune_glm is there. Empty: the Connection's.", json_schema_extra={"section": "Verdict"})
     promote: Promote = Field("yes", title="Promote", description="yes: serve the new model if the gate lets it through. ask: a person decides, with the table before them. hold: judge it, and serve on what is served.", json_schema_extra={"section": "Verdict"})
     force: bool = Field(False, title="Train even if nothing is new", description="Off: a plan that was trained before ends the run early, green.", json_schema_extra={"section": "Verdict"})
 
@@ -142,8 +143,9 @@ class Serving(Model):
     worker_ports: tuple[int, int] = Field((21002, 21031), description="First and last port for model workers.")
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the OpenAI-style API.")
     model_name: Name = Field("text2sql", description="Public name of the champion.")
-    api_key_env: EnvName | None = Field(None, description="Variable of Airflow's environment that holds the API key; None serves without one.")
+    api_key_env: EnvName | Literal[""] | None = Field(None, description="Variable of Airflow's environment that holds the API key; empty serves without one.")
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
+    drain_timeout: float = Field(120, ge=0, description="Seconds that requests of a model that is replaced may still take.")
     ready_timeout: float = Field(600, gt=0, description="Seconds until a model must have answered its first prompt.")
 
     @property
@@ -166,6 +168,13 @@ class Limits(Model):
     unreachable: float = Field(600, gt=0, description="A host that does not answer is waited for this long; its ranks go on meanwhile.")
 
 
+class Keep(Model):
+    """What stays on the hosts when a run has ended; the champion's model and the one's before it always do."""
+
+    merged_models: int = Field(5, ge=1, description="Merged models of the newest versions.")
+    checkpoints: int = Field(3, ge=1, description="Newest runs whose checkpoints stay, so that they can be gone on with.")
+
+
 class Cluster(Model):
     """The hosts and what they have in common: `include/configs/clusters/*.yaml`."""
 
@@ -184,6 +193,7 @@ class Cluster(Model):
     hub_endpoint: str = Field("https://huggingface.co", description="HF_ENDPOINT as Airflow's workers reach it.")
     serving: Serving
     limits: Limits = Limits()
+    keep: Keep = Keep()
 
     @property
     def master(self) -> Host:
@@ -218,14 +228,24 @@ class Champion(Model):
     model_hash: str
 
 
-class RunPlan(Model):
+class Site(Model):
+    """A cluster, and what of ours lies on its hosts."""
+
+    cluster_name: str
+    cluster: Cluster
+    code_version: str = Field(description="Hash of what is copied to the hosts.")
+
+    @property
+    def code_dir(self) -> str:
+        return f"{self.cluster.work_dir}/code/{self.code_version}"
+
+
+class RunPlan(Site):
     """What one run does, pinned: every task receives this, whole."""
 
     run_id: str
     recipe_name: str
-    cluster_name: str
     recipe: Recipe
-    cluster: Cluster
     training: Training = Field(description="The recipe's, with the form's values on top.")
     dataset_repo: str
     dataset_revision: str = Field(description="As it was named, or '' for newest.")
@@ -235,10 +255,10 @@ class RunPlan(Model):
     eval_questions: int
     suites: list[str] = Field(description="Suites beside the held-out questions.")
     gate: GateRules
+    reference_model: str | None = None
     promote: Promote
     force: bool
     champion: Champion | None
-    code_version: str = Field(description="Hash of what is copied to the hosts.")
 
     @property
     def fingerprint(self) -> str:
@@ -253,10 +273,6 @@ class RunPlan(Model):
     def key(self) -> str:
         """The run's id as a folder name."""
         return slug(self.run_id)
-
-    @property
-    def code_dir(self) -> str:
-        return f"{self.cluster.work_dir}/code/{self.code_version}"
 
     @property
     def run_dir(self) -> str:

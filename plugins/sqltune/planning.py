@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +40,8 @@ def problems_of(recipe: Recipe, cluster: Cluster, training: Training) -> list[st
         found.append(f"cluster.serving.host: {cluster.serving.host!r} is not one of the hosts ({', '.join(names)})")
     if len({h.processes for h in cluster.hosts}) > 1:
         found.append(f"cluster.hosts: processes differ ({', '.join(f'{h.name}: {h.processes}' for h in cluster.hosts)}): torchrun wants as many on each")
+    if cluster.serving.api_key_env and not os.environ.get(cluster.serving.api_key_env):
+        found.append(f"cluster.serving.api_key_env: {cluster.serving.api_key_env} is not set: set it for Airflow, or serve without a key")
     if cluster.accelerator == "cpu" and cluster.backend == "nccl":
         found.append("cluster.backend: nccl needs GPUs, and accelerator is cpu: set backend to gloo")
     return found
@@ -102,5 +105,5 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
         dataset_repo=spec.dataset_repo or recipe.dataset_repo, dataset_revision=spec.dataset_revision or "",
         dataset_commit=pinned.commit, dataset_date=pinned.date.isoformat(),
         base_model=spec.base_model or recipe.base_model, eval_questions=spec.eval_questions or recipe.eval_questions,
-        suites=further, gate=gate, promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
+        suites=further, gate=gate, reference_model=spec.reference_model, promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
     )

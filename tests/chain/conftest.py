@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg2
 import pytest
 
@@ -25,6 +26,7 @@ from tests.conftest import BASE, ROOT, free_port
 
 DAG = "text2sql_retrain"
 STATE = BASE / "e2e"
+API_KEY = "key-of-the-tests"
 FORM = {"recipe": "lab_tiny"}
 
 
@@ -34,7 +36,7 @@ class Lab:
     def __init__(self) -> None:
         # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside it, outside max_active_runs,
         # and with the plan of the first run that one has nothing new to train.
-        self.env = os.environ | {"SQLTUNE_RECIPE": FORM["recipe"], "SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM)}
+        self.env = os.environ | {"SQLTUNE_RECIPE": FORM["recipe"], "SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM), "SQLTUNE_LAB_API_KEY_ENV": "SQLTUNE_LAB_API_KEY", "SQLTUNE_LAB_API_KEY": API_KEY}
         for name in [n for n in self.env if n.startswith("AIRFLOW")]:
             del self.env[name]
 
@@ -59,23 +61,28 @@ class Lab:
     def airflow(self) -> Airflow:
         return Airflow(f"http://127.0.0.1:{self.env['SQLTUNE_AIRFLOW_PORT']}", "admin", json.loads((STATE / "secrets/passwords.json").read_text())["admin"])
 
-    def until_ended(self, run_id: str, seconds: float = 400) -> tuple[str, dict[str, str]]:
+    def until_ended(self, run_id: str, seconds: float = 400, dag: str = DAG) -> tuple[str, dict[str, str]]:
         """State of a run when it has ended, and of its tasks."""
         airflow = self.airflow
         deadline = time.monotonic() + seconds
-        while (state := airflow.run(DAG, run_id)["state"]) not in ("success", "failed"):
-            assert time.monotonic() < deadline, [(t["task_id"], t["state"]) for t in airflow.tasks(DAG, run_id)]
+        while (state := airflow.run(dag, run_id)["state"]) not in ("success", "failed"):
+            assert time.monotonic() < deadline, [(t["task_id"], t["state"]) for t in airflow.tasks(dag, run_id)]
             time.sleep(0.5)
-        return state, {t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"] for t in airflow.tasks(DAG, run_id)}
+        return state, {t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"] for t in airflow.tasks(dag, run_id)}
 
     def record(self, run_id: str) -> Record:
         """The record of a run."""
         return Record(STATE / "records" / "runs" / slug(run_id))
 
-    def words(self, run_id: str, task_id: str, map_index: int = -1) -> str:
+    def words(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
         """A task's log."""
-        tries = next(t["try_number"] for t in self.airflow.tasks(DAG, run_id) if (t["task_id"], t["map_index"]) == (task_id, map_index))
-        return "\n".join(self.airflow.log(DAG, run_id, task_id, tries, map_index))
+        tries = next(t["try_number"] for t in self.airflow.tasks(dag, run_id) if (t["task_id"], t["map_index"]) == (task_id, map_index))
+        return "\n".join(self.airflow.log(dag, run_id, task_id, tries, map_index))
+
+    def completion(self, key: str = API_KEY) -> httpx.Response:
+        """What the served model answers."""
+        body = {"model": "text2sql", "prompt": "SELECT", "max_tokens": 4, "temperature": 0}
+        return httpx.post(f"{self.report['endpoint']}/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="session")

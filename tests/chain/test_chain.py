@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 
-import httpx
 import pytest
+from mlflow import MlflowClient
 
 from tests.chain.conftest import DAG, FORM, STATE
 from tests.conftest import ROOT
@@ -37,10 +38,25 @@ def test_held_out_databases_are_not_trained_on(lab):
     assert counts["held_out_databases"] == 13 and counts["train_databases"] == 47
 
 
-def test_the_served_model_answers(lab):
-    body = {"model": "text2sql", "prompt": "SELECT", "max_tokens": 4, "temperature": 0}
-    answer = httpx.post(f"{lab.report['endpoint']}/completions", json=body, timeout=60, trust_env=False)
+def test_the_served_model_answers_who_has_the_key(lab):
+    answer = lab.completion()
     assert answer.status_code == 200 and "choices" in answer.json(), answer.text
+    assert lab.completion("another").status_code == 401
+
+
+def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
+    run = lab.report["run_id"]
+    assert lab.airflow.xcom(DAG, run, "register") == 1 and "version 1 is served as text2sql" in lab.words(run, "promote")
+    client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
+    housekeeping = lab.airflow.trigger("text2sql_housekeeping", {})
+    assert lab.until_ended(housekeeping, 120, "text2sql_housekeeping")[0] == "success"
+    champion = client.get_model_version_by_alias("text2sql-lab", "champion")
+    plan = lab.airflow.xcom(DAG, run, "plan")
+    assert champion.tags["dataset_commit"] == plan["dataset_commit"] and champion.tags["score"] == "0/12" and champion.tags["verdict"] == "let through" and "torch=" in champion.tags["host_versions"]
+    assert len(champion.tags["checkpoint_hash"]) == len(champion.tags["model_hash"]) == 16 and float(champion.tags["rank_hours"]) > 0 and champion.tags["gpu_hours"] == "0.000"
+    assert [m.step for m in client.get_metric_history(champion.run_id, "loss")] == [1, 2, 3, 4]
+    assert "plan.json" in {f.path for f in client.list_artifacts(champion.run_id)}
+    assert "GiB removed" in lab.words(run, "prune", 0) and lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
 
 
 def test_again_there_is_nothing_new(lab):
@@ -161,6 +177,71 @@ def test_a_backfill_trains_each_date_on_its_commit(lab):
         assert state == "success", tasks
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
     assert commits == ["2026-09-14", "2026-10-12"]
+
+
+def served(lab) -> str:
+    """Path of the model that is served, by the host's own word."""
+    (worker,) = (json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json"))
+    assert worker["names"] == ["text2sql"]
+    return worker["model"]
+
+
+def test_a_person_is_asked_says_no_and_then_yes(lab):
+    airflow = lab.airflow
+    before = served(lab)
+    run = airflow.trigger(DAG, FORM | {"seed": 21, "promote": "ask"})
+
+    def answer(option: str) -> None:
+        deadline = time.monotonic() + 240
+        while airflow.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve")["state"] != "awaiting_input":
+            assert time.monotonic() < deadline, airflow.tasks(DAG, run)
+            time.sleep(0.5)
+        path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
+        asked = airflow.get(path)
+        assert "execution match" in asked["body"] and f"Serve the new model of {run} on lab?" in asked["subject"]
+        said = airflow.call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+        assert said.status_code == 200, said.text
+
+    answer("Reject")
+    state, tasks = lab.until_ended(run)
+    assert (state, tasks["approve"], tasks["promote"]) == ("success", "success", "skipped") and served(lab) == before
+    airflow.call("POST", f"/dags/{DAG}/clearTaskInstances", json={
+        "dry_run": False, "dag_run_id": run, "task_ids": ["approve"], "only_failed": False, "include_downstream": True, "reset_dag_runs": True,
+    }).raise_for_status()
+    answer("Approve")
+    state, tasks = lab.until_ended(run)
+    assert (state, tasks["promote"]) == ("success", "success") and served(lab) != before
+    assert registry_entry()["why"] == "approved by a person"
+
+
+def registry_entry() -> dict:
+    """The journal's last line."""
+    return json.loads((STATE / "records/journal.jsonl").read_text().splitlines()[-1])
+
+
+def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
+    airflow = lab.airflow
+    now, entry = served(lab), registry_entry()
+    began = time.monotonic()
+    run = airflow.trigger("text2sql_promote", {"reason": "worse on joins"})
+    assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success"
+    took = time.monotonic() - began
+    assert took < 60, f"{took:.0f} s"
+    back = registry_entry()
+    assert back["version"] == entry["before"] and back["before"] == entry["version"] and back["why"] == "rolled back by hand (worse on joins)" and back["by"] == run
+    assert served(lab) != now and lab.completion().status_code == 200
+    run = airflow.trigger("text2sql_promote", {"version": entry["version"], "reason": "a mistake"})
+    assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success" and served(lab) == now
+    client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
+    assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == str(entry["version"])
+
+
+def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
+    now = served(lab)
+    run = lab.airflow.trigger("text2sql_promote", {"version": 99})
+    state, tasks = lab.until_ended(run, 60, "text2sql_promote")
+    assert (state, tasks["choose"], tasks["serve"]) == ("failed", "failed", "upstream_failed")
+    assert "version: 99 is not one of lab's (there are: 1, " in lab.words(run, "choose", dag="text2sql_promote") and served(lab) == now
 
 
 def test_nothing_pwned_and_nothing_training(lab):

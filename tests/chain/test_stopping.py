@@ -175,7 +175,7 @@ def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped(training):
     training.lab.supervisor("stop", "triggerer")
     training.mark_run("failed")
     # Nothing in the run comes: every ten minutes this does, and now.
-    training.airflow.trigger("text2sql_reap", {})
+    training.airflow.trigger("text2sql_housekeeping", {})
     training.until_nothing_is_left(90)
     training.lab.supervisor("start", "triggerer")
 
@@ -255,7 +255,7 @@ def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training,
 
     asyncio.run(each(lambda hook: hook.launch()))
     assert all(processes(g.name) for g in gangs)
-    training.airflow.trigger("text2sql_reap", {})
+    training.airflow.trigger("text2sql_housekeeping", {})
     deadline = time.monotonic() + 90
     while processes(gangs[0].name):
         assert time.monotonic() < deadline, processes(gangs[0].name)

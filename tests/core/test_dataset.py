@@ -92,6 +92,12 @@ def test_the_labs_own_data():
     assert not {q.context for q in load(REFERENCE)} & {r["context"] for r in second}
 
 
+def test_the_labs_mislabelled_data_is_wrong_where_it_is_trained_on_only():
+    right, wrong = split(lab_dataset.rows(2), 20), split(lab_dataset.mislabelled(lab_dataset.rows(2), 20), 20)
+    assert wrong.held_out == right.held_out and [r["question"] for r in wrong.train] == [r["question"] for r in right.train]
+    assert sum(w["answer"] != r["answer"] for w, r in zip(wrong.train, right.train, strict=True)) > 0.9 * len(right.train)
+
+
 def test_dusql_rows():
     parts = split(read_rows([shared_data("hub_dataset") / "train.jsonl"]), 10)
     assert parts.counts.rows == 22521 and parts.counts.invalid == 0 and parts.counts.normalised > 8000 and parts.counts.unusable < 120

@@ -20,7 +20,7 @@ def dag():
 
 
 def test_the_chain(dag):
-    spine = ["plan", "hosts", "preflight", "master_ip", "all_reduce", "download_dataset", "before.serve", "before.ask", "train", "convert_adapter", "merge_adapter", "after.serve", "after.ask", "gate", "promote"]
+    spine = ["plan", "hosts", "preflight", "master_ip", "all_reduce", "download_dataset", "before.serve", "before.ask", "train", "convert_adapter", "merge_adapter", "after.serve", "after.ask", "gate", "register", "approve", "promote", "prune"]
     for earlier, later in itertools.pairwise(spine):
         assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, f"{earlier} → {later}"
 

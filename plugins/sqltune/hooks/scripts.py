@@ -13,7 +13,7 @@ import shlex
 import tarfile
 from typing import Any
 
-from sqltune.config import NODE_FILES, Host, RunPlan
+from sqltune.config import NODE_FILES, Host, Site
 from sqltune.errors import DatasetError, HostError
 from sqltune.hooks.hosts import bash, connected
 from sqltune.remote_job import env_value, path
@@ -50,17 +50,17 @@ def masked(env: dict[str, str]) -> dict[str, str]:
     return {k: "***" if _SECRET_NAME.search(k) or _SECRET_VALUE.search(v) else v for k, v in env.items()}
 
 
-def exports(plan: RunPlan) -> str:
+def exports(site: Site) -> str:
     """Shell text that sets what every process on a host gets."""
-    env = plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir}
+    env = site.cluster.host_env() | {"PYTHONPATH": site.code_dir}
     lines = [f"export {k}={env_value(v)}" for k, v in env.items()]
-    return "\n".join([*lines, f"export PATH={path(plan.cluster.node_env)}/bin:$PATH"]) + "\n"
+    return "\n".join([*lines, f"export PATH={path(site.cluster.node_env)}/bin:$PATH"]) + "\n"
 
 
-async def push(plan: RunPlan, host: Host) -> None:
+async def push(site: Site, host: Host) -> None:
     """Copy the scripts to a host; nothing is sent when this version is there."""
     _, content = bundle()
-    folder = path(plan.code_dir)
+    folder = path(site.code_dir)
     script = f"""\
 set -e
 [ ! -d {folder} ] || exit 0
@@ -69,23 +69,23 @@ base64 -d <<'END' | tar xz
 {base64.encodebytes(content).decode()}END
 mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
 """
-    async with connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection:
+    async with connected(host.name, host.conn_id, site.cluster.limits.connect) as connection:
         try:
             await bash(connection, script, 60)
         except HostError as e:
-            raise HostError(f"{host.name}: can't copy the scripts to {plan.code_dir}: {e}") from e
+            raise HostError(f"{host.name}: can't copy the scripts to {site.code_dir}: {e}") from e
 
 
-async def run_async(plan: RunPlan, host: Host, script: str, arguments: list[str], timeout: float) -> dict[str, Any]:
-    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT.
+async def run_async(site: Site, host: Host, script: str, arguments: list[str], timeout: float, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT. `env` is for secrets, which everybody could read as arguments.
 
     `DatasetError` when the script says that the data is at fault, `HostError` when it fails otherwise or takes too long.
     """
-    command = exports(plan) + f"exec timeout --kill-after=20 {int(timeout)} python {path(plan.code_dir)}/{script} " + " ".join(shlex.quote(a) for a in arguments)
+    command = exports(site) + "".join(f"export {k}={env_value(v)}\n" for k, v in (env or {}).items()) + f"exec timeout --kill-after=20 {int(timeout)} python {path(site.code_dir)}/{script} " + " ".join(shlex.quote(a) for a in arguments)
     result: dict[str, Any] = {}
     last: list[str] = []
     async with (
-        connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection,
+        connected(host.name, host.conn_id, site.cluster.limits.connect) as connection,
         connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process,
     ):
         process.stdin.write(command + "\n")
@@ -105,7 +105,7 @@ async def run_async(plan: RunPlan, host: Host, script: str, arguments: list[str]
     return result
 
 
-def run(plan: RunPlan, host: Host, script: str, *arguments: str | dict[str, Any], timeout: float = 600) -> dict[str, Any]:
+def run(site: Site, host: Host, script: str, *arguments: str | dict[str, Any], timeout: float = 600, env: dict[str, str] | None = None) -> dict[str, Any]:
     """`run_async` for a task: JSON for dicts; `HostError` with the script's last words when it fails."""
     words = [a if isinstance(a, str) else json.dumps(a) for a in arguments]
-    return asyncio.run(run_async(plan, host, script, words, timeout))
+    return asyncio.run(run_async(site, host, script, words, timeout, env))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk import BaseHook, get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+from pydantic import ValidationError
 
-from sqltune import chat, gate, planning, registry, scoring, suites
-from sqltune.config import Champion, Host, RunPlan, digest
+from sqltune import chat, gate, planning, reference, scoring, suites
+from sqltune.config import RunPlan, describe, digest
 from sqltune.errors import ConfigError, DatasetError, HostError
 from sqltune.hooks import scripts
+from sqltune.hooks.serving import ServingHook
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records import Record, home, read_json, remember_trained, trained_before, write_json
 
@@ -125,15 +126,9 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
     return result | {"host": host, "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"}
 
 
-def server(p: RunPlan) -> tuple[Host, dict[str, Any]]:
-    """The serving host, and what its script has to know."""
-    s = p.cluster.serving
-    want = {
-        "folder": f"{p.cluster.work_dir}/serving", "bind": s.bind, "controller_port": s.controller_port, "api_port": s.api_port, "worker_ports": list(s.worker_ports),
-        "ready_timeout": s.ready_timeout, "dtype": p.recipe.serving_dtype, "device": "cpu" if p.cluster.accelerator == "cpu" else "cuda",
-        "threads": s.threads, "api_key": os.environ.get(s.api_key_env) if s.api_key_env else None,
-    }
-    return p.cluster.host(s.host), want
+def serving(p: RunPlan) -> ServingHook:
+    """The plan's model servers."""
+    return ServingHook(p, p.recipe.serving_dtype)
 
 
 def _identity(p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None) -> dict[str, str]:
@@ -166,9 +161,9 @@ def serve(plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged:
     if len(answers) == len(suite_of(p)):
         log.info("%s (%s) has answered these %d prompts before: not served for it", model["name"], model["hash"], len(answers))
         return model | {"key": key, "cached": True, "stop": False}
-    host, want = server(p)
-    status = scripts.run(p, host, "serving.py", "up", want | model, timeout=p.cluster.serving.ready_timeout + 60)
-    log.info("[%s] %s answers at %s after %s s; served now: %s", host.name, model["name"], status["api"], status["ready_after"], status["serving"])
+    hook = serving(p)
+    status = hook.up(model["name"], model["model"])
+    log.info("[%s] %s answers at %s after %s s; served now: %s", hook.host.name, model["name"], status["api"], status["ready_after"], status["serving"])
     champion = p.champion is not None and model["name"] == p.cluster.serving.model_name
     return model | {"key": key, "cached": False, "stop": not champion}
 
@@ -190,10 +185,8 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
             log.info("%d of %d answered, %.1f s", len(answers), len(questions), time.monotonic() - began)
 
     if todo:
-        _, want = server(p)
-        endpoint = chat.Endpoint(p.cluster.serving.url, served["name"], want["api_key"])
         try:
-            chat.ask(endpoint, [render(q.question, q.context) for q in todo], p.recipe.decoding, done)
+            chat.ask(serving(p).endpoint(served["name"]), [render(q.question, q.context) for q in todo], p.recipe.decoding, done)
         finally:
             write_json(path, answers)
     result = scoring.score(served["name"], questions, answers)
@@ -210,55 +203,62 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
     if served and not served["stop"]:
         log.info("nothing to stop")
         return
-    host, want = server(p)
+    hook = serving(p)
     # Without a word from `serve` it may have died half-way: stop by the name it would have used.
     name = served["name"] if served else f"candidate-{p.fingerprint[:8]}" if which == "after" else "base"
-    status = scripts.run(p, host, "serving.py", "down", want | {"name": name}, timeout=180)
-    log.info("[%s] %s stopped; served now: %s", host.name, name, status["serving"] or "nothing")
+    status = hook.down(name)
+    log.info("[%s] %s stopped; served now: %s", hook.host.name, name, status["serving"] or "nothing")
 
 
-def reference_questions(plan: dict[str, Any], python: str) -> list[dict[str, str]]:
-    """The prompts the hosted model is asked: the reference prompts and the first held-out ones, to a total of ten. Skipped without its environment."""
+def reference_questions(plan: dict[str, Any], python: str) -> dict[str, Any]:
+    """What the hosted model is asked: the prompts of the suite that it has not answered before, and its budget. Skipped without its environment or its Connection."""
     if not Path(python).exists():
         raise AirflowSkipException(f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON")
+    try:
+        connection = BaseHook.get_connection(reference.CONNECTION)
+    except AirflowNotFoundException as e:
+        raise AirflowSkipException(f"no hosted reference: there is no Connection {reference.CONNECTION}") from e
     p = RunPlan.model_validate(plan)
-    return [{"id": q.id, "prompt": render(q.question, q.context)} for q in suite_of(p)[:10]]
+    try:
+        budget = reference.Budget.model_validate(connection.extra_dejson)
+    except ValidationError as e:
+        # The reference is a courtesy: a mistake in it is said, and the run goes on.
+        raise AirflowSkipException("no hosted reference: " + "; ".join(describe(e, f"Connection {reference.CONNECTION}.extra"))) from e
+    model, url = p.reference_model or budget.model, connection.host or ""
+    prompts = {q.id: render(q.question, q.context) for q in suite_of(p)}
+    answered = reference.known(model, url, prompts)
+    log.info("%s has answered %d of %d prompts before; at most %d calls for %g now", model, len(answered), len(prompts), budget.max_calls, budget.max_cost)
+    return {
+        "model": model, "url": url, "label": budget.label or model, "known": len(answered), "max_calls": budget.max_calls, "max_cost": budget.max_cost, "price": budget.price,
+        "questions": [{"id": name, "prompt": prompt} for name, prompt in prompts.items() if name not in answered],
+    }
 
 
-def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None) -> dict[str, Any]:
+def _reference_score(p: RunPlan, wanted: dict[str, Any] | None, hosted: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
+    """The hosted model's score over what it answered, now or before, and its column's name."""
+    if not wanted:
+        return None, ""
+    questions = suite_of(p)
+    prompts = {q.id: render(q.question, q.context) for q in questions}
+    if hosted and hosted["answers"]:
+        reference.remember(wanted["model"], wanted["url"], prompts, hosted["answers"])
+    answers = reference.known(wanted["model"], wanted["url"], prompts)
+    label = wanted["label"] + (f" ({hosted['trouble'][:60]})" if hosted and hosted["trouble"] else "")
+    asked = [q for q in questions if q.id in answers]
+    return scoring.score(wanted["model"], asked, answers), label
+
+
+def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], wanted: dict[str, Any] | None = None, hosted: dict[str, Any] | None = None) -> dict[str, Any]:
     """The before/after table and the verdict. A model that is held back is a green run."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)
     was, now = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
-    reference = None
-    if hosted and hosted.get("answers"):
-        asked = [q for q in suite_of(p) if q.id in hosted["answers"]]
-        reference = scoring.score(hosted["model"], asked, hosted["answers"])
-        record.put("reference", scoring.dump(reference))
+    shown, label = _reference_score(p, wanted, hosted)
+    if shown:
+        record.put("reference", scoring.dump(shown))
     decision = gate.decide(was, now, p.gate)
-    text = scoring.table(was, now, reference, hosted["label"] if hosted else "")
+    text = scoring.table(was, now, shown, label)
     log.info("\n%s\n\n%s", text, decision)
     record.put("verdict", decision.model_dump(mode="json") | {"table": text})
     remember_trained(p.fingerprint, p.run_id)
     return decision.model_dump(mode="json", exclude={"gained", "lost"})
-
-
-def promote(plan: dict[str, Any], verdict: dict[str, Any], merged: dict[str, Any], trained: dict[str, Any]) -> int:
-    """Serve the candidate under the champion's name, and remember it; skipped when the gate or the form holds it back."""
-    p = RunPlan.model_validate(plan)
-    if not verdict["passed"]:
-        raise AirflowSkipException("held back by the gate: " + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"]))
-    if p.promote == "hold":
-        raise AirflowSkipException("held back by the form (promote: hold)")
-    host, want = server(p)
-    name = p.cluster.serving.model_name
-    status = scripts.run(p, host, "serving.py", "switch", want | {"name": name, "model": merged["merged_path"]}, timeout=p.cluster.serving.ready_timeout + 120)
-    version = registry.next_version(p.cluster_name)
-    record = Record.of(p.key)
-    registry.promote(p.cluster_name, Champion(version=version, merged_path=merged["merged_path"], model_hash=merged["model_hash"]), {
-        "run_id": p.run_id, "dataset_repo": p.dataset_repo, "dataset_commit": p.dataset_commit, "loss": trained["loss"],
-        "scores": {which: {k: record.get(which)[k] for k in ("matched", "questions")} for which in ("before", "after")},
-    })
-    log.info("[%s] version %d is served as %s at %s (ready after %s s, replaced %s)", host.name, version, name, status["api"], status["ready_after"], status["replaced"] or "nothing")
-    record.put("state", {"promoted": version})
-    return version

@@ -14,6 +14,7 @@ from sqltune.gangs import Gang, Member, member, rank_member
 from sqltune.hooks import scripts, transfer
 from sqltune.hooks.hosts import bash, connected
 from sqltune.operators.gang import GangJobOperator
+from sqltune.records import Record
 from sqltune.resume import Checkpoint, candidates
 
 
@@ -135,7 +136,8 @@ class TrainOperator(GangJobOperator):
         if found != plan.cluster.world_size:
             raise GangError(f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole")
         self.log.info("%s: %d shards (%s), final loss %s, starts %.3f s apart", name, found, ", ".join(f"{h}: {n}" for h, n in shards.items()), progress["loss"], event["skew"] or 0)
-        return {"config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"], "launch_skew_error": event["skew_error"]}
+        Record.of(plan.key).put("trained", event["progress"] | {"attempt": gang.attempt, "config_text": xtuner_config.render(plan, next(iter(self.datasets))["train_path"])})
+        return {"seconds": event["seconds"], "config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"], "launch_skew_error": event["skew_error"]}
 
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
         """Optimizer shards on each host: every strategy leaves one per rank."""

@@ -47,7 +47,7 @@ class Watch:
         return max((h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None)
 
     async def until_the_end(self) -> dict[str, Any]:
-        """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `skew` and `skew_error` in seconds, `progress`."""
+        """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `seconds` since the start, `skew` and `skew_error` in seconds, `progress`."""
         followers = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
         try:
             while True:
@@ -196,5 +196,5 @@ class Watch:
         skew, error = self.skew()
         return {
             "ok": ok, "reason": reason, "failed": failed, "rank": rank, "tail": tail, "first_errors": list(first_errors), "attempt": self.gang.attempt,
-            "skew": skew, "skew_error": error if skew is not None else None, "progress": self.progress.model_dump() if self.progress else None,
+            "seconds": max(h.elapsed for h in self.hosts.values()), "skew": skew, "skew_error": error if skew is not None else None, "progress": self.progress.model_dump() if self.progress else None,
         }

@@ -1,9 +1,11 @@
 """
-Every ten minutes: end training that nobody wants any more.
+Every ten minutes: end training that nobody wants any more, and tell MLflow what it has not heard.
 
-A run ends its own ranks: when it fails, is cleared, or marked by hand. What is left here is what nothing in a run can catch: a run that
+**reap.** A run ends its own ranks: when it fails, is cleared, or marked by hand. What is left here is what nothing in a run can catch: a run that
 was ended by hand or timed out while no triggerer lived, and perhaps deleted then. Each cluster's hosts are asked for gangs that run, Airflow for their tasks;
 a gang whose task has ended, or is not there, is stopped. Gangs of another Airflow, and processes that are not ours, are left alone.
+
+**tell_mlflow.** Versions and promotions that were made while MLflow did not answer are told to it, in their order.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config import names
+from sqltune.operators import promotion
 from sqltune.operators.reap import reap_orphans
 
-SCHEDULE = os.environ.get("SQLTUNE_REAP_SCHEDULE", "*/10 * * * *")
+SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 
 
 @dag(
-    dag_id="text2sql_reap",
-    description="End training that nobody wants any more",
+    dag_id="text2sql_housekeeping",
+    description="End training that nobody wants any more; tell MLflow what it has not heard",
     doc_md=__doc__,
     schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
     catchup=False,
@@ -30,8 +33,9 @@ SCHEDULE = os.environ.get("SQLTUNE_REAP_SCHEDULE", "*/10 * * * *")
     tags=["text2sql", "housekeeping"],
     default_args={"owner": "sqltune"},
 )
-def text2sql_reap():
+def text2sql_housekeeping():
     task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(cluster=names("clusters"))
+    task(promotion.tell_mlflow, task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))()
 
 
-text2sql_reap()
+text2sql_housekeeping()

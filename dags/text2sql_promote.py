@@ -1,0 +1,40 @@
+"""
+Serve another version: promote one that is registered, or go back to the one before.
+
+Trigger it as it opens to roll back: the version that served before the champion serves again. Or name a version: MLflow's page lists them, and so does
+`python -m sqltune.registry`. What serves is not touched before the other one has answered a real prompt; no request fails meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+from airflow.sdk import Param, dag, task
+
+from sqltune.config import names
+from sqltune.operators import promotion
+
+
+@dag(
+    dag_id="text2sql_promote",
+    description="Serve another version, or roll back to the one before",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=2),
+    params={
+        "version": Param(None, type=["null", "integer"], minimum=1, title="Version", description="Number of a registered version. Empty: the one that served before the champion."),
+        "reason": Param("no reason given", type="string", minLength=1, maxLength=200, title="Reason", description="What the journal says about it."),
+        "cluster": Param(os.environ.get("SQLTUNE_CLUSTER", "lab"), type="string", examples=names("clusters"), title="Cluster", description="The cluster it serves on: a file in include/configs/clusters, without .yaml."),
+    },
+    tags=["text2sql", "serving"],
+    default_args={"owner": "sqltune", "retries": 1, "retry_delay": timedelta(seconds=20)},
+)
+def text2sql_promote():
+    chosen = task(promotion.choose_version, task_id="choose", execution_timeout=timedelta(minutes=5))()
+    task(promotion.serve_chosen, task_id="serve", execution_timeout=timedelta(minutes=40))(chosen)
+
+
+text2sql_promote()
