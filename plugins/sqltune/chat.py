@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,11 @@ import httpx
 from sqltune.config import Decoding
 from sqltune.errors import ServingError
 
+log = logging.getLogger(__name__)
+
 TRIES = 4
+CONTEXT_OVERFLOW = 40303
+"""FastChat's code for a prompt that the model's context does not hold."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Endpoint:
 
 
 async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
-    """One completion. A server error or a broken connection is tried again, a refusal is not."""
+    """One completion. A server error, a broken connection or a timeout is tried again, a refusal is not; a prompt that is too long for the model has no answer."""
     body = {"model": endpoint.model, "prompt": prompt, "max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "stop": decoding.stop}
     reason = ""
     for attempt in range(TRIES):
@@ -36,6 +41,9 @@ async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, de
             if response.status_code == 200 and "choices" in (answer := response.json()):
                 return answer["choices"][0]["text"]
             reason = f"{response.status_code} {response.text[:300]}"
+            if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
+                log.warning("%s can't be asked this, its context is too short: %s", endpoint.model, response.text[:200])
+                return ""
             if 400 <= response.status_code < 500:
                 break
         await asyncio.sleep(0.5 * 2**attempt)

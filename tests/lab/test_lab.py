@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -82,7 +83,7 @@ def test_the_hub_serves_ranges(hub):
 
 def test_compose_agrees_with_the_files_that_are_here():
     compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
-    assert set(compose["services"]) == {"postgres", "migrate", "api-server", "scheduler", "dag-processor", "triggerer"}
+    assert set(compose["services"]) == {"postgres", "migrate", "api-server", "scheduler", "dag-processor", "triggerer", "mlflow"}
     environment = compose["services"]["scheduler"]["environment"]
     assert "JWT_SECRET" in environment["AIRFLOW__API_AUTH__JWT_SECRET"]
     for volume in compose["services"]["scheduler"]["volumes"]:
@@ -92,8 +93,8 @@ def test_compose_agrees_with_the_files_that_are_here():
 
 
 def test_the_lock_is_of_the_wanted_packages():
-    locked = {line.split("==")[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith((" ", "#"))}
-    wanted = {line.split("==")[0].strip() for line in (ROOT / "requirements.in").read_text().splitlines() if line.strip() and not line.startswith("#")}
+    locked = {re.split(r"[=<>\[ ]", line)[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith((" ", "#"))}
+    wanted = {re.split(r"[=<>\[ ]", line)[0].strip() for line in (ROOT / "requirements.in").read_text().splitlines() if line.strip() and not line.startswith("#")}
     assert {w.lower().replace("_", "-") for w in wanted} <= {name.lower().replace("_", "-") for name in locked}
     # torch has no business beside Airflow, and zhipuai can't live there.
     assert not locked & {"torch", "zhipuai"}
