@@ -84,7 +84,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         return [f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1" for r in (0, 1)]
 
     os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
-    _, want = steps.server(plan)
+    want = steps.serving(plan).want
     flight = {"work_dir": plan.cluster.work_dir, "interface": plan.cluster.interface, "accelerator": "cpu", "processes": 1, "is_master": True, "master_port": plan.cluster.master_port,
               "base_model": plan.base_model, "min_free_disk_gb": 1, "min_free_memory_gb": 1}
     fetch = {"repo": plan.dataset_repo, "commit": plan.dataset_commit, "files": plan.recipe.dataset_files, "endpoint": plan.cluster.hub_endpoint, "folder": plan.data_dir,

@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,12 +40,10 @@ def shared_data(name: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def hub() -> Iterator[str]:
-    """The lab's hub, served for real; its address."""
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """An ASGI application, served for real; its address."""
     import uvicorn
-
-    from lab.hub import app
 
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
@@ -51,11 +51,20 @@ def hub() -> Iterator[str]:
     thread.start()
     deadline = time.monotonic() + 20
     while not server.started:
-        assert time.monotonic() < deadline, "the hub did not start"
+        assert time.monotonic() < deadline, "the server did not start"
         time.sleep(0.02)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[str]:
+    """The lab's hub; its address."""
+    from lab.hub import app
+
+    with serving(app) as url:
+        yield url
 
 
 @pytest.fixture
@@ -78,4 +87,4 @@ def bash(script: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(["bash", "-s"], input=script.encode(), capture_output=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env})
 
 
-__all__ = ["bash", "free_port", "shared_data", "sys"]
+__all__ = ["bash", "free_port", "serving", "shared_data", "sys"]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -18,7 +15,7 @@ from starlette.routing import Route
 from sqltune.chat import Endpoint, ask
 from sqltune.config import Decoding
 from sqltune.errors import ServingError
-from tests.conftest import free_port
+from tests.conftest import free_port, serving
 
 
 class Model:
@@ -47,17 +44,9 @@ class Model:
 
 @pytest.fixture
 def served() -> Iterator[tuple[Model, Endpoint]]:
-    model, port = Model(), free_port()
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=[Route("/v1/completions", model.answer, methods=["POST"])]), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield model, Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-    server.should_exit = True
-    thread.join(10)
+    model = Model()
+    with serving(Starlette(routes=[Route("/v1/completions", model.answer, methods=["POST"])])) as url:
+        yield model, Endpoint(f"{url}/v1", "m")
 
 
 def test_answers_come_in_the_order_of_the_prompts_never_more_at_once_than_allowed(served):

@@ -5,14 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import subprocess
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -20,7 +17,7 @@ from starlette.routing import Route
 
 from sqltune import reference
 from sqltune.config import digest
-from tests.conftest import NODE_PYTHON, free_port
+from tests.conftest import NODE_PYTHON, serving
 
 
 class Replay:
@@ -47,18 +44,10 @@ class Replay:
 
 @pytest.fixture
 def glm() -> Iterator[Replay]:
-    replay, port = Replay(), free_port()
-    replay.url = f"http://127.0.0.1:{port}/api/paas/v4"
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=[Route("/api/paas/v4/chat/completions", replay.completions, methods=["POST"])]), host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield replay
-    server.should_exit = True
-    thread.join(10)
+    replay = Replay()
+    with serving(Starlette(routes=[Route("/api/paas/v4/chat/completions", replay.completions, methods=["POST"])])) as url:
+        replay.url = f"{url}/api/paas/v4"
+        yield replay
 
 
 def ask(glm: Replay, *prompts: str, key: str = "id.secret", **budget: Any) -> dict[str, Any]:

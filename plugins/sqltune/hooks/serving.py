@@ -22,14 +22,14 @@ class ServingHook:
         self.site, self.settings = site, s
         self.host: Host = site.cluster.host(s.host)
         self.api_key = os.environ.get(s.api_key_env) if s.api_key_env else None
-        self._want = {
+        self.want = {
             "folder": f"{site.cluster.work_dir}/serving", "bind": s.bind, "controller_port": s.controller_port, "api_port": s.api_port, "worker_ports": list(s.worker_ports),
             "ready_timeout": s.ready_timeout, "drain_timeout": s.drain_timeout, "dtype": dtype, "device": "cpu" if site.cluster.accelerator == "cpu" else "cuda", "threads": s.threads,
         }
 
     def _do(self, verb: str, timeout: float, **more: Any) -> dict[str, Any]:
         secret = {"SQLTUNE_API_KEY": self.api_key} if self.api_key else {}
-        return scripts.run(self.site, self.host, "serving.py", verb, self._want | more, timeout=timeout, env=secret)
+        return scripts.run(self.site, self.host, "serving.py", verb, self.want | more, timeout=timeout, env=secret)
 
     def up(self, name: str, model: str) -> dict[str, Any]:
         """Serve one more model; back when it has answered a real prompt. `HostError` with its log when it does not."""
