@@ -2,12 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
 CONTROL := $(LAB_DIR)/control-env/bin
-export ARGS DATASET Q C
+export ARGS AT DATASET Q C
 # Python may keep what it compiled: each of a run's thirty processes would compile Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask status down test chaos lint bench-gang bench-overhead lock setup setup-dev
+.PHONY: help demo lab airflow ask served status down test chaos lint bench-gang bench-overhead lock setup setup-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ airflow: setup ## the lab and Airflow, without a run
 
 ask: ## ask the served model: Q='the question' C='CREATE TABLE …'
 	@$(CONTROL)/python -m lab ask
+
+served: ## what served when; AT='2026-11-24 14:03' for one moment
+	@$(CONTROL)/python -m lab served
 
 status: ## what is up
 	@$(CONTROL)/python -m lab status

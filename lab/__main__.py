@@ -1,4 +1,4 @@
-"""The lab from the command line: `python -m lab demo|lab|airflow|ask|status|down`; the Makefile calls it."""
+"""The lab from the command line: `python -m lab demo|lab|airflow|ask|served|status|down`; the Makefile calls it."""
 
 from __future__ import annotations
 
@@ -54,6 +54,16 @@ def ask() -> None:
     print(answer.json()["choices"][0]["text"].strip() if answer.status_code == 200 else answer.text)
 
 
+def served() -> None:
+    """What serves, and what served when."""
+    os.environ["SQLTUNE_HOME"] = str(settings.LAB / "records")
+    sys.path.insert(0, str(settings.ROOT / "plugins"))
+    from sqltune import registry
+
+    if registry.main("lab", os.environ.get("AT") or None):
+        raise SystemExit(1)
+
+
 def status() -> None:
     """Every process and its state."""
     s = needs_lab()
@@ -93,10 +103,10 @@ def main(verb: str) -> int:
         s = up(airflow=True)
         demo.connect(s)
         print(f"{s.airflow_url}  ({services.USER} / {services.password()})")
-    elif verb in ("ask", "status", "down"):
-        {"ask": ask, "status": status, "down": down}[verb]()
+    elif verb in ("ask", "served", "status", "down"):
+        {"ask": ask, "served": served, "status": status, "down": down}[verb]()
     else:
-        raise SystemExit(f"{verb!r} is not one of demo, lab, airflow, ask, status, down")
+        raise SystemExit(f"{verb!r} is not one of demo, lab, airflow, ask, served, status, down")
     return 0
 
 

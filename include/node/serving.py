@@ -75,8 +75,9 @@ class Stack:
             return False
 
     def workers(self) -> dict[str, dict]:
-        """What is served: program name to what it was started with."""
-        return {p.stem: json.loads(p.read_text()) for p in sorted((self.folder / "workers").glob("*.json"))}
+        """What is served: program name to what it was started with, and the names it answers to (one `name` in files of the first version)."""
+        found = {p.stem: json.loads(p.read_text()) for p in sorted((self.folder / "workers").glob("*.json"))}
+        return {program: {"names": [w["name"]] if "name" in w else []} | w for program, w in found.items()}
 
     def program(self, name: str, command: list[str], **more: str) -> str:
         """One program of supervisor's configuration. % is supervisor's own sign, and is doubled."""

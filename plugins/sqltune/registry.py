@@ -85,7 +85,9 @@ def register(cluster: str, run_id: str, **what: Any) -> Version:
     with locked():
         there = versions(cluster)
         mine = next((v for v in there if v.run_id == run_id), None)
-        number = mine.number if mine else max((v.number for v in there), default=0) + 1
+        # What served before there were versions had a number too.
+        serving = champion(cluster)
+        number = mine.number if mine else max(serving.version if serving else 0, *(v.number for v in there), 0) + 1
         made = Version(number=number, cluster=cluster, run_id=run_id, registered_at=mine.registered_at if mine else now(), **what)
         write_json(_folder(cluster) / f"{number}.json", made.model_dump())
         return made
@@ -101,7 +103,7 @@ def journal(cluster: str) -> list[dict[str, Any]]:
     """A cluster's lines of the journal, oldest first."""
     path = home() / "journal.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [entry for entry in map(json.loads, lines) if entry["cluster"] == cluster]
+    return [entry for entry in map(json.loads, lines) if entry["cluster"] == cluster and "version" in entry]
 
 
 def before(cluster: str) -> Version:

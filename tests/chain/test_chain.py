@@ -13,6 +13,31 @@ from tests.chain.conftest import DAG, FORM, STATE
 from tests.conftest import ROOT
 
 
+def served(lab) -> str:
+    """Path of the model that is served, by the host's own word."""
+    (worker,) = (json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json"))
+    assert worker["names"] == ["text2sql"]
+    return worker["model"]
+
+
+def registry_entry() -> dict:
+    """The journal's last line."""
+    return json.loads((STATE / "records/journal.jsonl").read_text().splitlines()[-1])
+
+
+def say(lab, run: str, option: str) -> None:
+    """Wait until a person is asked, and answer as Airflow's page does."""
+    deadline = time.monotonic() + 400
+    while lab.airflow.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve")["state"] != "awaiting_input":
+        assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
+        time.sleep(0.5)
+    path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
+    asked = lab.airflow.get(path)
+    assert "execution match" in asked["body"] and f"Serve the new model of {run} on lab?" in asked["subject"]
+    said = lab.airflow.call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+    assert said.status_code == 200, said.text
+
+
 def test_green_with_the_report_for_scripts(lab):
     report = lab.report
     assert report["state"] == "success" and report["model"] == "text2sql" and report["before"]["questions"] == report["after"]["questions"] == 12
@@ -158,11 +183,12 @@ def test_a_host_that_is_off_and_a_hub_that_is_down(lab):
     assert state == "failed" and tasks["preflight"] == "upstream_failed" and "does not answer" in lab.words(run, "plan")
 
 
-def test_a_backfill_trains_each_date_on_its_commit(lab):
+def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
     airflow = lab.airflow
+    before = served(lab)
     # The second commit is of 12 October, 08:00: the night of the 12th knows the first only.
     answer = airflow.call("POST", "/backfills", json={
-        "dag_id": DAG, "from_date": "2026-10-12T00:00:00Z", "to_date": "2026-10-13T03:00:00Z", "max_active_runs": 1, "dag_run_conf": FORM | {"seed": 11}, "reprocess_behavior": "none",
+        "dag_id": DAG, "from_date": "2026-10-12T00:00:00Z", "to_date": "2026-10-13T03:00:00Z", "max_active_runs": 1, "dag_run_conf": FORM | {"seed": 11, "promote": "ask"}, "reprocess_behavior": "none",
     })
     assert answer.status_code == 200, answer.text
     runs = []
@@ -172,51 +198,14 @@ def test_a_backfill_trains_each_date_on_its_commit(lab):
         runs = [r["dag_run_id"] for r in airflow.get(f"/dags/{DAG}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]]
         time.sleep(0.5)
     commits = []
-    for run in runs:
-        state, tasks = lab.until_ended(run, 500)
-        assert state == "success", tasks
+    for run, option, promoted in zip(runs, ("Reject", "Approve"), ("skipped", "success"), strict=True):
+        say(lab, run, option)
+        state, tasks = lab.until_ended(run)
+        assert (state, tasks["approve"], tasks["promote"]) == ("success", "success", promoted), tasks
+        assert (served(lab) == before) is (option == "Reject")
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
     assert commits == ["2026-09-14", "2026-10-12"]
-
-
-def served(lab) -> str:
-    """Path of the model that is served, by the host's own word."""
-    (worker,) = (json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json"))
-    assert worker["names"] == ["text2sql"]
-    return worker["model"]
-
-
-def test_a_person_is_asked_says_no_and_then_yes(lab):
-    airflow = lab.airflow
-    before = served(lab)
-    run = airflow.trigger(DAG, FORM | {"seed": 21, "promote": "ask"})
-
-    def answer(option: str) -> None:
-        deadline = time.monotonic() + 240
-        while airflow.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve")["state"] != "awaiting_input":
-            assert time.monotonic() < deadline, airflow.tasks(DAG, run)
-            time.sleep(0.5)
-        path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
-        asked = airflow.get(path)
-        assert "execution match" in asked["body"] and f"Serve the new model of {run} on lab?" in asked["subject"]
-        said = airflow.call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
-        assert said.status_code == 200, said.text
-
-    answer("Reject")
-    state, tasks = lab.until_ended(run)
-    assert (state, tasks["approve"], tasks["promote"]) == ("success", "success", "skipped") and served(lab) == before
-    airflow.call("POST", f"/dags/{DAG}/clearTaskInstances", json={
-        "dry_run": False, "dag_run_id": run, "task_ids": ["approve"], "only_failed": False, "include_downstream": True, "reset_dag_runs": True,
-    }).raise_for_status()
-    answer("Approve")
-    state, tasks = lab.until_ended(run)
-    assert (state, tasks["promote"]) == ("success", "success") and served(lab) != before
-    assert registry_entry()["why"] == "approved by a person"
-
-
-def registry_entry() -> dict:
-    """The journal's last line."""
-    return json.loads((STATE / "records/journal.jsonl").read_text().splitlines()[-1])
+    assert registry_entry()["why"] == "approved by a person" and registry_entry()["by"] == runs[1]
 
 
 def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):

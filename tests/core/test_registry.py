@@ -33,6 +33,15 @@ def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(r
         registry.version("lab", 7)
 
 
+def test_a_champion_from_before_there_were_versions_keeps_its_number(records):
+    write_json(home() / "champion-lab.json", {"version": 3, "merged_path": "/old", "model_hash": "old"})
+    append_line(home() / "journal.jsonl", {"at": "2026-10-01T00:00:00+00:00", "cluster": "lab", "champion": {"version": 3}})
+    new = made("r1")
+    assert new.number == 4 and registry.journal("lab") == []
+    registry.promote(new, "let through by the gate", "r1")
+    assert registry.champion("lab").version == 4 and registry.journal("lab")[0]["before"] == 3
+
+
 def test_the_champion_the_one_before_and_what_served_when(records):
     first, second = made("r1"), made("r2", score="80/100")
     assert registry.champion("lab") is None and registry.served_at("lab", datetime.now(UTC)) is None

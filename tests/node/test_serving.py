@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ class Served:
         self.url = f"http://127.0.0.1:{self.want['api_port']}/v1"
         self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
 
-    def start(self, verb: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, verb: str, script: Sequence[str] = (str(ROOT / "include/node/serving.py"),), **more: Any) -> subprocess.Popen[str]:
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {"SQLTUNE_API_KEY": KEY, "PYTHONPATH": f"{ROOT}/include/node", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([NODE_PYTHON, ROOT / "include/node/serving.py", verb, json.dumps(self.want | {"name": NAME} | more)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen([NODE_PYTHON, *script, verb, json.dumps(self.want | {"name": NAME} | more)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, verb: str, **more: Any) -> dict[str, Any]:
         process = self.start(verb, **more)
@@ -158,6 +158,17 @@ def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, tmp_pat
         assert (process.returncode and words in err) or "ends as soon as it is started" in err, err[-500:]
         assert served.until_it_answers() == before
         assert served.run("status")["serving"] == {NAME: served.models["a"]}
+
+
+def test_a_model_that_answers_under_its_own_name_alone_gives_the_public_name_back(served):
+    """The probe after the name has moved is made to fail: the old one has the name again, and nothing of the new one is left."""
+    before = served.until_it_answers()
+    patched = "import json, sys, serving; right = serving.Stack.answers; serving.Stack.answers = lambda self, name: 'injected' if name == 'text2sql' else right(self, name); serving.main(sys.argv[1], json.loads(sys.argv[2]))"
+    process = served.start("switch", script=["-c", patched], model=served.models["b"])
+    _, err = process.communicate(timeout=120)
+    assert process.returncode and "not under this one (injected); the old one serves on" in err, err[-500:]
+    assert served.until_it_answers() == before and served.run("status")["serving"] == {NAME: served.models["a"]}
+    assert len(list((served.folder / "serving/workers").glob("*.json"))) == 1
 
 
 @pytest.mark.parametrize("program", ["controller", "api", "registrar", "worker"])
