@@ -113,7 +113,9 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "SQLTUNE_LAB_SERVING": s.address(HOSTS[0]),
         "SQLTUNE_REFERENCE_PYTHON": str(NODE / "bin/python"),
         "MLFLOW_TRACKING_URI": s.mlflow,
-        **{name: value for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY", "SQLTUNE_SUITES") if (value := os.environ.get(name))},
+        # Benchmarks that lie beside the project can be named on the form.
+        "SQLTUNE_SUITES": os.environ.get("SQLTUNE_SUITES", str((ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve())),
+        **{name: value for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY") if (value := os.environ.get(name))},
         "PATH": f"{CONTROL}/bin:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
