@@ -16,7 +16,7 @@ import urllib.request
 import xmlrpc.client
 from pathlib import Path
 
-from lab import network
+from lab import network, settings
 from lab.settings import CONTROL, HOSTS, LAB, MLFLOW, NODE, ROOT, RUN, Settings
 
 AIRFLOW_HOME = LAB / "airflow"
@@ -99,7 +99,8 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": _secret("api"),
         "AIRFLOW__API_AUTH__JWT_SECRET": _secret("jwt"),
-        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        # Each look costs the training some of two cores; each task waits for one.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(s.log_port),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(s.trigger_log_port),
@@ -318,9 +319,23 @@ def left_over() -> list[int]:
             text = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if any(mark in text for mark in marks):
+        if any(mark in text for mark in marks) or _is_our_log_server(folder):
             found.append(int(folder.name))
     return found
+
+
+def _is_our_log_server(process: Path) -> bool:
+    """Whether a process is Airflow's log server on one of this lab's ports: it writes its title over its environment, and outlives a component that is SIGKILLed."""
+    s = settings.load()
+    try:
+        if s is None or not (process / "cmdline").read_bytes().startswith(b"airflow serve-logs") or (process / "cwd").readlink() != ROOT:
+            return False
+        sockets = {os.readlink(fd) for fd in (process / "fd").iterdir()}
+    except OSError:
+        return False
+    ours = {f":{port:04X}" for port in (s.log_port, s.trigger_log_port)}
+    listening = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return any(fields[3] == "0A" and fields[1][-5:] in ours and f"socket:[{fields[9]}]" in sockets for fields in listening)
 
 
 def shell(command: str, s: Settings) -> int:

@@ -90,6 +90,7 @@ def lab() -> Iterator[Lab]:
     """A fresh lab, and its first run; nothing of it is left afterwards."""
     lab = Lab()
     lab.run("down")
+    before = _log_servers()
     subprocess.run(["rm", "-rf", str(STATE)], check=True)
     first = lab.run("demo")
     (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
@@ -100,7 +101,7 @@ def lab() -> Iterator[Lab]:
     finally:
         down = lab.run("down")
         assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
-        assert _left() == []
+        assert _left() == [] and _log_servers() <= before
 
 
 @pytest.fixture
@@ -111,6 +112,18 @@ def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
         value = {k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}
         monkeypatch.setenv(f"AIRFLOW_CONN_{str(c['connection_id']).upper()}", json.dumps(value))
+
+
+def _log_servers() -> set[str]:
+    """Airflow's log servers of this clone, whoever started them: they write over their environment, and their mark with it."""
+    found = set()
+    for p in Path("/proc").glob("[0-9]*"):
+        try:
+            if (p / "cmdline").read_bytes().startswith(b"airflow serve-logs") and (p / "cwd").readlink() == ROOT:
+                found.add(p.name)
+        except OSError:
+            continue
+    return found
 
 
 def _left() -> list[str]:
