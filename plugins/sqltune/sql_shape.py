@@ -119,7 +119,8 @@ def _tree(query: str) -> str | None:
         for alias in select.expressions:
             if isinstance(alias, exp.Alias):
                 alias.replace(alias.this)
-    for both in list(tree.find_all(exp.And, exp.Or, exp.EQ)):
+    # The innermost first: what two sides are compared by must have its own order by then.
+    for both in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ))):
         left, right = both.this, both.expression
         if left is not None and right is not None and left.sql() > right.sql():
             both.set("this", right.copy())
