@@ -31,11 +31,11 @@ def register(plan: dict[str, Any], facts: list[dict[str, Any]], trained: dict[st
     made = registry.register(
         p.cluster_name, p.run_id, run_key=p.key, host=p.cluster.serving.host, merged_path=merged["merged_path"], model_hash=merged["model_hash"], dtype=p.recipe.serving_dtype,
         lineage={
-            "dataset_repo": p.dataset_repo, "dataset_commit": p.dataset_commit, "dataset_date": p.dataset_date, "fingerprint": p.fingerprint, "recipe": p.recipe_name,
-            "base_model": p.base_model, "base_model_hash": host["base_model_hash"], "code_version": p.code_version, "host_versions": " ".join(f"{k}={v}" for k, v in host["versions"].items() if v),
-            "checkpoint": trained["checkpoint"], "checkpoint_hash": adapter["checkpoint_hash"], "adapter": adapter["adapter_path"], "merged": merged["merged_path"], "model_hash": merged["model_hash"],
             "score": f"{after.matched}/{after.questions}", "score_before": f"{before.matched}/{before.questions} ({before.model})",
             "verdict": "let through" if verdict["passed"] else f"held back: {', '.join(held)}",
+            "dataset_repo": p.dataset_repo, "dataset_commit": p.dataset_commit, "dataset_date": p.dataset_date, "fingerprint": p.fingerprint, "recipe": p.recipe_name,
+            "base_model": p.base_model, "base_model_hash": host["base_model_hash"], "code_version": p.code_version, "host_versions": " ".join(f"{k}={v}" for k, v in host["versions"].items() if v),
+            "checkpoint": trained["checkpoint"], "checkpoint_hash": adapter["checkpoint_hash"], "adapter": f"{p.run_dir}/adapter", "merged": f"{p.run_dir}/merged", "model_hash": merged["model_hash"],
             "gpu_hours": f"{hours if p.cluster.accelerator != 'cpu' else 0:.3f}", "rank_hours": f"{hours:.3f}", "accelerator": p.cluster.accelerator,
         },
     )
