@@ -58,6 +58,8 @@ class Stack:
         self.want = want
         self.folder = Path(want["folder"]).expanduser()
         self.bind = want["bind"]
+        self.spared: str | None = None
+        """A worker that served before this was called, and goes on whatever comes of it."""
         self.controller = f"http://{self.bind}:{want['controller_port']}"
         self.api = f"http://{self.bind}:{want['api_port']}"
         # Not in the folder: a socket's path may have 107 bytes, and a work folder may be deep.
@@ -277,9 +279,14 @@ class Stack:
         if not (model / "config.json").is_file():
             sys.exit(f"{model} holds no model: it was removed, or never merged on this host; choose another version, or train again")
         old = [p for p, w in self.workers().items() if name in w["names"] and p != program]
-        # A switch that was cut off leaves one that has no name any more.
+        # A switch that was cut off leaves one that has no name any more, be it the one that is wanted now.
         nameless = [p for p, w in self.workers().items() if not w["names"] and p != program]
         own = f"{name}-{program.rpartition('-')[2]}"
+        there = self.workers().get(program)
+        if there and name in there["names"]:
+            self.spared = program
+        elif there:
+            self.keep(program, there | {"names": [own]})
         self.add(program, own)
         self.apply()
         ready = self.wait_until_answers(program, next(iter(self.workers()[program]["names"]), own))
@@ -302,14 +309,15 @@ class Stack:
         with contextlib.suppress(OSError, xmlrpc.client.Error):
             for info in self.supervisor.supervisor.getAllProcessInfo():
                 if info["name"] in (program, "controller", "api") and info["statename"] == "FATAL":
-                    self.fail(info["name"], f"{info['name']} ends as soon as it is started ({info['spawnerr'] or info['description']})")
+                    self.fail(program, f"{info['name']} ends as soon as it is started ({info['spawnerr'] or info['description']})", info["name"])
 
-    def fail(self, program: str, reason: str) -> None:
-        """Exit with the end of the log; the worker is forgotten."""
-        log = self.folder / f"{program}.log"
-        words = log.read_text(errors="replace")[-2000:] if log.exists() else "(no log)"
-        self.remove(program)
-        sys.exit(f"{reason}\n--- {log} ---\n{words}")
+    def fail(self, program: str, reason: str, log: str = "") -> None:
+        """Exit with the end of a log, the program's own or the one that is named; the worker is forgotten, unless it is what serves."""
+        path = self.folder / f"{log or program}.log"
+        words = path.read_text(errors="replace")[-2000:] if path.exists() else "(no log)"
+        if program in self.workers() and program != self.spared:
+            self.remove(program)
+        sys.exit(f"{reason}\n--- {path} ---\n{words}")
 
 
 def connections(port: int) -> int:
@@ -336,6 +344,7 @@ def main(verb: str, want: dict) -> dict:
     fcntl.flock(lock, fcntl.LOCK_EX)
     if verb == "up":
         program = program_of(want)
+        stack.spared = program if program in stack.workers() else None
         stack.add(program, want["name"])
         stack.apply()
         result["ready_after"] = round(stack.wait_until_answers(program, want["name"]), 1)

@@ -52,6 +52,11 @@ def waiting() -> list[Path]:
     return sorted(_outbox().glob("*.json"))
 
 
+def oldest() -> float:
+    """Seconds that the first in line has waited; 0 when nothing waits."""
+    return time.time() - int(waiting()[0].name.partition("-")[0]) / 1e9 if waiting() else 0.0
+
+
 def flush() -> int:
     """Tell MLflow what waits; how much still waits. A word that fails stays first in line, and its reason is logged."""
     if not waiting() or uri() is None:
@@ -63,7 +68,8 @@ def flush() -> int:
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
-    with registry.locked():
+    # A lock of its own: a promotion does not wait for a slow MLflow.
+    with registry.locked("outbox"):
         for path in waiting():
             item = read_json(path)
             try:

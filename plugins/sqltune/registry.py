@@ -49,10 +49,10 @@ class Version(Model):
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def locked(what: str = "registry") -> Iterator[None]:
     """One writer at a time, on whatever worker."""
     home().mkdir(parents=True, exist_ok=True)
-    with (home() / ".registry.lock").open("w") as lock:
+    with (home() / f".{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

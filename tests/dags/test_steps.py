@@ -41,3 +41,40 @@ def test_without_its_environment_the_hosted_reference_is_skipped(plan):
 
     with pytest.raises(AirflowSkipException, match="SQLTUNE_REFERENCE_PYTHON"):
         steps.reference_questions(plan, "/nowhere/bin/python")
+
+
+def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(plan, monkeypatch):
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from sqltune import registry
+    from sqltune.operators import promotion
+
+    served = []
+    monkeypatch.setattr(promotion, "serve_version", lambda site, version, why, by: served.append(version.number))
+    first, second = (registry.register("lab", run, run_key=run, host="host-a", merged_path=f"/{run}", model_hash=run, dtype="float16", lineage={}) for run in ("r1", "r2"))
+    passed = {"passed": True, "rules": []}
+    promotion.promote(plan, passed, second.number)
+    assert served == [2]
+    registry.promote(first, "promoted by hand", "somebody")
+    with pytest.raises(AirflowSkipException, match="version 1 was promoted since this run began, and the candidate was compared with the base model"):
+        promotion.promote(plan, passed, second.number)
+    # A retry after its own promotion goes through.
+    registry.promote(second, "let through by the gate", "r2")
+    promotion.promote(plan, passed, second.number)
+    assert served == [2, 2]
+
+
+def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from sqltune import registry
+    from sqltune.operators import promotion
+    from sqltune.records import home
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    promotion.mlflow_registry.tell("version", registry.register("lab", "r1", run_key="r1", host="host-a", merged_path="/r1", model_hash="h", dtype="float16", lineage={}))
+    assert promotion.tell_mlflow() == 1
+    (waits,) = (home() / "outbox").iterdir()
+    waits.rename(waits.with_name(f"{int(waits.name.partition('-')[0]) - 25 * 3600 * 10**9}-version.json"))
+    with pytest.raises(AirflowFailException, match="the first for 25 h"):
+        promotion.tell_mlflow()

@@ -160,6 +160,20 @@ def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, tmp_pat
         assert served.run("status")["serving"] == {NAME: served.models["a"]}
 
 
+def test_a_switch_that_is_cut_off_is_finished_by_the_next(served):
+    """Killed while the old one drains, as when an Airflow worker dies: both are there, and the old one can be had back."""
+    workers = served.folder / "serving/workers"
+    process = served.start("switch", model=served.models["b"])
+    deadline = time.monotonic() + 120
+    while sorted(tuple(json.loads(p.read_text())["names"]) for p in workers.glob("*.json")) != [(), (NAME,)]:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert served.run("switch", model=served.models["a"])["serving"] == {NAME: served.models["a"]}
+    assert len(list(workers.glob("*.json"))) == 1 and served.until_it_answers()
+
+
 def test_a_model_that_answers_under_its_own_name_alone_gives_the_public_name_back(served):
     """The probe after the name has moved is made to fail: the old one has the name again, and nothing of the new one is left."""
     before = served.until_it_answers()

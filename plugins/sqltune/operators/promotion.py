@@ -19,6 +19,9 @@ from sqltune.records import Record, home
 
 log = logging.getLogger(__name__)
 
+OVERDUE = 24 * 3600.0
+"""Seconds after which what MLflow was not told is a failure, and no longer a delay."""
+
 
 def register(plan: dict[str, Any], facts: list[dict[str, Any]], trained: dict[str, Any], adapter: dict[str, Any], merged: dict[str, Any], verdict: dict[str, Any]) -> int:
     """Give the candidate a number, whatever the verdict; it and where it comes from are kept, and MLflow is told as soon as it answers."""
@@ -60,7 +63,14 @@ def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
         raise AirflowSkipException("held back by the gate: " + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"]))
     if p.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
-    serve_version(p, registry.version(p.cluster_name, number), "approved by a person" if p.promote == "ask" else "let through by the gate", p.run_id)
+    version = registry.version(p.cluster_name, number)
+    serving = registry.champion(p.cluster_name)
+    if serving not in (p.champion, version.champion):
+        raise AirflowSkipException(
+            f"version {serving.version if serving else 'none'} was promoted since this run began, and the candidate was compared with {f'version {p.champion.version}' if p.champion else 'the base model'}: "
+            f"train again to compare, or promote version {number} by hand (text2sql_promote)"
+        )
+    serve_version(p, version, "approved by a person" if p.promote == "ask" else "let through by the gate", p.run_id)
     Record.of(p.key).put("state", {"promoted": number})
     return number
 
@@ -126,6 +136,8 @@ def prune(plan: dict[str, Any], host: str) -> dict[str, Any]:
 
 
 def tell_mlflow() -> int:
-    """Tell MLflow what it has not heard yet; how much still waits."""
+    """Tell MLflow what it has not heard yet; how much still waits. Fails when that has waited for a day: somebody has to look."""
     _tell_mlflow()
+    if mlflow_registry.uri() and mlflow_registry.oldest() > OVERDUE:
+        raise AirflowFailException(f"{len(mlflow_registry.waiting())} for MLflow at {mlflow_registry.uri()} wait, the first for {mlflow_registry.oldest() / 3600:.0f} h: the reason is above; nothing is lost")
     return len(mlflow_registry.waiting())
