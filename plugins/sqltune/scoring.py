@@ -162,6 +162,8 @@ def table(before: Score, after: Score, reference: Score | None = None, reference
     if any(s.not_judged for s in scores):
         lines.append(["gold does not run", *(str(s.not_judged) for s in scores)])
     lines += [[ref, *("right" if s.reference.get(ref) else "wrong" for s in scores)] for ref in before.reference]
+    # One that was not asked has no numbers.
+    lines = [[*line[:1], *(cell if s.scored or i < 2 else "–" for cell, s in zip(line[1:], scores, strict=True))] for i, line in enumerate(lines)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

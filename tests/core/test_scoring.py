@@ -78,6 +78,11 @@ def test_the_table_is_what_a_person_reads():
     assert next(line for line in text.splitlines() if line.startswith("ref-zh-group")).split() == ["ref-zh-group", "wrong", "right"]
 
 
+def test_a_reference_that_was_not_asked_has_no_numbers():
+    lines = table(scored(), scored(), score("glm-4", [], {}), "glm-4 (no key)").splitlines()
+    assert lines[0].endswith("glm-4 (no key)") and lines[2].split()[-1] == "–" and lines[-1].split() == ["ref-zh-count", "right", "right", "–"]
+
+
 def test_language():
     assert language("大多数部门在哪一年成立?") == "zh" and language("How many?") == "en"
 

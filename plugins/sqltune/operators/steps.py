@@ -211,14 +211,16 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
 
 
 def reference_questions(plan: dict[str, Any], python: str) -> dict[str, Any]:
-    """What the hosted model is asked: the prompts of the suite that it has not answered before, and its budget. Skipped without its environment or its Connection."""
+    """What the hosted model is asked: the prompts of the suite that it has not answered before, and its budget. Skipped without its environment; nothing is asked without its Connection."""
     if not Path(python).exists():
         raise AirflowSkipException(f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON")
+    p = RunPlan.model_validate(plan)
     try:
         connection = BaseHook.get_connection(reference.CONNECTION)
-    except AirflowNotFoundException as e:
-        raise AirflowSkipException(f"no hosted reference: there is no Connection {reference.CONNECTION}") from e
-    p = RunPlan.model_validate(plan)
+    except AirflowNotFoundException:
+        model = p.reference_model or reference.Budget().model
+        log.info("nobody is asked: there is no Connection %s with a key", reference.CONNECTION)
+        return {"model": model, "url": "", "label": f"{model} (no key)", "questions": [], **reference.Budget().model_dump(include={"max_calls", "max_cost", "price"})}
     try:
         budget = reference.Budget.model_validate(connection.extra_dejson)
     except ValidationError as e:
