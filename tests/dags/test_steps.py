@@ -78,3 +78,10 @@ def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
     waits.rename(waits.with_name(f"{int(waits.name.partition('-')[0]) - 25 * 3600 * 10**9}-version.json"))
     with pytest.raises(AirflowFailException, match="the first for 25 h"):
         promotion.tell_mlflow()
+
+
+def test_without_its_connection_nobody_is_asked_and_the_column_says_so(plan):
+    import sys
+
+    wanted = steps.reference_questions(plan, sys.executable)
+    assert wanted["label"] == "glm-4 (no key)" and wanted["questions"] == []
