@@ -169,7 +169,7 @@ def test_a_wrong_key(lab):
     assert state == "failed" and "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
 
 
-def test_a_host_that_is_off_and_a_hub_that_is_down(lab):
+def test_a_host_that_is_off(lab):
     lab.supervisor("stop", "host-b")
     try:
         run = lab.airflow.trigger(DAG, FORM | {"seed": 8})
@@ -177,6 +177,11 @@ def test_a_host_that_is_off_and_a_hub_that_is_down(lab):
     finally:
         lab.supervisor("start", "host-b")
     assert state == "failed" and tasks["train"] == "upstream_failed" and "host-b: does not answer" in lab.words(run, "preflight", 1)
+
+
+# The hub's client tries again for half a minute, and so does the task after it.
+@pytest.mark.chaos
+def test_a_hub_that_is_down(lab):
     lab.supervisor("stop", "hub")
     try:
         run = lab.airflow.trigger(DAG, FORM | {"seed": 9})
