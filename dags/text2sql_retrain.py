@@ -35,7 +35,7 @@ REFERENCE_PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/refe
 
 @task_group(group_id="before")
 def ask_before(plan, facts, downloaded):
-    """The champion, or the base model, answers the suite; the hosted model answers some of it as a reference."""
+    """The champion, or the base model, answers the suite; the hosted model answers it too, within its budget, as a reference."""
     served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(plan, facts, "before")
     asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(plan, served, "before")
     stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "before", served)

@@ -22,11 +22,10 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 import xmlrpc.client
 from pathlib import Path
 
-from registrar import queue_length, register
+from registrar import post, queue_length, register
 
 PROBE = "-- SQL\nSELECT"
 QUIET = 3.0
@@ -230,21 +229,10 @@ class Stack:
             while Path(self.socket).exists() and time.monotonic() < deadline:
                 time.sleep(0.2)
 
-    def post(self, url: str, body: dict, timeout: float) -> dict | None:
-        """POST JSON; the answer, or None when it is empty."""
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get("SQLTUNE_API_KEY"):
-            headers["Authorization"] = f"Bearer {os.environ['SQLTUNE_API_KEY']}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-        # Our own servers, by address: never through a proxy that the environment names.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
-            text = answer.read()
-        return json.loads(text) if text.strip() else None
-
     def answers(self, name: str) -> str:
         """'' when the model of that name answers a real prompt through the API, else what was heard."""
         try:
-            answer = self.post(f"{self.api}/v1/completions", {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60)
+            answer = post(f"{self.api}/v1/completions", {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60, os.environ.get("SQLTUNE_API_KEY", ""))
         except urllib.error.HTTPError as e:
             return f"{e} {e.read()[:300].decode(errors='replace')}"
         except (OSError, http.client.HTTPException, ValueError) as e:
@@ -289,7 +277,7 @@ class Stack:
             self.keep(program, there | {"names": [own]})
         self.add(program, own)
         self.apply()
-        ready = self.wait_until_answers(program, next(iter(self.workers()[program]["names"]), own))
+        ready = self.wait_until_answers(program, self.workers()[program]["names"][0])
         # Both have the name for a moment, so that no request finds none.
         self.rename(program, [name])
         for other in old:

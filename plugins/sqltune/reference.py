@@ -10,7 +10,7 @@ from sqltune.config import Model, digest
 from sqltune.records import home, read_json, write_json
 
 CONNECTION = "sqltune_glm"
-"""Airflow Connection: the key as password, the address as host (empty: zhipuai's own), `Budget` and `label` as extra."""
+"""Airflow Connection: the key as password, the address as host (empty: zhipuai's own), `Budget` as extra."""
 
 
 class Budget(Model):

@@ -1,6 +1,6 @@
 """Versions, the champion, and a journal of what was served when.
 
-    python -m sqltune.registry [--cluster NAME] [--at "2026-11-24 14:03"]
+    python -m sqltune.registry [--cluster NAME] [--at "2026-11-24 14:03" | --versions]
 
 What decides is kept in files beside the records, so that training and serving need no other service; MLflow is told of all of it (`mlflow_registry`).
 
@@ -154,6 +154,15 @@ def main(cluster: str, at: str | None) -> int:
     return 0 if entry else 1
 
 
+def list_versions(cluster: str) -> int:
+    """Print every version, oldest first, with its score and verdict; the champion is marked."""
+    serving = champion(cluster)
+    for v in versions(cluster):
+        mark = "*" if v.champion == serving else " "
+        print(f"{mark} {v.number:>4}  {v.registered_at}  {v.lineage['score']}  {v.lineage['dataset_repo']}@{v.lineage['dataset_commit'][:12]}  {v.lineage['verdict']}")
+    return 0
+
+
 def _line(e: dict[str, Any]) -> str:
     return f"{e['at']}  version {e['version']}  {e['score']}  {e['dataset_repo']}@{e['dataset_commit'][:12]}  {e['why']}, by {e['by']}"
 
@@ -161,6 +170,8 @@ def _line(e: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m sqltune.registry", description="What serves, and what served when.")
     parser.add_argument("--cluster", default="lab", help="the cluster it serves on")
-    parser.add_argument("--at", help="a moment, such as '2026-11-24 14:03'; without it, the whole journal")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--at", help="a moment, such as '2026-11-24 14:03'; without it, the whole journal")
+    which.add_argument("--versions", action="store_true", help="every version there is, the champion marked")
     given = parser.parse_args()
-    sys.exit(main(given.cluster, given.at))
+    sys.exit(list_versions(given.cluster) if given.versions else main(given.cluster, given.at))

@@ -16,6 +16,7 @@ from sqltune.scoring import Score, score_queries
 from sqltune.suites import Question
 from tests.conftest import shared_data
 
+RULES = load_gate(load("recipes", "codellama_7b_qlora"), "codellama_7b_qlora")
 LENIENT = GateRules(confidence=0.95, margin=1, min_gain=-1, min_questions=1, floor=0, max_invalid=1, max_vacuous=1)
 T = "CREATE TABLE t (a INTEGER, b VARCHAR)"
 
@@ -59,7 +60,7 @@ def test_mcnemar():
 def test_a_better_model_is_let_through_and_a_worse_one_is_held_back_with_the_questions_named():
     questions = suite(60)
     good, bad = answers(questions), answers(questions, wrong=set(range(9)))
-    rules = GateRules()
+    rules = RULES
     assert decide(bad, good, rules).passed
     held = decide(good, bad, rules)
     assert not held.passed and [f.id for f in held.lost] == [f"q{i:03d}" for i in range(9)] and held.lost[0].after == "mismatch (other rows)"
@@ -69,20 +70,20 @@ def test_a_better_model_is_let_through_and_a_worse_one_is_held_back_with_the_que
 
 def test_the_same_model_again_is_not_better():
     questions = suite(60)
-    same = decide(answers(questions), answers(questions), GateRules())
+    same = decide(answers(questions), answers(questions), RULES)
     assert not same.passed and [r.name for r in same.rules if not r.passed] == ["answers more", "not worse, chance allowed for", "gains by rows, not by empty results"]
 
 
 def test_one_gained_and_many_exchanged_is_no_proof():
     questions = suite(60)
     before, after = answers(questions, wrong=set(range(12))), answers(questions, wrong=set(range(12, 23)))
-    found = decide(before, after, GateRules())
+    found = decide(before, after, RULES)
     assert rule(found, "answers more").passed and not rule(found, "not worse").passed and not found.passed
 
 
 def test_a_guarded_question_that_breaks_holds_back_a_better_model():
     questions = suite(60, guarded=3)
-    found = decide(answers(questions, wrong=set(range(3, 40))), answers(questions, wrong={1}), GateRules())
+    found = decide(answers(questions, wrong=set(range(3, 40))), answers(questions, wrong={1}), RULES)
     assert [r.name for r in found.rules if not r.passed] == ["nothing guarded is broken"] and "broken: q001" in str(found)
 
 
@@ -118,7 +119,7 @@ def test_real_models():
     chatgpt = [f"SELECT {r['result']}" for r in json.loads((data / "predictions/chatgpt-2303-spider.json").read_text())]
     codes = (data / "predictions/codes-1b-spider-dev.txt").read_text().splitlines()
     one, other = (score_queries(name, questions, {q.id: p for q, p in zip(questions, predicted, strict=True)}) for name, predicted in (("chatgpt", chatgpt), ("codes", codes)))
-    forward, back = decide(one, other, GateRules()), decide(other, one, GateRules())
+    forward, back = decide(one, other, RULES), decide(other, one, RULES)
     assert forward.passed and forward.paired.difference == pytest.approx(0.088, abs=0.002) and forward.paired.low > 0.05 and forward.paired.p_value < 1e-8
     assert not back.passed and back.paired.difference == pytest.approx(-forward.paired.difference)
 
@@ -128,3 +129,10 @@ def test_the_rules_of_the_file_and_of_a_recipe():
     assert isinstance(recipe, Recipe) and load_gate(recipe, "lab_tiny").margin == 1 and load_gate(recipe, "lab_tiny").confidence == 0.95
     with pytest.raises(ConfigError, match=r"recipes/lab_tiny.yaml.gate.margn: is not a field here"):
         load_gate(recipe.model_copy(update={"gate": {"margn": 1}}), "lab_tiny")
+
+
+def test_a_rule_that_is_missing_is_named(monkeypatch, tmp_path):
+    (tmp_path / "gate.yaml").write_text("confidence: 0.95\nmargin: 2\n")
+    monkeypatch.setattr("sqltune.config.CONFIGS", tmp_path)
+    with pytest.raises(ConfigError, match=r"(?s)gate.yaml.margin: 2 is not allowed.*gate.yaml.floor: is missing"):
+        load_gate(None, "")

@@ -69,6 +69,14 @@ def test_the_journal_answers_what_served_on_tuesday(records, capsys):
     assert registry.served_at("gpu", datetime.now(UTC) + timedelta(days=1)) is None
 
 
+def test_every_version_is_listed_and_the_champion_marked(records, capsys):
+    registry.promote(made("r1"), "let through by the gate", "r1")
+    made("r2", score="6/100", verdict="held back: answers more")
+    assert registry.list_versions("lab") == 0
+    one, two = capsys.readouterr().out.splitlines()
+    assert one.startswith("*    1  ") and two.startswith("     2  ") and two.endswith("6/100  team/data@0123456789ab  held back: answers more")
+
+
 @pytest.fixture
 def server(tmp_path) -> Iterator[tuple[str, object]]:
     """MLflow's address, and how to start it."""

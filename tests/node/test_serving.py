@@ -88,6 +88,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.run("down")
     left = [p for p in Path("/proc").glob("[0-9]*") if str(folder).encode() in _command(p)]
     assert not left, [_command(p) for p in left]
+    # FastChat keeps logs of its own in whatever folder it is started from, unless it is told not to.
+    assert not [*Path.cwd().glob("model_worker*.log"), *Path.cwd().glob("openai_api_server.log"), *Path.cwd().glob("controller.log")]
 
 
 def _command(process: Path) -> bytes:

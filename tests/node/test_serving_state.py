@@ -1,0 +1,68 @@
+"""What `serving.py` makes of its files and of the kernel's table, without a model."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, free_port
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A host's servers, none of them up."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "include/node"), *sys.path])
+    import serving
+
+    (tmp_path / "workers").mkdir()
+    return serving.Stack({"folder": str(tmp_path), "bind": "127.0.0.1", "controller_port": free_port(), "api_port": free_port(), "drain_timeout": 20})
+
+
+def worker(stack: Any, program: str, **what: Any) -> None:
+    (stack.folder / "workers" / f"{program}.json").write_text(json.dumps({"model": "/m", "port": 1} | what))
+
+
+def test_files_of_the_first_version_are_read(stack):
+    """They had one name; a lab that served when the code was renewed failed with KeyError."""
+    worker(stack, "old", name="text2sql")
+    worker(stack, "new", names=["candidate"])
+    assert {program: w["names"] for program, w in stack.workers().items()} == {"old": ["text2sql"], "new": ["candidate"]}
+
+
+def test_a_worker_is_drained_when_its_last_connection_has_closed(stack, monkeypatch):
+    """However slowly it answers: one that did not answer within five seconds was taken for a dead one, and its requests were cut."""
+    monkeypatch.setattr("serving.QUIET", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        worker(stack, "old", names=[], port=listener.getsockname()[1])
+        request = socket.create_connection(listener.getsockname())
+        answering, _ = listener.accept()
+        ended = []
+
+        def answer() -> None:
+            ended.append(time.monotonic())
+            for s in (answering, request):
+                s.close()
+
+        threading.Timer(1.0, answer).start()
+        stack.drain("old")
+        assert ended and time.monotonic() - ended[0] >= 0.5
+
+
+def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monkeypatch):
+    """To forget a worker is to apply the rest, which waits for the controller: it went round and round."""
+    worker(stack, "worker-text2sql-1", names=["text2sql"])
+    monkeypatch.setattr(stack, "apply", lambda: pytest.fail("applied again"))
+    monkeypatch.setattr(stack, "running", lambda: True)
+    with pytest.raises(SystemExit, match="controller does not listen"):
+        stack.fail("controller", "controller does not listen")
+    stack.spared = "worker-text2sql-1"
+    with pytest.raises(SystemExit, match="does not answer"):
+        stack.fail("worker-text2sql-1", "does not answer")
+    assert list(stack.workers()) == ["worker-text2sql-1"]
