@@ -207,10 +207,11 @@ class Stack:
         """
         began = quiet_since = time.monotonic()
         port = self.workers()[program]["port"]
-        while (now := time.monotonic()) - began < self.want["drain_timeout"] and now - quiet_since < QUIET:
-            if connections(port):
-                quiet_since = now
+        while time.monotonic() - began < self.want["drain_timeout"] and time.monotonic() - quiet_since < QUIET:
             time.sleep(0.05)
+            # The clock is read after the look: quiet is counted from a moment at which it was busy for certain.
+            if connections(port):
+                quiet_since = time.monotonic()
         return time.monotonic() - began
 
     def remove(self, program: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import threading
-import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,21 +37,35 @@ def test_files_of_the_first_version_are_read(stack):
 
 def test_a_worker_is_drained_when_its_last_connection_has_closed(stack, monkeypatch):
     """However slowly it answers: one that did not answer within five seconds was taken for a dead one, and its requests were cut."""
-    monkeypatch.setattr("serving.QUIET", 0.5)
+    clock, quiet = 0.0, sys.modules["serving"].QUIET
     with socket.create_server(("127.0.0.1", 0)) as listener:
         worker(stack, "old", names=[], port=listener.getsockname()[1])
         request = socket.create_connection(listener.getsockname())
         answering, _ = listener.accept()
-        ended = []
 
-        def answer() -> None:
-            ended.append(time.monotonic())
-            for s in (answering, request):
-                s.close()
+        def sleep(seconds: float) -> None:
+            nonlocal clock
+            clock += seconds
+            if clock > 2 * quiet:
+                answering.close()
+                request.close()
 
-        threading.Timer(1.0, answer).start()
-        stack.drain("old")
-        assert ended and time.monotonic() - ended[0] >= 0.5
+        monkeypatch.setattr("serving.time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep))
+        drained = stack.drain("old")
+    assert 3 * quiet - 0.1 < drained < 3 * quiet + 1
+
+
+def test_a_worker_that_never_ends_is_drained_for_so_long_and_no_longer(stack, monkeypatch):
+    clock = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        worker(stack, "old", names=[], port=listener.getsockname()[1])
+        monkeypatch.setattr("serving.time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep))
+        assert 20 <= stack.drain("old") < 21
 
 
 def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monkeypatch):
