@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 from pydantic import BaseModel, Field
@@ -22,19 +23,20 @@ class Gpu(BaseModel):
 
 
 def parse(text: str) -> list[Gpu]:
-    """Cards from `nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv,noheader,nounits` or from
-    `rocm-smi --showuse --showmeminfo vram --json`; none from what is neither, such as a driver's error."""
+    """Cards from `nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv` (more columns and any order do no harm)
+    or from `rocm-smi --showuse --showmeminfo vram --json`; none from what is neither, such as a driver's error."""
     text = text.strip()
     return _rocm(text) if text.startswith("{") else _nvidia(text)
 
 
 def _nvidia(text: str) -> list[Gpu]:
     found = []
-    for line in text.splitlines():
-        fields = [f.strip() for f in line.split(",")]
+    for row in csv.DictReader(text.splitlines(), skipinitialspace=True):
+        # Names and values carry their units: `memory.used [MiB]`, `575 MiB`; what a card does not count is `[N/A]`.
+        card = {(name or "").split(" [")[0]: (value or "").removesuffix(" MiB").removesuffix(" %") for name, value in row.items() if not isinstance(value, list)}
         try:
-            found.append(Gpu(index=int(fields[0]), use=_number(fields[1]), memory_used=int(fields[2]), memory_total=int(fields[3])))
-        except (ValueError, IndexError):
+            found.append(Gpu(index=int(card["index"]), use=_number(card["utilization.gpu"]), memory_used=int(card["memory.used"]), memory_total=int(card["memory.total"])))
+        except (ValueError, KeyError):
             continue
     return found
 

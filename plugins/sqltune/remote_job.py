@@ -94,7 +94,7 @@ tenants() {{ {tool} 2>/dev/null | awk '{"$1 ~ /^[0-9]+$/ && $(NF-2) != 0" if acc
 def _samples(accelerator: str) -> str:
     """The command that says how busy the GPUs are and how full, or nothing where there are none."""
     return {
-        "cuda": "timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv,noheader,nounits",
+        "cuda": "timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv",
         "rocm": "timeout 20 rocm-smi --showuse --showmeminfo vram --json",
         "cpu": "",
     }[accelerator]
@@ -153,7 +153,7 @@ def arm(gang: Gang, member: Member, replace: str | None = None) -> str:
     strangers = ""
     if member.accelerator != "cpu":
         strangers = f"""{_gpu_pids(member.accelerator)}
-strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/environ" 2>/dev/null | grep -qE '^({MARKER}|{SERVING})=' || echo "$pid $(ps -o user= -p "$pid") $what"; done)
+strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/environ" 2>/dev/null | grep -qE '^({MARKER}|{SERVING})=' || {{ who=$(ps -o user= -p "$pid"); echo "pid $pid of ${{who:-another container}}: $what"; }}; done)
 [ -z "$strangers" ] || fail "somebody else is on its GPUs ($(echo "$strangers" | paste -sd\\;)): not ours, so not touched; wait for it, or end it"
 """
     exclusive = "busy() { return 1; }" if not gang.exclusive else _BUSY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -277,9 +278,16 @@ def test_our_own_served_model_on_the_gpus_is_no_stranger(tmp_path):
     server.wait()
 
 
+def test_what_holds_a_gpu_from_another_container_is_a_stranger(tmp_path):
+    """The driver gives its pid, and no name: as recorded of a host with eight cards, of which a process that could not be seen held 58 GB."""
+    answer = _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps-unseen.csv", 0)
+    assert "somebody else is on its GPUs (pid 999999999 of another container: [Not Found], 58060 MiB)" in answer
+
+
 def _arm_beside(tmp_path, accelerator, tool, recorded, pid):
     """What arming says with a process on the host's GPUs."""
-    said = (Path(__file__).with_name("gpus") / recorded).read_text().replace("1168514", str(pid))
+    said = (Path(__file__).with_name("gpus") / recorded).read_text()
+    said = re.sub("1168514|3858903", str(pid), said)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\n")
     (tmp_path / "bin" / tool).chmod(0o755)
