@@ -90,7 +90,7 @@ def text2sql_retrain():
     # none_failed: without the hosted reference, which may have been skipped.
     verdict = task(steps.judge, task_id="gate", trigger_rule="none_failed")(plan, before["asked"], after["asked"], before["wanted"], before["hosted"])
     number = task(promotion.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(plan, facts, trained.output, adapter.output, merged.output, verdict)
-    approved = AskOperator(task_id="approve", plan=plan, verdict=verdict, response_timeout=timedelta(days=3), defaults="Reject", retries=1, retry_delay=timedelta(seconds=20))
+    approved = AskOperator(task_id="approve", plan=plan, verdict=verdict, response_timeout=timedelta(days=3), defaults="Reject", retries=3, retry_delay=timedelta(seconds=20))
     # none_failed: nobody may have been asked.
     promoted = task(promotion.promote, task_id="promote", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP)(plan, verdict, number)
     pruned = task(promotion.prune, task_id="prune", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP).partial(plan=plan).expand(host=storages)

@@ -19,6 +19,9 @@ class AskOperator(ApprovalOperator):
 
     A rejected model is held back: what comes directly after this task is skipped, and the run is green.
 
+    Give it retries: an answer that comes within the scheduler's next look after the question (half a second) makes Airflow 3.3.2 fail the try ("executor
+    reported success, but state is queued"), and drop the answer. The retry asks again; a person is not that fast, a script should look whether it was heard.
+
     :param plan: the `RunPlan` as JSON.
     :param verdict: what the gate decided.
     """
