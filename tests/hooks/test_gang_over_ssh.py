@@ -168,6 +168,15 @@ def test_a_wrong_key_is_named(sshds):
         asyncio.run(run(gang(sshds, ["true"])))
 
 
+@pytest.mark.parametrize("file", ["key", "known_hosts"])
+def test_a_file_of_the_connection_that_can_not_be_read_is_no_host_that_is_off(sshds, tmp_path, file):
+    """In a container the mounted key belongs to somebody else; it was told as a host that does not answer. (A folder in its place: root may read any file.)"""
+    (tmp_path / file).unlink()
+    (tmp_path / file).mkdir()
+    with pytest.raises(HostError, match=rf"a: {tmp_path / file} of connection 'test_a' can't be read by Airflow \(user \d+\): Is a directory; correct"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
 def test_an_unknown_connection_is_named(sshds):
     g = gang(sshds, ["true"])
     lost = g.members[0].model_copy(update={"conn_id": "nobody"})

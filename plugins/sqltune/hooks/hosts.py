@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -43,6 +44,8 @@ def _reason(error: Exception, conn_id: str) -> str:
         return f"its host key is not the one that is known ({text}): if the host was reinstalled, put its new key into connection {conn_id!r} (host_key or known_hosts)"
     if isinstance(error, asyncssh.PermissionDenied):
         return f"the key of connection {conn_id!r} was not accepted ({text}): add its public half to authorized_keys on the host, or correct key_file and login"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} of connection {conn_id!r} can't be read by Airflow (user {os.getuid()}): {error.strerror}; correct key_file or known_hosts, or the file's owner and mode"
     if isinstance(error, (asyncio.TimeoutError, OSError)):
         return f"does not answer ({text}): check that it is on, and the host and port of connection {conn_id!r}"
     return f"{text}: check connection {conn_id!r}"
