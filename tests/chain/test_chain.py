@@ -198,6 +198,8 @@ def test_a_hub_that_is_down(lab):
 def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
     airflow = lab.airflow
     before = served(lab)
+    # As in most places, there is no key for the hosted reference: its column says so, and the chain ends as it does with one.
+    assert airflow.call("DELETE", "/connections/sqltune_glm").status_code == 204
     # Judged by a benchmark's questions too where there is one; most of its prompts are longer than the tiny model's context.
     further = {"suites": "dusql_dev"} if DUSQL.is_dir() else {}
     # The second commit is of 12 October, 08:00: the night of the 12th knows the first only.
@@ -219,6 +221,7 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         assert (served(lab) == before) is (option == "Reject")
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
         assert lab.record(run).get("after")["questions"] == (24 if further else 12)
+        assert tasks["before.hosted"] == "success" and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
     assert commits == ["2026-09-14", "2026-10-12"]
     assert registry_entry()["why"] == "approved by a person" and registry_entry()["by"] == runs[1]
 

@@ -43,6 +43,14 @@ def test_without_its_environment_the_hosted_reference_is_skipped(plan):
         steps.reference_questions(plan, "/nowhere/bin/python")
 
 
+def test_a_hosted_reference_that_fails_is_told_and_no_reference_is_none(caplog):
+    wanted = {"model": "glm-4", "label": "glm-4", "url": "", "questions": []}
+    told = steps.reference_answers(wanted, None)
+    assert told["answers"] == {} and told["trouble"] == "its task failed" and "before.hosted" in caplog.text
+    assert steps.reference_answers(wanted, {"answers": {"1": "SELECT 1"}, "trouble": ""})["answers"] == {"1": "SELECT 1"}
+    assert steps.reference_answers(None, None) is None
+
+
 def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(plan, monkeypatch):
     from airflow.sdk.exceptions import AirflowSkipException
 

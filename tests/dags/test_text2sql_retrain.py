@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import pytest
 
@@ -60,6 +61,18 @@ def test_the_form_can_be_sent_as_it_opens(dag):
 
 
 def test_the_hosted_reference_can_not_fail_a_run(dag):
-    assert dag.get_task("before.hosted").skip_on_exit_code == [1]
-    assert dag.get_task("gate").trigger_rule == "none_failed"
-    assert "before.hosted" in dag.get_task("gate").upstream_task_ids
+    hosted, told = dag.get_task("before.hosted"), dag.get_task("before.reference")
+    assert hosted.skip_on_exit_code == [1] and hosted.downstream_task_ids == {"before.reference"}
+    assert told.trigger_rule == "all_done" and dag.get_task("before.hosted_questions").downstream_task_ids == {"before.hosted", "before.reference"}
+    assert dag.get_task("gate").upstream_task_ids == {"plan", "before.ask", "after.ask", "before.reference"}
+
+
+@pytest.mark.parametrize(("connection", "key"), [(None, ""), ({"conn_type": "http"}, ""), ({"conn_type": "http", "password": "id.secret"}, "id.secret")])
+def test_the_key_of_the_hosted_reference_is_that_of_its_connection(dag, monkeypatch, connection, key):
+    """Without the Connection, the template did not render, and every run failed at the gate."""
+    from airflow.sdk.execution_time.context import ConnectionAccessor
+
+    if connection:
+        monkeypatch.setenv("AIRFLOW_CONN_SQLTUNE_GLM", json.dumps(connection))
+    hosted = dag.get_task("before.hosted")
+    assert hosted.render_template(hosted.op_args[1], {"conn": ConnectionAccessor()}) == key

@@ -236,26 +236,37 @@ def reference_questions(plan: dict[str, Any], python: str) -> dict[str, Any]:
     }
 
 
-def _reference_score(p: RunPlan, wanted: dict[str, Any] | None, hosted: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
-    """The hosted model's score over what it answered, now or before, and its column's name."""
+def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the hosted model was asked and what it answered; None where there is nobody to ask. It takes what its two tasks left, however they ended:
+    the reference is a courtesy, and can't fail a run."""
     if not wanted:
+        return None
+    if hosted is None:
+        log.warning("%s: its task did not end well, see before.hosted; the run goes on without", wanted["label"])
+        hosted = {"answers": {}, "trouble": "its task failed"}
+    return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}
+
+
+def _reference_score(p: RunPlan, hosted: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
+    """The hosted model's score over what it answered, now or before, and its column's name."""
+    if not hosted:
         return None, ""
     questions = suite_of(p)
     prompts = {q.id: render(q.question, q.context) for q in questions}
-    if hosted and hosted["answers"]:
-        reference.remember(wanted["model"], wanted["url"], prompts, hosted["answers"])
-    answers = reference.known(wanted["model"], wanted["url"], prompts)
-    label = wanted["label"] + (f" ({hosted['trouble'][:60]})" if hosted and hosted["trouble"] else "")
+    if hosted["answers"]:
+        reference.remember(hosted["model"], hosted["url"], prompts, hosted["answers"])
+    answers = reference.known(hosted["model"], hosted["url"], prompts)
+    label = hosted["label"] + (f" ({hosted['trouble'][:60]})" if hosted["trouble"] else "")
     asked = [q for q in questions if q.id in answers]
-    return scoring.score(wanted["model"], asked, answers), label
+    return scoring.score(hosted["model"], asked, answers), label
 
 
-def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], wanted: dict[str, Any] | None = None, hosted: dict[str, Any] | None = None) -> dict[str, Any]:
+def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None) -> dict[str, Any]:
     """The before/after table and the verdict. A model that is held back is a green run."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)
     was, now = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
-    shown, label = _reference_score(p, wanted, hosted)
+    shown, label = _reference_score(p, hosted)
     if shown:
         record.put("reference", scoring.dump(shown))
     decision = gate.decide(was, now, p.gate)
