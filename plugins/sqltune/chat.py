@@ -35,6 +35,8 @@ async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, de
     for attempt in range(TRIES):
         try:
             response = await client.post(f"{endpoint.url}/completions", json=body)
+        except httpx.ConnectError as e:
+            reason = f"{type(e).__name__}: {e}; if it runs there, this machine can't reach it: serving.bind in the cluster file must be an address of that host that Airflow's workers reach, through any firewall"
         except httpx.TransportError as e:
             reason = f"{type(e).__name__}: {e}"
         else:

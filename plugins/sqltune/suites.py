@@ -120,21 +120,27 @@ def from_row(row: Any, name: str, databases: Path | None) -> Question:
     context = str(row.get("context") or "")
     if databases:
         db = str(row.get("db_id") or "")
-        database = next((d for d in (databases / f"{db}.sqlite", databases / db / f"{db}.sqlite") if d.is_file()), None)
+        database = _database(databases, db)
         if not db or database is None:
             raise ScoringError(f"row {name}: no database {db!r} in {databases} (db_id): name the folder that holds {db or '<db_id>'}.sqlite")
         context = context or _context(str(database))
     elif not context:
         raise ScoringError(f"row {name}: no 'context' to make databases from: name the folder of the databases (--databases)")
     return Question(
-        id=name, question=str(row.get("question") or name), context=context, gold=given or _normalised(gold, context, database), database=database and str(database.resolve()),
+        id=name, question=str(row.get("question") or name), context=context, gold=given or _normalised(gold, context, database), database=database and str(database),
     )
+
+
+@lru_cache
+def _database(databases: Path, db: str) -> Path | None:
+    """The file of a database; many rows ask for the same one."""
+    return next((d.resolve() for d in (databases / f"{db}.sqlite", databases / db / f"{db}.sqlite") if d.is_file()), None)
 
 
 def _normalised(answer: str, context: str, database: Path | None) -> str:
     if database is None:
         return normalise(answer, context).sql
-    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
         return normalise(answer, connection=connection).sql
 
 
