@@ -28,6 +28,8 @@ SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
     doc_md=__doc__,
     schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
     catchup=False,
+    # From the moment it is there: nobody thinks of switching on what ends forgotten training.
+    is_paused_upon_creation=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=30),
     tags=["text2sql", "housekeeping"],

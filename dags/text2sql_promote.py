@@ -22,6 +22,8 @@ from sqltune.operators import promotion
     doc_md=__doc__,
     schedule=None,
     catchup=False,
+    # A roll back is not the moment to look for the switch.
+    is_paused_upon_creation=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
     params={

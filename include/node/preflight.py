@@ -7,6 +7,7 @@ The last line it prints is `RESULT {"facts": …, "problems": [each with its fix
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "xtuner", "mmengine", "bitsandbytes", "datasets", "huggingface_hub", "fschat")
 GIB = 1024**3
+MARK = ".sqltune-records"
 
 
 def address_of(interface: str) -> str | None:
@@ -129,6 +131,19 @@ def strangers(accelerator: str) -> list[str]:
     return found
 
 
+def owner(work: Path, ours: str) -> str:
+    """Whose records describe what lies in the work folder; ours from now on where nobody's do yet."""
+    mark = work / MARK
+    if not mark.exists():
+        mine = work / f"{MARK}.{os.getpid()}.{socket.gethostname()}"
+        mine.write_text(ours)
+        # Of two that mark it at the same time, the first stays.
+        with contextlib.suppress(FileExistsError):
+            os.link(mine, mark)
+        mine.unlink()
+    return mark.read_text()
+
+
 def check(want: dict) -> dict:
     """Facts and problems for what a plan wants of this host."""
     problems: list[str] = []
@@ -140,6 +155,9 @@ def check(want: dict) -> dict:
         "clock": time.time(), "address": address_of(want["interface"]), "gpus": [],
         "proxy": {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")},
     }
+    whose = owner(work, want["installation"])
+    if whose != want["installation"]:
+        problems.append(f"{work} is another Airflow's (its records are {whose}, ours {want['installation']}), which would remove our models and we its: set work_dir in the cluster file to a folder of our own; if those records are gone for good, remove {work / MARK}")
     missing = [name for name, version in facts["versions"].items() if version is None]
     if missing:
         problems.append(f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host")

@@ -180,7 +180,7 @@ class Cluster(Model):
 
     description: str = Field("", description="One line for the form and the record.")
     hosts: list[Host] = Field(min_length=1, description="The first one is the master.")
-    work_dir: HostPath = Field(description="Folder on each host for data, runs and models; ~ is the home there.")
+    work_dir: HostPath = Field(description="Folder on each host for data, runs and models, of this Airflow alone; ~ is the home there.")
     node_env: HostPath = Field(description="Virtual environment on each host, from include/node/bootstrap.sh.")
     interface: Name = Field(description="Network interface between the hosts (NCCL_SOCKET_IFNAME).")
     backend: Literal["nccl", "gloo"] = Field("nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU.")

@@ -52,7 +52,7 @@ class Gang(Model):
     generation: int = Field(0, description="Changes when a person clears the task, not when Airflow tries it again.")
     spec: Word = Field("-", description="Hash of what is run; what ran for another plan is not taken for this one's.")
     exclusive: bool = Field(False, description="Wants its hosts for itself: waits until no other exclusive gang runs there.")
-    owner: dict[str, str] = Field(default_factory=dict, description="Who to ask whether the gang is still wanted: dag_id, task_id, run_id and Airflow's address.")
+    owner: dict[str, str] = Field(default_factory=dict, description="Who to ask whether the gang is still wanted: dag_id, task_id, run_id and which Airflow's (`records.installation`).")
     root: HostPath = Field(description="Folder on each host under which gangs are kept.")
     members: list[Member] = Field(min_length=1, description="One per host.")
     limits: Limits = Limits()
@@ -75,9 +75,9 @@ class Gang(Model):
         return f"{self.name}@{self.attempt}"
 
 
-def gang_name(dag_id: str, task_id: str, run_id: str) -> str:
-    """`dag.task.run`, without the try number."""
-    return slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}")
+def gang_name(dag_id: str, task_id: str, run_id: str, installation: str) -> str:
+    """`dag.task.run`, without the try number, and whose: tonight's run has the same id in every Airflow."""
+    return slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
 
 
 def member(plan: RunPlan, host: Host, argv: list[str], cwd: str, **more: object) -> Member:

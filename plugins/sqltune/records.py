@@ -5,13 +5,16 @@
                             /logs/<gang>.<attempt>.<host>.log             all that a host's ranks printed
     $SQLTUNE_HOME/answers/<key>.json      answers by model, prompts and template
     $SQLTUNE_HOME/champion.json, journal.jsonl
+    $SQLTUNE_HOME/installation            names these records on the hosts
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,21 @@ def home() -> Path:
     """The folder of all records: SQLTUNE_HOME, else `sqltune` under AIRFLOW_HOME."""
     airflow = os.environ.get("AIRFLOW_HOME", "~/airflow")
     return Path(os.environ.get("SQLTUNE_HOME", f"{airflow}/sqltune")).expanduser()
+
+
+def installation() -> str:
+    """Names these records, and so the Airflow that keeps them, on hosts that others may use too: made once. Not Airflow's address, which is localhost:8080 for everybody."""
+    path = home() / "installation"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        with os.fdopen(fd, "w", encoding="utf-8") as f:
+            f.write(uuid.uuid4().hex)
+        # Of two that make one at the same time, the first stays.
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+        os.unlink(temporary)
+    return path.read_text(encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -42,7 +42,7 @@ class Training:
     def __init__(self, lab) -> None:
         self.lab, self.airflow = lab, lab.airflow
         self.run = self.airflow.trigger(DAG, FORM | {"max_steps": 3000, "seed": 77, "promote": "hold"})
-        self.gang = gang_name(DAG, "train", self.run)
+        self.gang = gang_name(DAG, "train", self.run, (STATE / "records/installation").read_text())
         self.record = lab.record(self.run)
 
     @property
@@ -245,7 +245,7 @@ def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training,
             name=f"{DAG}.train.{name}", attempt="try1", root=f"{cluster.work_dir}/gangs", owner=owner | more,
             members=[Member(host=h.name, conn_id=h.conn_id, argv=["sleep", "600"], cwd=cluster.work_dir) for h in cluster.hosts],
         )
-        for name, more in (("deleted", {}), ("elsewhere", {"airflow": "https://another"}))
+        for name, more in (("deleted", {}), ("elsewhere", {"airflow": "another"}))
     ]
 
     async def each(do):

@@ -339,6 +339,7 @@ def test_bad_gangs_are_refused():
 
 
 def test_the_name_does_not_hold_the_try_and_is_a_file_name():
-    name = gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00")
-    assert name == gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00") and "/" not in name and ":" not in name
-    assert name != gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706-00:00")
+    name = gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "1" * 32)
+    assert name == gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "1" * 32) and "/" not in name and ":" not in name
+    assert name != gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706-00:00", "1" * 32)
+    assert name != gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "2" * 32)

@@ -11,13 +11,22 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def dag():
+def dags():
     from airflow.dag_processing.dagbag import DagBag
 
     bag = DagBag(dag_folder=str(ROOT / "dags"))
     assert bag.import_errors == {}
     assert len(bag.dags) == len([p for p in (ROOT / "dags").glob("*.py")])
-    return bag.dags["text2sql_retrain"]
+    return bag.dags
+
+
+@pytest.fixture(scope="module")
+def dag(dags):
+    return dags["text2sql_retrain"]
+
+
+def test_what_ends_forgotten_training_runs_without_being_switched_on(dags):
+    assert {name: d.is_paused_upon_creation for name, d in dags.items()} == {"text2sql_retrain": None, "text2sql_promote": False, "text2sql_housekeeping": False}
 
 
 def test_the_chain(dag):

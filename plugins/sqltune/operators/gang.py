@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
-from airflow.sdk.configuration import conf
 
 from sqltune import remote_job
 from sqltune.config import RunPlan, digest
@@ -19,7 +18,7 @@ from sqltune.errors import GangError, HostsBusy
 from sqltune.gangs import Gang, Member, gang_name
 from sqltune.hooks.gang import GangHook
 from sqltune.hooks.scripts import masked
-from sqltune.records import Record
+from sqltune.records import Record, installation
 from sqltune.resume import Decision
 from sqltune.triggers.gang import GangTrigger, HostsFreeTrigger
 
@@ -73,12 +72,12 @@ class GangJobOperator(BaseOperator):
         """The gang of this task; its name does not hold the try."""
         ti = context["ti"]
         return Gang(
-            name=gang_name(ti.dag_id, ti.task_id, ti.run_id), attempt=attempt, root=f"{plan.cluster.work_dir}/gangs",
+            name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation()), attempt=attempt, root=f"{plan.cluster.work_dir}/gangs",
             # The id of a try is a UUIDv7: its first 48 bits are the moment Airflow made it, by one clock for all tries, Clears included.
             fence=ti.id.int >> 80,
             # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
             generation=ti.max_tries, spec=digest(self.plan), exclusive=self.exclusive,
-            owner={"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "airflow": airflow_address()},
+            owner={"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "airflow": installation()},
             members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
         )
 
@@ -160,8 +159,3 @@ class GangJobOperator(BaseOperator):
     async def _stop(self, gang: Gang, attempt: str | None) -> None:
         async with GangHook(gang) as hook:
             await hook.stop(attempt)
-
-
-def airflow_address() -> str:
-    """Names this Airflow on hosts that may serve several."""
-    return conf.get("api", "base_url", fallback="") or conf.get("core", "execution_api_server_url", fallback="") or "airflow"

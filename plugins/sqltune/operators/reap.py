@@ -16,7 +16,7 @@ from sqltune.errors import HostError
 from sqltune.gangs import Gang, Member, gang_name
 from sqltune.hooks.gang import GangHook
 from sqltune.hooks.hosts import bash, connected
-from sqltune.operators.gang import airflow_address
+from sqltune.records import installation
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -43,7 +43,7 @@ class ReapGangOperator(BaseOperator):
             return
         plan = RunPlan.model_validate(self.plan)
         ti = context["ti"]
-        gang = anybody(gang_name(ti.dag_id, self.task, ti.run_id), plan.cluster, plan.cluster.hosts)
+        gang = anybody(gang_name(ti.dag_id, self.task, ti.run_id, installation()), plan.cluster, plan.cluster.hosts)
         asyncio.run(self._reap(gang))
         self.log.info("no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts))
 
@@ -86,7 +86,7 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
         for line in said.splitlines():
             name, attempt, *words = line.split()
             owner = dict(word.split("=", 1) for word in words)
-            if owner.get("airflow") != airflow_address():
+            if owner.get("airflow") != installation():
                 log.info("[%s] %s of %s is not ours", host.name, name, owner.get("airflow", "nobody"))
                 continue
             states = ti.get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])

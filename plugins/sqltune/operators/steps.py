@@ -18,7 +18,7 @@ from sqltune.errors import ConfigError, DatasetError, HostError
 from sqltune.hooks import scripts
 from sqltune.hooks.serving import ServingHook
 from sqltune.prompt import TEMPLATE_HASH, render
-from sqltune.records import Record, home, read_json, remember_trained, trained_before, write_json
+from sqltune.records import Record, home, installation, read_json, remember_trained, trained_before, write_json
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def preflight(plan: dict[str, Any], host: str) -> dict[str, Any]:
     asyncio.run(scripts.push(p, h))
     log.info("[%s] environment: %s", host, " ".join(f"{k}={v}" for k, v in sorted(scripts.masked(p.cluster.host_env()).items())))
     answer = scripts.run(p, h, "preflight.py", {
-        "work_dir": p.cluster.work_dir, "interface": p.cluster.interface, "accelerator": p.cluster.accelerator, "processes": h.processes,
+        "work_dir": p.cluster.work_dir, "installation": installation(), "interface": p.cluster.interface, "accelerator": p.cluster.accelerator, "processes": h.processes,
         "is_master": h == p.cluster.master, "master_port": p.cluster.master_port, "base_model": p.base_model,
         "min_free_disk_gb": p.cluster.min_free_disk_gb, "min_free_memory_gb": p.cluster.min_free_memory_gb,
     }, timeout=180)
