@@ -17,6 +17,7 @@ import hashlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -125,6 +126,8 @@ class Stack:
         """Let supervisor follow the configuration; started if it is not there."""
         self.write()
         if not self.running():
+            self.end_orphans()
+            self.check_ports()
             Path(self.socket).unlink(missing_ok=True)
             # A gang's marker would make the served processes look like the gang's own.
             # Marked as ours: who looks for strangers on the GPUs does not take the champion for one.
@@ -142,6 +145,27 @@ class Stack:
         self.wait_for_port(self.want["controller_port"], "controller")
         for name in ["registrar", *self.workers(), "api"]:
             self.start(name)
+
+    def end_orphans(self) -> None:
+        """End our servers that outlived their supervisor (killed, or out of memory): they hold the ports, and nobody would start them again. Known by where they run."""
+        here = str(self.folder.resolve())
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if os.readlink(process / "cwd") == here and b"SQLTUNE_SERVING=1" in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
+                    print(f"ending pid {process.name}, which its supervisor left", flush=True)
+                    os.kill(int(process.name), signal.SIGKILL)
+                    while process.exists() and (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                        time.sleep(0.02)
+
+    def check_ports(self) -> None:
+        """Exits when somebody else listens where the controller or the API is to: our workers would register with it."""
+        for field in ("controller_port", "api_port"):
+            with socket.socket() as s:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    s.bind((self.bind, self.want[field]))
+                except OSError as e:
+                    sys.exit(f"can't listen on {self.bind}:{self.want[field]} ({e.strerror}): end what listens there, or set serving.{field} or serving.bind in the cluster file")
 
     def start(self, name: str) -> None:
         """Start a program that is not up."""
@@ -220,10 +244,10 @@ class Stack:
             with contextlib.suppress(OSError):
                 register(self.controller, self.address(program), [])
         (self.folder / "workers" / f"{program}.json").unlink(missing_ok=True)
-        if not self.running():
-            return
         if self.workers():
             self.apply()
+        elif not self.running():
+            self.end_orphans()
         else:
             self.supervisor.supervisor.shutdown()
             deadline = time.monotonic() + 60

@@ -201,6 +201,9 @@ class Judge:
             return Match("gold_invalid", f"the database can't be had: {e}")
         except (MemoryError, RecursionError) as e:
             return Match("invalid", type(e).__name__, trouble="too_large")
+        except Exception as e:
+            # Whatever a prediction has brought about: it costs that question, and no other. A literal beyond SQLite's integers once ended a night's run.
+            return Match("invalid", f"can't be judged: {type(e).__name__}: {e}", trouble="other")
         return Match("match", strict=strict, vacuous=vacuous) if matched else Match("mismatch", "other rows", strict=strict)
 
 

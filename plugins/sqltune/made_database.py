@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqltune.context_schema import Column, Table, parse_context, quoted, schema
-from sqltune.query_hints import Hints, Place, hints_of
+from sqltune.query_hints import Hints, Place, hints_of, number
 
 COPIES = 5
 """Databases a pair of queries is compared on."""
@@ -119,7 +119,7 @@ class _Filler:
         fills = [self._fill(table, c, count) for c in table.columns]
         focus = [i < FOCUSED or self.rng.random() < 0.4 for i in range(count)]
         rows = [[self._cell(fill, i, focus[i]) for fill in fills] for i in range(count)]
-        for number, (fill, column) in enumerate(zip(fills, table.columns, strict=True)):
+        for at, (fill, column) in enumerate(zip(fills, table.columns, strict=True)):
             place = (table.name.lower(), column.name.lower())
             if fill.once:
                 # What one query names of an entity is in one row, the one with most references to it; what only the other names is in another.
@@ -129,11 +129,11 @@ class _Filler:
                     if query and self.seed % 2:
                         # One row for what the gold names and one for what the prediction does: a count would not tell them apart.
                         continue
-                    rows[4 * query + seen[query] % 4][number] = value
+                    rows[4 * query + seen[query] % 4][at] = value
                     seen[query] += 1
             if place in self.hints.nulls and place not in self.keys:
                 for i in self.rng.sample(range(count), 3):
-                    rows[i][number] = None
+                    rows[i][at] = None
         return rows
 
     def _fill(self, table: Table, column: Column, count: int) -> _Fill:
@@ -159,8 +159,9 @@ class _Filler:
             days = bool(texts) and not any(re.fullmatch(r"\d{4}", str(v)) for v in texts)
             base: list[object] = [f"{y}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" if days else str(y) for y in rng.sample(range(1940, 2030), count)]
             return _Fill(base, [*texts, *(str(int(str(v)) + d) for v in texts if re.fullmatch(r"\d{4}", str(v)) for d in (-1, 1))])
-        if texts and all(isinstance(v, int | float) or re.fullmatch(r"-?\d+(\.\d+)?", str(v)) for v in texts):
-            return self._numbers([float(str(v)) for v in texts], count)
+        numbers = [number(str(v)) for v in texts if re.fullmatch(r"-?\d+(\.\d+)?", str(v))]
+        if texts and len(numbers) == len(texts) and None not in numbers:
+            return self._numbers(numbers, count)
         name = parent or (_NAME.search(place[1]) and not _PART_OF_NAME.search(place[1]))
         base = [f"{column.name[:3]}{n}" for n in rng.sample(range(1, 300), count)]
         return _Fill(base, texts, once=bool(name) and place not in self.hints.shared)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,14 +36,29 @@ _BEFORE_ALIAS = {"from", "join", ","}
 _NO_ALIAS = {"where", "on", "join", "inner", "left", "right", "full", "cross", "natural", "group", "order", "having", "limit", "union", "intersect", "except", "as", "using", "set"}
 
 
+LARGEST = 10**18
+"""Numbers from here on are no hints: rows around them would not fit SQLite's integers."""
+
+
+def number(text: str) -> int | float | None:
+    """A number that rows can be made around, to the last digit; None for what is none, or too large."""
+    try:
+        value = int(text) if re.fullmatch(r"-?\d{1,19}", text) else float(text)
+    except ValueError:
+        return None
+    if not abs(value) < LARGEST:
+        return None
+    return int(value) if value == int(value) else value
+
+
 def _value(token: Token, negative: bool) -> object:
+    """What a literal stands for; None where it gives no hint."""
     if token.kind == "text":
         return unquoted(token.text) if token.text.endswith("'") and len(token.text) > 1 else token.text[1:]
     if token.kind == "name":
         return unquoted(token.text)
-    number = float(token.text)
-    number = -number if negative else number
-    return int(number) if number == int(number) and abs(number) < 1e15 else number
+    value = number(token.text)
+    return -value if negative and value is not None else value
 
 
 class _Reader:
@@ -134,7 +150,8 @@ class _Reader:
         values = []
         for k in range(j, min(end, len(ts))):
             if self.is_literal(k):
-                values.append(_value(ts[k], ts[k - 1].text == "-"))
+                if (value := _value(ts[k], ts[k - 1].text == "-")) is not None:
+                    values.append(value)
                 if sign == "between" and len(values) == 2:
                     break
             elif many and (ts[k].text == ")" or ts[k].key in ("or", "group", "order")):

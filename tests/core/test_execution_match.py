@@ -73,6 +73,35 @@ def test_a_hundred_hostile_statements_end_in_a_clear_class_and_nothing_is_writte
     assert database.read_bytes() == before and [p.name for p in tmp_path.rglob("*")] == ["read", "t.sqlite"]
 
 
+LARGE = ["1e999", "-1e999", "9" * 20, "9223372036854775808", "-9223372036854775809", "1e300", "9" * 400, "0x7fffffffffffffff", f"'{'9' * 400}'", "'1e999'", "'nan'", "1e18"]
+
+
+@pytest.mark.parametrize("literal", LARGE)
+def test_rows_are_made_whatever_a_prediction_compares_with(literal):
+    """A prediction with a number beyond SQLite's integers ended the scorer, and with it the night's run."""
+    context = "CREATE TABLE t (a INTEGER, b TEXT, c DATE)"
+    for column in "abc":
+        for gold, predicted in (("SELECT a FROM t WHERE b = 'x'", f"SELECT a FROM t WHERE {column} = {literal}"), (f"SELECT a FROM t WHERE {column} <> {literal}", f"SELECT a FROM t WHERE {column} <> {literal}")):
+            found = Judge().compare(Pair(gold, predicted, context=context))
+            assert found.verdict == ("match" if gold == predicted else "mismatch"), found
+
+
+def test_long_numbers_are_found_to_the_last_digit():
+    """As those of Chinese identity cards."""
+    context, gold = "CREATE TABLE t (a INTEGER, number INTEGER, text_number TEXT)", "SELECT a FROM t WHERE {} = {}110101199003071233{}"
+    for column, quote in (("number", ""), ("text_number", "'")):
+        right = gold.format(column, quote, quote)
+        found = Judge().compare(Pair(right, right, context=context))
+        assert found.matched and not found.vacuous, column
+        assert not Judge().compare(Pair(right, right.replace("1233", "1234"), context=context)).matched
+
+
+def test_what_nobody_thought_of_costs_one_question(monkeypatch):
+    monkeypatch.setattr("sqltune.execution_match.build", lambda *_: 1 / 0)
+    found = Judge().compare(Pair("SELECT name FROM t", "SELECT name FROM t", context=T))
+    assert (found.verdict, found.trouble) == ("invalid", "other") and "ZeroDivisionError" in found.reason
+
+
 def test_a_process_that_dies_is_one_predictions_fault(monkeypatch):
     monkeypatch.setattr("sqltune.execution_match.GRACE", -1e6)
     pair = Pair("SELECT name FROM t", "SELECT name FROM t", context=T)

@@ -200,6 +200,16 @@ def test_what_is_killed_comes_back(served, program):
     assert served.until_it_answers() == before
 
 
+def test_a_killed_supervisor_is_followed_by_one_that_has_its_ports(served):
+    """What it had started holds the ports, and answers no longer (nobody reads what it prints): the next one ends that and starts its own."""
+    before, worker = served.until_it_answers(), next((served.folder / "serving/workers").glob("*.json")).stem
+    left = [served.pid(program) for program in ("controller", "api", "registrar", worker)]
+    os.kill(int((served.folder / "serving/supervisord.pid").read_text()), signal.SIGKILL)
+    assert served.run("up", model=served.models["a"])["serving"] == {NAME: served.models["a"]}
+    assert served.until_it_answers() == before and not [pid for pid in left if b"fastchat" in _command(Path(f"/proc/{pid}"))]
+    assert all(served.pid(program) not in (0, *left) for program in ("controller", "api", "registrar", worker))
+
+
 def test_nobody_without_the_key_and_nobody_sees_it(served):
     assert served.answer(key="another").status_code == 401
     assert not [p for p in Path("/proc").glob("[0-9]*") if KEY.encode() in _command(p)]

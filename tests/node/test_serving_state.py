@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,7 +59,7 @@ def test_a_worker_is_drained_when_its_last_connection_has_closed(stack, monkeypa
 
 
 def test_a_worker_that_never_ends_is_drained_for_so_long_and_no_longer(stack, monkeypatch):
-    clock = 0.0
+    clock, stack.want["drain_timeout"] = 0.0, 5
 
     def sleep(seconds: float) -> None:
         nonlocal clock
@@ -65,7 +68,7 @@ def test_a_worker_that_never_ends_is_drained_for_so_long_and_no_longer(stack, mo
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
         worker(stack, "old", names=[], port=listener.getsockname()[1])
         monkeypatch.setattr("serving.time", SimpleNamespace(monotonic=lambda: clock, sleep=sleep))
-        assert 20 <= stack.drain("old") < 21
+        assert 5 <= stack.drain("old") < 6
 
 
 def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monkeypatch):
@@ -79,3 +82,24 @@ def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monke
     with pytest.raises(SystemExit, match="does not answer"):
         stack.fail("worker-text2sql-1", "does not answer")
     assert list(stack.workers()) == ["worker-text2sql-1"]
+
+
+@pytest.mark.parametrize("field", ["controller_port", "api_port"])
+def test_a_port_that_somebody_else_has_is_named_before_anything_is_started(stack, field):
+    """It was taken for our own controller, and our workers were registered with a stranger's."""
+    with socket.create_server(("127.0.0.1", stack.want[field])), pytest.raises(SystemExit, match=rf"can't listen on 127.0.0.1:{stack.want[field]} \(Address already in use\).*serving.{field}"):
+        stack.apply()
+    assert not stack.running() and not (stack.folder / "supervisord.pid").exists()
+
+
+def test_what_a_killed_supervisor_left_is_ended_and_no_other(stack, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    ours, of_another_folder, a_strangers = (
+        subprocess.Popen(["sleep", "60"], cwd=where, env=os.environ | more)
+        for where, more in ((stack.folder, {"SQLTUNE_SERVING": "1"}), (tmp_path / "elsewhere", {"SQLTUNE_SERVING": "1"}), (stack.folder, {}))
+    )
+    stack.end_orphans()
+    assert ours.wait(5) == -signal.SIGKILL and of_another_folder.poll() is None and a_strangers.poll() is None
+    for left in (of_another_folder, a_strangers):
+        left.kill()
+        left.wait()
