@@ -16,7 +16,6 @@ from rich.text import Text
 
 from lab import services
 from lab.airflow_api import Airflow
-from lab.hub import DUSQL
 from lab.settings import LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
@@ -126,8 +125,7 @@ def arguments() -> dict[str, Any]:
     if which == "dusql":
         if not (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data") / "hub_dataset" / "train.jsonl").exists():
             raise SystemExit("DATASET=dusql: hub_dataset/train.jsonl is not there: set SQLTUNE_DATA to the folder that holds it")
-        # Its tables are many and wide: the prompt is several times as long as the lab's own.
-        conf = {"dataset_repo": DUSQL, "max_length": 2048, "max_steps": 10} | conf
+        conf = {"recipe": "lab_dusql"} | conf
     elif which:
         raise SystemExit(f"DATASET: {which!r} is not known (there is: dusql)")
     return conf

@@ -117,7 +117,7 @@ def test_the_plan_refuses_all_at_once(lab):
     state, tasks = lab.until_ended(run)
     words = lab.words(run, "plan")
     assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
-    assert "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_smollm2, lab_tiny)" in words and "cluster: 'nowhere' is not there" in words
+    assert "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)" in words and "cluster: 'nowhere' is not there" in words
 
 
 @pytest.mark.parametrize(("form", "words"), [

@@ -109,7 +109,7 @@ def test_every_shipped_file_is_valid():
     from sqltune import config
 
     found = {kind: [config.load(kind, name) for name in config.names(kind)] for kind in ("recipes", "clusters")}
-    assert len(found["recipes"]) == 3 and len(found["clusters"]) == 2
+    assert len(found["recipes"]) == 4 and len(found["clusters"]) == 2
     for recipe in found["recipes"]:
         assert (config.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
 

@@ -21,7 +21,7 @@ def test_a_name_that_is_not_there_is_a_mistake():
         set_values("a = 1\n", {"lr": 1})
 
 
-@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "lab_smollm2", "lab_tiny"])
+@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "lab_dusql", "lab_smollm2", "lab_tiny"])
 def test_a_rendered_config_differs_in_part_one_only(recipe):
     from types import SimpleNamespace
 
