@@ -28,6 +28,7 @@ from sqltune.hooks.scripts import exports  # noqa: E402
 from sqltune.operators import steps  # noqa: E402
 from sqltune.progress import parse_line  # noqa: E402
 from sqltune.prompt import render  # noqa: E402
+from sqltune.records import installation  # noqa: E402
 from sqltune.xtuner_config import render as render_config  # noqa: E402
 
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
@@ -85,7 +86,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
 
     os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
     want = steps.serving(plan).want
-    flight = {"work_dir": plan.cluster.work_dir, "interface": plan.cluster.interface, "accelerator": "cpu", "processes": 1, "is_master": True, "master_port": plan.cluster.master_port,
+    flight = {"work_dir": plan.cluster.work_dir, "installation": installation(), "interface": plan.cluster.interface, "accelerator": "cpu", "processes": 1, "is_master": True, "master_port": plan.cluster.master_port,
               "base_model": plan.base_model, "min_free_disk_gb": 1, "min_free_memory_gb": 1}
     fetch = {"repo": plan.dataset_repo, "commit": plan.dataset_commit, "files": plan.recipe.dataset_files, "endpoint": plan.cluster.hub_endpoint, "folder": plan.data_dir,
              "percent": plan.recipe.held_out_percent, "questions": 0, "max_length": plan.training.max_length, "base_model": plan.base_model}

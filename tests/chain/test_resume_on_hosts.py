@@ -27,7 +27,7 @@ LOG = logging.getLogger("test")
 
 
 @pytest.fixture
-def trained(lab, connected, tmp_path):
+def trained(lab, connected, records, tmp_path):
     """Trains on the lab's hosts by the operator's own parts; the losses by step, and the try."""
     airflow, run = lab.airflow, lab.first_run
     datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
