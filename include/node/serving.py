@@ -154,8 +154,7 @@ class Stack:
                 if os.readlink(process / "cwd") == here and b"SQLTUNE_SERVING=1" in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
                     print(f"ending pid {process.name}, which its supervisor left", flush=True)
                     os.kill(int(process.name), signal.SIGKILL)
-                    while process.exists() and (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                        time.sleep(0.02)
+                    wait_until_gone(int(process.name), 10)
 
     def check_ports(self) -> None:
         """Exits when somebody else listens where the controller or the API is to: our workers would register with it."""
@@ -249,10 +248,11 @@ class Stack:
         elif not self.running():
             self.end_orphans()
         else:
+            pid = self.supervisor.supervisor.getPID()
             self.supervisor.supervisor.shutdown()
-            deadline = time.monotonic() + 60
-            while Path(self.socket).exists() and time.monotonic() < deadline:
-                time.sleep(0.2)
+            # Its socket goes before it does.
+            if not wait_until_gone(pid, 60):
+                sys.exit(f"supervisor (pid {pid}) was told to end, and is still there after 60 s: read {self.folder}/supervisord.log")
 
     def answers(self, name: str) -> str:
         """'' when the model of that name answers a real prompt through the API, else what was heard."""
@@ -331,6 +331,18 @@ class Stack:
         if program in self.workers() and program != self.spared:
             self.remove(program)
         sys.exit(f"{reason}\n--- {path} ---\n{words}")
+
+
+def wait_until_gone(pid: int, seconds: float) -> bool:
+    """Whether a process ended within this time; a zombie has."""
+    deadline = time.monotonic() + seconds
+    stat = Path(f"/proc/{pid}/stat")
+    with contextlib.suppress(OSError):
+        while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+    return True
 
 
 def connections(port: int) -> int:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -103,3 +104,13 @@ def test_what_a_killed_supervisor_left_is_ended_and_no_other(stack, tmp_path):
     for left in (of_another_folder, a_strangers):
         left.kill()
         left.wait()
+
+
+def test_the_last_worker_is_gone_when_its_supervisor_is(stack, monkeypatch):
+    """supervisord takes its socket away first, and ends a moment later: it was found living after `down`."""
+    ending = subprocess.Popen(["sleep", "60"])
+    shutdown = threading.Timer(0.3, ending.kill)
+    monkeypatch.setattr(stack, "running", lambda: True)
+    monkeypatch.setattr(type(stack), "supervisor", SimpleNamespace(supervisor=SimpleNamespace(getPID=lambda: ending.pid, shutdown=shutdown.start)))
+    stack.remove("worker-text2sql-1")
+    assert ending.poll() == -signal.SIGKILL

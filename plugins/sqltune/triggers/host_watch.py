@@ -91,8 +91,8 @@ class HostWatch:
 
     @property
     def is_done(self) -> bool:
-        """Ended well, and all of its output is in the task's log for good."""
-        return self.read_whole and self.state is not None and self.state.succeeded and self.confirmed >= self.position
+        """Ended well, all of its output is in the task's log for good, and its clock is known."""
+        return self.read_whole and self.state is not None and self.state.succeeded and self.confirmed >= self.position and self.has_clock
 
     @property
     def is_drained(self) -> bool:
@@ -107,6 +107,11 @@ class HostWatch:
     def log_name(self) -> str:
         """How its whole log is called in the run's record."""
         return f"{self.gang.name}.{self.gang.attempt}.{self.member.host}"
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether its clock was compared with ours; a job that ends at once may have ended before."""
+        return self.clock_error < float("inf")
 
     def ours(self, moment: float | None) -> float | None:
         """A moment of the host's clock by our own."""

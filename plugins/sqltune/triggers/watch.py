@@ -17,6 +17,9 @@ from sqltune.progress import Progress
 from sqltune.records import Record
 from sqltune.triggers.host_watch import SILENT, HostWatch, Keeper
 
+CATCH_UP = 5.0
+"""Seconds that hosts which were not heard yet are waited for, when it is to be said who failed first."""
+
 FULL = 64
 """MiB of free disk below which a failure is said to be the disk's."""
 
@@ -89,7 +92,7 @@ class Watch:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
         if self._all_started or not all(h.state and h.state.started and h.state.ranks >= h.member.ranks for h in self.hosts.values()):
             return
-        if any(h.clock_error == float("inf") for h in self.hosts.values()):
+        if not all(h.has_clock for h in self.hosts.values()):
             return
         self._all_started = True
         skew, error = self.skew()
@@ -98,7 +101,7 @@ class Watch:
 
     def skew(self) -> tuple[float | None, float]:
         """Seconds between the first and the last host's start, their clocks compared with ours; and how far off that may be."""
-        starts = [h.ours(h.state.started) if h.state and h.clock_error < float("inf") else None for h in self.hosts.values()]
+        starts = [h.ours(h.state.started) if h.state and h.has_clock else None for h in self.hosts.values()]
         known = [s for s in starts if s is not None]
         if len(known) < len(starts):
             return None, float("inf")
@@ -128,13 +131,14 @@ class Watch:
         """End every rank everywhere, then say who failed first, with the last lines of its own log."""
         self.log.error("%s; ending the gang", reason)
         failed = {name: h.state for name, h in self.hosts.items() if h.state and h.state.has_failed}
-        left = ""
+        stopping, left = time.time(), ""
         try:
             await self.hook.stop(self.gang.attempt)
             self.log.info("every process of %s is gone from every host", self.gang.marker)
         except SqltuneError as e:
             left = f"; and not all could be stopped: {e}"
         if failed:
+            failed |= await self._failed_before(stopping)
             blamed, rank, reason = await self._first_to_fail(failed)
             reason += f" at {self.progress}" if self.progress else ""
             reason += await self._full_disks(blamed)
@@ -148,6 +152,16 @@ class Watch:
         for error in errors:
             self.log.error("first error: %s", error)
         return self._event(ok=False, reason=reason + left, failed=blamed, rank=rank, tail=await self._tail(blamed, rank) if blamed else "", first_errors=errors)
+
+    async def _failed_before(self, moment: float) -> dict[str, JobState]:
+        """Hosts that had failed by then, whoever was heard of first: a job that ends at once may have ended before its host was heard, or its clock known."""
+        hosts = {name: h for name, h in self.hosts.items() if not (h.state and h.state.state == "absent")}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP):
+                while not all(h.has_clock for h in hosts.values()):
+                    self._changed.clear()
+                    await self._changed.wait()
+        return {name: h.state for name, h in hosts.items() if h.state and h.has_clock and h.state.exit.isdigit() and h.state.has_failed and (h.ours(h.state.ended) or moment) < moment}
 
     async def _first_to_fail(self, failed: Mapping[str, JobState]) -> tuple[str, int | None, str]:
         """The host and rank that failed before the others, by all hosts' clocks compared with ours, and how; the others failed because of it.
