@@ -12,10 +12,10 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune import remote_job
 from sqltune.config import Cluster, Host, RunPlan, load
-from sqltune.errors import HostError
+from sqltune.errors import GangError, HostError
 from sqltune.gangs import Gang, Member, gang_name
 from sqltune.hooks.gang import GangHook
-from sqltune.hooks.hosts import bash, connected
+from sqltune.hooks.hosts import bash, connected, on_all, raise_all
 from sqltune.records import installation
 
 if TYPE_CHECKING:
@@ -66,38 +66,56 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
     """Stop gangs that no task of this Airflow wants any more, on all hosts of a cluster; the gangs stopped, by host.
 
     That is what a run leaves behind that was ended by hand or timed out while no triggerer lived, and perhaps deleted then: no teardown comes.
-    Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again).
+    Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again). `GangError`, when all have been
+    looked after, names those that could not be stopped.
     """
     return asyncio.run(_reap_orphans(load("clusters", cluster)))
 
 
 async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
-    ti = get_current_context()["ti"]
-    stopped: dict[str, list[str]] = {}
-    unreachable = []
-    for host in cluster.hosts:
-        try:
-            async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
-                said = (await bash(connection, remote_job.living(f"{cluster.work_dir}/gangs"), 60)).decode()
-        except HostError as e:
-            log.warning("%s", e)
-            unreachable.append(host.name)
-            continue
-        for line in said.splitlines():
-            name, attempt, *words = line.split()
-            owner = dict(word.split("=", 1) for word in words)
-            if owner.get("airflow") != installation():
-                log.info("[%s] %s of %s is not ours", host.name, name, owner.get("airflow", "nobody"))
-                continue
-            states = ti.get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])
-            found = states.get(owner["run_id"], {})
-            if owner["task_id"] in found and found[owner["task_id"]] in WANTED:
-                continue
-            why = f"its task is {found[owner['task_id']]}" if owner["task_id"] in found else "its run is gone"
+    async def ask(host: Host) -> str:
+        async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
+            return (await bash(connection, remote_job.living(f"{cluster.work_dir}/gangs"), 60)).decode()
+
+    said = dict(zip([h.name for h in cluster.hosts], await on_all(cluster.hosts, ask), strict=True))
+    for silent in (answer for answer in said.values() if isinstance(answer, BaseException)):
+        if not isinstance(silent, HostError):
+            raise silent
+        log.warning("%s", silent)
+    lines = [(host, line) for host in cluster.hosts if isinstance(answer := said[host.name], str) for line in answer.splitlines()]
+    unwanted: dict[tuple[str, str], list[Host]] = {}
+    for host, line in lines:
+        name, attempt, *words = line.split()
+        if why := _unwanted(dict(word.split("=", 1) for word in words)):
             log.warning("[%s] %s (%s): %s; stopping it", host.name, name, attempt, why)
-            async with GangHook(anybody(name, cluster, [host])) as hook:
+            unwanted.setdefault((name, attempt), []).append(host)
+        else:
+            log.info("[%s] %s (%s) is wanted, or not ours", host.name, name, attempt)
+
+    async def stop(name: str, attempt: str, hosts: list[Host]) -> None:
+        try:
+            async with GangHook(anybody(name, cluster, hosts)) as hook:
                 await hook.stop(attempt)
-            stopped.setdefault(host.name, []).append(name)
-    if len(unreachable) == len(cluster.hosts):
+        except GangError as e:
+            raise GangError(f"{name} ({attempt}): {e}") from e
+
+    # Told when all have been seen to: one that can't be killed keeps no other alive.
+    raise_all(await on_all([(*gang, hosts) for gang, hosts in unwanted.items()], lambda gang: stop(*gang)), GangError)
+    if not any(isinstance(answer, str) for answer in said.values()):
         raise AirflowSkipException("no host of this cluster can be reached from here")
+    stopped: dict[str, list[str]] = {}
+    for (name, _), hosts in unwanted.items():
+        for host in hosts:
+            stopped.setdefault(host.name, []).append(name)
     return stopped
+
+
+def _unwanted(owner: dict[str, str]) -> str | None:
+    """Why a gang of this Airflow is wanted by no task any more; None for one that is wanted, and for another's."""
+    if owner.get("airflow") != installation():
+        return None
+    states = get_current_context()["ti"].get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]]).get(owner["run_id"], {})
+    if owner["task_id"] not in states:
+        return "its run is gone"
+    state = states[owner["task_id"]]
+    return None if state in WANTED else f"its task is {state}"
