@@ -181,12 +181,16 @@ def test_a_rank_that_logs_without_end(sshds, caplog, tmp_path):
     async def go():
         worst = 0.0
 
+        def now():
+            # Without the time that this thread stood in the kernel's queue, for a machine that is busy with something else.
+            return time.monotonic() - int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
         async def heartbeat():
             nonlocal worst
             while True:
-                before = time.monotonic()
+                before = now()
                 await asyncio.sleep(0.02)
-                worst = max(worst, time.monotonic() - before - 0.02)
+                worst = max(worst, now() - before - 0.02)
 
         beating = asyncio.create_task(heartbeat())
         _, event = await run(g, Record(tmp_path / "r"))
