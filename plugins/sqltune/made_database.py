@@ -147,7 +147,7 @@ class _Filler:
                 return _Fill([*domain, *more][:count])
             return _Fill(self._references(table, column, domain, count))
         parent = any((table.name.lower(), c.name.lower()) in self.keys for c in table.columns)
-        if place in self.hints.shared and not literals and not parent:
+        if place in self.hints.shared and not literals and (not parent or (place in self.hints.both_sides and not _NAME.search(place[1]))):
             few = rng.sample(range(1, 90), 6) if column.kind == "number" else [f"{column.name[:3]}{i}" for i in rng.sample(range(1, 30), 6)]
             return _Fill(_skewed(few, count, self.hints.sizes, rng))
         if _keyness(table, column) >= 4 and not literals:

@@ -26,6 +26,8 @@ class Hints:
     joined: list[tuple[Place, Place]] = field(default_factory=list)
     shared: set[Place] = field(default_factory=set)
     """Grouped by, or on both sides of a set operation: few values, each in several rows."""
+    both_sides: set[Place] = field(default_factory=set)
+    """Of those, the ones of set operations: what one side takes away, a row of the other may have too."""
     sizes: set[int] = field(default_factory=set)
     """Numbers of rows in a group that are asked for."""
     nulls: set[Place] = field(default_factory=set)
@@ -118,6 +120,7 @@ class _Reader:
                     if ts[j].key == "from":
                         break
                     self._share(j)
+                    self.hints.both_sides.update(self.place(j))
 
     def _share(self, i: int) -> None:
         self.hints.shared.update(self.place(i))

@@ -54,6 +54,14 @@ def test_on_databases_made_from_the_context(gold, predicted, matched):
     assert Judge().compare(Pair(gold, predicted, context=T)).matched is matched
 
 
+def test_what_a_set_takes_away_another_row_may_have_too():
+    """Countries without a cartoon by A, and countries of channels without one: the same, unless two channels are of one country."""
+    context = "CREATE TABLE channel (id INTEGER PRIMARY KEY, name VARCHAR, country VARCHAR); CREATE TABLE cartoon (id INTEGER PRIMARY KEY, author VARCHAR, channel INTEGER REFERENCES channel (id))"
+    gold = "SELECT country FROM channel EXCEPT SELECT T1.country FROM channel AS T1 JOIN cartoon AS T2 ON T1.id = T2.channel WHERE T2.author = 'A'"
+    assert not Judge().compare(Pair(gold, "SELECT country FROM channel WHERE id NOT IN (SELECT channel FROM cartoon WHERE author = 'A')", context)).matched
+    assert Judge().compare(Pair(gold, "SELECT country FROM channel WHERE country NOT IN (SELECT a.country FROM channel a JOIN cartoon b ON a.id = b.channel WHERE b.author = 'A')", context)).matched
+
+
 def test_a_hundred_hostile_statements_end_in_a_clear_class_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     database = tmp_path / "read" / "t.sqlite"
