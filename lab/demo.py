@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lab import services
 from lab.airflow_api import Airflow
-from lab.settings import LAB, ROOT, Settings
+from lab.settings import DATA, LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.config import slug
@@ -72,7 +72,7 @@ class Follow:
         found = []
         for t in self.tasks:
             key = (t["task_id"], t["map_index"])
-            if t["state"] and t["state"] not in ("scheduled", "queued") and self._said.get(key) != t["state"]:
+            if t["state"] and t["state"] not in ("scheduled", "queued", "upstream_failed") and self._said.get(key) != t["state"]:
                 self._said[key] = t["state"]
                 took = f" in {t['duration']:.0f} s" if t["duration"] and t["state"] in ("success", "failed") else ""
                 index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
@@ -87,7 +87,7 @@ class Follow:
         """The live display."""
         table = Table(box=None, show_header=False, pad_edge=False)
         for t in self.tasks:
-            if not t["state"] or t["state"] == "scheduled":
+            if t["state"] in (None, "scheduled", "upstream_failed"):
                 continue
             index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
             table.add_row(_SIGNS.get(t["state"], t["state"]), Text(t["task_id"] + index), f"{t['duration']:.0f} s" if t["duration"] else "")
@@ -123,7 +123,7 @@ def arguments() -> dict[str, Any]:
         raise SystemExit(f"ARGS is {type(conf).__name__}, an object of form values is wanted, such as '{{\"max_steps\": 20}}'")
     which = os.environ.get("DATASET", "")
     if which == "dusql":
-        if not (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data") / "hub_dataset" / "train.jsonl").exists():
+        if not (DATA / "hub_dataset" / "train.jsonl").exists():
             raise SystemExit("DATASET=dusql: hub_dataset/train.jsonl is not there: set SQLTUNE_DATA to the folder that holds it")
         conf = {"recipe": "lab_dusql"} | conf
     elif which:

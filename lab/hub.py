@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -66,7 +64,7 @@ def blob_id(content: bytes) -> str:
 
 def repositories() -> dict[str, Repo]:
     """The lab's data set in two commits of different dates, and a branch with a mistake in it; DuSQL's rows where their folder is (SQLTUNE_DATA)."""
-    from lab.settings import REPO
+    from lab.settings import DATA, REPO
 
     card = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
     main = [
@@ -77,7 +75,7 @@ def repositories() -> dict[str, Repo]:
     wrong = dataset.to_jsonl(dataset.mislabelled(dataset.rows(2), 20)).encode()
     slip = Commit("2026-10-20T08:00:00.000Z", "answers shifted by one, by mistake", {"README.md": card, "train.jsonl": wrong})
     repos = {REPO: Repo({"main": main, "mislabelled": [*main, slip]})}
-    dusql = Path(os.environ.get("SQLTUNE_DATA", "../shared/data")) / "hub_dataset" / "train.jsonl"
+    dusql = DATA / "hub_dataset" / "train.jsonl"
     if dusql.exists():
         repos[DUSQL] = Repo({"main": [Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})]})
     return repos

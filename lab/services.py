@@ -17,7 +17,7 @@ import xmlrpc.client
 from pathlib import Path
 
 from lab import network, settings
-from lab.settings import CONTROL, HOSTS, LAB, MLFLOW, NODE, ROOT, RUN, Settings
+from lab.settings import CONTROL, DATA, HOSTS, LAB, MLFLOW, NODE, ROOT, RUN, Settings
 
 AIRFLOW_HOME = LAB / "airflow"
 LOGS = LAB / "logs"
@@ -115,7 +115,7 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "SQLTUNE_REFERENCE_PYTHON": str(NODE / "bin/python"),
         "MLFLOW_TRACKING_URI": s.mlflow,
         # Benchmarks that lie beside the project can be named on the form.
-        "SQLTUNE_SUITES": os.environ.get("SQLTUNE_SUITES", str((ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve())),
+        "SQLTUNE_SUITES": os.environ.get("SQLTUNE_SUITES", str(DATA)),
         **{name: value for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY") if (value := os.environ.get(name))},
         "PATH": f"{CONTROL}/bin:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
@@ -157,7 +157,7 @@ def write_config(s: Settings) -> Path:
     python = CONTROL / "bin/python"
     env = airflow_env(s)
     programs = [_program(h, network.sshd_command(s, h), priority=10) for h in HOSTS]
-    programs.append(_program("hub", f"{python} -m lab.hub {s.address('')} {s.hub_port}", priority=10))
+    programs.append(_program("hub", f"{python} -m lab.hub {s.address('')} {s.hub_port}", {"SQLTUNE_DATA": str(DATA)}, priority=10))
     programs.append(_program("glm-stand-in", f"{python} -m lab.glm_stand_in {s.glm_port}", priority=10))
     store = LAB / "mlflow"
     store.mkdir(parents=True, exist_ok=True)
@@ -196,6 +196,14 @@ def start_supervisor(config: Path) -> None:
     subprocess.run([CONTROL / "bin/supervisord", "-c", config], check=True, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True)
 
 
+def renew(name: str) -> None:
+    """End a program whose configuration is another one than it was started with; it is started with that."""
+    if name in supervisor().reloadConfig()[0][1]:  # type: ignore[operator,index]
+        supervisor().stopProcessGroup(name)  # type: ignore[operator]
+        supervisor().removeProcessGroup(name)  # type: ignore[operator]
+        supervisor().addProcessGroup(name)  # type: ignore[operator]
+
+
 def start(*names: str) -> None:
     """Start programs that are not running; exits with the log's end of one that does not stay up."""
     for name in names:
@@ -230,6 +238,8 @@ def start_hosts(s: Settings) -> None:
     network.make_network(s)
     network.make_hosts(s)
     start_supervisor(write_config(s))
+    # It reads its data once: a lab that was up before SQLTUNE_DATA was named had none of it.
+    renew("hub")
     start(*HOSTS, "hub", "glm-stand-in")
     wait_for("the hub", f"{s.hub}/")
     for host in HOSTS:

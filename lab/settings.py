@@ -15,6 +15,8 @@ from lab.setup import BASE, CONTROL, LAB, MLFLOW, NODE, ROOT
 HOSTS = ("host-a", "host-b")
 REPO = "sqltune-lab/text2sql_zh_en"
 STATE = LAB / "lab.json"
+DATA = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve()
+"""Where real data may lie: DuSQL's rows for the hub, benchmarks for the form."""
 # A socket's path may have 107 bytes, and a clone may lie deep.
 RUN = Path(f"/tmp/sqltune-lab-{os.getuid()}-{hashlib.sha256(str(LAB).encode()).hexdigest()[:10]}")
 AIRFLOW_PORT = int(os.environ.get("SQLTUNE_AIRFLOW_PORT", "8080"))

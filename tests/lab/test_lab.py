@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import httpx
 import pytest
 import yaml
 
@@ -55,8 +56,9 @@ def test_not_up(tmp_path):
 def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
     state = tmp_path / "lab"
     env = {"SQLTUNE_LAB_STATE": str(state), "SQLTUNE_LAB_LOOPBACK": "1", "SQLTUNE_AIRFLOW_PORT": str(free_port())}
+    data = tmp_path / "data"
     try:
-        up = run("lab", **env)
+        up = run("lab", SQLTUNE_DATA=str(data), **env)
         assert up.returncode == 0, up.stdout + up.stderr
         settings = json.loads((state / "lab.json").read_text())
         for host, port in settings["ssh_ports"].items():
@@ -65,13 +67,19 @@ def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
                 capture_output=True, text=True, timeout=30,
             )
             assert answer.stdout.strip() == f"{state}/hosts/{host}/home", answer.stderr
+        # Data that came when the lab was up already: its hub had none, and a run of it failed.
+        (data / "hub_dataset").mkdir(parents=True)
+        (data / "hub_dataset/train.jsonl").write_text('{"question": "?"}\n')
+        sets = []
+        for folder in (tmp_path, data):
+            assert run("lab", SQLTUNE_DATA=str(folder), **env).returncode == 0
+            sets.append(sorted(httpx.get(f"http://127.0.0.1:{settings['hub_port']}/", trust_env=False).json()))
+        assert sets == [["sqltune-lab/text2sql_zh_en"], ["jtjt520j/CSpider_and_DUSQL_sql_create_context", "sqltune-lab/text2sql_zh_en"]]
     finally:
         assert "no process of the lab is left" in run("down", **env).stdout
 
 
 def test_the_hub_serves_ranges(hub):
-    import httpx
-
     from lab.settings import REPO
 
     url = f"{hub}/datasets/{REPO}/resolve/main/train.jsonl"
