@@ -24,7 +24,7 @@ from sqltune.progress import Progress
 from sqltune.records import Record
 
 DAG = "text2sql_retrain"
-_SIGNS = {"success": "[green]✔[/]", "failed": "[red]✘[/]", "upstream_failed": "[red]·[/]", "running": "[yellow]▶[/]", "deferred": "[yellow]▶[/]",
+_SIGNS = {"success": "[green]✔[/]", "failed": "[red]✘[/]", "running": "[yellow]▶[/]", "deferred": "[yellow]▶[/]",
           "skipped": "[dim]–[/]", "queued": "[dim]…[/]", "up_for_retry": "[yellow]↻[/]"}
 
 
