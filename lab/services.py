@@ -303,18 +303,34 @@ def password() -> str:
 
 
 def stop_all(s: Settings) -> None:
-    """End everything, and look that nothing is left."""
+    """End everything, and look until nothing is left."""
     if is_running():
+        pid = supervisor().getPID()  # type: ignore[operator]
         supervisor().shutdown()  # type: ignore[operator]
         deadline = time.monotonic() + 90
-        while is_running() or (RUN / "supervisor.sock").exists():
+        # Its socket goes before it does.
+        while _is_alive(pid):
             if time.monotonic() > deadline:
                 raise SystemExit(f"supervisor does not end; look at {LOGS}/supervisord.log")
             time.sleep(0.2)
-    for pid in left_over():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    # A process with a model in memory takes a moment to die.
+    deadline = time.monotonic() + 30
+    while left := left_over():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"these processes of the lab do not end: {', '.join(map(str, left))}")
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
     network.remove_network(s)
+
+
+def _is_alive(pid: object) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def left_over() -> list[int]:
