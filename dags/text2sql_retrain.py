@@ -64,8 +64,9 @@ def ask_after(plan, facts, merged):
     dag_id="text2sql_retrain",
     description="Retrain a text-to-SQL model on its cluster; serve it only if it answers better",
     doc_md=__doc__,
-    # No start_date: with one, the DAG would begin to train the moment it is deployed, for the night before.
-    schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
+    # No start_date, and no run at once: either would begin to train the moment the DAG is switched on, for the night before.
+    # A zero says it; with False, the default, Airflow still makes the past run for a tenth of the time between two.
+    schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(days=7),

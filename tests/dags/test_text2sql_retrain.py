@@ -51,6 +51,21 @@ def test_who_when_and_how_often(dag):
     assert all(dag.get_task(t).execution_timeout for t in waits)
 
 
+@pytest.mark.parametrize("switched_on", ["02:00:01", "02:04", "02:54", "13:00", "01:59"])
+def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, monkeypatch):
+    """Where the schedule is asked as Airflow's scheduler asks it: after a round through the database's JSON."""
+    from airflow.sdk.timezone import parse
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables import trigger
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).timetable
+    now = parse(f"2026-11-24T{switched_on}Z")
+    monkeypatch.setattr(trigger, "utcnow", lambda: now)
+    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False))
+    assert now < first.run_after and first.run_after.hour == 2 and (first.run_after - now).total_seconds() <= 24 * 3600
+
+
 def test_the_form_is_the_run_spec(dag):
     from sqltune.config import RunSpec
 
