@@ -80,12 +80,30 @@ RESULTS = _catch_logs()
 
 def say(measure: str, system: str, value: float | None, unit: str, **more: Any) -> None:
     """One line of the result."""
-    print(json.dumps({"measure": measure, "system": system, "value": None if value is None else round(value, 4), "unit": unit, **more}), file=RESULTS)
+    print(
+        json.dumps(
+            {
+                "measure": measure,
+                "system": system,
+                "value": None if value is None else round(value, 4),
+                "unit": unit,
+                **more,
+            }
+        ),
+        file=RESULTS,
+    )
 
 
 def context() -> dict[str, Any]:
     """What the operators ask of a task instance."""
-    ti = SimpleNamespace(dag_id="bench", task_id="t", run_id=uuid.uuid4().hex, try_number=1, map_index=-1, xcom_push=lambda **_: None)
+    ti = SimpleNamespace(
+        dag_id="bench",
+        task_id="t",
+        run_id=uuid.uuid4().hex,
+        try_number=1,
+        map_index=-1,
+        xcom_push=lambda **_: None,
+    )
     return {"ti": ti, "task_instance": ti}
 
 
@@ -112,10 +130,21 @@ def blocking(do: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
 System = Callable[[Sequence[loopback.Sshd], Sequence[list[str]]], Awaitable[bool]]
 
 
-async def sqltune(hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]], record: Record | None = None) -> bool:
+async def sqltune(
+    hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]], record: Record | None = None
+) -> bool:
     """A gang, launched and watched to its end; whether all ended well."""
-    members = [Member(host=h.name, conn_id=h.conn_id, argv=a, cwd=f"{h.folder}/work") for h, a in zip(hosts, argvs, strict=True)]
-    gang = Gang(name=f"bench.{uuid.uuid4().hex[:8]}", attempt="try1", root="~/gangs", members=members, limits=Limits(grace=GRACE))
+    members = [
+        Member(host=h.name, conn_id=h.conn_id, argv=a, cwd=f"{h.folder}/work")
+        for h, a in zip(hosts, argvs, strict=True)
+    ]
+    gang = Gang(
+        name=f"bench.{uuid.uuid4().hex[:8]}",
+        attempt="try1",
+        root="~/gangs",
+        members=members,
+        limits=Limits(grace=GRACE),
+    )
     async with GangHook(gang) as hook:
         with slot():
             await hook.launch()
@@ -127,7 +156,14 @@ def remote_job(poll: int = 5) -> System:
     """Mapped SSHRemoteJobOperator tasks, deferred."""
 
     async def one(host: loopback.Sshd, argv: list[str]) -> bool:
-        task = SSHRemoteJobOperator(task_id=f"t{uuid.uuid4().hex[:8]}", ssh_conn_id=host.conn_id, command=shlex.join(argv), poll_interval=poll, cleanup="never", do_xcom_push=False)
+        task = SSHRemoteJobOperator(
+            task_id=f"t{uuid.uuid4().hex[:8]}",
+            ssh_conn_id=host.conn_id,
+            command=shlex.join(argv),
+            poll_interval=poll,
+            cleanup="never",
+            do_xcom_push=False,
+        )
         about = context()
         call: Awaitable[Any] = blocking(task.execute, about)
         while True:
@@ -150,7 +186,13 @@ async def ssh_operator(hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]
     """Mapped SSHOperator tasks, each in its worker slot to the end."""
 
     async def one(host: loopback.Sshd, argv: list[str]) -> bool:
-        task = SSHOperator(task_id=f"t{uuid.uuid4().hex[:8]}", ssh_conn_id=host.conn_id, command=shlex.join(argv), cmd_timeout=None, do_xcom_push=False)
+        task = SSHOperator(
+            task_id=f"t{uuid.uuid4().hex[:8]}",
+            ssh_conn_id=host.conn_id,
+            command=shlex.join(argv),
+            cmd_timeout=None,
+            do_xcom_push=False,
+        )
         try:
             await blocking(task.execute, context())
         except AirflowException:
@@ -165,8 +207,22 @@ async def terminals(hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]]) 
 
     async def one(host: loopback.Sshd, argv: list[str]) -> bool:
         keys = host.folder.parent
-        ssh = ["ssh", "-p", str(host.port), "-i", str(keys / "key"), "-o", f"UserKnownHostsFile={keys}/known_hosts", "-o", "BatchMode=yes", host.address, shlex.join(argv)]
-        process = await asyncio.create_subprocess_exec(*ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, limit=1 << 22)
+        ssh = [
+            "ssh",
+            "-p",
+            str(host.port),
+            "-i",
+            str(keys / "key"),
+            "-o",
+            f"UserKnownHostsFile={keys}/known_hosts",
+            "-o",
+            "BatchMode=yes",
+            host.address,
+            shlex.join(argv),
+        ]
+        process = await asyncio.create_subprocess_exec(
+            *ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, limit=1 << 22
+        )
         assert process.stdout
         async for line in process.stdout:
             arrived.append((time.time(), line.decode()))
@@ -175,7 +231,12 @@ async def terminals(hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]]) 
     return all(await asyncio.gather(*map(one, hosts, argvs)))
 
 
-SYSTEMS: dict[str, System] = {"sqltune": sqltune, "SSHRemoteJobOperator x2": remote_job(), "SSHOperator x2": ssh_operator, "ssh in terminals": terminals}
+SYSTEMS: dict[str, System] = {
+    "sqltune": sqltune,
+    "SSHRemoteJobOperator x2": remote_job(),
+    "SSHOperator x2": ssh_operator,
+    "ssh in terminals": terminals,
+}
 
 
 def bash(text: str) -> list[str]:
@@ -203,8 +264,18 @@ async def skew(hosts: Sequence[loopback.Sshd]) -> None:
                 found.append(max(starts) - min(starts))
                 took.append(max(starts) - began)
             for q in (0.5, 0.95):
-                say(f"launch skew p{q * 100:.0f}, {count} hosts", name.replace("x2", f"x{count}"), 1000 * quantile(found, q), "ms")
-            say(f"from the call to the last program's start, {count} hosts, median", name.replace("x2", f"x{count}"), statistics.median(took), "s")
+                say(
+                    f"launch skew p{q * 100:.0f}, {count} hosts",
+                    name.replace("x2", f"x{count}"),
+                    1000 * quantile(found, q),
+                    "ms",
+                )
+            say(
+                f"from the call to the last program's start, {count} hosts, median",
+                name.replace("x2", f"x{count}"),
+                statistics.median(took),
+                "s",
+            )
 
 
 RANK = """
@@ -226,8 +297,21 @@ def torchrun(hosts: Sequence[loopback.Sshd], mark: str, word: str) -> list[list[
     program.write_text(RANK)
     node = BASE / "node-env" / "bin"
     return [
-        ["env", f"BENCH_MARK={mark}", f"PATH={node}:{os.environ['PATH']}", "OMP_NUM_THREADS=1", "GLOO_SOCKET_IFNAME=lo", "torchrun", "--nnodes=2", f"--node_rank={n}", "--nproc_per_node=1",
-         "--master_addr=127.0.0.1", f"--master_port={port}", str(program), word]
+        [
+            "env",
+            f"BENCH_MARK={mark}",
+            f"PATH={node}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS=1",
+            "GLOO_SOCKET_IFNAME=lo",
+            "torchrun",
+            "--nnodes=2",
+            f"--node_rank={n}",
+            "--nproc_per_node=1",
+            "--master_addr=127.0.0.1",
+            f"--master_port={port}",
+            str(program),
+            word,
+        ]
         for n in range(len(hosts))
     ]
 
@@ -261,14 +345,22 @@ async def death(hosts: Sequence[loopback.Sshd]) -> None:
                 (host.home / "up").unlink(missing_ok=True)
             began = time.time()
             running = asyncio.ensure_future(system(hosts, torchrun(hosts, mark, word)))
-            assert await until(lambda: all((h.home / "up").exists() and (h.home / "up").read_text() for h in hosts)), "the ranks did not start"
+            assert await until(
+                lambda: all((h.home / "up").exists() and (h.home / "up").read_text() for h in hosts)
+            ), "the ranks did not start"
             up = max(float((h.home / "up").read_text().split()[1]) for h in hosts)
             if word == "talks":
                 say("from the call to all ranks running", name, up - began, "s")
             os.kill(int((hosts[1].home / "up").read_text().split()[0]), 9)
             killed = time.monotonic()
             clean = await until(lambda running=running, mark=mark: running.done() and not left(mark))
-            say(f"from a rank's death to failed and clean, the other rank {peer}", name, time.monotonic() - killed if clean else None, "s", **({} if clean else {"note": f"not within {PATIENCE} s"}))
+            say(
+                f"from a rank's death to failed and clean, the other rank {peer}",
+                name,
+                time.monotonic() - killed if clean else None,
+                "s",
+                **({} if clean else {"note": f"not within {PATIENCE} s"}),
+            )
             for pid in left(mark):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 9)
@@ -280,7 +372,11 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
     """Bytes of log a second from each of two hosts and what of them arrived; and how late a line is."""
     hosts = hosts[:2]
     megabytes = 100
-    program = [sys.executable, "-c", f"import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 10000) for _ in range({megabytes})]"]
+    program = [
+        sys.executable,
+        "-c",
+        f"import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 10000) for _ in range({megabytes})]",
+    ]
     for name, system in SYSTEMS.items():
         arrived.clear()
         began = time.monotonic()
@@ -292,14 +388,27 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
                 await asyncio.wait_for(system(hosts, [program] * 2), 300)
                 await asyncio.sleep(0.5)
                 got = 100 * sum(line.count("x" * 99) for _, line in arrived)
-        say("log delivered, a host", name, got / 2e6 / (time.monotonic() - began), "MB/s", arrived_percent=round(got / (megabytes * 2e4), 2))
+        say(
+            "log delivered, a host",
+            name,
+            got / 2e6 / (time.monotonic() - began),
+            "MB/s",
+            arrived_percent=round(got / (megabytes * 2e4), 2),
+        )
     program = bash("for n in $(seq 80); do echo T $EPOCHREALTIME; sleep 0.1; done")
     for name, system in SYSTEMS.items():
         arrived.clear()
         await system(hosts, [program] * 2)
         await asyncio.sleep(0.5)
         late = [at - float(said[1]) for at, line in arrived if (said := re.search(r"\bT (\d+\.\d+)", line))]
-        say("how late a line is, p95", name, quantile(late, 0.95) if len(late) > 1 else None, "s", lines=len(late), of=160)
+        say(
+            "how late a line is, p95",
+            name,
+            quantile(late, 0.95) if len(late) > 1 else None,
+            "s",
+            lines=len(late),
+            of=160,
+        )
 
 
 async def many(hosts: Sequence[loopback.Sshd]) -> None:
@@ -314,11 +423,18 @@ async def many(hosts: Sequence[loopback.Sshd]) -> None:
         for _ in range(50):
             watching.append(asyncio.ensure_future(system(hosts, [program] * 2)))
             await asyncio.sleep(0.5)
-        assert await until(lambda mark=mark: len(left(mark)) >= 200 and not executing, 120), "not all are watched"
+        assert await until(lambda mark=mark: len(left(mark)) >= 200 and not executing, 120), (
+            "not all are watched"
+        )
         await asyncio.sleep(5)
         began, cpu = time.monotonic(), _cpu()
         await asyncio.sleep(seconds)
-        say("CPU of one process that watches 50 gangs of 2 hosts", name, (_cpu() - cpu) / (time.monotonic() - began), "cores")
+        say(
+            "CPU of one process that watches 50 gangs of 2 hosts",
+            name,
+            (_cpu() - cpu) / (time.monotonic() - began),
+            "cores",
+        )
         say("memory a watched gang", name, (_rss() - before) / 50 / 1e6, "MB")
         say("worker slots held by 50 running gangs", name, executing, "slots")
         for w in watching:

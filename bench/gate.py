@@ -23,7 +23,9 @@ EXCHANGED = (0.10, 0.20)
 GAINS = (-0.05, -0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03, 0.05, 0.08)
 
 
-def let_through(questions: int, gain: float, exchanged: float, trials: int, rng: np.random.Generator) -> float:
+def let_through(
+    questions: int, gain: float, exchanged: float, trials: int, rng: np.random.Generator
+) -> float:
     """Share of trials in which the comparing rules pass."""
     up = (exchanged + gain) / 2
     drawn = rng.multinomial(questions, [up, exchanged - up, 1 - exchanged], size=trials)
@@ -35,7 +37,9 @@ def let_through(questions: int, gain: float, exchanged: float, trials: int, rng:
     return passed / trials
 
 
-def by_counting(questions: int, gain: float, exchanged: float, trials: int, rng: np.random.Generator) -> float:
+def by_counting(
+    questions: int, gain: float, exchanged: float, trials: int, rng: np.random.Generator
+) -> float:
     """What a comparison of two scores does: more right answers, let through."""
     up = (exchanged + gain) / 2
     drawn = rng.multinomial(questions, [up, exchanged - up, 1 - exchanged], size=trials)
@@ -49,7 +53,19 @@ if __name__ == "__main__":
     for exchanged in EXCHANGED:
         for questions in SIZES:
             for gain in GAINS:
-                print(json.dumps({
-                    "measure": "let through", "questions": questions, "exchanged": exchanged, "true_gain": gain, "trials": trials,
-                    "gate": round(let_through(questions, gain, exchanged, trials, rng), 4), "more_right_answers": round(by_counting(questions, gain, exchanged, trials, rng), 4),
-                }), flush=True)
+                print(
+                    json.dumps(
+                        {
+                            "measure": "let through",
+                            "questions": questions,
+                            "exchanged": exchanged,
+                            "true_gain": gain,
+                            "trials": trials,
+                            "gate": round(let_through(questions, gain, exchanged, trials, rng), 4),
+                            "more_right_answers": round(
+                                by_counting(questions, gain, exchanged, trials, rng), 4
+                            ),
+                        }
+                    ),
+                    flush=True,
+                )

@@ -38,7 +38,9 @@ def shuffled(database: Path, seed: int, target: Path) -> Path:
     target.write_bytes(database.read_bytes())
     with closing(sqlite3.connect(target)) as connection, connection:
         connection.text_factory = lambda b: b.decode(errors="replace")
-        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").fetchall():
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+        ).fetchall():
             keys = {row[3].lower() for row in connection.execute(f"PRAGMA foreign_key_list({quoted(table)})")}
             columns = connection.execute(f"PRAGMA table_info({quoted(table)})").fetchall()
             keys |= {name.lower() for _, name, _, _, _, key in columns if key}
@@ -49,7 +51,10 @@ def shuffled(database: Path, seed: int, target: Path) -> Path:
                 values = [value for _, value in rows]
                 rng.shuffle(values)
                 try:
-                    connection.executemany(f"UPDATE {quoted(table)} SET {quoted(name)} = ? WHERE rowid = ?", [(value, rowid) for (rowid, _), value in zip(rows, values, strict=True)])
+                    connection.executemany(
+                        f"UPDATE {quoted(table)} SET {quoted(name)} = ? WHERE rowid = ?",
+                        [(value, rowid) for (rowid, _), value in zip(rows, values, strict=True)],
+                    )
                 except sqlite3.IntegrityError:
                     continue
     return target
@@ -63,18 +68,31 @@ def ties(gold: str, database: str) -> bool:
         connection.text_factory = lambda b: b.decode(errors="replace")
         query = without_distinct(mended(gold))
         width = len(connection.execute(query).description)
-        one, other = (Counter(connection.execute(with_ties_broken(query, width, way)).fetchall()) for way in (False, True))
+        one, other = (
+            Counter(connection.execute(with_ties_broken(query, width, way)).fetchall())
+            for way in (False, True)
+        )
     return one != other
 
 
 def main(data: Path, show: bool) -> None:
     """Compare the verdicts on both kinds of databases, for each file of predictions."""
-    questions = [from_row(row, f"{i:04d}", data / "sqlite") for i, row in enumerate(read_rows([data / "dev.json"]))]
+    questions = [
+        from_row(row, f"{i:04d}", data / "sqlite") for i, row in enumerate(read_rows([data / "dev.json"]))
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        copies = {db: [str(shuffled(Path(db), seed, Path(folder) / f"{Path(db).stem}-{seed}.sqlite")) for seed in range(SHUFFLES)] for db in {q.database for q in questions if q.database}}
+        copies = {
+            db: [
+                str(shuffled(Path(db), seed, Path(folder) / f"{Path(db).stem}-{seed}.sqlite"))
+                for seed in range(SHUFFLES)
+            ]
+            for db in {q.database for q in questions if q.database}
+        }
         for file in sorted((data / "predictions").iterdir()):
             predicted = read_predictions(file)
-            real = match([Pair(q.gold, p, q.context, q.database) for q, p in zip(questions, predicted, strict=True)])
+            real = match(
+                [Pair(q.gold, p, q.context, q.database) for q, p in zip(questions, predicted, strict=True)]
+            )
             made = match([Pair(q.gold, p, q.context) for q, p in zip(questions, predicted, strict=True)])
             kinds: Counter[str] = Counter()
             for q, p, r, m in zip(questions, predicted, real, made, strict=True):
@@ -82,18 +100,51 @@ def main(data: Path, show: bool) -> None:
                     kinds["agree"] += 1
                     continue
                 if r.matched:
-                    apart = any(not f.matched for f in match([Pair(q.gold, p, q.context, copy) for copy in copies[q.database or ""]], 1))
-                    kind = "both empty on the real rows" if r.vacuous else "told apart by the real values in another order" if apart else "made rows too strict"
+                    apart = any(
+                        not f.matched
+                        for f in match(
+                            [Pair(q.gold, p, q.context, copy) for copy in copies[q.database or ""]], 1
+                        )
+                    )
+                    kind = (
+                        "both empty on the real rows"
+                        if r.vacuous
+                        else "told apart by the real values in another order"
+                        if apart
+                        else "made rows too strict"
+                    )
                 else:
-                    kind = "the gold's rows tie on the real database" if ties(q.gold, q.database or "") else "made rows can't tell them apart"
+                    kind = (
+                        "the gold's rows tie on the real database"
+                        if ties(q.gold, q.database or "")
+                        else "made rows can't tell them apart"
+                    )
                 kinds[kind] += 1
                 if show and kind.startswith("made"):
                     print(f"{kind}: {q.id}\n  gold      {q.gold}\n  predicted {p}", file=sys.stderr)
-            chance = sum(kinds[k] for k in ("both empty on the real rows", "told apart by the real values in another order", "the gold's rows tie on the real database"))
-            print(json.dumps({
-                "measure": "verdicts on made databases", "predictions": file.stem, "questions": len(questions), "agree": round(100 * kinds["agree"] / len(questions), 2),
-                "agree_where_real_rows_decide": round(100 * kinds["agree"] / (len(questions) - chance), 2), "disagreements": {k: v for k, v in kinds.items() if k != "agree"},
-            }), flush=True)
+            chance = sum(
+                kinds[k]
+                for k in (
+                    "both empty on the real rows",
+                    "told apart by the real values in another order",
+                    "the gold's rows tie on the real database",
+                )
+            )
+            print(
+                json.dumps(
+                    {
+                        "measure": "verdicts on made databases",
+                        "predictions": file.stem,
+                        "questions": len(questions),
+                        "agree": round(100 * kinds["agree"] / len(questions), 2),
+                        "agree_where_real_rows_decide": round(
+                            100 * kinds["agree"] / (len(questions) - chance), 2
+                        ),
+                        "disagreements": {k: v for k, v in kinds.items() if k != "agree"},
+                    }
+                ),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "plugins")]
+sys.path[:0] = [
+    str(Path(__file__).resolve().parents[1]),
+    str(Path(__file__).resolve().parents[1] / "plugins"),
+]
 
 from lab import demo, network, settings  # noqa: E402
 from sqltune.config import RunPlan  # noqa: E402
@@ -38,12 +41,16 @@ WARM_UP = 2
 
 def say(measure: str, system: str, value: float, unit: str) -> None:
     """One result."""
-    print(json.dumps({"measure": measure, "system": system, "value": round(value, 3), "unit": unit}), flush=True)
+    print(
+        json.dumps({"measure": measure, "system": system, "value": round(value, 3), "unit": unit}), flush=True
+    )
 
 
 def rate(lines: list[str]) -> float:
     """Median seconds per step in a log, without the warm-up."""
-    found = [p.seconds_per_step for p in map(parse_line, lines) if p and p.seconds_per_step and p.step > WARM_UP]
+    found = [
+        p.seconds_per_step for p in map(parse_line, lines) if p and p.seconds_per_step and p.step > WARM_UP
+    ]
     return statistics.median(found)
 
 
@@ -67,7 +74,10 @@ def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
 def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
     """The same commands as one shell script."""
     a, b = plan.cluster.hosts
-    ssh = {h.name: f"ssh -i {network.KEYS}/id_ed25519 -o UserKnownHostsFile={network.KEYS}/known_hosts -p {s.ssh_ports[h.name]} {s.address(h.name)} bash -s" for h in (a, b)}
+    ssh = {
+        h.name: f"ssh -i {network.KEYS}/id_ed25519 -o UserKnownHostsFile={network.KEYS}/known_hosts -p {s.ssh_ports[h.name]} {s.address(h.name)} bash -s"
+        for h in (a, b)
+    }
     env = exports(plan)
     code, run = plan.code_dir.replace("~", "$HOME"), "$HOME/code/runs/by-hand"
     master = s.address(a.name) if s.namespaces else "127.0.0.1"
@@ -82,43 +92,102 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         return f"python {code}/{name} {' '.join(words)} {shlex.quote(json.dumps(want))} >/dev/null"
 
     def ranks(words: list[str]) -> list[str]:
-        return [f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1" for r in (0, 1)]
+        return [
+            f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
+            for r in (0, 1)
+        ]
 
     os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
     want = steps.serving(plan).want
-    flight = {"work_dir": plan.cluster.work_dir, "installation": installation(), "interface": plan.cluster.interface, "accelerator": "cpu", "processes": 1, "is_master": True, "master_port": plan.cluster.master_port,
-              "base_model": plan.base_model, "min_free_disk_gb": 1, "min_free_memory_gb": 1}
-    fetch = {"repo": plan.dataset_repo, "commit": plan.dataset_commit, "files": plan.recipe.dataset_files, "endpoint": plan.cluster.hub_endpoint, "folder": plan.data_dir,
-             "percent": plan.recipe.held_out_percent, "questions": 0, "max_length": plan.training.max_length, "base_model": plan.base_model}
-    config = render_config(plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{steps.TEMPLATE_HASH}/train.jsonl")
+    flight = {
+        "work_dir": plan.cluster.work_dir,
+        "installation": installation(),
+        "interface": plan.cluster.interface,
+        "accelerator": "cpu",
+        "processes": 1,
+        "is_master": True,
+        "master_port": plan.cluster.master_port,
+        "base_model": plan.base_model,
+        "min_free_disk_gb": 1,
+        "min_free_memory_gb": 1,
+    }
+    fetch = {
+        "repo": plan.dataset_repo,
+        "commit": plan.dataset_commit,
+        "files": plan.recipe.dataset_files,
+        "endpoint": plan.cluster.hub_endpoint,
+        "folder": plan.data_dir,
+        "percent": plan.recipe.held_out_percent,
+        "questions": 0,
+        "max_length": plan.training.max_length,
+        "base_model": plan.base_model,
+    }
+    config = render_config(
+        plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{steps.TEMPLATE_HASH}/train.jsonl"
+    )
     for number, q in enumerate(steps.suite_of(plan)):
-        body = {"model": "MODEL", "prompt": render(q.question, q.context), "max_tokens": plan.recipe.decoding.max_tokens, "temperature": 0, "stop": plan.recipe.decoding.stop}
+        body = {
+            "model": "MODEL",
+            "prompt": render(q.question, q.context),
+            "max_tokens": plan.recipe.decoding.max_tokens,
+            "temperature": 0,
+            "stop": plan.recipe.decoding.stop,
+        }
         (work / f"{number}.json").write_text(json.dumps(body))
 
     def ask(name: str) -> str:
-        return (f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
-                f"'sed s/MODEL/{name}/ FILE | curl --noproxy \"*\" -sf -H \"Content-Type: application/json\" -d @- {plan.cluster.serving.url}/completions >/dev/null'\n")
+        return (
+            f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
+            f'\'sed s/MODEL/{name}/ FILE | curl --noproxy "*" -sf -H "Content-Type: application/json" -d @- {plan.cluster.serving.url}/completions >/dev/null\'\n'
+        )
+
     steps_count = plan.training.max_steps
-    train = ["-m", "xtuner.tools.train", "HOME_/code/runs/by-hand/config/c.py", "--work-dir", "HOME_/code/runs/by-hand/train", "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
+    train = [
+        "-m",
+        "xtuner.tools.train",
+        "HOME_/code/runs/by-hand/config/c.py",
+        "--work-dir",
+        "HOME_/code/runs/by-hand/train",
+        "--deepspeed",
+        f"deepspeed_{plan.training.deepspeed}",
+        "--launcher",
+        "pytorch",
+    ]
     put = f"rm -rf {run} && mkdir -p {run}/config && cat >{run}/config/c.py <<'CONFIG'\n{config}\nCONFIG"
     checkpoint = f"{run}/train/iter_{steps_count}.pth"
-    return "".join([
-        "set -e -o pipefail\n",
-        on_both([script_call("preflight.py", flight)] * 2),
-        on_both(ranks(["HOME_" + plan.code_dir[1:] + "/all_reduce.py", "gloo"])),
-        on_both([script_call("fetch_dataset.py", fetch)] * 2),
-        on(a.name, script_call("serving.py", want | {"name": "by-hand-base", "model": plan.base_model}, "up")),
-        ask("by-hand-base"),
-        on(a.name, script_call("serving.py", want | {"name": "by-hand-base"}, "down")),
-        on_both([put] * 2),
-        on_both(ranks(train)),
-        f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth .' | {ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth'\n",
-        on(a.name, f"cd {run} && python {code}/convert_adapter.py {run}/config/c.py {checkpoint} {run}/adapter 2 >/dev/null"),
-        on(a.name, f"cd {run} && python {code}/merge_adapter.py {plan.base_model} {run}/adapter {run}/merged >/dev/null"),
-        on(a.name, script_call("serving.py", want | {"name": "by-hand", "model": "~/code/runs/by-hand/merged"}, "up")),
-        ask("by-hand"),
-        on(a.name, script_call("serving.py", want | {"name": "by-hand"}, "down")),
-    ])
+    return "".join(
+        [
+            "set -e -o pipefail\n",
+            on_both([script_call("preflight.py", flight)] * 2),
+            on_both(ranks(["HOME_" + plan.code_dir[1:] + "/all_reduce.py", "gloo"])),
+            on_both([script_call("fetch_dataset.py", fetch)] * 2),
+            on(
+                a.name,
+                script_call("serving.py", want | {"name": "by-hand-base", "model": plan.base_model}, "up"),
+            ),
+            ask("by-hand-base"),
+            on(a.name, script_call("serving.py", want | {"name": "by-hand-base"}, "down")),
+            on_both([put] * 2),
+            on_both(ranks(train)),
+            f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth .' | {ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth'\n",
+            on(
+                a.name,
+                f"cd {run} && python {code}/convert_adapter.py {run}/config/c.py {checkpoint} {run}/adapter 2 >/dev/null",
+            ),
+            on(
+                a.name,
+                f"cd {run} && python {code}/merge_adapter.py {plan.base_model} {run}/adapter {run}/merged >/dev/null",
+            ),
+            on(
+                a.name,
+                script_call(
+                    "serving.py", want | {"name": "by-hand", "model": "~/code/runs/by-hand/merged"}, "up"
+                ),
+            ),
+            ask("by-hand"),
+            on(a.name, script_call("serving.py", want | {"name": "by-hand"}, "down")),
+        ]
+    )
 
 
 def main() -> None:
@@ -126,7 +195,14 @@ def main() -> None:
     s = settings.load()
     if s is None:
         raise SystemExit("the lab is not up: make airflow")
-    os.environ.update({"SQLTUNE_LAB_HUB": s.hub, "SQLTUNE_LAB_SERVING": s.address(settings.HOSTS[0]), "SQLTUNE_LAB_INTERFACE": s.interface, "SQLTUNE_LAB_NODE_ENV": str(settings.NODE)})
+    os.environ.update(
+        {
+            "SQLTUNE_LAB_HUB": s.hub,
+            "SQLTUNE_LAB_SERVING": s.address(settings.HOSTS[0]),
+            "SQLTUNE_LAB_INTERFACE": s.interface,
+            "SQLTUNE_LAB_NODE_ENV": str(settings.NODE),
+        }
+    )
     plan, dag_seconds, dag_rate = run_dag(s)
     with tempfile.TemporaryDirectory() as folder:
         text = script(plan, s, Path(folder))

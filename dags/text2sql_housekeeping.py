@@ -36,7 +36,9 @@ SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
     default_args={"owner": "sqltune"},
 )
 def text2sql_housekeeping():
-    task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(cluster=names("clusters"))
+    task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(
+        cluster=names("clusters")
+    )
     task(promotion.tell_mlflow, task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))()
 
 

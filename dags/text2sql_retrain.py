@@ -25,7 +25,12 @@ from sqltune.form import params
 from sqltune.operators import promotion, steps
 from sqltune.operators.approval import AskOperator
 from sqltune.operators.reap import ReapGangOperator
-from sqltune.operators.training import AllReduceOperator, ConvertAdapterOperator, MergeAdapterOperator, TrainOperator
+from sqltune.operators.training import (
+    AllReduceOperator,
+    ConvertAdapterOperator,
+    MergeAdapterOperator,
+    TrainOperator,
+)
 from sqltune.reference import CONNECTION, ask_hosted
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
@@ -36,15 +41,30 @@ REFERENCE_PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/refe
 @task_group(group_id="before")
 def ask_before(plan, facts, downloaded):
     """The champion, or the base model, answers the suite; the hosted model answers it too, within its budget, as a reference."""
-    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(plan, facts, "before")
-    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(plan, served, "before")
-    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "before", served)
+    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
+        plan, facts, "before"
+    )
+    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
+        plan, served, "before"
+    )
+    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
+        plan, "before", served
+    )
     hosted_questions = task(steps.reference_questions, task_id="hosted_questions")(plan, REFERENCE_PYTHON)
     # A reference is a courtesy: where there is none, or it fails, the run goes on without it.
-    hosted = task.external_python(python=REFERENCE_PYTHON, expect_airflow=False, task_id="hosted", execution_timeout=timedelta(minutes=30), skip_on_exit_code=1)(ask_hosted)(
-        hosted_questions, f"{{{{ (conn.get('{CONNECTION}').password or '') if conn.get('{CONNECTION}') else '' }}}}",
+    hosted = task.external_python(
+        python=REFERENCE_PYTHON,
+        expect_airflow=False,
+        task_id="hosted",
+        execution_timeout=timedelta(minutes=30),
+        skip_on_exit_code=1,
+    )(ask_hosted)(
+        hosted_questions,
+        f"{{{{ (conn.get('{CONNECTION}').password or '') if conn.get('{CONNECTION}') else '' }}}}",
     )
-    told = task(steps.reference_answers, task_id="reference", trigger_rule="all_done")(hosted_questions, hosted)
+    told = task(steps.reference_answers, task_id="reference", trigger_rule="all_done")(
+        hosted_questions, hosted
+    )
     downloaded >> [served, hosted_questions]
     asked >> stopped.as_teardown(setups=served)
     return {"asked": asked, "stopped": stopped, "reference": told}
@@ -53,9 +73,15 @@ def ask_before(plan, facts, downloaded):
 @task_group(group_id="after")
 def ask_after(plan, facts, merged):
     """The candidate answers the same suite, served under a name of its own."""
-    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(plan, facts, "after", merged)
-    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(plan, served, "after")
-    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(plan, "after", served)
+    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
+        plan, facts, "after", merged
+    )
+    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
+        plan, served, "after"
+    )
+    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
+        plan, "after", served
+    )
     asked >> stopped.as_teardown(setups=served)
     return {"asked": asked, "stopped": stopped}
 
@@ -77,24 +103,67 @@ def ask_after(plan, facts, merged):
 def text2sql_retrain():
     plan = task.short_circuit(steps.plan, task_id="plan", execution_timeout=timedelta(minutes=5), **STEP)()
     hosts = task(steps.hosts, task_id="hosts")(plan)
-    facts = task(steps.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10)).partial(plan=plan).expand(host=hosts)
+    facts = (
+        task(steps.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10))
+        .partial(plan=plan)
+        .expand(host=hosts)
+    )
     master = task(steps.master_ip, task_id="master_ip")(plan, facts)
     reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **STEP)
     storages = task(steps.storages, task_id="storages")(plan)
-    datasets = task(steps.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP).partial(plan=plan).expand(host=storages)
+    datasets = (
+        task(steps.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP)
+        .partial(plan=plan)
+        .expand(host=storages)
+    )
     before = ask_before(plan, facts, datasets)
 
-    trained = TrainOperator(task_id="train", plan=plan, master_addr=master, datasets=datasets, retries=1, retry_delay=timedelta(seconds=30))
-    reap = ReapGangOperator(task_id="reap", task="train", plan=plan, retries=3, retry_delay=timedelta(seconds=30))
+    trained = TrainOperator(
+        task_id="train",
+        plan=plan,
+        master_addr=master,
+        datasets=datasets,
+        retries=1,
+        retry_delay=timedelta(seconds=30),
+    )
+    reap = ReapGangOperator(
+        task_id="reap", task="train", plan=plan, retries=3, retry_delay=timedelta(seconds=30)
+    )
     adapter = ConvertAdapterOperator(task_id="convert_adapter", plan=plan, trained=trained.output, **STEP)
     merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **STEP)
     after = ask_after(plan, facts, merged.output)
     verdict = task(steps.judge, task_id="gate")(plan, before["asked"], after["asked"], before["reference"])
-    number = task(promotion.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(plan, facts, trained.output, adapter.output, merged.output, verdict)
-    approved = AskOperator(task_id="approve", plan=plan, verdict=verdict, response_timeout=timedelta(days=3), defaults="Reject", retries=3, retry_delay=timedelta(seconds=20))
+    number = task(promotion.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(
+        plan, facts, trained.output, adapter.output, merged.output, verdict
+    )
+    approved = AskOperator(
+        task_id="approve",
+        plan=plan,
+        verdict=verdict,
+        response_timeout=timedelta(days=3),
+        defaults="Reject",
+        retries=3,
+        retry_delay=timedelta(seconds=20),
+    )
     # none_failed: nobody may have been asked.
-    promoted = task(promotion.promote, task_id="promote", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP)(plan, verdict, number)
-    pruned = task(promotion.prune, task_id="prune", trigger_rule="none_failed", execution_timeout=timedelta(minutes=40), **STEP).partial(plan=plan).expand(host=storages)
+    promoted = task(
+        promotion.promote,
+        task_id="promote",
+        trigger_rule="none_failed",
+        execution_timeout=timedelta(minutes=40),
+        **STEP,
+    )(plan, verdict, number)
+    pruned = (
+        task(
+            promotion.prune,
+            task_id="prune",
+            trigger_rule="none_failed",
+            execution_timeout=timedelta(minutes=40),
+            **STEP,
+        )
+        .partial(plan=plan)
+        .expand(host=storages)
+    )
 
     reduced >> datasets
     # GPUs are free again before they are trained on, and before the new champion is loaded beside the old one.

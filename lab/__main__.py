@@ -16,7 +16,11 @@ def up(airflow: bool) -> settings.Settings:
         services.stop_all(found)
         found = None
     chosen = found or settings.choose()
-    how = f"network namespaces, 10.213.{chosen.subnet}.0/24" if chosen.namespaces else "two ports on loopback (root could have namespaces)"
+    how = (
+        f"network namespaces, 10.213.{chosen.subnet}.0/24"
+        if chosen.namespaces
+        else "two ports on loopback (root could have namespaces)"
+    )
     print(f"hosts {', '.join(settings.HOSTS)}: {how}", flush=True)
     services.start_hosts(chosen)
     if airflow:
@@ -46,9 +50,21 @@ def ask() -> None:
     if not question or not context:
         raise SystemExit("make ask Q='the question' C='CREATE TABLE …'")
     key = os.environ.get("SQLTUNE_LAB_API_KEY")
-    body = {"model": "text2sql", "prompt": render(question, context), "max_tokens": 64, "temperature": 0, "stop": list(STOP)}
+    body = {
+        "model": "text2sql",
+        "prompt": render(question, context),
+        "max_tokens": 64,
+        "temperature": 0,
+        "stop": list(STOP),
+    }
     try:
-        answer = httpx.post(f"{s.endpoint}/completions", json=body, headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=120, trust_env=False)
+        answer = httpx.post(
+            f"{s.endpoint}/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=120,
+            trust_env=False,
+        )
     except httpx.TransportError as e:
         raise SystemExit(f"nothing is served at {s.endpoint} ({e}): make demo") from None
     print(answer.json()["choices"][0]["text"].strip() if answer.status_code == 200 else answer.text)
@@ -71,7 +87,9 @@ def status() -> None:
         print(f"{info['name']:15} {info['statename']:9} {info['description']}")
     for host in settings.HOSTS:
         extra = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
-        print(f"ssh -i {settings.LAB}/keys/id_ed25519 -o UserKnownHostsFile={settings.LAB}/keys/known_hosts -p {s.ssh_ports[host]} {s.address(host)}   # {host}{extra}")
+        print(
+            f"ssh -i {settings.LAB}/keys/id_ed25519 -o UserKnownHostsFile={settings.LAB}/keys/known_hosts -p {s.ssh_ports[host]} {s.address(host)}   # {host}{extra}"
+        )
     print(f"hub {s.hub}, Airflow {s.airflow_url}")
 
 

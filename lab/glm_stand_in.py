@@ -25,11 +25,18 @@ async def completions(request: Request) -> JSONResponse:
     prompt = body["messages"][-1]["content"]
     table = re.search(r"CREATE TABLE (\S+)", prompt)
     text = f"```sql\nSELECT COUNT(*) FROM {table[1] if table else 'unknown'};\n```"
-    return JSONResponse({
-        "id": "stand-in", "created": int(time.time()), "model": body["model"], "request_id": "stand-in",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
-    })
+    return JSONResponse(
+        {
+            "id": "stand-in",
+            "created": int(time.time()),
+            "model": body["model"],
+            "request_id": "stand-in",
+            "choices": [
+                {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            ],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        }
+    )
 
 
 async def health(request: Request) -> JSONResponse:
@@ -37,7 +44,9 @@ async def health(request: Request) -> JSONResponse:
     return JSONResponse({"stand-in": True})
 
 
-app = Starlette(routes=[Route("/", health), Route("/api/paas/v4/chat/completions", completions, methods=["POST"])])
+app = Starlette(
+    routes=[Route("/", health), Route("/api/paas/v4/chat/completions", completions, methods=["POST"])]
+)
 
 if __name__ == "__main__":
     uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -68,16 +68,30 @@ def repositories() -> dict[str, Repo]:
 
     card = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
     main = [
-        Commit("2026-09-14T08:00:00.000Z", "40 tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(1)).encode()}),
-        Commit("2026-10-12T08:00:00.000Z", "20 more tables", {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(2)).encode()}),
+        Commit(
+            "2026-09-14T08:00:00.000Z",
+            "40 tables",
+            {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(1)).encode()},
+        ),
+        Commit(
+            "2026-10-12T08:00:00.000Z",
+            "20 more tables",
+            {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(2)).encode()},
+        ),
     ]
     # As the lab's recipes hold out.
     wrong = dataset.to_jsonl(dataset.mislabelled(dataset.rows(2), 20)).encode()
-    slip = Commit("2026-10-20T08:00:00.000Z", "answers shifted by one, by mistake", {"README.md": card, "train.jsonl": wrong})
+    slip = Commit(
+        "2026-10-20T08:00:00.000Z",
+        "answers shifted by one, by mistake",
+        {"README.md": card, "train.jsonl": wrong},
+    )
     repos = {REPO: Repo({"main": main, "mislabelled": [*main, slip]})}
     dusql = DATA / "hub_dataset" / "train.jsonl"
     if dusql.exists():
-        repos[DUSQL] = Repo({"main": [Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})]})
+        repos[DUSQL] = Repo(
+            {"main": [Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})]}
+        )
     return repos
 
 
@@ -105,8 +119,21 @@ def info(request: Request) -> Response:
     branch, number = found
     commit = branch[number]
     name = "{owner}/{name}".format(**request.path_params)
-    return JSONResponse({"id": name, "_id": name, "sha": commit.sha, "lastModified": commit.date, "private": False, "gated": False, "disabled": False,
-                         "downloads": 0, "likes": 0, "tags": [], "siblings": [{"rfilename": f} for f in commit.files]})
+    return JSONResponse(
+        {
+            "id": name,
+            "_id": name,
+            "sha": commit.sha,
+            "lastModified": commit.date,
+            "private": False,
+            "gated": False,
+            "disabled": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
+            "siblings": [{"rfilename": f} for f in commit.files],
+        }
+    )
 
 
 def commits(request: Request) -> Response:
@@ -115,7 +142,12 @@ def commits(request: Request) -> Response:
     if isinstance(found, Response):
         return found
     branch, number = found
-    return JSONResponse([{"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]} for c in reversed(branch[: number + 1])])
+    return JSONResponse(
+        [
+            {"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]}
+            for c in reversed(branch[: number + 1])
+        ]
+    )
 
 
 def refs(request: Request) -> Response:
@@ -123,7 +155,16 @@ def refs(request: Request) -> Response:
     if isinstance(found := _found(request), Response):
         return found
     branches = REPOS["{owner}/{name}".format(**request.path_params)].branches
-    return JSONResponse({"branches": [{"name": name, "ref": f"refs/heads/{name}", "targetCommit": commits[-1].sha} for name, commits in branches.items()], "converts": [], "tags": []})
+    return JSONResponse(
+        {
+            "branches": [
+                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commits[-1].sha}
+                for name, commits in branches.items()
+            ],
+            "converts": [],
+            "tags": [],
+        }
+    )
 
 
 def tree(request: Request) -> Response:
@@ -132,7 +173,12 @@ def tree(request: Request) -> Response:
     if isinstance(found, Response):
         return found
     branch, number = found
-    return JSONResponse([{"type": "file", "path": f, "size": len(c), "oid": blob_id(c)} for f, c in sorted(branch[number].files.items())])
+    return JSONResponse(
+        [
+            {"type": "file", "path": f, "size": len(c), "oid": blob_id(c)}
+            for f, c in sorted(branch[number].files.items())
+        ]
+    )
 
 
 def resolve(request: Request) -> Response:
@@ -145,7 +191,12 @@ def resolve(request: Request) -> Response:
     content = commit.files.get(request.path_params["path"])
     if content is None:
         return _missing("EntryNotFound", "Entry not found")
-    headers = {"ETag": f'"{blob_id(content)}"', "X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+    headers = {
+        "ETag": f'"{blob_id(content)}"',
+        "X-Repo-Commit": commit.sha,
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+    }
     status = 200
     asked = request.headers.get("range", "")
     if asked.startswith("bytes="):
@@ -162,20 +213,30 @@ def resolve(request: Request) -> Response:
 
 def health(request: Request) -> Response:
     """What is there, for those who wait for it."""
-    return Response(json.dumps({name: {branch: [c.sha for c in commits] for branch, commits in repo.branches.items()} for name, repo in REPOS.items()}), media_type="application/json")
+    return Response(
+        json.dumps(
+            {
+                name: {branch: [c.sha for c in commits] for branch, commits in repo.branches.items()}
+                for name, repo in REPOS.items()
+            }
+        ),
+        media_type="application/json",
+    )
 
 
 _REPO = "/api/datasets/{owner}/{name}"
-app = Starlette(routes=[
-    Route("/", health),
-    Route(f"{_REPO}/revision/{{revision:path}}", info),
-    Route(f"{_REPO}/commits/{{revision:path}}", commits),
-    Route(f"{_REPO}/tree/{{revision}}", tree),
-    Route(f"{_REPO}/tree/{{revision}}/{{path:path}}", tree),
-    Route(f"{_REPO}/refs", refs),
-    Route(_REPO, info),
-    Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
-])
+app = Starlette(
+    routes=[
+        Route("/", health),
+        Route(f"{_REPO}/revision/{{revision:path}}", info),
+        Route(f"{_REPO}/commits/{{revision:path}}", commits),
+        Route(f"{_REPO}/tree/{{revision}}", tree),
+        Route(f"{_REPO}/tree/{{revision}}/{{path:path}}", tree),
+        Route(f"{_REPO}/refs", refs),
+        Route(_REPO, info),
+        Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
+    ]
+)
 
 if __name__ == "__main__":
     uvicorn.run(app, host=sys.argv[1], port=int(sys.argv[2]), log_level="warning")

@@ -43,7 +43,9 @@ class Sshd:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"))
+        self.process = subprocess.Popen(
+            self.command(), stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab")
+        )
         deadline = time.monotonic() + 10
         while True:
             try:
@@ -62,8 +64,18 @@ class Sshd:
 
     def connection(self, keys: Path) -> dict[str, str]:
         """The variable that makes it an Airflow Connection, whose host key is checked."""
-        extra = {"key_file": str(keys / "key"), "known_hosts": str(keys / "known_hosts"), "no_host_key_check": False}
-        value = {"conn_type": "ssh", "host": self.address, "port": self.port, "login": getpass.getuser(), "extra": extra}
+        extra = {
+            "key_file": str(keys / "key"),
+            "known_hosts": str(keys / "known_hosts"),
+            "no_host_key_check": False,
+        }
+        value = {
+            "conn_type": "ssh",
+            "host": self.address,
+            "port": self.port,
+            "login": getpass.getuser(),
+            "extra": extra,
+        }
         return {f"AIRFLOW_CONN_{self.conn_id.upper()}": json.dumps(value)}
 
 
@@ -89,8 +101,17 @@ def start(folder: Path, names: Sequence[str], options: Sequence[str] = ()) -> li
         _keygen(host.folder / "host_key")
         (host.folder / "authorized_keys").write_text((folder / "key.pub").read_text())
         lines = [
-            f"Port {host.port}", f"ListenAddress {host.address}", f"HostKey {host.folder}/host_key", "PidFile none", f"AuthorizedKeysFile {host.folder}/authorized_keys", "StrictModes no",
-            "UsePAM no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", f"SetEnv HOME={host.home}", *options,
+            f"Port {host.port}",
+            f"ListenAddress {host.address}",
+            f"HostKey {host.folder}/host_key",
+            "PidFile none",
+            f"AuthorizedKeysFile {host.folder}/authorized_keys",
+            "StrictModes no",
+            "UsePAM no",
+            "PasswordAuthentication no",
+            "PermitRootLogin prohibit-password",
+            f"SetEnv HOME={host.home}",
+            *options,
         ]
         (host.folder / "sshd_config").write_text("\n".join(lines) + "\n")
         host.start()

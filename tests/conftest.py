@@ -84,7 +84,13 @@ def node_python() -> Path:
 
 def bash(script: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     """Run a script as a host's shell would."""
-    return subprocess.run(["bash", "-s"], input=script.encode(), capture_output=True, timeout=60, env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env})
+    return subprocess.run(
+        ["bash", "-s"],
+        input=script.encode(),
+        capture_output=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **env},
+    )
 
 
 __all__ = ["bash", "free_port", "serving", "shared_data", "sys"]

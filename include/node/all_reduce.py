@@ -34,7 +34,10 @@ def main(backend: str) -> None:
     if total != wanted:
         raise SystemExit(f"the sum over {world} ranks is {total}, {wanted} wanted")
     if rank == 0:
-        print(f"all-reduce of {MEGABYTES} MiB over {world} ranks with {backend}: {seconds * 1000:.0f} ms, {MEGABYTES / 1024 / seconds:.2f} GiB/s", flush=True)
+        print(
+            f"all-reduce of {MEGABYTES} MiB over {world} ranks with {backend}: {seconds * 1000:.0f} ms, {MEGABYTES / 1024 / seconds:.2f} GiB/s",
+            flush=True,
+        )
     dist.barrier()
     dist.destroy_process_group()
 

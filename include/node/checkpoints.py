@@ -30,7 +30,10 @@ def seal(folder: Path, step: int, total: int, world_size: int, node_rank: int) -
     """Write what this host holds of a checkpoint, with hashes; `run.json` beside the checkpoint says what is trained."""
     run = json.loads((folder.parent / "run.json").read_text(encoding="utf-8"))
     value = {
-        "step": step, "total": total, "fingerprint": run["fingerprint"], "world_size": world_size,
+        "step": step,
+        "total": total,
+        "fingerprint": run["fingerprint"],
+        "world_size": world_size,
         "files": {p.name: _hash(p) for p in sorted(folder.glob("*.pt"))},
     }
     temporary = folder / f"{SEAL}.{node_rank}.new"
@@ -41,7 +44,10 @@ def seal(folder: Path, step: int, total: int, world_size: int, node_rank: int) -
 
 def listed(root: Path) -> list[dict[str, Any]]:
     """The seals of all checkpoints of all tries under a folder, each with the name of its try: homes differ from host to host."""
-    return [json.loads(p.read_text()) | {"attempt": p.parents[1].name} for p in sorted(root.glob(f"*/iter_*.pth/{SEAL}.*.json"))]
+    return [
+        json.loads(p.read_text()) | {"attempt": p.parents[1].name}
+        for p in sorted(root.glob(f"*/iter_*.pth/{SEAL}.*.json"))
+    ]
 
 
 def verify(folder: Path) -> list[str]:

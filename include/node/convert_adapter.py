@@ -20,13 +20,28 @@ def main(config: str, checkpoint: str, adapter: str, world_size: int) -> None:
     """Convert; exit 1 with the missing shards, or when no weight of the adapter was trained."""
     shards = sorted(p.name for p in Path(checkpoint).glob("*_optim_states.pt"))
     if len(shards) != world_size:
-        sys.exit(f"{checkpoint} has {len(shards)} of {world_size} shards ({', '.join(shards) or 'none'}): gather the others from their hosts")
+        sys.exit(
+            f"{checkpoint} has {len(shards)} of {world_size} shards ({', '.join(shards) or 'none'}): gather the others from their hosts"
+        )
     partial = Path(adapter + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "xtuner.tools.model_converters.pth_to_hf", config, checkpoint, str(partial), "--safe-serialization"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "xtuner.tools.model_converters.pth_to_hf",
+            config,
+            checkpoint,
+            str(partial),
+            "--safe-serialization",
+        ],
+        check=True,
+    )
     weights = partial / "adapter_model.safetensors"
     if not weights.is_file():
-        sys.exit(f"xtuner's converter ended without an error and wrote no {weights.name}; its words are above")
+        sys.exit(
+            f"xtuner's converter ended without an error and wrote no {weights.name}; its words are above"
+        )
     from safetensors.torch import load_file
 
     # lora_B starts at zero: what was never trained still is.
@@ -35,7 +50,16 @@ def main(config: str, checkpoint: str, adapter: str, world_size: int) -> None:
         sys.exit(f"none of the {len(trained)} layers of the adapter was trained: every lora_B is zero")
     shutil.rmtree(adapter, ignore_errors=True)
     partial.rename(adapter)
-    print("RESULT " + json.dumps({"adapter_path": adapter, "layers": len(trained), "checkpoint_hash": folder_hash(Path(checkpoint))}))
+    print(
+        "RESULT "
+        + json.dumps(
+            {
+                "adapter_path": adapter,
+                "layers": len(trained),
+                "checkpoint_hash": folder_hash(Path(checkpoint)),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -40,8 +40,14 @@ def main(want: dict) -> dict:
     result = write(parts, folder / f"split-{want['percent']}-{TEMPLATE_HASH}")
     tokens = longest(Path(str(result["train_path"])), Path(want["base_model"]).expanduser())
     if tokens > want["max_length"]:
-        raise DatasetError(f"max_length: {want['max_length']} tokens, but the longest example has {tokens}: set max_length to {tokens} or more in the form, or it would be cut")
-    return result | {"longest": tokens, "files": [f.name for f in files], "held_out": sample(parts.held_out, want["questions"])}
+        raise DatasetError(
+            f"max_length: {want['max_length']} tokens, but the longest example has {tokens}: set max_length to {tokens} or more in the form, or it would be cut"
+        )
+    return result | {
+        "longest": tokens,
+        "files": [f.name for f in files],
+        "held_out": sample(parts.held_out, want["questions"]),
+    }
 
 
 if __name__ == "__main__":

@@ -33,9 +33,13 @@ def log_probabilities(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor
 def largest_difference(base: str, adapter: str, merged: str) -> float:
     """The largest difference between merged and base + adapter, in nats."""
     tokenizer = AutoTokenizer.from_pretrained(base)
-    ids = tokenizer(render("部门中有多少人年龄大于56岁？", "CREATE TABLE head (age INTEGER)"), return_tensors="pt").input_ids
+    ids = tokenizer(
+        render("部门中有多少人年龄大于56岁？", "CREATE TABLE head (age INTEGER)"), return_tensors="pt"
+    ).input_ids
     # One after the other: two 7B models in float32 would need 56 GB.
-    unmerged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, torch_dtype=torch.float32), adapter)
+    unmerged = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base, torch_dtype=torch.float32), adapter
+    )
     wanted = log_probabilities(unmerged, ids)
     del unmerged
     found = log_probabilities(AutoModelForCausalLM.from_pretrained(merged, torch_dtype=torch.float32), ids)
@@ -47,15 +51,39 @@ def main(base: str, adapter: str, merged: str) -> None:
     """Merge, compare, and only then give the folder its name; exit 1 beyond the tolerance."""
     partial = Path(merged + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "xtuner.tools.model_converters.merge", base, adapter, str(partial), "--device", "cpu", "--safe-serialization"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "xtuner.tools.model_converters.merge",
+            base,
+            adapter,
+            str(partial),
+            "--device",
+            "cpu",
+            "--safe-serialization",
+        ],
+        check=True,
+    )
     if not list(partial.glob("*.safetensors")):
         sys.exit(f"xtuner's merge ended without an error and wrote no weights to {partial}")
     worst = largest_difference(base, adapter, str(partial))
     if not worst <= TOLERANCE:
-        sys.exit(f"merged and base + adapter differ by {worst:.4f} nats, {TOLERANCE} allowed: the merge used another base model, or lost layers")
+        sys.exit(
+            f"merged and base + adapter differ by {worst:.4f} nats, {TOLERANCE} allowed: the merge used another base model, or lost layers"
+        )
     shutil.rmtree(merged, ignore_errors=True)
     partial.rename(merged)
-    print("RESULT " + json.dumps({"merged_path": merged, "largest_difference": round(worst, 6), "model_hash": folder_hash(Path(merged))}))
+    print(
+        "RESULT "
+        + json.dumps(
+            {
+                "merged_path": merged,
+                "largest_difference": round(worst, 6),
+                "model_hash": folder_hash(Path(merged)),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

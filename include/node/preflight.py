@@ -19,7 +19,18 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("torch", "transformers", "peft", "deepspeed", "xtuner", "mmengine", "bitsandbytes", "datasets", "huggingface_hub", "fschat")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "deepspeed",
+    "xtuner",
+    "mmengine",
+    "bitsandbytes",
+    "datasets",
+    "huggingface_hub",
+    "fschat",
+)
 GIB = 1024**3
 MARK = ".sqltune-records"
 
@@ -31,7 +42,9 @@ def address_of(interface: str) -> str | None:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         try:
-            packed = fcntl.ioctl(s.fileno(), 0x8915, struct.pack("256s", interface.encode()[:15]))  # SIOCGIFADDR
+            packed = fcntl.ioctl(
+                s.fileno(), 0x8915, struct.pack("256s", interface.encode()[:15])
+            )  # SIOCGIFADDR
         except OSError:
             return None
     return socket.inet_ntoa(packed[20:24])
@@ -47,13 +60,19 @@ def free_memory() -> float:
 
 def gpus(accelerator: str) -> tuple[list[str], str | None]:
     """The GPUs that nvidia-smi or rocm-smi lists, and what is wrong."""
-    command = {"cuda": ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"], "rocm": ["rocm-smi", "--showproductname", "--csv"]}[accelerator]
+    command = {
+        "cuda": ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
+        "rocm": ["rocm-smi", "--showproductname", "--csv"],
+    }[accelerator]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except FileNotFoundError:
         return [], f"{command[0]} is not there: install the driver, or set accelerator in the cluster file"
     except subprocess.TimeoutExpired:
-        return [], f"{command[0]} did not answer in 30 s: the driver hangs; reset the GPUs or restart the host"
+        return (
+            [],
+            f"{command[0]} did not answer in 30 s: the driver hangs; reset the GPUs or restart the host",
+        )
     if answer.returncode:
         return [], f"{command[0]} failed: {(answer.stderr or answer.stdout).strip()[-300:]}"
     lines = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
@@ -110,7 +129,10 @@ def listener(port: int) -> str | None:
 
 def strangers(accelerator: str) -> list[str]:
     """Processes on the GPUs that are neither a gang's nor a served model's of ours: told, never ended."""
-    command = {"cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"], "rocm": ["rocm-smi", "--showpids"]}[accelerator]
+    command = {
+        "cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"],
+        "rocm": ["rocm-smi", "--showpids"],
+    }[accelerator]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
     except (FileNotFoundError, subprocess.TimeoutExpired):
@@ -150,41 +172,67 @@ def check(want: dict) -> dict:
     work = Path(want["work_dir"]).expanduser()
     work.mkdir(parents=True, exist_ok=True)
     facts: dict = {
-        "hostname": socket.gethostname(), "python": sys.version.split()[0], "versions": versions(), "cpus": os.cpu_count(),
-        "free_disk_gb": round(shutil.disk_usage(work).free / GIB, 1), "free_memory_gb": round(free_memory(), 1),
-        "clock": time.time(), "address": address_of(want["interface"]), "gpus": [],
-        "proxy": {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")},
+        "hostname": socket.gethostname(),
+        "python": sys.version.split()[0],
+        "versions": versions(),
+        "cpus": os.cpu_count(),
+        "free_disk_gb": round(shutil.disk_usage(work).free / GIB, 1),
+        "free_memory_gb": round(free_memory(), 1),
+        "clock": time.time(),
+        "address": address_of(want["interface"]),
+        "gpus": [],
+        "proxy": {
+            k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")
+        },
     }
     whose = owner(work, want["installation"])
     if whose != want["installation"]:
-        problems.append(f"{work} is another Airflow's (its records are {whose}, ours {want['installation']}), which would remove our models and we its: set work_dir in the cluster file to a folder of our own; if those records are gone for good, remove {work / MARK}")
+        problems.append(
+            f"{work} is another Airflow's (its records are {whose}, ours {want['installation']}), which would remove our models and we its: set work_dir in the cluster file to a folder of our own; if those records are gone for good, remove {work / MARK}"
+        )
     missing = [name for name, version in facts["versions"].items() if version is None]
     if missing:
-        problems.append(f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host")
+        problems.append(
+            f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host"
+        )
     if facts["free_disk_gb"] < want["min_free_disk_gb"]:
-        problems.append(f"{facts['free_disk_gb']} GiB are free under {work}, {want['min_free_disk_gb']} wanted: delete old runs there, or lower min_free_disk_gb")
+        problems.append(
+            f"{facts['free_disk_gb']} GiB are free under {work}, {want['min_free_disk_gb']} wanted: delete old runs there, or lower min_free_disk_gb"
+        )
     if facts["free_memory_gb"] < want["min_free_memory_gb"]:
-        problems.append(f"{facts['free_memory_gb']} GiB of memory are free, {want['min_free_memory_gb']} wanted: end what runs there, or lower min_free_memory_gb")
+        problems.append(
+            f"{facts['free_memory_gb']} GiB of memory are free, {want['min_free_memory_gb']} wanted: end what runs there, or lower min_free_memory_gb"
+        )
     if facts["address"] is None:
         names = ", ".join(sorted(name for _, name in socket.if_nameindex()))
-        problems.append(f"there is no interface {want['interface']!r} with an IPv4 address (there are: {names}): set interface in the cluster file")
+        problems.append(
+            f"there is no interface {want['interface']!r} with an IPv4 address (there are: {names}): set interface in the cluster file"
+        )
     who = listener(want["master_port"]) if want["is_master"] else None
     if who:
-        problems.append(f"port {want['master_port']} is taken ({who}): end what listens there, or set master_port in the cluster file")
+        problems.append(
+            f"port {want['master_port']} is taken ({who}): end what listens there, or set master_port in the cluster file"
+        )
     if want["accelerator"] != "cpu":
         facts["gpus"], trouble = gpus(want["accelerator"])
         if trouble:
             problems.append(trouble)
         others = strangers(want["accelerator"])
         if others:
-            problems.append(f"somebody else is on its GPUs ({'; '.join(others)}): not ours, so not touched; wait for it, or end it")
+            problems.append(
+                f"somebody else is on its GPUs ({'; '.join(others)}): not ours, so not touched; wait for it, or end it"
+            )
         if not trouble and len(facts["gpus"]) < want["processes"]:
-            problems.append(f"{len(facts['gpus'])} GPUs, {want['processes']} wanted: correct processes in the cluster file, or look at dmesg for a card that dropped out")
+            problems.append(
+                f"{len(facts['gpus'])} GPUs, {want['processes']} wanted: correct processes in the cluster file, or look at dmesg for a card that dropped out"
+            )
     model = Path(want["base_model"]).expanduser()
     if (model / "config.json").is_file():
         facts["base_model_hash"] = folder_hash(model)
     else:
-        problems.append(f"the base model is not there: {model} has no config.json; copy it there, or correct base_model in the form or the recipe")
+        problems.append(
+            f"the base model is not there: {model} has no config.json; copy it there, or correct base_model in the form or the recipe"
+        )
     return {"facts": facts, "problems": problems}
 
 

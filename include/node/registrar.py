@@ -23,7 +23,9 @@ def post(url: str, body: dict, timeout: float = 5, key: str = "") -> dict | None
     """POST JSON; the answer, or None when it is empty. Our own servers, by address: never through a proxy that the environment names."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        request, timeout=timeout
+    ) as answer:
         text = answer.read()
     return json.loads(text) if text.strip() else None
 
@@ -31,7 +33,10 @@ def post(url: str, body: dict, timeout: float = 5, key: str = "") -> dict | None
 def register(controller: str, address: str, names: list[str], queue_length: int = 0) -> None:
     """Tell the controller which names a worker answers to; without any it gets no more requests. OSError when the controller does not answer."""
     status = {"model_names": names, "speed": 1, "queue_length": queue_length}
-    post(f"{controller}/register_worker", {"worker_name": address, "check_heart_beat": True, "worker_status": status, "multimodal": False})
+    post(
+        f"{controller}/register_worker",
+        {"worker_name": address, "check_heart_beat": True, "worker_status": status, "multimodal": False},
+    )
 
 
 def queue_length(address: str) -> int:
@@ -48,7 +53,10 @@ def beat(folder: Path, controller: str, bind: str) -> None:
                 # It is being drained: who waits for its last connection would see ours.
                 continue
             address = f"http://{bind}:{worker['port']}"
-            known = post(f"{controller}/receive_heart_beat", {"worker_name": address, "queue_length": queue_length(address)})
+            known = post(
+                f"{controller}/receive_heart_beat",
+                {"worker_name": address, "queue_length": queue_length(address)},
+            )
             if not (known or {}).get("exist"):
                 register(controller, address, worker["names"])
                 print(f"registered {address} as {', '.join(worker['names'])}", flush=True)

@@ -47,7 +47,11 @@ def main(want: dict) -> dict:
                 removed.append(f"{name}/{path.relative_to(run)}")
     usage = shutil.disk_usage(work_dir)
     folders = {name: size(work_dir / name) / GIB for name in ("runs", "data") if (work_dir / name).is_dir()}
-    return {"removed": removed, "freed_gib": max(0, usage.free - free) / GIB, "disk": {"total": usage.total / GIB, "free": usage.free / GIB, **folders}}
+    return {
+        "removed": removed,
+        "freed_gib": max(0, usage.free - free) / GIB,
+        "disk": {"total": usage.total / GIB, "free": usage.free / GIB, **folders},
+    }
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ class SealCheckpoint(Hook):
 
     priority = "LOWEST"
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Called by mmengine on every rank; a host's first rank does it for the host."""
         step = runner.iter + 1
         folder = Path(runner.work_dir) / f"iter_{step}.pth"

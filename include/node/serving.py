@@ -63,7 +63,9 @@ class Stack:
         self.controller = f"http://{self.bind}:{want['controller_port']}"
         self.api = f"http://{self.bind}:{want['api_port']}"
         # Not in the folder: a socket's path may have 107 bytes, and a work folder may be deep.
-        self.socket = f"/tmp/sqltune-{os.getuid()}-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}.sock"
+        self.socket = (
+            f"/tmp/sqltune-{os.getuid()}-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}.sock"
+        )
 
     @property
     def supervisor(self) -> xmlrpc.client.ServerProxy:
@@ -83,8 +85,19 @@ class Stack:
 
     def program(self, name: str, command: list[str], **more: str) -> str:
         """One program of supervisor's configuration. % is supervisor's own sign, and is doubled."""
-        options = {"command": " ".join(command), "autostart": "false", "autorestart": "true", "startsecs": "2", "stopasgroup": "true", "killasgroup": "true", "stopwaitsecs": "20",
-                   "redirect_stderr": "true", "stdout_logfile": str(self.folder / f"{name}.log"), "stdout_logfile_maxbytes": "20MB", "stdout_logfile_backups": "1"} | more
+        options = {
+            "command": " ".join(command),
+            "autostart": "false",
+            "autorestart": "true",
+            "startsecs": "2",
+            "stopasgroup": "true",
+            "killasgroup": "true",
+            "stopwaitsecs": "20",
+            "redirect_stderr": "true",
+            "stdout_logfile": str(self.folder / f"{name}.log"),
+            "stdout_logfile_maxbytes": "20MB",
+            "stdout_logfile_backups": "1",
+        } | more
         return f"[program:{name}]\n" + "".join(f"{k}={v.replace('%', '%%')}\n" for k, v in options.items())
 
     def helper(self, name: str) -> str:
@@ -103,21 +116,65 @@ class Stack:
         key.touch(mode=0o600)
         key.write_text(secret)
         programs = [
-            self.program("controller", [python, "-m", "fastchat.serve.controller", *address, str(self.want["controller_port"])], priority="10"),
+            self.program(
+                "controller",
+                [python, "-m", "fastchat.serve.controller", *address, str(self.want["controller_port"])],
+                priority="10",
+            ),
             # Another key is another program for supervisor: it starts it anew.
-            self.program("api", [python, self.helper("fastchat_api_compat.py"), *address, str(self.want["api_port"]), "--controller-address", self.controller, "--api-key-file", str(key)],
-                         priority="30", environment=f'SQLTUNE_API_KEY_HASH="{hashlib.sha256(secret.encode()).hexdigest()[:12]}"'),
-            self.program("registrar", [python, self.helper("registrar.py"), str(self.folder), self.controller, self.bind], priority="15"),
+            self.program(
+                "api",
+                [
+                    python,
+                    self.helper("fastchat_api_compat.py"),
+                    *address,
+                    str(self.want["api_port"]),
+                    "--controller-address",
+                    self.controller,
+                    "--api-key-file",
+                    str(key),
+                ],
+                priority="30",
+                environment=f'SQLTUNE_API_KEY_HASH="{hashlib.sha256(secret.encode()).hexdigest()[:12]}"',
+            ),
+            self.program(
+                "registrar",
+                [python, self.helper("registrar.py"), str(self.folder), self.controller, self.bind],
+                priority="15",
+            ),
         ]
         for name, w in self.workers().items():
-            command = [python, "-m", "fastchat.serve.model_worker", "--model-path", w["model"], "--model-names", name, "--no-register", *address, str(w["port"]),
-                       "--worker-address", f"http://{self.bind}:{w['port']}", "--controller-address", self.controller,
-                       "--limit-worker-concurrency", "64", "--dtype", w["dtype"], "--device", w["device"]]
+            command = [
+                python,
+                "-m",
+                "fastchat.serve.model_worker",
+                "--model-path",
+                w["model"],
+                "--model-names",
+                name,
+                "--no-register",
+                *address,
+                str(w["port"]),
+                "--worker-address",
+                f"http://{self.bind}:{w['port']}",
+                "--controller-address",
+                self.controller,
+                "--limit-worker-concurrency",
+                "64",
+                "--dtype",
+                w["dtype"],
+                "--device",
+                w["device"],
+            ]
             threads = f'OMP_NUM_THREADS="{w["threads"]}"' if w.get("threads") else ""
-            programs.append(self.program(name, command, priority="20", **({"environment": threads} if threads else {})))
-        head = (f"[supervisord]\nnodaemon=false\nlogfile={self.folder}/supervisord.log\npidfile={self.folder}/supervisord.pid\nchildlogdir={self.folder}\nstrip_ansi=true\n"
-                f"[unix_http_server]\nfile={self.socket}\nchmod=0700\n[supervisorctl]\nserverurl=unix://{self.socket}\n"
-                "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n")
+            programs.append(
+                self.program(name, command, priority="20", **({"environment": threads} if threads else {}))
+            )
+        head = (
+            f"[supervisord]\nnodaemon=false\nlogfile={self.folder}/supervisord.log\npidfile={self.folder}/supervisord.pid\nchildlogdir={self.folder}\nstrip_ansi=true\n"
+            f"[unix_http_server]\nfile={self.socket}\nchmod=0700\n[supervisorctl]\nserverurl=unix://{self.socket}\n"
+            "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
+        )
         config = self.folder / "supervisord.conf"
         config.touch(mode=0o600)
         config.write_text(head + "\n".join(programs))
@@ -131,9 +188,19 @@ class Stack:
             Path(self.socket).unlink(missing_ok=True)
             # A gang's marker would make the served processes look like the gang's own.
             # Marked as ours: who looks for strangers on the GPUs does not take the champion for one.
-            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"} | {"SQLTUNE_SERVING": "1", "LOGDIR": ""}
+            env = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"} | {
+                "SQLTUNE_SERVING": "1",
+                "LOGDIR": "",
+            }
             # FastChat would keep logs of its own in whatever folder this was called from; supervisor has what it prints.
-            subprocess.run([sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")], check=True, env=env, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.folder / "supervisord.conf")],
+                check=True,
+                env=env,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
         added, changed, removed = self.supervisor.supervisor.reloadConfig()[0]
         for name in [*removed, *changed]:
             self.supervisor.supervisor.stopProcessGroup(name)
@@ -151,7 +218,11 @@ class Stack:
         here = str(self.folder.resolve())
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if os.readlink(process / "cwd") == here and b"SQLTUNE_SERVING=1" in (process / "environ").read_bytes().split(b"\0") and int(process.name) != os.getpid():
+                if (
+                    os.readlink(process / "cwd") == here
+                    and b"SQLTUNE_SERVING=1" in (process / "environ").read_bytes().split(b"\0")
+                    and int(process.name) != os.getpid()
+                ):
                     print(f"ending pid {process.name}, which its supervisor left", flush=True)
                     os.kill(int(process.name), signal.SIGKILL)
                     wait_until_gone(int(process.name), 10)
@@ -164,11 +235,17 @@ class Stack:
                 try:
                     s.bind((self.bind, self.want[field]))
                 except OSError as e:
-                    sys.exit(f"can't listen on {self.bind}:{self.want[field]} ({e.strerror}): end what listens there, or set serving.{field} or serving.bind in the cluster file")
+                    sys.exit(
+                        f"can't listen on {self.bind}:{self.want[field]} ({e.strerror}): end what listens there, or set serving.{field} or serving.bind in the cluster file"
+                    )
 
     def start(self, name: str) -> None:
         """Start a program that is not up."""
-        if self.supervisor.supervisor.getProcessInfo(name)["statename"] not in ("RUNNING", "STARTING", "BACKOFF"):
+        if self.supervisor.supervisor.getProcessInfo(name)["statename"] not in (
+            "RUNNING",
+            "STARTING",
+            "BACKOFF",
+        ):
             self.supervisor.supervisor.startProcess(name, False)
 
     def wait_for_port(self, port: int, name: str) -> None:
@@ -196,7 +273,9 @@ class Stack:
                     except OSError:
                         continue
                     return port
-        sys.exit(f"no free port on {self.bind} between {first} and {last}: widen worker_ports in the cluster file")
+        sys.exit(
+            f"no free port on {self.bind} between {first} and {last}: widen worker_ports in the cluster file"
+        )
 
     def address(self, program: str) -> str:
         """Where a worker listens."""
@@ -208,7 +287,14 @@ class Stack:
         if program in self.workers():
             return
         (self.folder / "workers").mkdir(parents=True, exist_ok=True)
-        worker = {"names": [name], "model": str(Path(want["model"]).expanduser()), "dtype": want["dtype"], "device": want["device"], "threads": want["threads"], "port": self.free_port()}
+        worker = {
+            "names": [name],
+            "model": str(Path(want["model"]).expanduser()),
+            "dtype": want["dtype"],
+            "device": want["device"],
+            "threads": want["threads"],
+            "port": self.free_port(),
+        }
         self.keep(program, worker)
 
     def keep(self, program: str, worker: dict) -> None:
@@ -230,7 +316,9 @@ class Stack:
         """
         began = quiet_since = time.monotonic()
         port = self.workers()[program]["port"]
-        while time.monotonic() - began < self.want["drain_timeout"] and time.monotonic() - quiet_since < QUIET:
+        while (
+            time.monotonic() - began < self.want["drain_timeout"] and time.monotonic() - quiet_since < QUIET
+        ):
             time.sleep(0.05)
             # The clock is read after the look: quiet is counted from a moment at which it was busy for certain.
             if connections(port):
@@ -252,12 +340,19 @@ class Stack:
             self.supervisor.supervisor.shutdown()
             # Its socket goes before it does.
             if not wait_until_gone(pid, 60):
-                sys.exit(f"supervisor (pid {pid}) was told to end, and is still there after 60 s: read {self.folder}/supervisord.log")
+                sys.exit(
+                    f"supervisor (pid {pid}) was told to end, and is still there after 60 s: read {self.folder}/supervisord.log"
+                )
 
     def answers(self, name: str) -> str:
         """'' when the model of that name answers a real prompt through the API, else what was heard."""
         try:
-            answer = post(f"{self.api}/v1/completions", {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}, 60, os.environ.get("SQLTUNE_API_KEY", ""))
+            answer = post(
+                f"{self.api}/v1/completions",
+                {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0},
+                60,
+                os.environ.get("SQLTUNE_API_KEY", ""),
+            )
         except urllib.error.HTTPError as e:
             return f"{e} {e.read()[:300].decode(errors='replace')}"
         except (OSError, http.client.HTTPException, ValueError) as e:
@@ -280,7 +375,10 @@ class Stack:
                 reason = str(e)
             self.give_up_if_dead(program)
             time.sleep(0.5)
-        self.fail(program, f"{name} did not answer within {self.want['ready_timeout']} s (last: {reason}): raise serving.ready_timeout, or read the log")
+        self.fail(
+            program,
+            f"{name} did not answer within {self.want['ready_timeout']} s (last: {reason}): raise serving.ready_timeout, or read the log",
+        )
 
     def switch(self, name: str) -> dict:
         """Serve the wanted model under a name that another one may have; the other goes when the new one has answered under it.
@@ -290,7 +388,9 @@ class Stack:
         program = program_of(self.want)
         model = Path(self.want["model"]).expanduser()
         if not (model / "config.json").is_file():
-            sys.exit(f"{model} holds no model: it was removed, or never merged on this host; choose another version, or train again")
+            sys.exit(
+                f"{model} holds no model: it was removed, or never merged on this host; choose another version, or train again"
+            )
         old = [p for p, w in self.workers().items() if name in w["names"] and p != program]
         # A switch that was cut off leaves one that has no name any more, be it the one that is wanted now.
         nameless = [p for p, w in self.workers().items() if not w["names"] and p != program]
@@ -311,18 +411,29 @@ class Stack:
         if reason:
             for other in old:
                 self.rename(other, [name])
-            self.fail(program, f"{name}: the new model answered under its own name and not under this one ({reason}); {'the old one serves on' if old else 'nothing is served'}")
+            self.fail(
+                program,
+                f"{name}: the new model answered under its own name and not under this one ({reason}); {'the old one serves on' if old else 'nothing is served'}",
+            )
         drained = [self.drain(other) for other in old]
         for other in [*old, *nameless]:
             self.remove(other)
-        return {"ready_after": round(ready, 1), "replaced": old, "drained_after": round(max(drained, default=0.0), 1)}
+        return {
+            "ready_after": round(ready, 1),
+            "replaced": old,
+            "drained_after": round(max(drained, default=0.0), 1),
+        }
 
     def give_up_if_dead(self, program: str) -> None:
         """A program that supervisor gave up on will not answer."""
         with contextlib.suppress(OSError, xmlrpc.client.Error):
             for info in self.supervisor.supervisor.getAllProcessInfo():
                 if info["name"] in (program, "controller", "api") and info["statename"] == "FATAL":
-                    self.fail(program, f"{info['name']} ends as soon as it is started ({info['spawnerr'] or info['description']})", info["name"])
+                    self.fail(
+                        program,
+                        f"{info['name']} ends as soon as it is started ({info['spawnerr'] or info['description']})",
+                        info["name"],
+                    )
 
     def fail(self, program: str, reason: str, log: str = "") -> None:
         """Exit with the end of a log, the program's own or the one that is named; the worker is forgotten, unless it is what serves."""
@@ -350,7 +461,10 @@ def connections(port: int) -> int:
     found = 0
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(FileNotFoundError):
-            found += sum(fields[1].endswith(f":{port:04X}") and fields[3] == "01" for fields in map(str.split, Path(table).read_text().splitlines()[1:]))
+            found += sum(
+                fields[1].endswith(f":{port:04X}") and fields[3] == "01"
+                for fields in map(str.split, Path(table).read_text().splitlines()[1:])
+            )
     return found
 
 
@@ -381,7 +495,11 @@ def main(verb: str, want: dict) -> dict:
         result = stack.switch(want["name"])
     elif verb != "status":
         sys.exit(f"{verb!r} is not one of up, down, switch, status")
-    return result | {"serving": {name: w["model"] for w in stack.workers().values() for name in w["names"]}, "running": stack.running(), "api": f"{stack.api}/v1"}
+    return result | {
+        "serving": {name: w["model"] for w in stack.workers().values() for name in w["names"]},
+        "running": stack.running(),
+        "api": f"{stack.api}/v1",
+    }
 
 
 if __name__ == "__main__":

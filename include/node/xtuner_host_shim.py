@@ -1,5 +1,6 @@
 """Small runtime shims for xtuner 0.2.0 / mmengine 0.10.7 on a host without CUDA. Imported from the lab's training config.
 Everything is inside `if not torch.cuda.is_available()`: on CUDA and ROCm hosts this module does nothing."""
+
 import torch
 
 if not torch.cuda.is_available():
@@ -19,7 +20,9 @@ if not torch.cuda.is_available():
     # 4. ZeRO-1/2 over gloo: torch 2.13's gloo all_gather writes into split views outside no_grad
     #    ("Output 0 of Split is a view and is being modified inplace")
     try:
-        from deepspeed.comm.torch import TorchBackend as _TB  # (`import deepspeed.comm.torch as x` yields torch itself)
+        from deepspeed.comm.torch import (
+            TorchBackend as _TB,
+        )  # (`import deepspeed.comm.torch as x` yields torch itself)
     except ImportError:
         pass
     else:

@@ -30,7 +30,13 @@ class Endpoint:
 
 async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
     """One completion. A server error, a broken connection or a timeout is tried again, a refusal is not; a prompt that is too long for the model has no answer."""
-    body = {"model": endpoint.model, "prompt": prompt, "max_tokens": decoding.max_tokens, "temperature": decoding.temperature, "stop": decoding.stop}
+    body = {
+        "model": endpoint.model,
+        "prompt": prompt,
+        "max_tokens": decoding.max_tokens,
+        "temperature": decoding.temperature,
+        "stop": decoding.stop,
+    }
     reason = ""
     for attempt in range(TRIES):
         try:
@@ -44,7 +50,11 @@ async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, de
                 return answer["choices"][0]["text"]
             reason = f"{response.status_code} {response.text[:300]}"
             if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
-                log.warning("%s can't be asked this, its context is too short: %s", endpoint.model, response.text[:200])
+                log.warning(
+                    "%s can't be asked this, its context is too short: %s",
+                    endpoint.model,
+                    response.text[:200],
+                )
                 return ""
             if 400 <= response.status_code < 500:
                 break
@@ -53,7 +63,10 @@ async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, de
 
 
 async def complete_all(
-    endpoint: Endpoint, prompts: Sequence[str], decoding: Decoding, done: Callable[[int, str], None] = lambda number, answer: None
+    endpoint: Endpoint,
+    prompts: Sequence[str],
+    decoding: Decoding,
+    done: Callable[[int, str], None] = lambda number, answer: None,
 ) -> list[str]:
     """Answers in the order of the prompts, at most `decoding.concurrency` at once; `done` is told of each as it comes."""
     gate = asyncio.Semaphore(decoding.concurrency)
@@ -72,7 +85,12 @@ async def complete_all(
         return [a.result() for a in answers]
 
 
-def ask(endpoint: Endpoint, prompts: Sequence[str], decoding: Decoding, done: Callable[[int, str], None] = lambda number, answer: None) -> list[str]:
+def ask(
+    endpoint: Endpoint,
+    prompts: Sequence[str],
+    decoding: Decoding,
+    done: Callable[[int, str], None] = lambda number, answer: None,
+) -> list[str]:
     """`complete_all` for a task; `ServingError` with the first trouble."""
     try:
         return asyncio.run(complete_all(endpoint, prompts, decoding, done))

@@ -34,7 +34,12 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 ModelPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_.~/+@-]{0,255}$")]
 HostPath = ModelPath
-SuiteNames = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*( *, *[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", max_length=500)]
+SuiteNames = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*( *, *[A-Za-z0-9_][A-Za-z0-9_.-]*)*$", max_length=500
+    ),
+]
 Promote = Literal["yes", "ask", "hold"]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
@@ -48,32 +53,128 @@ class Model(BaseModel):
 class RunSpec(Model):
     """The trigger form. An empty field takes the recipe's value."""
 
-    recipe: Name = Field("lab_smollm2", title="Recipe", description="What is trained and how: a file in include/configs/recipes, without .yaml.")
-    cluster: Name = Field("lab", title="Cluster", description="The hosts it is trained on: a file in include/configs/clusters, without .yaml.")
-    dataset_repo: RepoId | None = Field(None, title="Dataset repository", description="owner/name on the hub. Empty: the recipe's.", json_schema_extra={"section": "Data"})
-    dataset_revision: Revision | None = Field(
-        None, title="Dataset revision",
-        description="Branch, tag or commit. Empty: the newest commit of main as of the run's logical date.", json_schema_extra={"section": "Data"},
+    recipe: Name = Field(
+        "lab_smollm2",
+        title="Recipe",
+        description="What is trained and how: a file in include/configs/recipes, without .yaml.",
     )
-    base_model: ModelPath | None = Field(None, title="Base model", description="Path of the base model on every host. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    max_steps: int | None = Field(None, ge=1, le=1_000_000, title="Max steps", description="Iterations to train for; wins over epochs. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    max_epochs: int | None = Field(None, ge=1, le=100, title="Max epochs", description="Passes over the training rows. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    learning_rate: float | None = Field(None, ge=1e-7, le=0.01, title="Learning rate", description="Peak learning rate of AdamW. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    lora_rank: int | None = Field(None, ge=1, le=512, title="LoRA rank", description="Rank r of the adapter. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    max_length: int | None = Field(None, ge=1, le=32768, title="Sequence length", description="Tokens per row; must hold the longest example. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    deepspeed: DeepSpeed | None = Field(None, title="DeepSpeed strategy", description="How optimizer state and weights are spread over the ranks. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    seed: int | None = Field(None, ge=0, le=2**31 - 1, title="Seed", description="Seed of the adapter's weights and of the order of the rows. Empty: the recipe's.", json_schema_extra={"section": "Training"})
-    eval_questions: int | None = Field(None, ge=10, le=10_000, title="Questions to judge by", description="Held-out questions asked before and after. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
-    suites: SuiteNames | None = Field(None, title="Further suites", description="Suites to judge by beside the held-out questions, divided by commas: files in include/configs/regression, or folders in SQLTUNE_SUITES. Empty: the recipe's.", json_schema_extra={"section": "Verdict"})
-    reference_model: Name | None = Field(None, title="Hosted reference", description="Name of the hosted model that answers the same questions beside; asked only where the Connection sqltune_glm is there. Empty: the Connection's.", json_schema_extra={"section": "Verdict"})
-    promote: Promote = Field("yes", title="Promote", description="yes: serve the new model if the gate lets it through. ask: a person decides, with the table before them. hold: judge it, and serve on what is served.", json_schema_extra={"section": "Verdict"})
-    force: bool = Field(False, title="Train even if nothing is new", description="Off: a plan that was trained before ends the run early, green.", json_schema_extra={"section": "Verdict"})
+    cluster: Name = Field(
+        "lab",
+        title="Cluster",
+        description="The hosts it is trained on: a file in include/configs/clusters, without .yaml.",
+    )
+    dataset_repo: RepoId | None = Field(
+        None,
+        title="Dataset repository",
+        description="owner/name on the hub. Empty: the recipe's.",
+        json_schema_extra={"section": "Data"},
+    )
+    dataset_revision: Revision | None = Field(
+        None,
+        title="Dataset revision",
+        description="Branch, tag or commit. Empty: the newest commit of main as of the run's logical date.",
+        json_schema_extra={"section": "Data"},
+    )
+    base_model: ModelPath | None = Field(
+        None,
+        title="Base model",
+        description="Path of the base model on every host. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    max_steps: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        title="Max steps",
+        description="Iterations to train for; wins over epochs. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    max_epochs: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        title="Max epochs",
+        description="Passes over the training rows. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    learning_rate: float | None = Field(
+        None,
+        ge=1e-7,
+        le=0.01,
+        title="Learning rate",
+        description="Peak learning rate of AdamW. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    lora_rank: int | None = Field(
+        None,
+        ge=1,
+        le=512,
+        title="LoRA rank",
+        description="Rank r of the adapter. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        le=32768,
+        title="Sequence length",
+        description="Tokens per row; must hold the longest example. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    deepspeed: DeepSpeed | None = Field(
+        None,
+        title="DeepSpeed strategy",
+        description="How optimizer state and weights are spread over the ranks. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Seed of the adapter's weights and of the order of the rows. Empty: the recipe's.",
+        json_schema_extra={"section": "Training"},
+    )
+    eval_questions: int | None = Field(
+        None,
+        ge=10,
+        le=10_000,
+        title="Questions to judge by",
+        description="Held-out questions asked before and after. Empty: the recipe's.",
+        json_schema_extra={"section": "Verdict"},
+    )
+    suites: SuiteNames | None = Field(
+        None,
+        title="Further suites",
+        description="Suites to judge by beside the held-out questions, divided by commas: files in include/configs/regression, or folders in SQLTUNE_SUITES. Empty: the recipe's.",
+        json_schema_extra={"section": "Verdict"},
+    )
+    reference_model: Name | None = Field(
+        None,
+        title="Hosted reference",
+        description="Name of the hosted model that answers the same questions beside; asked only where the Connection sqltune_glm is there. Empty: the Connection's.",
+        json_schema_extra={"section": "Verdict"},
+    )
+    promote: Promote = Field(
+        "yes",
+        title="Promote",
+        description="yes: serve the new model if the gate lets it through. ask: a person decides, with the table before them. hold: judge it, and serve on what is served.",
+        json_schema_extra={"section": "Verdict"},
+    )
+    force: bool = Field(
+        False,
+        title="Train even if nothing is new",
+        description="Off: a plan that was trained before ends the run early, green.",
+        json_schema_extra={"section": "Verdict"},
+    )
 
 
 class Training(Model):
     """Part 1 of an xtuner config: what the chain writes into the copy that is trained with."""
 
-    max_steps: int | None = Field(None, ge=1, description="Iterations (micro-batches per rank) to train for; None trains max_epochs.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Iterations (micro-batches per rank) to train for; None trains max_epochs."
+    )
     max_epochs: int | None = Field(None, ge=1, description="Passes over the training rows.")
     learning_rate: float = Field(ge=1e-7, le=0.01, description="Peak learning rate of AdamW.")
     lora_rank: int = Field(ge=1, le=512, description="Rank r of the adapter.")
@@ -94,19 +195,25 @@ class Decoding(Model):
     temperature: float = Field(0.0, ge=0, le=2, description="0 takes the likeliest token each time.")
     concurrency: int = Field(4, ge=1, le=256, description="Questions asked at the same time.")
     timeout: float = Field(120, gt=0, description="Seconds one answer may take.")
-    stop: list[str] = Field(list(STOP), description="Texts at which an answer ends if the model goes on past it.")
+    stop: list[str] = Field(
+        list(STOP), description="Texts at which an answer ends if the model goes on past it."
+    )
 
 
 class GateRules(Model):
     """When a new model may serve: `include/configs/gate.yaml`. Shares are of 1; a difference is the new model's share of right answers minus the old one's."""
 
     confidence: float = Field(gt=0.5, lt=1, description="Level of the interval around the difference.")
-    margin: float = Field(ge=0, le=1, description="How much worse the new model may truly be, at the interval's lower end.")
+    margin: float = Field(
+        ge=0, le=1, description="How much worse the new model may truly be, at the interval's lower end."
+    )
     min_gain: float = Field(ge=-1, le=1, description="How much more it must answer right.")
     min_questions: int = Field(ge=1, description="Questions below which a comparison proves nothing.")
     floor: float = Field(ge=0, le=1, description="Share of right answers below which nothing serves.")
     max_invalid: float = Field(ge=0, le=1, description="Share of answers that may not run.")
-    max_vacuous: float = Field(ge=0, le=1, description="Share of the right answers whose results may both be empty.")
+    max_vacuous: float = Field(
+        ge=0, le=1, description="Share of the right answers whose results may both be empty."
+    )
 
 
 class Recipe(Model):
@@ -116,14 +223,25 @@ class Recipe(Model):
     xtuner_config: str = Field(pattern=r"^[\w-]+\.py$", description="File in include/configs/xtuner.")
     base_model: ModelPath = Field(description="Path of the base model on every host; ~ is the home there.")
     dataset_repo: RepoId = Field(description="Dataset on the hub.")
-    dataset_files: list[str] = Field(["*.jsonl", "*.json"], description="Patterns of the files to read, in order of preference; the first that matches any file is taken.")
-    held_out_percent: int = Field(10, ge=1, le=50, description="Share of the databases kept out of training, in percent.")
+    dataset_files: list[str] = Field(
+        ["*.jsonl", "*.json"],
+        description="Patterns of the files to read, in order of preference; the first that matches any file is taken.",
+    )
+    held_out_percent: int = Field(
+        10, ge=1, le=50, description="Share of the databases kept out of training, in percent."
+    )
     eval_questions: int = Field(200, ge=10, description="Held-out questions asked before and after.")
-    suites: SuiteNames | None = Field(None, description="Suites to judge by beside the held-out questions, divided by commas.")
-    gate: dict[str, float] = Field(default_factory=dict, description="Rules of gate.yaml that are others for this recipe.")
+    suites: SuiteNames | None = Field(
+        None, description="Suites to judge by beside the held-out questions, divided by commas."
+    )
+    gate: dict[str, float] = Field(
+        default_factory=dict, description="Rules of gate.yaml that are others for this recipe."
+    )
     training: Training
     decoding: Decoding = Decoding()
-    serving_dtype: Literal["float32", "float16", "bfloat16"] = Field("float16", description="Type of the served weights.")
+    serving_dtype: Literal["float32", "float16", "bfloat16"] = Field(
+        "float16", description="Type of the served weights."
+    )
 
 
 class Host(Model):
@@ -138,15 +256,28 @@ class Serving(Model):
     """Where the model is served with FastChat."""
 
     host: Name = Field(description="Which host of the cluster serves.")
-    bind: str = Field("127.0.0.1", pattern=r"^[A-Za-z0-9.:-]+$", description="Address the servers listen on; Airflow's workers must reach it.")
+    bind: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:-]+$",
+        description="Address the servers listen on; Airflow's workers must reach it.",
+    )
     controller_port: int = Field(21001, ge=1, le=65535)
-    worker_ports: tuple[int, int] = Field((21002, 21031), description="First and last port for model workers.")
+    worker_ports: tuple[int, int] = Field(
+        (21002, 21031), description="First and last port for model workers."
+    )
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the OpenAI-style API.")
     model_name: Name = Field("text2sql", description="Public name of the champion.")
-    api_key_env: EnvName | Literal[""] | None = Field(None, description="Variable of Airflow's environment that holds the API key; empty serves without one.")
+    api_key_env: EnvName | Literal[""] | None = Field(
+        None,
+        description="Variable of Airflow's environment that holds the API key; empty serves without one.",
+    )
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
-    drain_timeout: float = Field(120, ge=0, description="Seconds that requests of a model that is replaced may still take.")
-    ready_timeout: float = Field(600, gt=0, description="Seconds until a model must have answered its first prompt.")
+    drain_timeout: float = Field(
+        120, ge=0, description="Seconds that requests of a model that is replaced may still take."
+    )
+    ready_timeout: float = Field(
+        600, gt=0, description="Seconds until a model must have answered its first prompt."
+    )
 
     @property
     def url(self) -> str:
@@ -160,19 +291,27 @@ class Limits(Model):
     queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
     connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
     arm: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
-    rendezvous: float = Field(900, gt=0, description="From go until torchrun has started every rank on every host.")
+    rendezvous: float = Field(
+        900, gt=0, description="From go until torchrun has started every rank on every host."
+    )
     first_step: float = Field(1800, gt=0, description="From go to the first iteration in the log.")
     stall: float = Field(1800, gt=0, description="Between two signs of progress in the log.")
     total: float = Field(7 * 24 * 3600, gt=0, description="From go to the end.")
     grace: float = Field(20, gt=0, description="Between SIGTERM and SIGKILL.")
-    unreachable: float = Field(600, gt=0, description="A host that does not answer is waited for this long; its ranks go on meanwhile.")
+    unreachable: float = Field(
+        600,
+        gt=0,
+        description="A host that does not answer is waited for this long; its ranks go on meanwhile.",
+    )
 
 
 class Keep(Model):
     """What stays on the hosts when a run has ended; the champion's model and the one's before it always do."""
 
     merged_models: int = Field(5, ge=1, description="Merged models of the newest versions.")
-    checkpoints: int = Field(3, ge=1, description="Newest runs whose checkpoints stay, so that they can be gone on with.")
+    checkpoints: int = Field(
+        3, ge=1, description="Newest runs whose checkpoints stay, so that they can be gone on with."
+    )
 
 
 class Cluster(Model):
@@ -180,17 +319,27 @@ class Cluster(Model):
 
     description: str = Field("", description="One line for the form and the record.")
     hosts: list[Host] = Field(min_length=1, description="The first one is the master.")
-    work_dir: HostPath = Field(description="Folder on each host for data, runs and models, of this Airflow alone; ~ is the home there.")
-    node_env: HostPath = Field(description="Virtual environment on each host, from include/node/bootstrap.sh.")
+    work_dir: HostPath = Field(
+        description="Folder on each host for data, runs and models, of this Airflow alone; ~ is the home there."
+    )
+    node_env: HostPath = Field(
+        description="Virtual environment on each host, from include/node/bootstrap.sh."
+    )
     interface: Name = Field(description="Network interface between the hosts (NCCL_SOCKET_IFNAME).")
-    backend: Literal["nccl", "gloo"] = Field("nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU.")
+    backend: Literal["nccl", "gloo"] = Field(
+        "nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU."
+    )
     accelerator: Accelerator = Field("cuda", description="What preflight looks for.")
     master_port: int = Field(12345, ge=1024, le=65535, description="Port of the rendezvous on the master.")
     shared_storage: bool = Field(False, description="work_dir is the same folder on all hosts.")
     min_free_disk_gb: float = Field(20, ge=0, description="Free space wanted under work_dir, in GiB.")
     min_free_memory_gb: float = Field(16, ge=0, description="Free memory wanted, in GiB.")
-    env: dict[EnvName, str] = Field(default_factory=dict, description="Environment of everything that runs on the hosts.")
-    hub_endpoint: str = Field("https://huggingface.co", description="HF_ENDPOINT as Airflow's workers reach it.")
+    env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Environment of everything that runs on the hosts."
+    )
+    hub_endpoint: str = Field(
+        "https://huggingface.co", description="HF_ENDPOINT as Airflow's workers reach it."
+    )
     serving: Serving
     limits: Limits = Limits()
     keep: Keep = Keep()
@@ -263,9 +412,13 @@ class RunPlan(Site):
     @property
     def fingerprint(self) -> str:
         """Names what is trained, and on what: two plans with the same fingerprint train the same model."""
-        what = self.model_dump(mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"})
+        what = self.model_dump(
+            mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
+        )
         # What a recipe says of the judging does not change what is trained.
-        what["recipe"] = self.recipe.model_dump(mode="json", exclude={"description", "suites", "gate", "eval_questions"})
+        what["recipe"] = self.recipe.model_dump(
+            mode="json", exclude={"description", "suites", "gate", "eval_questions"}
+        )
         what["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
         return digest(what)
 
@@ -310,7 +463,9 @@ def _expand(value: Any, where: str, mistakes: list[str]) -> Any:
     def replaced(match: re.Match[str]) -> str:
         found = os.environ.get(match[1], match[2])
         if found is None:
-            mistakes.append(f"{where}: ${{{match[1]}}} is not set: set it for Airflow, or write ${{{match[1]}:-default}}")
+            mistakes.append(
+                f"{where}: ${{{match[1]}}} is not set: set it for Airflow, or write ${{{match[1]}:-default}}"
+            )
             return match[0]
         return found
 
@@ -323,7 +478,9 @@ def describe(error: ValidationError, prefix: str = "") -> list[str]:
     for e in error.errors():
         field = ".".join([*filter(None, [prefix]), *(str(p) for p in e["loc"])])
         found = "" if e["type"] in ("missing", "extra_forbidden") else f"{e['input']!r} "
-        wanted = {"missing": "is missing", "extra_forbidden": "is not a field here"}.get(e["type"], f"is not allowed: {e['msg'][0].lower()}{e['msg'][1:]}")
+        wanted = {"missing": "is missing", "extra_forbidden": "is not a field here"}.get(
+            e["type"], f"is not allowed: {e['msg'][0].lower()}{e['msg'][1:]}"
+        )
         lines.append(f"{field}: {found}{wanted}")
     return lines
 
@@ -351,7 +508,11 @@ def load(kind: Literal["recipes", "clusters"], name: str) -> Recipe | Cluster:
     field = kind.removesuffix("s")
     path = CONFIGS / kind / f"{name}.yaml"
     if name not in names(kind):
-        raise ConfigError([f"{field}: {name!r} is not there (there are: {', '.join(names(kind))}): choose one, or add {kind}/{name}.yaml"])
+        raise ConfigError(
+            [
+                f"{field}: {name!r} is not there (there are: {', '.join(names(kind))}): choose one, or add {kind}/{name}.yaml"
+            ]
+        )
     mistakes: list[str] = []
     values = _expand(yaml.safe_load(path.read_text(encoding="utf-8")), f"{kind}/{name}.yaml", mistakes)
     if mistakes:

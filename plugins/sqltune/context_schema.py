@@ -65,18 +65,32 @@ def _with_quoted_names(context: str) -> str:
 
 
 @lru_cache(maxsize=512)
-def parse_context(context: str) -> tuple[tuple[Table, ...], tuple[tuple[tuple[str, str], tuple[str, str]], ...]]:
+def parse_context(
+    context: str,
+) -> tuple[tuple[Table, ...], tuple[tuple[tuple[str, str], tuple[str, str]], ...]]:
     """Tables of CREATE TABLE statements, and foreign keys as pairs of (table, column) in lower case, as SQLite itself reads them.
 
     sqlite3.Error with SQLite's words for a statement that it can't read, or that is no CREATE TABLE.
     """
     connection = sqlite3.connect(":memory:")
-    allowed = {sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_READ, sqlite3.SQLITE_REINDEX, sqlite3.SQLITE_TRANSACTION}
-    connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY)
+    allowed = {
+        sqlite3.SQLITE_CREATE_TABLE,
+        sqlite3.SQLITE_CREATE_INDEX,
+        sqlite3.SQLITE_INSERT,
+        sqlite3.SQLITE_UPDATE,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_REINDEX,
+        sqlite3.SQLITE_TRANSACTION,
+    }
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
+    )
     connection.executescript(_with_quoted_names(context))
     connection.set_authorizer(None)
     found, foreign = [], []
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid").fetchall():
+    for (name,) in connection.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+    ).fetchall():
         columns = []
         for _, column, declared, _, _, primary in connection.execute(f"PRAGMA table_info({quoted(name)})"):
             kind = "time" if _TIME.search(declared) else "number" if _NUMERIC.search(declared) else "text"
@@ -99,5 +113,7 @@ def schema(context: str) -> sqlite3.Connection:
     if not tables:
         raise sqlite3.OperationalError("the context has no CREATE TABLE")
     for table in tables:
-        connection.execute(f"CREATE TABLE {quoted(table.name)} ({', '.join(f'{quoted(c.name)} {_AFFINITY[c.kind]}' for c in table.columns)})")
+        connection.execute(
+            f"CREATE TABLE {quoted(table.name)} ({', '.join(f'{quoted(c.name)} {_AFFINITY[c.kind]}' for c in table.columns)})"
+        )
     return connection

@@ -82,7 +82,15 @@ def split(rows: Iterable[object], percent: int) -> Split:
     for row in unique.values():
         found = normalise(row["answer"], row["context"])
         if found.rules or found.problem:
-            changed.append(row | {"original": row["answer"], "answer": None if found.problem else found.sql, "rules": found.rules, "problem": found.problem})
+            changed.append(
+                row
+                | {
+                    "original": row["answer"],
+                    "answer": None if found.problem else found.sql,
+                    "rules": found.rules,
+                    "problem": found.problem,
+                }
+            )
         if found.problem:
             # Taught from, it would teach what does not run; judged by, it could not be.
             continue
@@ -91,21 +99,46 @@ def split(rows: Iterable[object], percent: int) -> Split:
     unusable = sum(c["answer"] is None for c in changed)
     train_dbs, out_dbs = ({database(r["context"]) for r in part} for part in (train, out))
     if not train or not out:
-        raise DatasetError(f"of {total} rows {len(train)} are left to train on and {len(out)} to judge by ({invalid} lack one of {', '.join(FIELDS)}, {unusable} don't run in SQLite): check the dataset, or held_out_percent in the recipe")
+        raise DatasetError(
+            f"of {total} rows {len(train)} are left to train on and {len(out)} to judge by ({invalid} lack one of {', '.join(FIELDS)}, {unusable} don't run in SQLite): check the dataset, or held_out_percent in the recipe"
+        )
     if train_dbs & out_dbs:
-        raise DatasetError(f"{len(train_dbs & out_dbs)} databases are in the training rows and in the held-out ones")
-    return Split(train, out, changed, Counts(total, invalid, kept - len(unique), len(changed) - unusable, unusable, len(train), len(out), len(train_dbs), len(out_dbs)))
+        raise DatasetError(
+            f"{len(train_dbs & out_dbs)} databases are in the training rows and in the held-out ones"
+        )
+    return Split(
+        train,
+        out,
+        changed,
+        Counts(
+            total,
+            invalid,
+            kept - len(unique),
+            len(changed) - unusable,
+            unusable,
+            len(train),
+            len(out),
+            len(train_dbs),
+            len(out_dbs),
+        ),
+    )
 
 
 def sample(rows: list[Row], size: int) -> list[Row]:
     """At most `size` rows, by a fixed hash: the same questions in every run over the same rows."""
-    return sorted(rows, key=lambda r: hashlib.sha256(json.dumps(r, sort_keys=True).encode()).hexdigest())[:size]
+    return sorted(rows, key=lambda r: hashlib.sha256(json.dumps(r, sort_keys=True).encode()).hexdigest())[
+        :size
+    ]
 
 
 def write(parts: Split, folder: Path) -> dict[str, object]:
     """Write train.jsonl (in xtuner's shape), held_out.jsonl and changed.jsonl; paths and counts, as they are in `dataset.json` too."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in (("train", [training_row(**r) for r in parts.train]), ("held_out", parts.held_out), ("changed", parts.changed)):
+    for name, rows in (
+        ("train", [training_row(**r) for r in parts.train]),
+        ("held_out", parts.held_out),
+        ("changed", parts.changed),
+    ):
         partial = folder / f"{name}.jsonl.partial"
         partial.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
         partial.rename(folder / f"{name}.jsonl")

@@ -1,16 +1,16 @@
 """What can go wrong, in one tree.
 
-    SqltuneError
-    ├── ConfigError            the form, a recipe or a cluster file is wrong: every mistake at once, before anything starts
-    ├── HubError               the dataset hub has not what was asked for
-    │   └── HubUnreachable     it does not answer: worth another try
-    ├── DatasetError           rows that can't be trained on
-    ├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
-    ├── GangError              ranks that did not arm, died, were lost or trained nothing
-    │   └── HostsBusy          another gang has the hosts: worth waiting for
-    ├── ServingError           the model server does not come up or does not answer
-    ├── ScoringError           answers that could not be judged
-    └── RegistryError          the record of versions and of the champion
+SqltuneError
+├── ConfigError            the form, a recipe or a cluster file is wrong: every mistake at once, before anything starts
+├── HubError               the dataset hub has not what was asked for
+│   └── HubUnreachable     it does not answer: worth another try
+├── DatasetError           rows that can't be trained on
+├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
+├── GangError              ranks that did not arm, died, were lost or trained nothing
+│   └── HostsBusy          another gang has the hosts: worth waiting for
+├── ServingError           the model server does not come up or does not answer
+├── ScoringError           answers that could not be judged
+└── RegistryError          the record of versions and of the champion
 """
 
 from __future__ import annotations

@@ -83,7 +83,11 @@ def same_rows(gold: Sequence[Row], predicted: Sequence[Row], ordered: bool, perm
     left, right = _plain(gold), _plain(predicted)
     if (left == right) if ordered else (Counter(left) == Counter(right)):
         return True
-    return permute and len(left[0]) > 1 and _same_permuted(list(zip(*left, strict=True)), list(zip(*right, strict=True)), ordered)
+    return (
+        permute
+        and len(left[0]) > 1
+        and _same_permuted(list(zip(*left, strict=True)), list(zip(*right, strict=True)), ordered)
+    )
 
 
 def _same_permuted(gold: list[Row], predicted: list[Row], ordered: bool) -> bool:
@@ -105,14 +109,18 @@ def _same_permuted(gold: list[Row], predicted: list[Row], ordered: bool) -> bool
                 continue
             tried.add(predicted[j])
             now = (*used, j)
-            if Counter(zip(*(gold[i] for i in turn[:depth + 1]), strict=True)) == Counter(zip(*(predicted[k] for k in now), strict=True)) and search(depth + 1, now):
+            if Counter(zip(*(gold[i] for i in turn[: depth + 1]), strict=True)) == Counter(
+                zip(*(predicted[k] for k in now), strict=True)
+            ) and search(depth + 1, now):
                 return True
         return False
 
     return search(0, ())
 
 
-def _compare_on(database: Database, pair: Pair, cache: dict[str, Any], last_chance: bool = False) -> tuple[bool, bool, bool]:
+def _compare_on(
+    database: Database, pair: Pair, cache: dict[str, Any], last_chance: bool = False
+) -> tuple[bool, bool, bool]:
     """Matched, strictly matched, both empty, on one database. `Refused` for the prediction, `_GoldRefused` for the gold.
 
     `_Open` where the gold itself may answer one thing or another on this copy, but on the last chance, when no copy decides.
@@ -138,11 +146,15 @@ def _compare_on(database: Database, pair: Pair, cache: dict[str, Any], last_chan
         # Rows that tie may come in any order.
         ordered = ordered and (last_chance or one == other)
     as_sets = pair.database is None and drops_duplicates(gold)
-    matched = same_rows(*((list(dict.fromkeys(rows)) if as_sets else rows) for rows in (wanted, found)), ordered)
+    matched = same_rows(
+        *((list(dict.fromkeys(rows)) if as_sets else rows) for rows in (wanted, found)), ordered
+    )
     strict = matched
     if matched:
         strict_wanted = wanted if loose_gold == gold else expected(gold)
-        strict = same_rows(strict_wanted, found if loose == predicted else database.rows(predicted), ordered, permute=False)
+        strict = same_rows(
+            strict_wanted, found if loose == predicted else database.rows(predicted), ordered, permute=False
+        )
     elif loose != predicted or loose_gold != gold:
         strict = same_rows(expected(gold), database.rows(predicted), ordered, permute=False)
     return matched, strict, not wanted and not found
@@ -204,7 +216,11 @@ class Judge:
         except Exception as e:
             # Whatever a prediction has brought about: it costs that question, and no other. A literal beyond SQLite's integers once ended a night's run.
             return Match("invalid", f"can't be judged: {type(e).__name__}: {e}", trouble="other")
-        return Match("match", strict=strict, vacuous=vacuous) if matched else Match("mismatch", "other rows", strict=strict)
+        return (
+            Match("match", strict=strict, vacuous=vacuous)
+            if matched
+            else Match("mismatch", "other rows", strict=strict)
+        )
 
 
 def _worker() -> None:
@@ -223,8 +239,18 @@ def _verdicts(pairs: Sequence[Pair]) -> Iterator[Match]:
         with tempfile.TemporaryFile("w+") as given:
             json.dump([asdict(p) for p in left], given)
             given.seek(0)
-            env = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PATH": os.environ.get("PATH", "/usr/bin:/bin"), "PYTHONIOENCODING": "utf-8"}
-            process = subprocess.Popen([sys.executable, "-m", "sqltune.execution_match"], stdin=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+            env = {
+                "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+                "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+                "PYTHONIOENCODING": "utf-8",
+            }
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sqltune.execution_match"],
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+            )
         try:
             done = 0
             for match in _heard(process, left):
@@ -239,7 +265,13 @@ def _verdicts(pairs: Sequence[Pair]) -> Iterator[Match]:
                 raise ScoringError(f"the process that runs the queries does not start: {words[-800:]}")
             # It was running this one when it was killed, or died of it.
             killed = process.returncode == -9
-            yield Match("invalid", f"took longer than {MAX_SECONDS:g} s and could not be interrupted" if killed else f"the process that ran it died ({process.returncode})", trouble="timeout" if killed else "too_large")
+            yield Match(
+                "invalid",
+                f"took longer than {MAX_SECONDS:g} s and could not be interrupted"
+                if killed
+                else f"the process that ran it died ({process.returncode})",
+                trouble="timeout" if killed else "too_large",
+            )
             left = left[1:]
 
 
@@ -272,7 +304,9 @@ def match(pairs: Sequence[Pair], processes: int | None = None) -> list[Match]:
     count = processes or max(1, min(len(os.sched_getaffinity(0)), len(pairs) // ITEMS_A_PROCESS))
     size = -(-len(pairs) // count)
     with ThreadPoolExecutor(count) as pool:
-        parts = pool.map(lambda part: list(_verdicts(part)), [pairs[i:i + size] for i in range(0, len(pairs), size)])
+        parts = pool.map(
+            lambda part: list(_verdicts(part)), [pairs[i : i + size] for i in range(0, len(pairs), size)]
+        )
     return [m for part in parts for m in part]
 
 

@@ -15,8 +15,21 @@ _BAR = re.compile(r"\b\d?\d%\|")
 _NOISE = re.compile(r"\bNCCL (INFO|TRACE)\b")
 # Which transport NCCL chose is the one thing everybody looks for in its noise.
 _NEWS = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
-_ERROR = re.compile(r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b")
-_SIGNS = ("Traceback", "Error", "Exception", "Interrupt", "NCCL ", "out of memory", "Segmentation", "No space left", "Killed", "%|")
+_ERROR = re.compile(
+    r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b"
+)
+_SIGNS = (
+    "Traceback",
+    "Error",
+    "Exception",
+    "Interrupt",
+    "NCCL ",
+    "out of memory",
+    "Segmentation",
+    "No space left",
+    "Killed",
+    "%|",
+)
 """Without one of these a line is none of the above: looked for in all lines at once, since a rank may print a million of them."""
 
 
@@ -55,7 +68,12 @@ def split_ranks(line: str) -> list[tuple[int | None, str]]:
     torchrun reads a rank's file while the rank writes it: a line that it found half written gets a rank in front of its other half
     as well, and another rank's line may stand between the two.
     """
-    if line.startswith("[rank ") and line.find("[rank ", 6) < 0 and (end := line.find("]:")) > 0 and line[6:end].isdigit():
+    if (
+        line.startswith("[rank ")
+        and line.find("[rank ", 6) < 0
+        and (end := line.find("]:")) > 0
+        and line[6:end].isdigit()
+    ):
         return [(int(line[6:end]), line[end + 2 :])] if line[end + 2 :].strip() else []
     parts = _RANK.split(line)
     said: list[tuple[int | None, str]] = [(None, parts[0])]
@@ -114,7 +132,11 @@ class Teller:
             self.first_error = f"{who} {said}"
         if self._shown > self.limit and not is_error and not is_progress:
             self._left_out += 1
-            return f"[{self.host}] more than {self.limit / 1e6:.0f} MB of log: from here on errors and progress alone" if self._left_out == 1 else None
+            return (
+                f"[{self.host}] more than {self.limit / 1e6:.0f} MB of log: from here on errors and progress alone"
+                if self._left_out == 1
+                else None
+            )
         self._shown += len(said)
         return f"{who} {said}"
 
@@ -141,8 +163,13 @@ class RankFailure:
 
 
 # E1123 08:10:11.123456 4711 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: -9) local_rank: 0 (pid: 4720) of binary: …
-_FAILED = re.compile(r"^E(\d{4} \d\d:\d\d:\d\d\.\d+) .*failed \(exitcode: (-?\d+)\) local_rank: (\d+) \(pid: \d+\)")
-_ROOT = re.compile(r"Root Cause \(first observed failure\):.*?^\s*rank\s*: (\d+) \(local_rank: (\d+)\)\s*$.*?^\s*exitcode\s*: (-?\d+)", re.S | re.M)
+_FAILED = re.compile(
+    r"^E(\d{4} \d\d:\d\d:\d\d\.\d+) .*failed \(exitcode: (-?\d+)\) local_rank: (\d+) \(pid: \d+\)"
+)
+_ROOT = re.compile(
+    r"Root Cause \(first observed failure\):.*?^\s*rank\s*: (\d+) \(local_rank: (\d+)\)\s*$.*?^\s*exitcode\s*: (-?\d+)",
+    re.S | re.M,
+)
 
 
 def rank_failure(output: str, near: float) -> RankFailure | None:

@@ -18,14 +18,27 @@ class Member(Model):
 
     host: str = Field(description="How the host is called in logs.")
     conn_id: str = Field(description="Airflow Connection of the host.")
-    argv: list[Argument] = Field(min_length=1, description="The program and its arguments; never seen by a shell unquoted.")
-    env: dict[EnvName, Argument] = Field(default_factory=dict, description="Environment on top of the login's.")
+    argv: list[Argument] = Field(
+        min_length=1, description="The program and its arguments; never seen by a shell unquoted."
+    )
+    env: dict[EnvName, Argument] = Field(
+        default_factory=dict, description="Environment on top of the login's."
+    )
     path_prefix: HostPath | None = Field(None, description="Folder put first on PATH.")
     cwd: HostPath = Field(description="Working directory; made if missing.")
-    files: dict[str, str] = Field(default_factory=dict, description="Files written under cwd before the start: relative path to text.")
-    port_free: int | None = Field(None, ge=1, le=65535, description="A TCP port nobody may listen on when the gang arms.")
-    ranks: int = Field(0, ge=0, description="Ranks that torchrun starts on this host; 0 where the program is not torchrun.")
-    accelerator: Accelerator = Field("cpu", description="Whose GPUs are looked at: before the start for strangers, while it runs for use and memory, after a stop for what is left.")
+    files: dict[str, str] = Field(
+        default_factory=dict, description="Files written under cwd before the start: relative path to text."
+    )
+    port_free: int | None = Field(
+        None, ge=1, le=65535, description="A TCP port nobody may listen on when the gang arms."
+    )
+    ranks: int = Field(
+        0, ge=0, description="Ranks that torchrun starts on this host; 0 where the program is not torchrun."
+    )
+    accelerator: Accelerator = Field(
+        "cpu",
+        description="Whose GPUs are looked at: before the start for strangers, while it runs for use and memory, after a stop for what is left.",
+    )
 
     @field_validator("files")
     @classmethod
@@ -47,16 +60,35 @@ class Gang(Model):
     """Members that start and end together. The name is the same for every try, so that a retry finds what the last try left."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)
-    attempt: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=80, description="Which try this is; fences an old try's on_kill from a new try's processes.")
-    fence: int = Field(0, ge=0, description="Grows with every try, Clears included: an older try can't stop, replace or start beside a newer one.")
-    generation: int = Field(0, description="Changes when a person clears the task, not when Airflow tries it again.")
-    spec: Word = Field("-", description="Hash of what is run; what ran for another plan is not taken for this one's.")
-    exclusive: bool = Field(False, description="Wants its hosts for itself: waits until no other exclusive gang runs there.")
-    owner: dict[str, str] = Field(default_factory=dict, description="Who to ask whether the gang is still wanted: dag_id, task_id, run_id and which Airflow's (`records.installation`).")
+    attempt: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        max_length=80,
+        description="Which try this is; fences an old try's on_kill from a new try's processes.",
+    )
+    fence: int = Field(
+        0,
+        ge=0,
+        description="Grows with every try, Clears included: an older try can't stop, replace or start beside a newer one.",
+    )
+    generation: int = Field(
+        0, description="Changes when a person clears the task, not when Airflow tries it again."
+    )
+    spec: Word = Field(
+        "-", description="Hash of what is run; what ran for another plan is not taken for this one's."
+    )
+    exclusive: bool = Field(
+        False, description="Wants its hosts for itself: waits until no other exclusive gang runs there."
+    )
+    owner: dict[str, str] = Field(
+        default_factory=dict,
+        description="Who to ask whether the gang is still wanted: dag_id, task_id, run_id and which Airflow's (`records.installation`).",
+    )
     root: HostPath = Field(description="Folder on each host under which gangs are kept.")
     members: list[Member] = Field(min_length=1, description="One per host.")
     limits: Limits = Limits()
-    progress: bool = Field(False, description="The log holds training progress; the first_step and stall limits apply.")
+    progress: bool = Field(
+        False, description="The log holds training progress; the first_step and stall limits apply."
+    )
 
     @model_validator(mode="after")
     def _distinct(self) -> Gang:
@@ -85,16 +117,32 @@ def member(plan: RunPlan, host: Host, argv: list[str], cwd: str, **more: object)
     # Unbuffered: a line is in the log when it was printed, not 8 KiB later.
     env = plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir, "PYTHONUNBUFFERED": "1"}
     return Member(
-        host=host.name, conn_id=host.conn_id, argv=argv, env=env, cwd=cwd, path_prefix=f"{plan.cluster.node_env}/bin", accelerator=plan.cluster.accelerator,
+        host=host.name,
+        conn_id=host.conn_id,
+        argv=argv,
+        env=env,
+        cwd=cwd,
+        path_prefix=f"{plan.cluster.node_env}/bin",
+        accelerator=plan.cluster.accelerator,
         **more,  # type: ignore[arg-type]
     )
 
 
-def rank_member(plan: RunPlan, node_rank: int, master_addr: str, script: list[str], cwd: str, **more: object) -> Member:
+def rank_member(
+    plan: RunPlan, node_rank: int, master_addr: str, script: list[str], cwd: str, **more: object
+) -> Member:
     """A host's torchrun, and what it has to have for it: the master's port, and as many ranks as it has processes."""
     host = plan.cluster.hosts[node_rank]
     port = plan.cluster.master_port if node_rank == 0 else None
-    return member(plan, host, torchrun(plan, node_rank, master_addr, script), cwd=cwd, ranks=host.processes, port_free=port, **more)
+    return member(
+        plan,
+        host,
+        torchrun(plan, node_rank, master_addr, script),
+        cwd=cwd,
+        ranks=host.processes,
+        port_free=port,
+        **more,
+    )
 
 
 def torchrun(plan: RunPlan, node_rank: int, master_addr: str, script: list[str]) -> list[str]:

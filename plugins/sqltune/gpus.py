@@ -14,7 +14,9 @@ class Gpu(BaseModel):
     """One card at one moment."""
 
     index: int = Field(description="Number of the card on its host.")
-    use: float | None = Field(None, description="Share of the time it computed, in percent; None where the card does not say.")
+    use: float | None = Field(
+        None, description="Share of the time it computed, in percent; None where the card does not say."
+    )
     memory_used: int = Field(description="MiB.")
     memory_total: int = Field(description="MiB.")
 
@@ -33,9 +35,20 @@ def _nvidia(text: str) -> list[Gpu]:
     found = []
     for row in csv.DictReader(text.splitlines(), skipinitialspace=True):
         # Names and values carry their units: `memory.used [MiB]`, `575 MiB`; what a card does not count is `[N/A]`.
-        card = {(name or "").split(" [")[0]: (value or "").removesuffix(" MiB").removesuffix(" %") for name, value in row.items() if not isinstance(value, list)}
+        card = {
+            (name or "").split(" [")[0]: (value or "").removesuffix(" MiB").removesuffix(" %")
+            for name, value in row.items()
+            if not isinstance(value, list)
+        }
         try:
-            found.append(Gpu(index=int(card["index"]), use=_number(card["utilization.gpu"]), memory_used=int(card["memory.used"]), memory_total=int(card["memory.total"])))
+            found.append(
+                Gpu(
+                    index=int(card["index"]),
+                    use=_number(card["utilization.gpu"]),
+                    memory_used=int(card["memory.used"]),
+                    memory_total=int(card["memory.total"]),
+                )
+            )
         except (ValueError, KeyError):
             continue
     return found
@@ -51,7 +64,14 @@ def _rocm(text: str) -> list[Gpu]:
         # The answer holds a "system" beside the cards.
         if name.startswith("card") and "VRAM Total Memory (B)" in card:
             used, total = (int(card[f"VRAM Total {what} (B)"]) // MIB for what in ("Used Memory", "Memory"))
-            found.append(Gpu(index=int(name[4:]), use=_number(card.get("GPU use (%)", "")), memory_used=used, memory_total=total))
+            found.append(
+                Gpu(
+                    index=int(name[4:]),
+                    use=_number(card.get("GPU use (%)", "")),
+                    memory_used=used,
+                    memory_total=total,
+                )
+            )
     return found
 
 

@@ -54,7 +54,11 @@ class JobState:
         if self.state == "absent":
             return "its folder is gone"
         if self.is_lost:
-            return "lost: the host was restarted" if self.rebooted else "lost: its wrapper is gone without an exit code"
+            return (
+                "lost: the host was restarted"
+                if self.rebooted
+                else "lost: its wrapper is gone without an exit code"
+            )
         return describe_exit(int(self.exit)) if self.exit.isdigit() else self.exit or "running"
 
 
@@ -74,8 +78,18 @@ def parse_state(line: str) -> tuple[JobState, float | None]:
         return JobState("absent"), None
     try:
         state = JobState(
-            "there", f["attempt"], int(f["fence"] or 0), int(f["generation"] or 0), f["spec"], f["alive"] == "yes", f["boot"] == "other",
-            _number(f["started"]), int(f["ranks"]), f["exit"], _number(f["ended"]), int(f["size"]) if f["size"] else None,
+            "there",
+            f["attempt"],
+            int(f["fence"] or 0),
+            int(f["generation"] or 0),
+            f["spec"],
+            f["alive"] == "yes",
+            f["boot"] == "other",
+            _number(f["started"]),
+            int(f["ranks"]),
+            f["exit"],
+            _number(f["ended"]),
+            int(f["size"]) if f["size"] else None,
         )
         return state, float(f["now"])
     except KeyError as e:

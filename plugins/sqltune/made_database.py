@@ -60,7 +60,9 @@ def _keyness(table: Table, column: Column) -> int:
     if not stem or _singular(stem) == _singular(own):
         return 8 if first else 6
     # A table that begins with two references is one of pairs: neither is its key.
-    pairs = len(table.columns) > 1 and all(re.search(r"(id|_code|编号)$", c.name.lower()) for c in table.columns[:2])
+    pairs = len(table.columns) > 1 and all(
+        re.search(r"(id|_code|编号)$", c.name.lower()) for c in table.columns[:2]
+    )
     # Of ref_template_types and template_type; not of country_language and country, which is a reference.
     related = _singular(own).endswith(_singular(stem)) or _singular(own) in stem
     return (5 if related else 2) if first and not pairs else 0
@@ -94,17 +96,33 @@ class _Fill:
 class _Filler:
     """Rows of one copy."""
 
-    def __init__(self, tables: Sequence[Table], foreign: Sequence[tuple[Place, Place]], hints: Hints, seed: int) -> None:
+    def __init__(
+        self, tables: Sequence[Table], foreign: Sequence[tuple[Place, Place]], hints: Hints, seed: int
+    ) -> None:
         self.hints, self.seed = hints, seed
         self.rng = random.Random(seed)
         self.rows = {t.name: self.rng.randint(21, 26) + 3 * max(hints.sizes, default=0) for t in tables}
         columns = {(t.name.lower(), c.name.lower()): (t, c) for t in tables for c in t.columns}
         self.domains: dict[Place, list[object]] = {}
         self.keys: set[Place] = set()
-        for members in _groups([pair for pair in (*foreign, *hints.joined) if pair[0] in columns and pair[1] in columns]):
-            literals = sorted({v for p in members for v in hints.literals.get(p, []) if not isinstance(v, str) or "%" not in v}, key=repr)
+        for members in _groups(
+            [pair for pair in (*foreign, *hints.joined) if pair[0] in columns and pair[1] in columns]
+        ):
+            literals = sorted(
+                {
+                    v
+                    for p in members
+                    for v in hints.literals.get(p, [])
+                    if not isinstance(v, str) or "%" not in v
+                },
+                key=repr,
+            )
             numeric = any(columns[p][1].kind == "number" for p in members)
-            domain = list(dict.fromkeys([*literals, *((i if numeric else f"k{i}") for i in range(1, 10 + len(literals)))]))
+            domain = list(
+                dict.fromkeys(
+                    [*literals, *((i if numeric else f"k{i}") for i in range(1, 10 + len(literals)))]
+                )
+            )
             self.rng.shuffle(domain)
             # One column of a group is the key the others refer to: what looks most like it, else where there is but one table none.
             best = max(_keyness(*columns[p]) for p in members)
@@ -147,8 +165,16 @@ class _Filler:
                 return _Fill([*domain, *more][:count])
             return _Fill(self._references(table, column, domain, count))
         parent = any((table.name.lower(), c.name.lower()) in self.keys for c in table.columns)
-        if place in self.hints.shared and not literals and (not parent or (place in self.hints.both_sides and not _NAME.search(place[1]))):
-            few = rng.sample(range(1, 90), 6) if column.kind == "number" else [f"{column.name[:3]}{i}" for i in rng.sample(range(1, 30), 6)]
+        if (
+            place in self.hints.shared
+            and not literals
+            and (not parent or (place in self.hints.both_sides and not _NAME.search(place[1])))
+        ):
+            few = (
+                rng.sample(range(1, 90), 6)
+                if column.kind == "number"
+                else [f"{column.name[:3]}{i}" for i in rng.sample(range(1, 30), 6)]
+            )
             return _Fill(_skewed(few, count, self.hints.sizes, rng))
         if _keyness(table, column) >= 4 and not literals:
             return _Fill(rng.sample(range(1, 80), count))
@@ -157,8 +183,17 @@ class _Filler:
         texts = [_like(v, rng) for v in literals]
         if column.kind == "time":
             days = bool(texts) and not any(re.fullmatch(r"\d{4}", str(v)) for v in texts)
-            base: list[object] = [f"{y}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" if days else str(y) for y in rng.sample(range(1940, 2030), count)]
-            return _Fill(base, [*texts, *(str(int(str(v)) + d) for v in texts if re.fullmatch(r"\d{4}", str(v)) for d in (-1, 1))])
+            base: list[object] = [
+                f"{y}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" if days else str(y)
+                for y in rng.sample(range(1940, 2030), count)
+            ]
+            return _Fill(
+                base,
+                [
+                    *texts,
+                    *(str(int(str(v)) + d) for v in texts if re.fullmatch(r"\d{4}", str(v)) for d in (-1, 1)),
+                ],
+            )
         numbers = [number(str(v)) for v in texts if re.fullmatch(r"-?\d+(\.\d+)?", str(v))]
         if texts and len(numbers) == len(texts) and None not in numbers:
             return self._numbers(numbers, count)
@@ -187,18 +222,29 @@ class _Filler:
         numbers = [v for v in literals if isinstance(v, int | float)]
         top = max([300.0 if numbers else 90_000.0, *(2.2 * abs(n) for n in numbers)])
         step = 0.5 if numbers and max(abs(n) for n in numbers) < 5 else 1
-        base: list[object] = [int(v) if v == int(v) else v for v in (round(top * (x / 997 if numbers else (x / 997) ** 3) / step) * step for x in self.rng.sample(range(1, 997), count))]
+        base: list[object] = [
+            int(v) if v == int(v) else v
+            for v in (
+                round(top * (x / 997 if numbers else (x / 997) ** 3) / step) * step
+                for x in self.rng.sample(range(1, 997), count)
+            )
+        ]
         if numbers and max(numbers) < 20:
             base = [self.rng.choice((v, round(2 * max(numbers) * self.rng.random(), 1))) for v in base]
         near = [n + d for n in numbers for d in (0, 0, step, -step)]
-        return _Fill(base, [*(int(v) if v == int(v) else v for v in near), *(v for v in literals if isinstance(v, str))])
+        return _Fill(
+            base,
+            [*(int(v) if v == int(v) else v for v in near), *(v for v in literals if isinstance(v, str))],
+        )
 
     def _cell(self, fill: _Fill, i: int, focus: bool) -> object:
         if fill.once or not fill.literals:
             return fill.base[i]
         if i < FOCUSED - 1:
             return fill.literals[(i // 2) % len(fill.literals)]
-        return self.rng.choice(fill.literals) if self.rng.random() < (0.75 if focus else 0.25) else fill.base[i]
+        return (
+            self.rng.choice(fill.literals) if self.rng.random() < (0.75 if focus else 0.25) else fill.base[i]
+        )
 
 
 def _like(value: object, rng: random.Random) -> object:
@@ -214,5 +260,8 @@ def build(context: str, queries: Sequence[str], copy: int) -> sqlite3.Connection
     tables, foreign = parse_context(context)
     filler = _Filler(tables, foreign, hints_of(tables, *queries), copy)
     for table in tables:
-        connection.executemany(f"INSERT INTO {quoted(table.name)} VALUES ({', '.join('?' * len(table.columns))})", filler.table(table))
+        connection.executemany(
+            f"INSERT INTO {quoted(table.name)} VALUES ({', '.join('?' * len(table.columns))})",
+            filler.table(table),
+        )
     return connection

@@ -44,7 +44,10 @@ def _outbox() -> Path:
 
 def tell(what: str, version: registry.Version) -> None:
     """Write down that MLflow is to know of a `version`, or that it is the `champion` now."""
-    write_json(_outbox() / f"{time.time_ns()}-{what}.json", {"what": what, "cluster": version.cluster, "number": version.number})
+    write_json(
+        _outbox() / f"{time.time_ns()}-{what}.json",
+        {"what": what, "cluster": version.cluster, "number": version.number},
+    )
 
 
 def waiting() -> list[Path]:
@@ -78,7 +81,13 @@ def flush() -> int:
                 if item["what"] == ALIAS:
                     client.set_registered_model_alias(model_name(version.cluster), ALIAS, number)
             except (MlflowException, OSError) as e:
-                log.warning("MLflow at %s was not told of %s %d: %s; it is told later, nothing is lost", uri(), item["what"], item["number"], str(e).splitlines()[0][:300])
+                log.warning(
+                    "MLflow at %s was not told of %s %d: %s; it is told later, nothing is lost",
+                    uri(),
+                    item["what"],
+                    item["number"],
+                    str(e).splitlines()[0][:300],
+                )
                 break
             path.unlink()
             log.info("MLflow knows of %s: %s version %s", item["what"], model_name(version.cluster), number)
@@ -95,7 +104,10 @@ def _version(client: MlflowClient, version: registry.Version) -> str:
     except RestException as e:
         if e.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(name, description=f"text-to-SQL models trained for the cluster {version.cluster}; {ALIAS} is the one that serves")
+        client.create_registered_model(
+            name,
+            description=f"text-to-SQL models trained for the cluster {version.cluster}; {ALIAS} is the one that serves",
+        )
     there = {v.tags.get(NUMBER): v for v in client.search_model_versions(f"name = '{name}'")}
     if str(version.number) in there:
         found = there[str(version.number)]
@@ -105,7 +117,15 @@ def _version(client: MlflowClient, version: registry.Version) -> str:
         return str(found.version)
     run_id = _run(client, version)
     made = client.create_model_version(
-        name, source=f"ssh://{version.host}/{version.merged_path.lstrip('/')}", run_id=run_id, tags={**version.lineage, NUMBER: str(version.number), RUN: version.run_id, "model_hash": version.model_hash},
+        name,
+        source=f"ssh://{version.host}/{version.merged_path.lstrip('/')}",
+        run_id=run_id,
+        tags={
+            **version.lineage,
+            NUMBER: str(version.number),
+            RUN: version.run_id,
+            "model_hash": version.model_hash,
+        },
         description=f"{version.lineage.get('score', '')}; {version.lineage.get('verdict', '')}",
     )
     return str(made.version)
@@ -114,20 +134,28 @@ def _version(client: MlflowClient, version: registry.Version) -> str:
 def _run(client: MlflowClient, version: registry.Version) -> str:
     """The id of a version's MLflow run: parameters, losses by step, scores, and the record's files."""
     experiment = client.get_experiment_by_name(model_name(version.cluster))
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(model_name(version.cluster))
+    experiment_id = (
+        experiment.experiment_id if experiment else client.create_experiment(model_name(version.cluster))
+    )
     found = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
-    run_id = found[0].info.run_id if found else client.create_run(experiment_id, run_name=version.run_id, tags={RUN: version.run_id}).info.run_id
+    run_id = (
+        found[0].info.run_id
+        if found
+        else client.create_run(experiment_id, run_name=version.run_id, tags={RUN: version.run_id}).info.run_id
+    )
     record = Record.of(version.run_key)
     from mlflow.entities import Param, RunTag
 
     plan = record.get("plan", {})
-    given = plan.get("training", {}) | {k: plan[k] for k in ("base_model", "dataset_repo", "dataset_commit", "recipe_name") if k in plan}
+    given = plan.get("training", {}) | {
+        k: plan[k] for k in ("base_model", "dataset_repo", "dataset_commit", "recipe_name") if k in plan
+    }
     params = [Param(k, str(v)) for k, v in given.items()]
     tags = [RunTag(k, v) for k, v in version.lineage.items()]
     client.log_batch(run_id, params=params, tags=tags)
     metrics = _metrics(record)
     for i in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[i:i + 1000])
+        client.log_batch(run_id, metrics=metrics[i : i + 1000])
     for name in ARTIFACTS:
         if (record.folder / name).is_file():
             client.log_artifact(run_id, str(record.folder / name))
@@ -151,7 +179,13 @@ def _metrics(record: Record) -> list[Any]:
         # A step that a later try took again is that try's.
         last[told["progress"]["step"]] = told
     for step, told in sorted(last.items()):
-        for name, key in (("loss", "loss"), ("learning_rate", "lr"), ("seconds_per_step", "seconds_per_step"), ("tokens_per_second", "tokens_per_second"), ("memory_mib", "memory")):
+        for name, key in (
+            ("loss", "loss"),
+            ("learning_rate", "lr"),
+            ("seconds_per_step", "seconds_per_step"),
+            ("tokens_per_second", "tokens_per_second"),
+            ("memory_mib", "memory"),
+        ):
             if told["progress"].get(key) is not None:
                 found.append(Metric(name, float(told["progress"][key]), int(1000 * told["at"]), step))
     # Scores have the moment of the record, so that telling twice says the same.
@@ -161,5 +195,7 @@ def _metrics(record: Record) -> list[Any]:
             moment = int(1000 * (record.folder / f"{which}.json").stat().st_mtime)
             for name in ("matched", "strict", "exact", "invalid", "vacuous", "questions"):
                 found.append(Metric(f"{which}_{name}", float(score[name]), moment, 0))
-            found.append(Metric(f"{which}_accuracy", score["matched"] / max(1, score["questions"]), moment, 0))
+            found.append(
+                Metric(f"{which}_accuracy", score["matched"] / max(1, score["questions"]), moment, 0)
+            )
     return found

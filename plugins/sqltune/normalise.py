@@ -50,7 +50,12 @@ def _split_limit(found: list[Token]) -> list[Token]:
 
 def _quote_names(found: list[Token]) -> list[Token]:
     """`from 2008北京奥运会奖牌榜` → `from "2008北京奥运会奖牌榜"`: a name may not begin with a digit."""
-    return [Token("name", quoted(t.text)) if t.kind == "word" and t.text[0].isdigit() and not re.fullmatch(r"0[xX][0-9a-fA-F]+", t.text) else t for t in found]
+    return [
+        Token("name", quoted(t.text))
+        if t.kind == "word" and t.text[0].isdigit() and not re.fullmatch(r"0[xX][0-9a-fA-F]+", t.text)
+        else t
+        for t in found
+    ]
 
 
 def _time_now(found: list[Token]) -> list[Token]:
@@ -86,11 +91,25 @@ def _set_operands(found: list[Token]) -> list[Token]:
             end = _closing(found, i)
             before, after = _next(found, i - 1, -1), _next(found, end + 1) if end > 0 else -1
             first = before < 0 or found[before].key in (*SET_OPERATIONS, "all")
-            operand = end > 0 and ((before >= 0 and found[before].key in (*SET_OPERATIONS, "all")) or (after >= 0 and found[after].key in SET_OPERATIONS) or (first and after < 0))
+            operand = end > 0 and (
+                (before >= 0 and found[before].key in (*SET_OPERATIONS, "all"))
+                or (after >= 0 and found[after].key in SET_OPERATIONS)
+                or (first and after < 0)
+            )
             if operand:
-                body = found[i + 1:end]
-                whole = not any(t.key in (*SET_OPERATIONS, "order", "limit") for t in outside_parentheses(body))
-                found = [*found[:i], *(body if whole or (before < 0 and after < 0) else [*tokens("select * from ("), *body, Token("sign", ")")]), *found[end + 1:]]
+                body = found[i + 1 : end]
+                whole = not any(
+                    t.key in (*SET_OPERATIONS, "order", "limit") for t in outside_parentheses(body)
+                )
+                found = [
+                    *found[:i],
+                    *(
+                        body
+                        if whole or (before < 0 and after < 0)
+                        else [*tokens("select * from ("), *body, Token("sign", ")")]
+                    ),
+                    *found[end + 1 :],
+                ]
                 # Past what was put there: a wrapped operand begins with a parenthesis of its own, and would be wrapped for ever.
                 i += 0 if whole or (before < 0 and after < 0) else len(tokens("select * from ("))
                 continue
@@ -110,10 +129,31 @@ class _Scope:
 
     def table_of(self, alias: str) -> str:
         """The table that an alias stands for here or further out; ''."""
-        return next((t for t, a, _ in self.tables if a == alias), "") or (self.outer.table_of(alias) if self.outer else "")
+        return next((t for t, a, _ in self.tables if a == alias), "") or (
+            self.outer.table_of(alias) if self.outer else ""
+        )
 
 
-_AFTER_TABLE = {"where", "on", "join", "inner", "left", "right", "full", "cross", "natural", "group", "order", "having", "limit", "union", "intersect", "except", "as", "using"}
+_AFTER_TABLE = {
+    "where",
+    "on",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "natural",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "union",
+    "intersect",
+    "except",
+    "as",
+    "using",
+}
 
 
 def _scopes(found: Sequence[Token]) -> list[_Scope]:
@@ -136,7 +176,9 @@ def _scopes(found: Sequence[Token]) -> list[_Scope]:
                 current.end = i
             current = _Scope(i, len(found), outer)
             scopes.append(current)
-        elif current is not None and (t.key in ("from", "join") or (t.text == "," and current.tables and _in_from(found, current, i))):
+        elif current is not None and (
+            t.key in ("from", "join") or (t.text == "," and current.tables and _in_from(found, current, i))
+        ):
             name = _next(found, i + 1)
             if name > 0 and found[name].identifier:
                 after = _next(found, name + 1)
@@ -150,7 +192,7 @@ def _scopes(found: Sequence[Token]) -> list[_Scope]:
 def _in_from(found: Sequence[Token], scope: _Scope, i: int) -> bool:
     """Whether token i stands in the FROM clause of a SELECT."""
     last = ""
-    for t in outside_parentheses(found[scope.begin:i]):
+    for t in outside_parentheses(found[scope.begin : i]):
         if t.key in ("select", "from", "where", "group", "order", "having"):
             last = t.key
     return last == "from"
@@ -173,13 +215,25 @@ def _tables_by_alias(found: list[Token]) -> list[Token]:
     taken: Counter[tuple[int, str]] = Counter()
     scopes = _scopes(found)
     for i, t in enumerate(found):
-        if not t.identifier or i + 1 >= len(found) or found[i + 1].text != "." or (i and found[i - 1].text == "."):
+        if (
+            not t.identifier
+            or i + 1 >= len(found)
+            or found[i + 1].text != "."
+            or (i and found[i - 1].text == ".")
+        ):
             continue
         scope = next((s for s in reversed(scopes) if s.begin < i < s.end), None)
         while scope is not None:
             aliases = [a for table, a, _ in scope.tables if table == t.identifier and a]
-            if aliases and not any(t.identifier in (a, table if not a else "") for table, a, _ in scope.tables):
-                out[i] = Token("word", aliases[min(taken[scope.begin, t.identifier], len(aliases) - 1)].upper() if aliases[0].isascii() else aliases[0])
+            if aliases and not any(
+                t.identifier in (a, table if not a else "") for table, a, _ in scope.tables
+            ):
+                out[i] = Token(
+                    "word",
+                    aliases[min(taken[scope.begin, t.identifier], len(aliases) - 1)].upper()
+                    if aliases[0].isascii()
+                    else aliases[0],
+                )
                 taken[scope.begin, t.identifier] += 1
                 break
             scope = scope.outer
@@ -194,19 +248,27 @@ def _named_aggregates(found: list[Token]) -> list[Token]:
             continue
         end = _closing(found, i)
         alias = found[_next(found, end + 1)].identifier if end > 0 and _next(found, end + 1) > 0 else ""
-        call = re.match(r"\s*select\s+\w+\s*\(\s*([\w.]+)\s*\)\s*(?=from\b)", join(found[i + 1:end]), re.I)
+        call = re.match(r"\s*select\s+\w+\s*\(\s*([\w.]+)\s*\)\s*(?=from\b)", join(found[i + 1 : end]), re.I)
         if not alias or not call:
             continue
         column = call[1].rpartition(".")[2]
-        if any(a.identifier == alias and b.text == "." and c.identifier == column.lower() for a, b, c in zip(found, found[1:], found[2:], strict=False)):
+        if any(
+            a.identifier == alias and b.text == "." and c.identifier == column.lower()
+            for a, b, c in zip(found, found[1:], found[2:], strict=False)
+        ):
             close = _closing(found, next(j for j in range(i + 1, end) if found[j].text == "("))
             out[close] = Token("word", f") as {column}")
     return tokens(join(out))
 
 
 RULES: tuple[tuple[str, Callable[[list[Token]], list[Token]]], ...] = (
-    ("split_limit", _split_limit), ("quote_names", _quote_names), ("time_now", _time_now), ("set_operands", _set_operands),
-    ("alias_as_table", _alias_as_table), ("tables_by_alias", _tables_by_alias), ("named_aggregates", _named_aggregates),
+    ("split_limit", _split_limit),
+    ("quote_names", _quote_names),
+    ("time_now", _time_now),
+    ("set_operands", _set_operands),
+    ("alias_as_table", _alias_as_table),
+    ("tables_by_alias", _tables_by_alias),
+    ("named_aggregates", _named_aggregates),
 )
 
 
@@ -256,24 +318,63 @@ def main(file: Path, databases: Path | None) -> int:
         for row in read_rows([file]):
             sql = row.get("answer") or row.get("query")
             if not isinstance(sql, str):
-                raise ScoringError(f"{file}: a row has neither 'answer' nor 'query': {json.dumps(row, ensure_ascii=False)[:120]}")
-            connection = sqlite3.connect(f"{(databases / (row['db_id'] + '.sqlite')).resolve().as_uri()}?mode=ro", uri=True) if databases else None
+                raise ScoringError(
+                    f"{file}: a row has neither 'answer' nor 'query': {json.dumps(row, ensure_ascii=False)[:120]}"
+                )
+            connection = (
+                sqlite3.connect(
+                    f"{(databases / (row['db_id'] + '.sqlite')).resolve().as_uri()}?mode=ro", uri=True
+                )
+                if databases
+                else None
+            )
             found = normalise(sql, str(row.get("context", "")), connection)
-            counts.update(["rows", *([] if found.problem else ["run"]), *(["changed"] if found.rules else []), *found.rules])
-            print(json.dumps(row | {"answer_sqlite": None if found.problem else found.sql, "rules": found.rules, "problem": found.problem}, ensure_ascii=False))
+            counts.update(
+                [
+                    "rows",
+                    *([] if found.problem else ["run"]),
+                    *(["changed"] if found.rules else []),
+                    *found.rules,
+                ]
+            )
+            print(
+                json.dumps(
+                    row
+                    | {
+                        "answer_sqlite": None if found.problem else found.sql,
+                        "rules": found.rules,
+                        "problem": found.problem,
+                    },
+                    ensure_ascii=False,
+                )
+            )
             if found.problem:
                 print(f"can't be normalised ({found.problem}): {sql}", file=sys.stderr)
     except (ScoringError, DatasetError, OSError, sqlite3.Error, KeyError) as e:
         print(e, file=sys.stderr)
         return 1
     rules = ", ".join(f"{name} {counts[name]}" for name, _ in RULES if counts[name])
-    print(f"{counts['rows']} rows, {counts['changed']} changed ({rules or 'by no rule'}), {counts['run']} run ({100 * counts['run'] / max(1, counts['rows']):.1f} %)", file=sys.stderr)
+    print(
+        f"{counts['rows']} rows, {counts['changed']} changed ({rules or 'by no rule'}), {counts['run']} run ({100 * counts['run'] / max(1, counts['rows']):.1f} %)",
+        file=sys.stderr,
+    )
     return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m sqltune.normalise", description="DuSQL's SQL to SQLite's: rows with answer_sqlite to standard output, counts to standard error.")
-    parser.add_argument("file", type=Path, help="JSON lines or a JSON list; the query under answer or query, CREATE TABLE statements under context")
-    parser.add_argument("--databases", type=Path, help="folder of <db_id>.sqlite to try the queries on; else each row's context")
+    parser = argparse.ArgumentParser(
+        prog="python -m sqltune.normalise",
+        description="DuSQL's SQL to SQLite's: rows with answer_sqlite to standard output, counts to standard error.",
+    )
+    parser.add_argument(
+        "file",
+        type=Path,
+        help="JSON lines or a JSON list; the query under answer or query, CREATE TABLE statements under context",
+    )
+    parser.add_argument(
+        "--databases",
+        type=Path,
+        help="folder of <db_id>.sqlite to try the queries on; else each row's context",
+    )
     given = parser.parse_args()
     sys.exit(main(given.file, given.databases))

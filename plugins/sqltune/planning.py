@@ -9,10 +9,29 @@ from typing import Any
 from pydantic import ValidationError
 
 from sqltune import hub, registry, suites
-from sqltune.config import CONFIGS, Cluster, GateRules, Recipe, RunPlan, RunSpec, Training, describe, load, load_gate
+from sqltune.config import (
+    CONFIGS,
+    Cluster,
+    GateRules,
+    Recipe,
+    RunPlan,
+    RunSpec,
+    Training,
+    describe,
+    load,
+    load_gate,
+)
 from sqltune.errors import ConfigError, HubError, HubUnreachable
 
-_TRAINING_FIELDS = {"max_steps", "max_epochs", "learning_rate", "lora_rank", "max_length", "deepspeed", "seed"}
+_TRAINING_FIELDS = {
+    "max_steps",
+    "max_epochs",
+    "learning_rate",
+    "lora_rank",
+    "max_length",
+    "deepspeed",
+    "seed",
+}
 
 
 def training_of(spec: RunSpec, recipe: Recipe) -> Training:
@@ -29,19 +48,31 @@ def problems_of(recipe: Recipe, cluster: Cluster, training: Training) -> list[st
     found = []
     if not (CONFIGS / "xtuner" / recipe.xtuner_config).is_file():
         there = ", ".join(sorted(p.name for p in (CONFIGS / "xtuner").glob("*.py")))
-        found.append(f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner (there are: {there})")
+        found.append(
+            f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner (there are: {there})"
+        )
     if training.max_steps is None and training.max_epochs is None:
         found.append("max_steps: neither max_steps nor max_epochs is set: set one in the form or the recipe")
     if training.max_length < 64:
-        found.append(f"max_length: {training.max_length} tokens hold no example (the prompt alone has more than 64): set 128 or more")
+        found.append(
+            f"max_length: {training.max_length} tokens hold no example (the prompt alone has more than 64): set 128 or more"
+        )
     names = [h.name for h in cluster.hosts]
-    found += [f"cluster.hosts: {n!r} is named twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    found += [
+        f"cluster.hosts: {n!r} is named twice" for n in sorted({n for n in names if names.count(n) > 1})
+    ]
     if cluster.serving.host not in names:
-        found.append(f"cluster.serving.host: {cluster.serving.host!r} is not one of the hosts ({', '.join(names)})")
+        found.append(
+            f"cluster.serving.host: {cluster.serving.host!r} is not one of the hosts ({', '.join(names)})"
+        )
     if len({h.processes for h in cluster.hosts}) > 1:
-        found.append(f"cluster.hosts: processes differ ({', '.join(f'{h.name}: {h.processes}' for h in cluster.hosts)}): torchrun wants as many on each")
+        found.append(
+            f"cluster.hosts: processes differ ({', '.join(f'{h.name}: {h.processes}' for h in cluster.hosts)}): torchrun wants as many on each"
+        )
     if cluster.serving.api_key_env and not os.environ.get(cluster.serving.api_key_env):
-        found.append(f"cluster.serving.api_key_env: {cluster.serving.api_key_env} is not set: set it for Airflow, or serve without a key")
+        found.append(
+            f"cluster.serving.api_key_env: {cluster.serving.api_key_env} is not set: set it for Airflow, or serve without a key"
+        )
     if cluster.accelerator == "cpu" and cluster.backend == "nccl":
         found.append("cluster.backend: nccl needs GPUs, and accelerator is cpu: set backend to gloo")
     return found
@@ -89,7 +120,12 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
         training = training_of(spec, recipe)
         mistakes += problems_of(recipe, cluster, training)
         try:
-            pinned = hub.pin(spec.dataset_repo or recipe.dataset_repo, spec.dataset_revision or "", cluster.hub_endpoint, as_of)
+            pinned = hub.pin(
+                spec.dataset_repo or recipe.dataset_repo,
+                spec.dataset_revision or "",
+                cluster.hub_endpoint,
+                as_of,
+            )
         except HubUnreachable as e:
             unreachable = e
         except HubError as e:
@@ -101,9 +137,23 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
     assert pinned is not None and training is not None
     assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster) and isinstance(gate, GateRules)
     return RunPlan(
-        run_id=run_id, recipe_name=spec.recipe, cluster_name=spec.cluster, recipe=recipe, cluster=cluster, training=training,
-        dataset_repo=spec.dataset_repo or recipe.dataset_repo, dataset_revision=spec.dataset_revision or "",
-        dataset_commit=pinned.commit, dataset_date=pinned.date.isoformat(),
-        base_model=spec.base_model or recipe.base_model, eval_questions=spec.eval_questions or recipe.eval_questions,
-        suites=further, gate=gate, reference_model=spec.reference_model, promote=spec.promote, force=spec.force, champion=registry.champion(spec.cluster), code_version=code_version,
+        run_id=run_id,
+        recipe_name=spec.recipe,
+        cluster_name=spec.cluster,
+        recipe=recipe,
+        cluster=cluster,
+        training=training,
+        dataset_repo=spec.dataset_repo or recipe.dataset_repo,
+        dataset_revision=spec.dataset_revision or "",
+        dataset_commit=pinned.commit,
+        dataset_date=pinned.date.isoformat(),
+        base_model=spec.base_model or recipe.base_model,
+        eval_questions=spec.eval_questions or recipe.eval_questions,
+        suites=further,
+        gate=gate,
+        reference_model=spec.reference_model,
+        promote=spec.promote,
+        force=spec.force,
+        champion=registry.champion(spec.cluster),
+        code_version=code_version,
     )

@@ -16,7 +16,10 @@ class Progress(BaseModel):
     lr: float | None = Field(None, description="Learning rate.")
     seconds_per_step: float | None = Field(None, description="Seconds an iteration took.")
     eta: str | None = Field(None, description="Time left, [D days, ]H:MM:SS.")
-    tokens_per_second: float | None = Field(None, description="Tokens a second on one rank, padding included, where xtuner's ThroughputHook counts them.")
+    tokens_per_second: float | None = Field(
+        None,
+        description="Tokens a second on one rank, padding included, where xtuner's ThroughputHook counts them.",
+    )
     memory: int | None = Field(None, description="MiB of GPU memory at its highest on rank 0; none on CPU.")
 
     def __str__(self) -> str:
@@ -39,7 +42,12 @@ def parse_line(line: str) -> Progress | None:
     eta = _ETA.search(line)
     loss = values.get("loss")
     return Progress(
-        step=int(step[1]), total=int(step[2]), loss=None if loss is None or loss != loss else loss,
-        lr=values.get("lr"), seconds_per_step=values.get("time"), eta=eta[1] if eta else None,
-        tokens_per_second=values.get("tokens_per_sec"), memory=int(values["memory"]) if "memory" in values else None,
+        step=int(step[1]),
+        total=int(step[2]),
+        loss=None if loss is None or loss != loss else loss,
+        lr=values.get("lr"),
+        seconds_per_step=values.get("time"),
+        eta=eta[1] if eta else None,
+        tokens_per_second=values.get("tokens_per_sec"),
+        memory=int(values["memory"]) if "memory" in values else None,
     )

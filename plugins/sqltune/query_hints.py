@@ -35,7 +35,27 @@ class Hints:
 
 _COMPARE = {"=", "==", "<", ">", "<=", ">=", "!=", "<>", "like", "is", "in", "between", "glob"}
 _BEFORE_ALIAS = {"from", "join", ","}
-_NO_ALIAS = {"where", "on", "join", "inner", "left", "right", "full", "cross", "natural", "group", "order", "having", "limit", "union", "intersect", "except", "as", "using", "set"}
+_NO_ALIAS = {
+    "where",
+    "on",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "natural",
+    "group",
+    "order",
+    "having",
+    "limit",
+    "union",
+    "intersect",
+    "except",
+    "as",
+    "using",
+    "set",
+}
 
 
 LARGEST = 10**18
@@ -78,7 +98,7 @@ class _Reader:
         for i, t in enumerate(self.tokens[:-1]):
             name = self.tokens[i + 1].identifier
             if (t.key or t.text) in _BEFORE_ALIAS and name in names:
-                rest = self.tokens[i + 2:i + 4]
+                rest = self.tokens[i + 2 : i + 4]
                 alias = rest[1] if len(rest) == 2 and rest[0].key == "as" else rest[0] if rest else None
                 if alias is not None and alias.identifier and alias.key not in _NO_ALIAS:
                     self.aliases[alias.identifier] = name
@@ -97,7 +117,12 @@ class _Reader:
     def is_literal(self, i: int) -> bool:
         t = self.tokens[i]
         # SQLite takes "double quotes" that name no column for text, and Spider's golds are full of them.
-        return t.kind in ("text", "number") or (t.kind == "name" and t.text[0] == '"' and t.identifier not in self.columns and not (i + 1 < len(self.tokens) and self.tokens[i + 1].text == "."))
+        return t.kind in ("text", "number") or (
+            t.kind == "name"
+            and t.text[0] == '"'
+            and t.identifier not in self.columns
+            and not (i + 1 < len(self.tokens) and self.tokens[i + 1].text == ".")
+        )
 
     def read(self) -> None:
         ts = self.tokens
@@ -107,7 +132,10 @@ class _Reader:
                 self._comparison(i, sign)
             elif sign == "by" and ts[i - 1].key == "group":
                 for j in range(i + 1, min(i + 8, len(ts))):
-                    if ts[j].key in ("having", "order", "limit", "union", "intersect", "except") or ts[j].text == ")":
+                    if (
+                        ts[j].key in ("having", "order", "limit", "union", "intersect", "except")
+                        or ts[j].text == ")"
+                    ):
                         break
                     self._share(j)
             elif sign in ("avg", "sum") and i + 2 < len(ts) and ts[i + 1].text == "(":
@@ -161,7 +189,9 @@ class _Reader:
                 break
         if values:
             places = self.place(left)
-            counted = ts[left].text == "*" or (wrapped and any(x.key in ("count", "sum", "avg") for x in ts[max(0, left - 4):left]))
+            counted = ts[left].text == "*" or (
+                wrapped and any(x.key in ("count", "sum", "avg") for x in ts[max(0, left - 4) : left])
+            )
             if counted:
                 self.hints.sizes |= {int(v) for v in values if isinstance(v, int | float) and 0 < v <= 12}
             for place in [] if counted else places:

@@ -1,11 +1,11 @@
 """The run's record: a folder of JSON files per run, on the machine Airflow's components share.
 
-    $SQLTUNE_HOME/runs/<run>/plan.json, before.json, after.json, verdict.json, state.json
-                            /hosts.json, progress.jsonl, gpus.jsonl       while it trains: hosts, iterations, samples of the cards
-                            /logs/<gang>.<attempt>.<host>.log             all that a host's ranks printed
-    $SQLTUNE_HOME/answers/<key>.json      answers by model, prompts and template
-    $SQLTUNE_HOME/champion.json, journal.jsonl
-    $SQLTUNE_HOME/installation            names these records on the hosts
+$SQLTUNE_HOME/runs/<run>/plan.json, before.json, after.json, verdict.json, state.json
+                        /hosts.json, progress.jsonl, gpus.jsonl       while it trains: hosts, iterations, samples of the cards
+                        /logs/<gang>.<attempt>.<host>.log             all that a host's ranks printed
+$SQLTUNE_HOME/answers/<key>.json      answers by model, prompts and template
+$SQLTUNE_HOME/champion.json, journal.jsonl
+$SQLTUNE_HOME/installation            names these records on the hosts
 """
 
 from __future__ import annotations

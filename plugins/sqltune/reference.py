@@ -36,7 +36,9 @@ def known(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
 def remember(model: str, url: str, prompts: dict[str, str], answers: dict[str, str]) -> None:
     """Keep answers, so that no prompt is paid for twice."""
     path = _cache(model, url)
-    write_json(path, read_json(path, {}) | {digest(prompts[name]): answer for name, answer in answers.items()})
+    write_json(
+        path, read_json(path, {}) | {digest(prompts[name]): answer for name, answer in answers.items()}
+    )
 
 
 def ask_hosted(wanted: dict, api_key: str) -> dict:
@@ -46,7 +48,7 @@ def ask_hosted(wanted: dict, api_key: str) -> dict:
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    questions = wanted["questions"][:wanted["max_calls"]]
+    questions = wanted["questions"][: wanted["max_calls"]]
     result = {"answers": {}, "calls": 0, "tokens": 0, "cost": 0.0, "trouble": ""}
     if not questions:
         return result
@@ -61,7 +63,12 @@ def ask_hosted(wanted: dict, api_key: str) -> dict:
             return
         result["calls"] += 1
         try:
-            reply = client.chat.completions.create(model=wanted["model"], messages=[{"role": "user", "content": question["prompt"]}], temperature=0.01, max_tokens=256)
+            reply = client.chat.completions.create(
+                model=wanted["model"],
+                messages=[{"role": "user", "content": question["prompt"]}],
+                temperature=0.01,
+                max_tokens=256,
+            )
             result["tokens"] += reply.usage.total_tokens
             result["cost"] += reply.usage.total_tokens * wanted["price"] / 1000
             result["answers"][question["id"]] = reply.choices[0].message.content or ""
@@ -75,5 +82,7 @@ def ask_hosted(wanted: dict, api_key: str) -> dict:
         list(pool.map(ask, questions[1:]))
     if result["cost"] >= wanted["max_cost"]:
         result["trouble"] = f"the budget of {wanted['max_cost']:g} is spent"
-    print(f"{wanted['model']}: {len(result['answers'])} of {len(questions)} answered, {result['calls']} calls, {result['tokens']} tokens, {result['cost']:.4f} spent; {result['trouble'] or 'no trouble'}")
+    print(
+        f"{wanted['model']}: {len(result['answers'])} of {len(questions)} answered, {result['calls']} calls, {result['tokens']} tokens, {result['cost']:.4f} spent; {result['trouble'] or 'no trouble'}"
+    )
     return result

@@ -40,7 +40,9 @@ class Version(Model):
     merged_path: str
     model_hash: str
     dtype: str = Field(description="Type of the served weights.")
-    lineage: dict[str, str] = Field(description="Data, plan, code, versions, hashes, scores, verdict, hours: what MLflow has as tags.")
+    lineage: dict[str, str] = Field(
+        description="Data, plan, code, versions, hashes, scores, verdict, hours: what MLflow has as tags."
+    )
 
     @property
     def champion(self) -> Champion:
@@ -76,7 +78,9 @@ def version(cluster: str, number: int) -> Version:
     """One version; `RegistryError` names those that there are."""
     found = {v.number: v for v in versions(cluster)}
     if number not in found:
-        raise RegistryError(f"version: {number} is not one of {cluster}'s (there are: {', '.join(map(str, found)) or 'none'})")
+        raise RegistryError(
+            f"version: {number} is not one of {cluster}'s (there are: {', '.join(map(str, found)) or 'none'})"
+        )
     return found[number]
 
 
@@ -87,8 +91,16 @@ def register(cluster: str, run_id: str, **what: Any) -> Version:
         mine = next((v for v in there if v.run_id == run_id), None)
         # What served before there were versions had a number too.
         serving = champion(cluster)
-        number = mine.number if mine else max(serving.version if serving else 0, *(v.number for v in there), 0) + 1
-        made = Version(number=number, cluster=cluster, run_id=run_id, registered_at=mine.registered_at if mine else now(), **what)
+        number = (
+            mine.number if mine else max(serving.version if serving else 0, *(v.number for v in there), 0) + 1
+        )
+        made = Version(
+            number=number,
+            cluster=cluster,
+            run_id=run_id,
+            registered_at=mine.registered_at if mine else now(),
+            **what,
+        )
         write_json(_folder(cluster) / f"{number}.json", made.model_dump())
         return made
 
@@ -111,7 +123,9 @@ def before(cluster: str) -> Version:
     serving = champion(cluster)
     earlier = [e["version"] for e in journal(cluster) if serving is None or e["version"] != serving.version]
     if serving is None or not earlier:
-        raise RegistryError(f"version: nothing served on {cluster} before {f'version {serving.version}' if serving else 'now'}: there is nothing to roll back to")
+        raise RegistryError(
+            f"version: nothing served on {cluster} before {f'version {serving.version}' if serving else 'now'}: there is nothing to roll back to"
+        )
     return version(cluster, earlier[-1])
 
 
@@ -123,12 +137,29 @@ def promote(chosen: Version, why: str, by: str) -> None:
     """
     with locked():
         serving = champion(chosen.cluster)
-        if serving == chosen.champion and (lines := journal(chosen.cluster)) and lines[-1]["version"] == chosen.number:
+        if (
+            serving == chosen.champion
+            and (lines := journal(chosen.cluster))
+            and lines[-1]["version"] == chosen.number
+        ):
             return
-        append_line(home() / "journal.jsonl", {
-            "at": now(), "cluster": chosen.cluster, "version": chosen.number, "before": serving.version if serving else None, "why": why, "by": by,
-            "run_id": chosen.run_id, "model_hash": chosen.model_hash, **{k: chosen.lineage.get(k, "") for k in ("dataset_repo", "dataset_commit", "score", "base_model")},
-        })
+        append_line(
+            home() / "journal.jsonl",
+            {
+                "at": now(),
+                "cluster": chosen.cluster,
+                "version": chosen.number,
+                "before": serving.version if serving else None,
+                "why": why,
+                "by": by,
+                "run_id": chosen.run_id,
+                "model_hash": chosen.model_hash,
+                **{
+                    k: chosen.lineage.get(k, "")
+                    for k in ("dataset_repo", "dataset_commit", "score", "base_model")
+                },
+            },
+        )
         write_json(home() / f"champion-{chosen.cluster}.json", chosen.champion.model_dump())
 
 
@@ -147,7 +178,10 @@ def main(cluster: str, at: str | None) -> int:
     try:
         moment = datetime.fromisoformat(at)
     except ValueError:
-        print(f"--at: {at!r} is no moment: write it as 2026-11-24 14:03 (this machine's time), or with an offset", file=sys.stderr)
+        print(
+            f"--at: {at!r} is no moment: write it as 2026-11-24 14:03 (this machine's time), or with an offset",
+            file=sys.stderr,
+        )
         return 2
     entry = served_at(cluster, moment.astimezone())
     print(_line(entry) if entry else f"nothing served on {cluster} then")
@@ -159,7 +193,9 @@ def list_versions(cluster: str) -> int:
     serving = champion(cluster)
     for v in versions(cluster):
         mark = "*" if v.champion == serving else " "
-        print(f"{mark} {v.number:>4}  {v.registered_at}  {v.lineage['score']}  {v.lineage['dataset_repo']}@{v.lineage['dataset_commit'][:12]}  {v.lineage['verdict']}")
+        print(
+            f"{mark} {v.number:>4}  {v.registered_at}  {v.lineage['score']}  {v.lineage['dataset_repo']}@{v.lineage['dataset_commit'][:12]}  {v.lineage['verdict']}"
+        )
     return 0
 
 
@@ -168,7 +204,9 @@ def _line(e: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m sqltune.registry", description="What serves, and what served when.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sqltune.registry", description="What serves, and what served when."
+    )
     parser.add_argument("--cluster", default="lab", help="the cluster it serves on")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--at", help="a moment, such as '2026-11-24 14:03'; without it, the whole journal")

@@ -108,7 +108,9 @@ def job_script(gang: Gang, member: Member) -> str:
         exports.insert(0, f"export PATH={path(member.path_prefix)}:$PATH")
     if member.ranks:
         # torchrun's own options by their variables: the command stays the one a person would type.
-        exports.append('export PET_LOG_DIR="$folder/ranks" PET_REDIRECTS=3 PET_TEE=3 TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE=\'[rank ${rank}]:\'')
+        exports.append(
+            "export PET_LOG_DIR=\"$folder/ranks\" PET_REDIRECTS=3 PET_TEE=3 TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE='[rank ${rank}]:'"
+        )
     lines = "\n".join(exports)
     return f"""\
 #!/bin/bash
@@ -295,7 +297,7 @@ def tail(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
 
 def room(gang: Gang, member: Member) -> str:
     """Free MiB, a line for each folder that a job writes to: the number, then the folder."""
-    return f"for at in {path(member.cwd)} {path(gang.root)}; do echo \"$(df -Pm -- \"$at\" | awk 'NR == 2 {{print $4}}') $at\"; done\n"
+    return f'for at in {path(member.cwd)} {path(gang.root)}; do echo "$(df -Pm -- "$at" | awk \'NR == 2 {{print $4}}\') $at"; done\n'
 
 
 def refuse(gang: Gang) -> str:

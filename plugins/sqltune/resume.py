@@ -65,7 +65,9 @@ class Checkpoint(BaseModel):
         return f"{self.attempt}/{self.name}"
 
 
-def candidates(found: Sequence[Sequence[dict[str, Any]]], fingerprint: str, world_size: int) -> list[Checkpoint]:
+def candidates(
+    found: Sequence[Sequence[dict[str, Any]]], fingerprint: str, world_size: int
+) -> list[Checkpoint]:
     """Checkpoints to go on from, the latest first: of this very training, with an optimizer shard of every rank, and not its end.
 
     `found` is what each host (or the one, where storage is shared) says it has. Whether the hashes are right is for the hosts to
@@ -75,10 +77,15 @@ def candidates(found: Sequence[Sequence[dict[str, Any]]], fingerprint: str, worl
     for host in found:
         for each in map(Checkpoint.model_validate, host):
             known = whole.get((each.attempt, each.step))
-            whole[each.attempt, each.step] = each if known is None else known.model_copy(update={"files": known.files | each.files})
+            whole[each.attempt, each.step] = (
+                each if known is None else known.model_copy(update={"files": known.files | each.files})
+            )
     good = [
-        c for c in whole.values()
-        if c.fingerprint == fingerprint and c.world_size == world_size and c.step < c.total
+        c
+        for c in whole.values()
+        if c.fingerprint == fingerprint
+        and c.world_size == world_size
+        and c.step < c.total
         and sum(name.endswith("_optim_states.pt") for name in c.files) == world_size
     ]
     return sorted(good, key=lambda c: (c.step, c.attempt), reverse=True)

@@ -18,11 +18,15 @@ def read_rows(files: Iterable[Path]) -> Iterable[Any]:
             try:
                 yield from json.loads(text)
             except json.JSONDecodeError as e:
-                raise DatasetError(f"{file.name}: not a JSON list ({e}): mend the dataset, or name another revision") from e
+                raise DatasetError(
+                    f"{file.name}: not a JSON list ({e}): mend the dataset, or name another revision"
+                ) from e
         else:
             for number, line in enumerate(text.splitlines(), 1):
                 if line.strip():
                     try:
                         yield json.loads(line)
                     except json.JSONDecodeError as e:
-                        raise DatasetError(f"{file.name} line {number}: not JSON ({e}): mend the dataset, or name another revision") from e
+                        raise DatasetError(
+                            f"{file.name} line {number}: not JSON ({e}): mend the dataset, or name another revision"
+                        ) from e

@@ -26,8 +26,28 @@ MAX_HEAP = 256 * 1024**2
 MAX_MEMORY = 1024**3
 """Bytes of address space of the whole process."""
 
-Trouble = Literal["syntax", "unknown_table", "unknown_column", "timeout", "not_a_select", "several_statements", "forbidden", "too_large", "other"]
-TROUBLES: tuple[Trouble, ...] = ("syntax", "unknown_table", "unknown_column", "timeout", "not_a_select", "several_statements", "forbidden", "too_large", "other")
+Trouble = Literal[
+    "syntax",
+    "unknown_table",
+    "unknown_column",
+    "timeout",
+    "not_a_select",
+    "several_statements",
+    "forbidden",
+    "too_large",
+    "other",
+]
+TROUBLES: tuple[Trouble, ...] = (
+    "syntax",
+    "unknown_table",
+    "unknown_column",
+    "timeout",
+    "not_a_select",
+    "several_statements",
+    "forbidden",
+    "too_large",
+    "other",
+)
 
 Row = tuple[object, ...]
 
@@ -42,12 +62,46 @@ class Refused(Exception):
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 # Of SQLite's own functions: those that load, write, read files, or show memory. Several exist in its shell only; a build may have them.
-_FORBIDDEN = {"load_extension", "writefile", "readfile", "edit", "fts3_tokenizer", "fts5", "sqlite_compileoption_get", "sqlite_compileoption_used", "randomblob", "zeroblob", "lsdir", "fsdir", "zipfile", "eval"}
+_FORBIDDEN = {
+    "load_extension",
+    "writefile",
+    "readfile",
+    "edit",
+    "fts3_tokenizer",
+    "fts5",
+    "sqlite_compileoption_get",
+    "sqlite_compileoption_used",
+    "randomblob",
+    "zeroblob",
+    "lsdir",
+    "fsdir",
+    "zipfile",
+    "eval",
+}
 _CLASSES: tuple[tuple[str, Trouble], ...] = (
-    ("interrupted", "timeout"), ("no such table", "unknown_table"), ("no such column", "unknown_column"), ("only execute one statement", "several_statements"),
-    ("not authorized", "forbidden"), ("authorization denied", "forbidden"), ("prohibited", "forbidden"), ("out of memory", "too_large"), ("too big", "too_large"), ("too large", "too_large"), ("too many", "too_large"), ("too long", "too_large"),
-    ("too complex", "too_large"), ("too much", "too_large"), ("at most", "too_large"), ("disk is full", "too_large"), ("disk i/o", "too_large"), ("stack overflow", "too_large"), ("parser stack", "too_large"),
-    ("syntax error", "syntax"), ("unrecognized token", "syntax"), ("incomplete input", "syntax"), ("null character", "syntax"),
+    ("interrupted", "timeout"),
+    ("no such table", "unknown_table"),
+    ("no such column", "unknown_column"),
+    ("only execute one statement", "several_statements"),
+    ("not authorized", "forbidden"),
+    ("authorization denied", "forbidden"),
+    ("prohibited", "forbidden"),
+    ("out of memory", "too_large"),
+    ("too big", "too_large"),
+    ("too large", "too_large"),
+    ("too many", "too_large"),
+    ("too long", "too_large"),
+    ("too complex", "too_large"),
+    ("too much", "too_large"),
+    ("at most", "too_large"),
+    ("disk is full", "too_large"),
+    ("disk i/o", "too_large"),
+    ("stack overflow", "too_large"),
+    ("parser stack", "too_large"),
+    ("syntax error", "syntax"),
+    ("unrecognized token", "syntax"),
+    ("incomplete input", "syntax"),
+    ("null character", "syntax"),
 )
 
 
@@ -82,9 +136,17 @@ class Database:
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA hard_heap_limit = {MAX_HEAP}")
-        for limit, value in ((sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT), (sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_LENGTH), (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
-                             (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50), (sqlite3.SQLITE_LIMIT_ATTACHED, 0), (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
-                             (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 32), (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0), (sqlite3.SQLITE_LIMIT_COLUMN, 500)):
+        for limit, value in (
+            (sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT),
+            (sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_LENGTH),
+            (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
+            (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50),
+            (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+            (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
+            (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 32),
+            (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+            (sqlite3.SQLITE_LIMIT_COLUMN, 500),
+        ):
             connection.setlimit(limit, value)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         connection.set_authorizer(self._authorize)
@@ -92,10 +154,14 @@ class Database:
     @classmethod
     def open_file(cls, path: Path) -> Database:
         """A database file: read only, and taken as it is, so that not even a lock is written beside it."""
-        return cls(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None))
+        return cls(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+        )
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        if action in _READING and not (action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN):
+        if action in _READING and not (
+            action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN
+        ):
             return sqlite3.SQLITE_OK
         self._writing = self._writing or action not in _READING
         return sqlite3.SQLITE_DENY

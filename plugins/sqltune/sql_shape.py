@@ -18,7 +18,18 @@ from sqltune.sql_text import SET_OPERATIONS, Token, meaningful, mended, outside_
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
 HARDNESS: tuple[Hardness, ...] = ("easy", "medium", "hard", "extra")
-CLAUSES = ("where", "group by", "having", "order by", "limit", "join", "aggregate", "distinct", "set operation", "subquery")
+CLAUSES = (
+    "where",
+    "group by",
+    "having",
+    "order by",
+    "limit",
+    "join",
+    "aggregate",
+    "distinct",
+    "set operation",
+    "subquery",
+)
 
 _AGGREGATES = {"count", "sum", "avg", "min", "max"}
 
@@ -52,8 +63,15 @@ def clauses(query: str) -> tuple[str, ...]:
     pairs = set(itertools.pairwise(words))
     called = {t.key for t, after in itertools.pairwise(found) if after.text == "("}
     there = {
-        "where": "where" in words, "group by": ("group", "by") in pairs, "having": "having" in words, "order by": ("order", "by") in pairs, "limit": "limit" in words,
-        "join": "join" in words, "aggregate": bool(called & _AGGREGATES), "distinct": "distinct" in words, "set operation": any(w in SET_OPERATIONS for w in words),
+        "where": "where" in words,
+        "group by": ("group", "by") in pairs,
+        "having": "having" in words,
+        "order by": ("order", "by") in pairs,
+        "limit": "limit" in words,
+        "join": "join" in words,
+        "aggregate": bool(called & _AGGREGATES),
+        "distinct": "distinct" in words,
+        "set operation": any(w in SET_OPERATIONS for w in words),
         "subquery": words.count("select") - sum(w in SET_OPERATIONS for w in words) > 1,
     }
     return tuple(name for name in CLAUSES if there[name])
@@ -70,24 +88,35 @@ def hardness(query: str) -> Hardness:
         if begin not in words:
             return []
         first = words.index(begin) + 1
-        return top[first:next((i for i in range(first, len(words)) if words[i] in ends), len(words))]
+        return top[first : next((i for i in range(first, len(words)) if words[i] in ends), len(words))]
 
     conditions = part("where", "group", "having", "order", "limit") + part("having", "order", "limit")
-    joins = count("join") + sum(t.text == "," for t in outside_parentheses(part("from", "where", "group", "having", "order", "limit")))
+    joins = count("join") + sum(
+        t.text == "," for t in outside_parentheses(part("from", "where", "group", "having", "order", "limit"))
+    )
     ors = sum(t.key == "or" for t in [*conditions, *part("from", "where", "group", "order")])
     likes = sum(t.key == "like" for t in conditions)
     components = count("where") + count("group") + count("order") + count("limit") + joins + ors + likes
     aggregates = sum(t.key in _AGGREGATES and after.text == "(" for t, after in itertools.pairwise(top))
     columns = 1 + sum(t.text == "," for t in outside_parentheses(part("select", "from")))
     betweens = sum(t.key == "between" for t in part("where", "group", "having", "order", "limit"))
-    wheres = "where" in words and 1 + sum(t.key in ("and", "or") for t in part("where", "group", "having", "order", "limit")) - betweens
-    groups = "group" in words and 1 + sum(t.text == "," for t in outside_parentheses(part("group", "having", "order", "limit")))
+    wheres = (
+        "where" in words
+        and 1
+        + sum(t.key in ("and", "or") for t in part("where", "group", "having", "order", "limit"))
+        - betweens
+    )
+    groups = "group" in words and 1 + sum(
+        t.text == "," for t in outside_parentheses(part("group", "having", "order", "limit"))
+    )
     others = (aggregates > 1) + (columns > 1) + (wheres > 1) + (groups > 1)
     if components <= 1 and others == 0 and nested == 0:
         return "easy"
     if nested == 0 and ((others <= 2 and components <= 1) or (components <= 2 and others < 2)):
         return "medium"
-    if (nested == 0 and ((others > 2 and components <= 2) or (2 < components <= 3 and others <= 2))) or (components <= 1 and others == 0 and nested <= 1):
+    if (nested == 0 and ((others > 2 and components <= 2) or (2 < components <= 3 and others <= 2))) or (
+        components <= 1 and others == 0 and nested <= 1
+    ):
         return "hard"
     return "extra"
 
@@ -130,7 +159,12 @@ def _tree(query: str) -> str | None:
 
 def same_query(gold: str, predicted: str) -> bool:
     """Whether a prediction is the gold, but for spelling: case, aliases, quotes, the order of conditions."""
-    left, right = (" ".join(t.text.lower() if t.kind == "word" else t.text for t in meaningful(tokens(q)) if t.text != ";") for q in (gold, predicted))
+    left, right = (
+        " ".join(
+            t.text.lower() if t.kind == "word" else t.text for t in meaningful(tokens(q)) if t.text != ";"
+        )
+        for q in (gold, predicted)
+    )
     if left == right:
         return True
     mine = _tree(mended(gold))

@@ -89,7 +89,11 @@ def orders(query: str) -> bool:
 
 def drops_duplicates(query: str) -> bool:
     """Whether a query asks for what is in two results, or in one and not the other: a set, in which nothing is twice."""
-    return any(t.key in ("intersect", "except") for t in tokens(query)) if re.search("intersect|except", query, re.I) else False
+    return (
+        any(t.key in ("intersect", "except") for t in tokens(query))
+        if re.search("intersect|except", query, re.I)
+        else False
+    )
 
 
 def mended(query: str) -> str:
@@ -107,7 +111,14 @@ def mended(query: str) -> str:
 
 def first_word(query: str) -> str:
     """The first word or sign, in lower case."""
-    return next((t.text.lower() for t in tokens(query[:2000]) if t.kind not in ("space", "comment") and t.text != "("), "")
+    return next(
+        (
+            t.text.lower()
+            for t in tokens(query[:2000])
+            if t.kind not in ("space", "comment") and t.text != "("
+        ),
+        "",
+    )
 
 
 def unquoted(text: str) -> str:

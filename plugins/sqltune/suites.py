@@ -38,9 +38,13 @@ class Question(BaseModel):
     question: str = Field(min_length=1)
     context: str = Field(description="CREATE TABLE statements, as they stand in the prompt.")
     gold: str = Field(min_length=1, description="The right query, for SQLite.")
-    database: str | None = Field(None, description="SQLite file the queries run on; without one, databases are made from the context.")
+    database: str | None = Field(
+        None, description="SQLite file the queries run on; without one, databases are made from the context."
+    )
     tags: list[str] = Field(default_factory=list)
-    must_not_break: bool = Field(False, description="A model that answers it wrong, where the one before was right, is held back.")
+    must_not_break: bool = Field(
+        False, description="A model that answers it wrong, where the one before was right, is held back."
+    )
 
 
 def language(question: str) -> str:
@@ -50,8 +54,16 @@ def language(question: str) -> str:
 
 def _folders() -> dict[str, Path]:
     """Benchmarks by name, from the folders in SQLTUNE_SUITES (divided by colons)."""
-    roots = [Path(root).expanduser() for root in os.environ.get("SQLTUNE_SUITES", "").split(os.pathsep) if root]
-    return {folder.name: folder for root in roots if root.is_dir() for folder in sorted(root.iterdir()) if _dev(folder) and (folder / "sqlite").is_dir()}
+    roots = [
+        Path(root).expanduser() for root in os.environ.get("SQLTUNE_SUITES", "").split(os.pathsep) if root
+    ]
+    return {
+        folder.name: folder
+        for root in roots
+        if root.is_dir()
+        for folder in sorted(root.iterdir())
+        if _dev(folder) and (folder / "sqlite").is_dir()
+    }
 
 
 def _dev(folder: Path) -> Path | None:
@@ -60,7 +72,9 @@ def _dev(folder: Path) -> Path | None:
 
 def names() -> list[str]:
     """Suites that can be asked for beside the held-out questions."""
-    return sorted({p.stem for p in (CONFIGS / "regression").glob("*.jsonl") if p.stem != REFERENCE} | set(_folders()))
+    return sorted(
+        {p.stem for p in (CONFIGS / "regression").glob("*.jsonl") if p.stem != REFERENCE} | set(_folders())
+    )
 
 
 def load(name: str, limit: int | None = None) -> list[Question]:
@@ -68,7 +82,11 @@ def load(name: str, limit: int | None = None) -> list[Question]:
     path = CONFIGS / "regression" / f"{name}.jsonl"
     if name == REFERENCE or name in names():
         return _read(path) if path.is_file() else _benchmark(_folders()[name], limit)
-    raise ConfigError([f"suites: {name!r} is not there (there are: {', '.join(names()) or 'none'}): add include/configs/regression/{name}.jsonl, or name its folder in SQLTUNE_SUITES"])
+    raise ConfigError(
+        [
+            f"suites: {name!r} is not there (there are: {', '.join(names()) or 'none'}): add include/configs/regression/{name}.jsonl, or name its folder in SQLTUNE_SUITES"
+        ]
+    )
 
 
 def _read(path: Path) -> list[Question]:
@@ -83,10 +101,16 @@ def _read(path: Path) -> list[Question]:
             mistakes += describe(e, f"regression/{path.name} line {number}")
             continue
         if question.id in found:
-            mistakes.append(f"regression/{path.name} line {number}: id {question.id!r} stands there twice: give each question its own")
+            mistakes.append(
+                f"regression/{path.name} line {number}: id {question.id!r} stands there twice: give each question its own"
+            )
         if question.database and not (path.parent / question.database).is_file():
-            mistakes.append(f"regression/{path.name} line {number}: database {question.database!r} is not there (looked for it in {path.parent})")
-        found[question.id] = question.model_copy(update={"database": question.database and str((path.parent / question.database).resolve())})
+            mistakes.append(
+                f"regression/{path.name} line {number}: database {question.database!r} is not there (looked for it in {path.parent})"
+            )
+        found[question.id] = question.model_copy(
+            update={"database": question.database and str((path.parent / question.database).resolve())}
+        )
     if mistakes:
         raise ConfigError(mistakes)
     return list(found.values())
@@ -122,19 +146,30 @@ def from_row(row: Any, name: str, databases: Path | None) -> Question:
         db = str(row.get("db_id") or "")
         database = _database(databases, db)
         if not db or database is None:
-            raise ScoringError(f"row {name}: no database {db!r} in {databases} (db_id): name the folder that holds {db or '<db_id>'}.sqlite")
+            raise ScoringError(
+                f"row {name}: no database {db!r} in {databases} (db_id): name the folder that holds {db or '<db_id>'}.sqlite"
+            )
         context = context or _context(str(database))
     elif not context:
-        raise ScoringError(f"row {name}: no 'context' to make databases from: name the folder of the databases (--databases)")
+        raise ScoringError(
+            f"row {name}: no 'context' to make databases from: name the folder of the databases (--databases)"
+        )
     return Question(
-        id=name, question=str(row.get("question") or name), context=context, gold=given or _normalised(gold, context, database), database=database and str(database),
+        id=name,
+        question=str(row.get("question") or name),
+        context=context,
+        gold=given or _normalised(gold, context, database),
+        database=database and str(database),
     )
 
 
 @lru_cache
 def _database(databases: Path, db: str) -> Path | None:
     """The file of a database; many rows ask for the same one."""
-    return next((d.resolve() for d in (databases / f"{db}.sqlite", databases / db / f"{db}.sqlite") if d.is_file()), None)
+    return next(
+        (d.resolve() for d in (databases / f"{db}.sqlite", databases / db / f"{db}.sqlite") if d.is_file()),
+        None,
+    )
 
 
 def _normalised(answer: str, context: str, database: Path | None) -> str:
@@ -148,19 +183,34 @@ def _normalised(answer: str, context: str, database: Path | None) -> str:
 def _context(database: str) -> str:
     """A database's CREATE TABLE statements."""
     with closing(sqlite3.connect(f"{Path(database).resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql IS NOT NULL ORDER BY rowid")
+        rows = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND sql IS NOT NULL ORDER BY rowid"
+        )
         return "; ".join(re.sub(r"\s+", " ", sql).strip() for (sql,) in rows)
 
 
 def held_out(rows: Sequence[dict[str, str]]) -> list[Question]:
     """The held-out rows of a data set as a suite; an id is its row's own, wherever it stands in a sample."""
-    return [Question(id=f"{HELD_OUT}-{_row_id(r)}", question=r["question"], context=r["context"], gold=r["answer"], tags=[HELD_OUT]) for r in rows]
+    return [
+        Question(
+            id=f"{HELD_OUT}-{_row_id(r)}",
+            question=r["question"],
+            context=r["context"],
+            gold=r["answer"],
+            tags=[HELD_OUT],
+        )
+        for r in rows
+    ]
 
 
 def _row_id(row: dict[str, str]) -> str:
-    return hashlib.sha256("\n".join((row["question"], row["context"], row["answer"])).encode()).hexdigest()[:10]
+    return hashlib.sha256("\n".join((row["question"], row["context"], row["answer"])).encode()).hexdigest()[
+        :10
+    ]
 
 
-def assemble(rows: Sequence[dict[str, str]], further: Sequence[str] = (), limit: int | None = None) -> list[Question]:
+def assemble(
+    rows: Sequence[dict[str, str]], further: Sequence[str] = (), limit: int | None = None
+) -> list[Question]:
     """What a run asks: the reference prompts, the held-out rows, and further suites by name (of each benchmark at most `limit` questions)."""
     return [*load(REFERENCE), *held_out(rows), *(q for name in further for q in load(name, limit))]

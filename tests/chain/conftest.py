@@ -36,20 +36,44 @@ class Lab:
     def __init__(self) -> None:
         # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside it, outside max_active_runs,
         # and with the plan of the first run that one has nothing new to train.
-        self.env = os.environ | {"SQLTUNE_RECIPE": FORM["recipe"], "SQLTUNE_LAB_STATE": str(STATE), "SQLTUNE_AIRFLOW_PORT": str(free_port()), "ARGS": json.dumps(FORM), "SQLTUNE_LAB_API_KEY_ENV": "SQLTUNE_LAB_API_KEY", "SQLTUNE_LAB_API_KEY": API_KEY}
+        self.env = os.environ | {
+            "SQLTUNE_RECIPE": FORM["recipe"],
+            "SQLTUNE_LAB_STATE": str(STATE),
+            "SQLTUNE_AIRFLOW_PORT": str(free_port()),
+            "ARGS": json.dumps(FORM),
+            "SQLTUNE_LAB_API_KEY_ENV": "SQLTUNE_LAB_API_KEY",
+            "SQLTUNE_LAB_API_KEY": API_KEY,
+        }
         for name in [n for n in self.env if n.startswith("AIRFLOW")]:
             del self.env[name]
 
     def run(self, verb: str, timeout: float = 800) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "lab", verb], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [sys.executable, "-m", "lab", verb],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
 
     def supervisor(self, *words: str) -> str:
-        return subprocess.run([BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words], capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(
+            [BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
 
     def sql(self, statement: str, *values: Any) -> None:
         """Change Airflow's database: the only way to let a week pass at once."""
         host = re.search(r"pidfile=(.*)/supervisord.pid", (STATE / "supervisord.conf").read_text())[1]
-        with contextlib.closing(psycopg2.connect(host=host, user="airflow", dbname="airflow")) as database, database, database.cursor() as cursor:
+        with (
+            contextlib.closing(psycopg2.connect(host=host, user="airflow", dbname="airflow")) as database,
+            database,
+            database.cursor() as cursor,
+        ):
             cursor.execute(statement, values)
             assert cursor.rowcount == 1, cursor.rowcount
 
@@ -59,16 +83,25 @@ class Lab:
 
     @property
     def airflow(self) -> Airflow:
-        return Airflow(f"http://127.0.0.1:{self.env['SQLTUNE_AIRFLOW_PORT']}", "admin", json.loads((STATE / "secrets/passwords.json").read_text())["admin"])
+        return Airflow(
+            f"http://127.0.0.1:{self.env['SQLTUNE_AIRFLOW_PORT']}",
+            "admin",
+            json.loads((STATE / "secrets/passwords.json").read_text())["admin"],
+        )
 
     def until_ended(self, run_id: str, seconds: float = 400, dag: str = DAG) -> tuple[str, dict[str, str]]:
         """State of a run when it has ended, and of its tasks."""
         airflow = self.airflow
         deadline = time.monotonic() + seconds
         while (state := airflow.run(dag, run_id)["state"]) not in ("success", "failed"):
-            assert time.monotonic() < deadline, [(t["task_id"], t["state"]) for t in airflow.tasks(dag, run_id)]
+            assert time.monotonic() < deadline, [
+                (t["task_id"], t["state"]) for t in airflow.tasks(dag, run_id)
+            ]
             time.sleep(0.5)
-        return state, {t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"] for t in airflow.tasks(dag, run_id)}
+        return state, {
+            t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"]
+            for t in airflow.tasks(dag, run_id)
+        }
 
     def record(self, run_id: str) -> Record:
         """The record of a run."""
@@ -76,13 +109,23 @@ class Lab:
 
     def words(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
         """A task's log."""
-        tries = next(t["try_number"] for t in self.airflow.tasks(dag, run_id) if (t["task_id"], t["map_index"]) == (task_id, map_index))
+        tries = next(
+            t["try_number"]
+            for t in self.airflow.tasks(dag, run_id)
+            if (t["task_id"], t["map_index"]) == (task_id, map_index)
+        )
         return "\n".join(self.airflow.log(dag, run_id, task_id, tries, map_index))
 
     def completion(self, key: str = API_KEY) -> httpx.Response:
         """What the served model answers."""
         body = {"model": "text2sql", "prompt": "SELECT", "max_tokens": 4, "temperature": 0}
-        return httpx.post(f"{self.report['endpoint']}/completions", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
+        return httpx.post(
+            f"{self.report['endpoint']}/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+            trust_env=False,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +162,9 @@ def _log_servers() -> set[str]:
     found = set()
     for p in Path("/proc").glob("[0-9]*"):
         try:
-            if (p / "cmdline").read_bytes().startswith(b"airflow serve-logs") and (p / "cwd").readlink() == ROOT:
+            if (p / "cmdline").read_bytes().startswith(b"airflow serve-logs") and (
+                p / "cwd"
+            ).readlink() == ROOT:
                 found.add(p.name)
         except OSError:
             continue

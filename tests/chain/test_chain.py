@@ -18,7 +18,9 @@ DUSQL = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve() / "d
 
 def served(lab) -> str:
     """Path of the model that is served, by the host's own word."""
-    (worker,) = (json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json"))
+    (worker,) = (
+        json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json")
+    )
     assert worker["names"] == ["text2sql"]
     return worker["model"]
 
@@ -37,8 +39,13 @@ def say(lab, run: str, option: str) -> None:
         assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
         if task["state"] == "awaiting_input" and task["try_number"] > answered:
             asked = lab.airflow.get(f"{path}/-1/hitlDetails")
-            assert "execution match" in asked["body"] and f"Serve the new model of {run} on lab?" in asked["subject"]
-            said = lab.airflow.call("PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}})
+            assert (
+                "execution match" in asked["body"]
+                and f"Serve the new model of {run} on lab?" in asked["subject"]
+            )
+            said = lab.airflow.call(
+                "PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}}
+            )
             assert said.status_code == 200, said.text
             answered = task["try_number"]
         time.sleep(0.5)
@@ -47,8 +54,20 @@ def say(lab, run: str, option: str) -> None:
 
 def test_green_with_the_report_for_scripts(lab):
     report = lab.report
-    assert report["state"] == "success" and report["model"] == "text2sql" and report["before"]["questions"] == report["after"]["questions"] == 12
-    for words in ("train: success", "iter 4/4", "execution match", "verdict: let through", "stand-in for glm-4", report["endpoint"], report["password"]):
+    assert (
+        report["state"] == "success"
+        and report["model"] == "text2sql"
+        and report["before"]["questions"] == report["after"]["questions"] == 12
+    )
+    for words in (
+        "train: success",
+        "iter 4/4",
+        "execution match",
+        "verdict: let through",
+        "stand-in for glm-4",
+        report["endpoint"],
+        report["password"],
+    ):
         assert words in lab.first, words
 
 
@@ -57,8 +76,14 @@ def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
     trained = airflow.xcom(DAG, run, "train")
     assert trained["steps"] == 4 and trained["loss"] > 1 and trained["launch_skew"] < 5
     log = lab.words(run, "train")
-    assert "[host-a] environment:" in log and "GLOO_SOCKET_IFNAME=" in log and "--deepspeed deepspeed_zero3_offload" in log
-    assert "--nnodes=2 --node_rank=1" in log and "(host-a: 1, host-b: 1)" in log and "Iter(train) [4/4]" in log
+    assert (
+        "[host-a] environment:" in log
+        and "GLOO_SOCKET_IFNAME=" in log
+        and "--deepspeed deepspeed_zero3_offload" in log
+    )
+    assert (
+        "--nnodes=2 --node_rank=1" in log and "(host-a: 1, host-b: 1)" in log and "Iter(train) [4/4]" in log
+    )
     assert "hashes right" in lab.words(run, "convert_adapter")
     merged = airflow.xcom(DAG, run, "merge_adapter")
     assert merged["largest_difference"] < 0.05 and len(merged["model_hash"]) == 16
@@ -78,17 +103,31 @@ def test_the_served_model_answers_who_has_the_key(lab):
 
 def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     run = lab.report["run_id"]
-    assert lab.airflow.xcom(DAG, run, "register") == 1 and "version 1 is served as text2sql" in lab.words(run, "promote")
+    assert lab.airflow.xcom(DAG, run, "register") == 1 and "version 1 is served as text2sql" in lab.words(
+        run, "promote"
+    )
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
     housekeeping = lab.airflow.trigger("text2sql_housekeeping", {})
     assert lab.until_ended(housekeeping, 120, "text2sql_housekeeping")[0] == "success"
     champion = client.get_model_version_by_alias("text2sql-lab", "champion")
     plan = lab.airflow.xcom(DAG, run, "plan")
-    assert champion.tags["dataset_commit"] == plan["dataset_commit"] and champion.tags["score"] == "0/12" and champion.tags["verdict"] == "let through" and "torch=" in champion.tags["host_versions"]
-    assert len(champion.tags["checkpoint_hash"]) == len(champion.tags["model_hash"]) == 16 and float(champion.tags["rank_hours"]) > 0 and champion.tags["gpu_hours"] == "0.000"
+    assert (
+        champion.tags["dataset_commit"] == plan["dataset_commit"]
+        and champion.tags["score"] == "0/12"
+        and champion.tags["verdict"] == "let through"
+        and "torch=" in champion.tags["host_versions"]
+    )
+    assert (
+        len(champion.tags["checkpoint_hash"]) == len(champion.tags["model_hash"]) == 16
+        and float(champion.tags["rank_hours"]) > 0
+        and champion.tags["gpu_hours"] == "0.000"
+    )
     assert [m.step for m in client.get_metric_history(champion.run_id, "loss")] == [1, 2, 3, 4]
     assert "plan.json" in {f.path for f in client.list_artifacts(champion.run_id)}
-    assert "GiB removed" in lab.words(run, "prune", 0) and lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
+    assert (
+        "GiB removed" in lab.words(run, "prune", 0)
+        and lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
+    )
 
 
 def test_again_there_is_nothing_new(lab):
@@ -100,15 +139,20 @@ def test_again_there_is_nothing_new(lab):
     assert tasks["plan"] == "success" and tasks["train"] == "skipped"
 
 
-@pytest.mark.parametrize(("form", "words"), [
-    ({"learning_rate": 10}, "10 is greater than the maximum"),
-    ({"dataset_revision": "main; touch pwned"}, "does not match"),
-    ({"deepspeed": "zero9"}, "is not one of"),
-    ({"promote": "perhaps"}, "is not one of"),
-    ({"base_model": "$(touch pwned)"}, "does not match"),
-])
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"learning_rate": 10}, "10 is greater than the maximum"),
+        ({"dataset_revision": "main; touch pwned"}, "does not match"),
+        ({"deepspeed": "zero9"}, "is not one of"),
+        ({"promote": "perhaps"}, "is not one of"),
+        ({"base_model": "$(touch pwned)"}, "does not match"),
+    ],
+)
 def test_the_form_refuses(lab, form, words):
-    answer = lab.airflow.call("POST", f"/dags/{DAG}/dagRuns", json={"conf": FORM | form, "logical_date": None})
+    answer = lab.airflow.call(
+        "POST", f"/dags/{DAG}/dagRuns", json={"conf": FORM | form, "logical_date": None}
+    )
     assert answer.status_code == 400 and words in answer.text
 
 
@@ -117,13 +161,20 @@ def test_the_plan_refuses_all_at_once(lab):
     state, tasks = lab.until_ended(run)
     words = lab.words(run, "plan")
     assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
-    assert "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)" in words and "cluster: 'nowhere' is not there" in words
+    assert (
+        "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)"
+        in words
+        and "cluster: 'nowhere' is not there" in words
+    )
 
 
-@pytest.mark.parametrize(("form", "words"), [
-    ({"dataset_revision": "mian"}, "'mian' is not in sqltune-lab/text2sql_zh_en (branches: main"),
-    ({"max_length": 16}, "max_length: 16 tokens hold no example"),
-])
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"dataset_revision": "mian"}, "'mian' is not in sqltune-lab/text2sql_zh_en (branches: main"),
+        ({"max_length": 16}, "max_length: 16 tokens hold no example"),
+    ],
+)
 def test_the_plan_refuses(lab, form, words):
     run = lab.airflow.trigger(DAG, FORM | form)
     assert lab.until_ended(run)[0] == "failed" and words in lab.words(run, "plan")
@@ -158,7 +209,9 @@ def test_a_changed_host_key(lab):
         state, _ = lab.until_ended(run)
     finally:
         known.write_text(right)
-    assert state == "failed" and "host-b: its host key is not the one that is known" in lab.words(run, "preflight", 1)
+    assert state == "failed" and "host-b: its host key is not the one that is known" in lab.words(
+        run, "preflight", 1
+    )
 
 
 def test_a_wrong_key(lab):
@@ -170,7 +223,10 @@ def test_a_wrong_key(lab):
         state, _ = lab.until_ended(run)
     finally:
         keys.write_text(right)
-    assert state == "failed" and "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
+    assert (
+        state == "failed"
+        and "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
+    )
 
 
 def test_a_host_that_is_off(lab):
@@ -180,7 +236,11 @@ def test_a_host_that_is_off(lab):
         state, tasks = lab.until_ended(run)
     finally:
         lab.supervisor("start", "host-b")
-    assert state == "failed" and tasks["train"] == "upstream_failed" and "host-b: does not answer" in lab.words(run, "preflight", 1)
+    assert (
+        state == "failed"
+        and tasks["train"] == "upstream_failed"
+        and "host-b: does not answer" in lab.words(run, "preflight", 1)
+    )
 
 
 # The hub's client tries again for half a minute, and so does the task after it.
@@ -192,7 +252,11 @@ def test_a_hub_that_is_down(lab):
         state, tasks = lab.until_ended(run)
     finally:
         lab.supervisor("start", "hub")
-    assert state == "failed" and tasks["preflight"] == "upstream_failed" and "does not answer" in lab.words(run, "plan")
+    assert (
+        state == "failed"
+        and tasks["preflight"] == "upstream_failed"
+        and "does not answer" in lab.words(run, "plan")
+    )
 
 
 def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
@@ -203,15 +267,29 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
     # Judged by a benchmark's questions too where there is one; most of its prompts are longer than the tiny model's context.
     further = {"suites": "dusql_dev"} if DUSQL.is_dir() else {}
     # The second commit is of 12 October, 08:00: the night of the 12th knows the first only.
-    answer = airflow.call("POST", "/backfills", json={
-        "dag_id": DAG, "from_date": "2026-10-12T00:00:00Z", "to_date": "2026-10-13T03:00:00Z", "max_active_runs": 1, "dag_run_conf": FORM | {"seed": 11, "promote": "ask"} | further, "reprocess_behavior": "none",
-    })
+    answer = airflow.call(
+        "POST",
+        "/backfills",
+        json={
+            "dag_id": DAG,
+            "from_date": "2026-10-12T00:00:00Z",
+            "to_date": "2026-10-13T03:00:00Z",
+            "max_active_runs": 1,
+            "dag_run_conf": FORM | {"seed": 11, "promote": "ask"} | further,
+            "reprocess_behavior": "none",
+        },
+    )
     assert answer.status_code == 200, answer.text
     runs = []
     deadline = time.monotonic() + 60
     while len(runs) < 2:
         assert time.monotonic() < deadline
-        runs = [r["dag_run_id"] for r in airflow.get(f"/dags/{DAG}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]]
+        runs = [
+            r["dag_run_id"]
+            for r in airflow.get(f"/dags/{DAG}/dagRuns", run_type="backfill", order_by="logical_date")[
+                "dag_runs"
+            ]
+        ]
         time.sleep(0.5)
     commits = []
     for run, option, promoted in zip(runs, ("Reject", "Approve"), ("skipped", "success"), strict=True):
@@ -221,7 +299,10 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         assert (served(lab) == before) is (option == "Reject")
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
         assert lab.record(run).get("after")["questions"] == (24 if further else 12)
-        assert tasks["before.hosted"] == "success" and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
+        assert (
+            tasks["before.hosted"] == "success"
+            and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
+        )
     assert commits == ["2026-09-14", "2026-10-12"]
     assert registry_entry()["why"] == "approved by a person" and registry_entry()["by"] == runs[1]
 
@@ -232,12 +313,19 @@ def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
     run = airflow.trigger("text2sql_promote", {"reason": "worse on joins"})
     assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success"
     back = registry_entry()
-    assert back["version"] == entry["before"] and back["before"] == entry["version"] and back["why"] == "rolled back by hand (worse on joins)" and back["by"] == run
+    assert (
+        back["version"] == entry["before"]
+        and back["before"] == entry["version"]
+        and back["why"] == "rolled back by hand (worse on joins)"
+        and back["by"] == run
+    )
     assert served(lab) != now and lab.completion().status_code == 200
     run = airflow.trigger("text2sql_promote", {"version": entry["version"], "reason": "a mistake"})
     assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success" and served(lab) == now
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
-    assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == str(entry["version"])
+    assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == str(
+        entry["version"]
+    )
 
 
 def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
@@ -245,7 +333,10 @@ def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
     run = lab.airflow.trigger("text2sql_promote", {"version": 99})
     state, tasks = lab.until_ended(run, 60, "text2sql_promote")
     assert (state, tasks["choose"], tasks["serve"]) == ("failed", "failed", "upstream_failed")
-    assert "version: 99 is not one of lab's (there are: 1, " in lab.words(run, "choose", dag="text2sql_promote") and served(lab) == now
+    assert (
+        "version: 99 is not one of lab's (there are: 1, " in lab.words(run, "choose", dag="text2sql_promote")
+        and served(lab) == now
+    )
 
 
 def test_nothing_pwned_and_nothing_training(lab):

@@ -37,8 +37,17 @@ def trained(lab, connected, records, tmp_path):
     def make(run_id, number):
         training = base["training"] | {"max_steps": 8, "save_steps": 2, "seed": 5}
         plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
-        op = TrainOperator(task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets)
-        ti = SimpleNamespace(dag_id="d", task_id="train", run_id=run_id, id=uuid.UUID(int=(int(time.time() * 1000) << 80)), max_tries=1, try_number=number)
+        op = TrainOperator(
+            task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets
+        )
+        ti = SimpleNamespace(
+            dag_id="d",
+            task_id="train",
+            run_id=run_id,
+            id=uuid.UUID(int=(int(time.time() * 1000) << 80)),
+            max_tries=1,
+            try_number=number,
+        )
         return plan, op, op.gang(plan, {"ti": ti}, f"try{number}")
 
     def train(run_id, number, kill_after=None):
@@ -49,15 +58,32 @@ def trained(lab, connected, records, tmp_path):
             async with GangHook(gang) as hook:
                 _, started = await hook.launch(lambda g: op.prepare(plan, g))
                 watching = asyncio.create_task(Watch(hook, LOG, record).until_the_end())
-                while kill_after and not watching.done() and not ((last := record.last("progress")) and last["progress"]["step"] >= kill_after):
+                while (
+                    kill_after
+                    and not watching.done()
+                    and not ((last := record.last("progress")) and last["progress"]["step"] >= kill_after)
+                ):
                     await asyncio.sleep(0.05)
                 if kill_after:
-                    os.kill(int(next(p for p in left(started) if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")).name), signal.SIGKILL)
+                    os.kill(
+                        int(
+                            next(
+                                p
+                                for p in left(started)
+                                if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
+                            ).name
+                        ),
+                        signal.SIGKILL,
+                    )
                 return await asyncio.wait_for(watching, 200)
 
         event = asyncio.run(go())
         lines = [json.loads(line) for line in (record.folder / "progress.jsonl").read_text().splitlines()]
-        losses = {line["progress"]["step"]: line["progress"]["loss"] for line in lines if line["attempt"] == f"try{number}"}
+        losses = {
+            line["progress"]["step"]: line["progress"]["loss"]
+            for line in lines
+            if line["attempt"] == f"try{number}"
+        }
         return event, losses, plan
 
     train.make = make
@@ -70,7 +96,9 @@ def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, begun, plan = trained("broken", 1, kill_after=7)
     assert not event["ok"] and event["failed"] == "host-b" and event["rank"] == 1
     # One byte of the latest checkpoint is wrong on one host.
-    shards = sorted(STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt"))
+    shards = sorted(
+        STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt")
+    )
     with shards[0].open("r+b") as f:
         f.seek(-2000, os.SEEK_END)
         byte = f.read(1)
@@ -84,7 +112,9 @@ def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
 
 def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_again(trained):
     plan, op, gang = trained.make("idle", 1)
-    idle = gang.model_copy(update={"members": [m.model_copy(update={"argv": ["true"], "ranks": 0}) for m in gang.members]})
+    idle = gang.model_copy(
+        update={"members": [m.model_copy(update={"argv": ["true"], "ranks": 0}) for m in gang.members]}
+    )
 
     async def ran(g):
         async with GangHook(g) as hook:
@@ -93,7 +123,9 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
 
     decision, event = asyncio.run(ran(idle))
     assert decision is Decision.FRESH_SUBMIT and event["ok"]
-    with pytest.raises(GangError, match="every rank ended with 0, but the last iteration seen is None of None"):
+    with pytest.raises(
+        GangError, match="every rank ended with 0, but the last iteration seen is None of None"
+    ):
         op.judge(plan, idle, event, "")
     # Iterations in the log, and no shard on any host.
     with pytest.raises(GangError, match=r"iter_8.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
@@ -105,5 +137,8 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
 
 def test_old_checkpoints_do_not_fill_the_other_host(lab):
     """mmengine keeps two on rank 0's host, and all elsewhere."""
-    kept = {host: sorted(p.name for p in STATE.glob(f"hosts/{host}/home/code/runs/whole/train/try1/iter_*.pth")) for host in ("host-a", "host-b")}
+    kept = {
+        host: sorted(p.name for p in STATE.glob(f"hosts/{host}/home/code/runs/whole/train/try1/iter_*.pth"))
+        for host in ("host-a", "host-b")
+    }
     assert kept["host-a"] == kept["host-b"] == ["iter_6.pth", "iter_8.pth"]

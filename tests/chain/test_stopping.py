@@ -65,19 +65,30 @@ class Training:
     def until(self, true, what: str, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < deadline, f"{what}: {self.task['state']}, step {self.step}, {self.attempts}"
+            assert time.monotonic() < deadline, (
+                f"{what}: {self.task['state']}, step {self.step}, {self.attempts}"
+            )
             time.sleep(0.3)
 
     def until_it_trains(self, besides: tuple[str, ...] = ()) -> str:
         """Until a try that is none of these has told of a step; the try."""
+
         def trains():
             last = self.record.last("progress")
-            return last and last["attempt"] not in besides and self.attempts == [last["attempt"]] and self.task["state"] == "deferred"
+            return (
+                last
+                and last["attempt"] not in besides
+                and self.attempts == [last["attempt"]]
+                and self.task["state"] == "deferred"
+            )
+
         self.until(trains, "no try trains alone")
         return self.attempts[0]
 
     def mark(self, state: str) -> None:
-        answer = self.airflow.call("PATCH", f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train", json={"new_state": state})
+        answer = self.airflow.call(
+            "PATCH", f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train", json={"new_state": state}
+        )
         assert answer.status_code == 200, answer.text
 
     def mark_run(self, state: str) -> None:
@@ -85,9 +96,18 @@ class Training:
         assert answer.status_code == 200, answer.text
 
     def clear(self) -> None:
-        answer = self.airflow.call("POST", f"/dags/{DAG}/clearTaskInstances", json={
-            "dry_run": False, "dag_run_id": self.run, "task_ids": ["train"], "only_failed": False, "include_downstream": True, "reset_dag_runs": True,
-        })
+        answer = self.airflow.call(
+            "POST",
+            f"/dags/{DAG}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "dag_run_id": self.run,
+                "task_ids": ["train"],
+                "only_failed": False,
+                "include_downstream": True,
+                "reset_dag_runs": True,
+            },
+        )
         assert answer.status_code == 200, answer.text
 
     def until_nothing_is_left(self, seconds: float = 60) -> None:
@@ -118,19 +138,30 @@ def test_scheduler_and_database_restarted_and_nobody_notices(training):
     for component in ("scheduler", "postgres"):
         at = training.step
         training.lab.supervisor("restart", component)
-        training.until(lambda at=at: training.step > at + 20, f"the training is not found again after {component}")
+        training.until(
+            lambda at=at: training.step > at + 20, f"the training is not found again after {component}"
+        )
     training.until(lambda: training.task["state"] == "deferred", "the task is not deferred")
     assert training.attempts == [before] and training.task["try_number"] == 1
 
 
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
     before = training.until_it_trains()
-    rank = next(p for p in processes(training.gang)[before] if b"RANK=1" in (p / "environ").read_bytes().split(b"\0") and b"xtuner" in (p / "cmdline").read_bytes())
+    rank = next(
+        p
+        for p in processes(training.gang)[before]
+        if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
+        and b"xtuner" in (p / "cmdline").read_bytes()
+    )
     at = training.step
     os.kill(int(rank.name), signal.SIGKILL)
     after = training.until_it_trains((before,))
     words = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
-    assert "host-b rank 1: killed by signal 9, before all others at iter" in words and "a retry goes on from iteration" in words and "last lines of host-b rank 1" in words
+    assert (
+        "host-b rank 1: killed by signal 9, before all others at iter" in words
+        and "a retry goes on from iteration" in words
+        and "last lines of host-b rank 1" in words
+    )
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
     assert "terminal_resubmit" in again and "going on from iteration" in again
     first = next(line for line in training.told if line["attempt"] == after)
@@ -183,9 +214,13 @@ def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped(training):
 def test_a_run_that_timed_out_leaves_nothing(training):
     training.clear()
     training.until_it_trains()
-    training.lab.sql("update dag_run set start_date = now() - interval '8 days' where run_id = %s", training.run)
+    training.lab.sql(
+        "update dag_run set start_date = now() - interval '8 days' where run_id = %s", training.run
+    )
     training.until_nothing_is_left()
-    assert training.airflow.run(DAG, training.run)["state"] == "failed" and training.task["state"] == "skipped"
+    assert (
+        training.airflow.run(DAG, training.run)["state"] == "failed" and training.task["state"] == "skipped"
+    )
 
 
 @pytest.mark.chaos
@@ -193,10 +228,17 @@ def test_a_deferral_that_timed_out_leaves_nothing_though_no_triggerer_lives(trai
     training.clear()
     before = training.until_it_trains()
     training.lab.supervisor("stop", "triggerer")
-    training.lab.sql("update task_instance set trigger_timeout = now() where task_id = 'train' and run_id = %s", training.run)
+    training.lab.sql(
+        "update task_instance set trigger_timeout = now() where task_id = 'train' and run_id = %s",
+        training.run,
+    )
     training.until_nothing_is_left()
     tries = training.task["try_number"]
-    training.until(lambda: "TaskDeferralTimeout" in "\n".join(training.airflow.log(DAG, training.run, "train", tries)), "the log does not say so", 30)
+    training.until(
+        lambda: "TaskDeferralTimeout" in "\n".join(training.airflow.log(DAG, training.run, "train", tries)),
+        "the log does not say so",
+        30,
+    )
     training.lab.supervisor("start", "triggerer")
     # Its retry is the next try, alone.
     assert training.until_it_trains((before,)) != before
@@ -215,7 +257,9 @@ def host_b_does_not_arm() -> Iterator[None]:
 def test_marked_failed_while_submitting_means_stopped(training):
     with host_b_does_not_arm():
         training.clear()
-        training.until(lambda: training.attempts and training.task["state"] == "running", "host-a does not arm")
+        training.until(
+            lambda: training.attempts and training.task["state"] == "running", "host-a does not arm"
+        )
         training.mark("failed")
         training.until_nothing_is_left(25)
 
@@ -223,7 +267,9 @@ def test_marked_failed_while_submitting_means_stopped(training):
 def test_cleared_while_submitting_the_new_try_trains_alone(training):
     with host_b_does_not_arm():
         training.clear()
-        training.until(lambda: training.attempts and training.task["state"] == "running", "host-a does not arm")
+        training.until(
+            lambda: training.attempts and training.task["state"] == "running", "host-a does not arm"
+        )
         before = training.attempts[0]
         training.clear()
         training.until(lambda: before not in training.attempts, "the old try is left", 25)
@@ -238,12 +284,23 @@ def test_cleared_while_submitting_the_new_try_trains_alone(training):
 def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):
     """What a run leaves that was deleted while nobody watched; Airflow deletes no run that runs, so its gang is started here."""
     cluster = load("clusters", "lab")
-    ours = dict(word.split("=", 1) for word in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner")).read_text().split())
+    ours = dict(
+        word.split("=", 1)
+        for word in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner"))
+        .read_text()
+        .split()
+    )
     owner = {"dag_id": DAG, "task_id": "train", "run_id": "deleted", "airflow": ours["airflow"]}
     gangs = [
         Gang(
-            name=f"{DAG}.train.{name}", attempt="try1", root=f"{cluster.work_dir}/gangs", owner=owner | more,
-            members=[Member(host=h.name, conn_id=h.conn_id, argv=["sleep", "600"], cwd=cluster.work_dir) for h in cluster.hosts],
+            name=f"{DAG}.train.{name}",
+            attempt="try1",
+            root=f"{cluster.work_dir}/gangs",
+            owner=owner | more,
+            members=[
+                Member(host=h.name, conn_id=h.conn_id, argv=["sleep", "600"], cwd=cluster.work_dir)
+                for h in cluster.hosts
+            ],
         )
         for name, more in (("deleted", {}), ("elsewhere", {"airflow": "another"}))
     ]

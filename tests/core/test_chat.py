@@ -38,7 +38,14 @@ class Model:
         if prompt == "refused":
             return JSONResponse({"message": "no such model", "code": 40301}, 400)
         if prompt == "too long":
-            return JSONResponse({"object": "error", "message": "This model's maximum context length is 1024 tokens.", "code": 40303}, 400)
+            return JSONResponse(
+                {
+                    "object": "error",
+                    "message": "This model's maximum context length is 1024 tokens.",
+                    "code": 40303,
+                },
+                400,
+            )
         return JSONResponse({"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]})
 
 
@@ -54,18 +61,28 @@ def test_answers_come_in_the_order_of_the_prompts_never_more_at_once_than_allowe
     told: dict[int, str] = {}
     prompts = [f"p{i}" for i in range(20)]
     answers = ask(endpoint, prompts, Decoding(concurrency=3), told.__setitem__)
-    assert answers == [f"SELECT '{p}' 0.0" for p in prompts] and told == dict(enumerate(answers)) and model.most == 3
+    assert (
+        answers == [f"SELECT '{p}' 0.0" for p in prompts]
+        and told == dict(enumerate(answers))
+        and model.most == 3
+    )
 
 
 def test_what_may_pass_is_tried_again(served):
     model, endpoint = served
     answers = ask(endpoint, ["busy at first", "slow at first"], Decoding(timeout=1))
-    assert all(a.startswith("SELECT") for a in answers) and model.asked == {"busy at first": 3, "slow at first": 2}
+    assert all(a.startswith("SELECT") for a in answers) and model.asked == {
+        "busy at first": 3,
+        "slow at first": 2,
+    }
 
 
 def test_a_prompt_that_is_too_long_has_no_answer_and_stops_no_other(served):
     model, endpoint = served
-    assert ask(endpoint, ["a", "too long", "b"], Decoding()) == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"] and model.asked["too long"] == 1
+    assert (
+        ask(endpoint, ["a", "too long", "b"], Decoding()) == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"]
+        and model.asked["too long"] == 1
+    )
 
 
 def test_a_refusal_is_said_and_what_was_answered_was_told(served):

@@ -39,7 +39,9 @@ def test_a_whole_file_is_not_fetched_again(hub, commit, tmp_path):
 
 
 def test_no_such_file(hub, commit, tmp_path):
-    with pytest.raises(HubError, match=r"has no file like \['\*.parquet'\] \(it has README.md, train.jsonl\)"):
+    with pytest.raises(
+        HubError, match=r"has no file like \['\*.parquet'\] \(it has README.md, train.jsonl\)"
+    ):
         fetch(REPO, commit, ["*.parquet"], hub, tmp_path)
 
 
@@ -49,4 +51,6 @@ def test_size_and_hash_both_count(tmp_path):
     assert verified(file, 6, "ce013625030ba8dba906f756967f9e9ca394464a", None)  # git hash-object
     assert not verified(file, 7, "ce013625030ba8dba906f756967f9e9ca394464a", None)
     assert not verified(file, 6, "0" * 40, None)
-    assert verified(file, 6, "", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03")  # sha256sum
+    assert verified(
+        file, 6, "", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    )  # sha256sum

@@ -40,7 +40,9 @@ def test_no_commit_that_early(plan):
 
 
 def test_unknown_revision_lists_what_exists(plan):
-    with pytest.raises(ConfigError, match=r"dataset_revision: 'mian' is not in .*branches: main.*newest commits"):
+    with pytest.raises(
+        ConfigError, match=r"dataset_revision: 'mian' is not in .*branches: main.*newest commits"
+    ):
         plan(dataset_revision="mian")
 
 
@@ -51,7 +53,9 @@ def test_unknown_repository(plan):
 
 def test_hub_down_names_the_endpoint(plan, monkeypatch):
     monkeypatch.setenv("SQLTUNE_LAB_HUB", "http://127.0.0.1:9")
-    with pytest.raises(HubUnreachable, match="the hub at http://127.0.0.1:9 does not answer.*check hub_endpoint"):
+    with pytest.raises(
+        HubUnreachable, match="the hub at http://127.0.0.1:9 does not answer.*check hub_endpoint"
+    ):
         plan()
 
 
@@ -60,7 +64,11 @@ def test_every_mistake_at_once(plan):
         plan(learning_rate=10, dataset_revision="main; touch pwned", cluster="nowhere", max_length=16)
     text = str(caught.value)
     assert "nothing was started" in text
-    for field in ("learning_rate: 10", "dataset_revision: 'main; touch pwned'", "cluster: 'nowhere' is not there (there are: "):
+    for field in (
+        "learning_rate: 10",
+        "dataset_revision: 'main; touch pwned'",
+        "cluster: 'nowhere' is not there (there are: ",
+    ):
         assert field in text
 
 
@@ -82,7 +90,17 @@ def test_epochs_on_the_form_win_over_the_recipes_steps(plan):
 
 def test_same_plan_same_fingerprint_and_any_change_another(plan):
     assert plan().fingerprint == plan().fingerprint
-    assert len({plan().fingerprint, plan(seed=1).fingerprint, plan(learning_rate=1e-4).fingerprint, plan(base_model="~/other").fingerprint}) == 4
+    assert (
+        len(
+            {
+                plan().fingerprint,
+                plan(seed=1).fingerprint,
+                plan(learning_rate=1e-4).fingerprint,
+                plan(base_model="~/other").fingerprint,
+            }
+        )
+        == 4
+    )
     assert plan(force=True).fingerprint == plan(promote="hold").fingerprint == plan().fingerprint
 
 
@@ -108,7 +126,9 @@ def test_a_variable_that_is_not_set_is_named(plan, monkeypatch, tmp_path):
 def test_every_shipped_file_is_valid():
     from sqltune import config
 
-    found = {kind: [config.load(kind, name) for name in config.names(kind)] for kind in ("recipes", "clusters")}
+    found = {
+        kind: [config.load(kind, name) for name in config.names(kind)] for kind in ("recipes", "clusters")
+    }
     assert len(found["recipes"]) == 4 and len(found["clusters"]) == 2
     for recipe in found["recipes"]:
         assert (config.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()

@@ -28,7 +28,13 @@ SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('VA
 
 def gang(root: Path, argv: list[str], grace: float = 1, **member: object) -> Gang:
     m = Member(host="here", conn_id="c", argv=argv, cwd=str(root / "work"), **member)
-    return Gang(name="dag.task.run", attempt="try1", root=str(root / "gangs"), members=[m], limits=Limits(arm=5, grace=grace))
+    return Gang(
+        name="dag.task.run",
+        attempt="try1",
+        root=str(root / "gangs"),
+        members=[m],
+        limits=Limits(arm=5, grace=grace),
+    )
 
 
 def say(script: str) -> str:
@@ -42,7 +48,13 @@ class Line:
 
     def __init__(self, script: str) -> None:
         command, text = remote_job.bash_with(script)
-        self.process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self.process = subprocess.Popen(
+            ["sh", "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
         self.write(text)
 
     def write(self, words: bytes) -> None:
@@ -198,7 +210,15 @@ def test_output_comes_whole_and_goes_on_where_it_was_confirmed(tmp_path):
 
 
 def test_the_ranks_that_torchrun_has_started_are_counted(tmp_path):
-    g = gang(tmp_path, ["bash", "-c", 'mkdir -p "$PET_LOG_DIR"/none_x/attempt_0/{0,1}; touch "$PET_LOG_DIR"/none_x/attempt_0/0/stdout.log; sleep 30'], ranks=2)
+    g = gang(
+        tmp_path,
+        [
+            "bash",
+            "-c",
+            'mkdir -p "$PET_LOG_DIR"/none_x/attempt_0/{0,1}; touch "$PET_LOG_DIR"/none_x/attempt_0/0/stdout.log; sleep 30',
+        ],
+        ranks=2,
+    )
     launched(g)
     assert until(g, lambda s: s.ranks).ranks == 1
     assert say(remote_job.stop(g, "try1")) == "stopped 0"
@@ -260,12 +280,19 @@ def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
     assert until_ended(g)[0].succeeded
 
 
-@pytest.mark.parametrize(("accelerator", "tool", "recorded"), [("cuda", "nvidia-smi", "nvidia-smi-apps.csv"), ("rocm", "rocm-smi", "rocm-smi-pids.txt")])
+@pytest.mark.parametrize(
+    ("accelerator", "tool", "recorded"),
+    [("cuda", "nvidia-smi", "nvidia-smi-apps.csv"), ("rocm", "rocm-smi", "rocm-smi-pids.txt")],
+)
 def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, accelerator, tool, recorded):
     """The tools are stood in for by what they printed; the process is real."""
     stranger = subprocess.Popen(["sleep", "60"])
     answer = _arm_beside(tmp_path, accelerator, tool, recorded, stranger.pid)
-    assert answer.startswith("refused somebody else is on its GPUs") and f"{stranger.pid} " in answer and ";" not in answer.split("(")[1].split(")")[0]
+    assert (
+        answer.startswith("refused somebody else is on its GPUs")
+        and f"{stranger.pid} " in answer
+        and ";" not in answer.split("(")[1].split(")")[0]
+    )
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
@@ -281,7 +308,9 @@ def test_our_own_served_model_on_the_gpus_is_no_stranger(tmp_path):
 def test_what_holds_a_gpu_from_another_container_is_a_stranger(tmp_path):
     """The driver gives its pid, and no name: as recorded of a host with eight cards, of which a process that could not be seen held 58 GB."""
     answer = _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps-unseen.csv", 0)
-    assert "somebody else is on its GPUs (pid 999999999 of another container: [Not Found], 58060 MiB)" in answer
+    assert (
+        "somebody else is on its GPUs (pid 999999999 of another container: [Not Found], 58060 MiB)" in answer
+    )
 
 
 def _arm_beside(tmp_path, accelerator, tool, recorded, pid):
@@ -307,7 +336,12 @@ def test_values_arrive_byte_for_byte(tmp_path_factory, argument, value, content)
     # A leading ~/ means the home of the host; everything else is itself.
     if argument.startswith("~/") or any(part.startswith("~/") for part in value.split(":")):
         return
-    g = gang(tmp_path, ["python3", "-c", SHOW, argument, "$(touch pwned)", "`touch pwned`", "; touch pwned"], env={"VALUE": value}, files={"a/b.txt": content})
+    g = gang(
+        tmp_path,
+        ["python3", "-c", SHOW, argument, "$(touch pwned)", "`touch pwned`", "; touch pwned"],
+        env={"VALUE": value},
+        files={"a/b.txt": content},
+    )
     launched(g)
     state, output = until_ended(g)
     assert state.succeeded, output
@@ -323,9 +357,20 @@ def test_the_home_of_the_host(tmp_path):
     assert json.loads(until_ended(g)[1]) == [[f"{home}/code"], f"{home}/a:/b:{home}/c"]
 
 
-@pytest.mark.parametrize("bad", [
-    {"argv": []}, {"argv": ["a\nb"]}, {"argv": ["a\0b"]}, {"env": {"A-B": "1"}}, {"env": {"1A": "1"}}, {"cwd": "/a/../b"}, {"files": {"../x": ""}}, {"files": {"/etc/x": ""}}, {"files": {"a;b": ""}},
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"argv": []},
+        {"argv": ["a\nb"]},
+        {"argv": ["a\0b"]},
+        {"env": {"A-B": "1"}},
+        {"env": {"1A": "1"}},
+        {"cwd": "/a/../b"},
+        {"files": {"../x": ""}},
+        {"files": {"/etc/x": ""}},
+        {"files": {"a;b": ""}},
+    ],
+)
 def test_bad_members_are_refused(bad):
     with pytest.raises(ValidationError):
         Member(**({"host": "h", "conn_id": "c", "argv": ["true"], "cwd": "/w"} | bad))
@@ -340,6 +385,10 @@ def test_bad_gangs_are_refused():
 
 def test_the_name_does_not_hold_the_try_and_is_a_file_name():
     name = gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "1" * 32)
-    assert name == gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "1" * 32) and "/" not in name and ":" not in name
+    assert (
+        name == gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "1" * 32)
+        and "/" not in name
+        and ":" not in name
+    )
     assert name != gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706-00:00", "1" * 32)
     assert name != gang_name("dag", "group.train", "manual__2026-11-23T05:21:03.569706+00:00", "2" * 32)

@@ -18,7 +18,12 @@ def plan(hub, records, monkeypatch):
 
 
 def facts(host, **more):
-    return {"host": host, "address": f"10.0.0.{(host[-1] == 'b' and 2) or 1}", "base_model_hash": "same", "versions": {"torch": "2.13.0"}} | more
+    return {
+        "host": host,
+        "address": f"10.0.0.{(host[-1] == 'b' and 2) or 1}",
+        "base_model_hash": "same",
+        "versions": {"torch": "2.13.0"},
+    } | more
 
 
 def test_the_masters_address(plan):
@@ -26,8 +31,13 @@ def test_the_masters_address(plan):
 
 
 def test_hosts_that_differ_are_named(plan):
-    with pytest.raises(HostError, match=r"(?s)base_model_hash differs .*host-b: other.*versions differs .*host-b: \{'torch': '2.9'\}"):
-        steps.master_ip(plan, [facts("host-a"), facts("host-b", base_model_hash="other", versions={"torch": "2.9"})])
+    with pytest.raises(
+        HostError,
+        match=r"(?s)base_model_hash differs .*host-b: other.*versions differs .*host-b: \{'torch': '2.9'\}",
+    ):
+        steps.master_ip(
+            plan, [facts("host-a"), facts("host-b", base_model_hash="other", versions={"torch": "2.9"})]
+        )
 
 
 def test_hosts_and_storages(plan):
@@ -47,7 +57,9 @@ def test_a_hosted_reference_that_fails_is_told_and_no_reference_is_none(caplog):
     wanted = {"model": "glm-4", "label": "glm-4", "url": "", "questions": []}
     told = steps.reference_answers(wanted, None)
     assert told["answers"] == {} and told["trouble"] == "its task failed" and "before.hosted" in caplog.text
-    assert steps.reference_answers(wanted, {"answers": {"1": "SELECT 1"}, "trouble": ""})["answers"] == {"1": "SELECT 1"}
+    assert steps.reference_answers(wanted, {"answers": {"1": "SELECT 1"}, "trouble": ""})["answers"] == {
+        "1": "SELECT 1"
+    }
     assert steps.reference_answers(None, None) is None
 
 
@@ -58,13 +70,30 @@ def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(pla
     from sqltune.operators import promotion
 
     served = []
-    monkeypatch.setattr(promotion, "serve_version", lambda site, version, why, by: served.append(version.number))
-    first, second = (registry.register("lab", run, run_key=run, host="host-a", merged_path=f"/{run}", model_hash=run, dtype="float16", lineage={}) for run in ("r1", "r2"))
+    monkeypatch.setattr(
+        promotion, "serve_version", lambda site, version, why, by: served.append(version.number)
+    )
+    first, second = (
+        registry.register(
+            "lab",
+            run,
+            run_key=run,
+            host="host-a",
+            merged_path=f"/{run}",
+            model_hash=run,
+            dtype="float16",
+            lineage={},
+        )
+        for run in ("r1", "r2")
+    )
     passed = {"passed": True, "rules": []}
     promotion.promote(plan, passed, second.number)
     assert served == [2]
     registry.promote(first, "promoted by hand", "somebody")
-    with pytest.raises(AirflowSkipException, match="version 1 was promoted since this run began, and the candidate was compared with the base model"):
+    with pytest.raises(
+        AirflowSkipException,
+        match="version 1 was promoted since this run began, and the candidate was compared with the base model",
+    ):
         promotion.promote(plan, passed, second.number)
     # A retry after its own promotion goes through.
     registry.promote(second, "let through by the gate", "r2")
@@ -80,7 +109,19 @@ def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
     from sqltune.records import home
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    promotion.mlflow_registry.tell("version", registry.register("lab", "r1", run_key="r1", host="host-a", merged_path="/r1", model_hash="h", dtype="float16", lineage={}))
+    promotion.mlflow_registry.tell(
+        "version",
+        registry.register(
+            "lab",
+            "r1",
+            run_key="r1",
+            host="host-a",
+            merged_path="/r1",
+            model_hash="h",
+            dtype="float16",
+            lineage={},
+        ),
+    )
     assert promotion.tell_mlflow() == 1
     (waits,) = (home() / "outbox").iterdir()
     waits.rename(waits.with_name(f"{int(waits.name.partition('-')[0]) - 25 * 3600 * 10**9}-version.json"))

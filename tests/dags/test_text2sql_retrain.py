@@ -26,13 +26,38 @@ def dag(dags):
 
 
 def test_what_ends_forgotten_training_runs_without_being_switched_on(dags):
-    assert {name: d.is_paused_upon_creation for name, d in dags.items()} == {"text2sql_retrain": None, "text2sql_promote": False, "text2sql_housekeeping": False}
+    assert {name: d.is_paused_upon_creation for name, d in dags.items()} == {
+        "text2sql_retrain": None,
+        "text2sql_promote": False,
+        "text2sql_housekeeping": False,
+    }
 
 
 def test_the_chain(dag):
-    spine = ["plan", "hosts", "preflight", "master_ip", "all_reduce", "download_dataset", "before.serve", "before.ask", "train", "convert_adapter", "merge_adapter", "after.serve", "after.ask", "gate", "register", "approve", "promote", "prune"]
+    spine = [
+        "plan",
+        "hosts",
+        "preflight",
+        "master_ip",
+        "all_reduce",
+        "download_dataset",
+        "before.serve",
+        "before.ask",
+        "train",
+        "convert_adapter",
+        "merge_adapter",
+        "after.serve",
+        "after.ask",
+        "gate",
+        "register",
+        "approve",
+        "promote",
+        "prune",
+    ]
     for earlier, later in itertools.pairwise(spine):
-        assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, f"{earlier} → {later}"
+        assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, (
+            f"{earlier} → {later}"
+        )
 
 
 def test_nothing_is_left_running_whatever_happens(dag):
@@ -47,7 +72,16 @@ def test_who_when_and_how_often(dag):
     assert dag.max_active_runs == 1 and not dag.catchup and dag.timetable.expression == "0 2 * * *"
     assert dag.start_date is None, "a start date would start to train at deployment"
     assert {t.owner for t in dag.tasks} == {"sqltune"} and "plan ─► preflight" in dag.doc_md
-    waits = {"preflight", "download_dataset", "before.serve", "before.ask", "after.serve", "after.ask", "promote", "plan"}
+    waits = {
+        "preflight",
+        "download_dataset",
+        "before.serve",
+        "before.ask",
+        "after.serve",
+        "after.ask",
+        "promote",
+        "plan",
+    }
     assert all(dag.get_task(t).execution_timeout for t in waits)
 
 
@@ -62,8 +96,15 @@ def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, m
     timetable = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).timetable
     now = parse(f"2026-11-24T{switched_on}Z")
     monkeypatch.setattr(trigger, "utcnow", lambda: now)
-    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False))
-    assert now < first.run_after and first.run_after.hour == 2 and (first.run_after - now).total_seconds() <= 24 * 3600
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None,
+        restriction=TimeRestriction(earliest=None, latest=None, catchup=False),
+    )
+    assert (
+        now < first.run_after
+        and first.run_after.hour == 2
+        and (first.run_after - now).total_seconds() <= 24 * 3600
+    )
 
 
 def test_the_form_is_the_run_spec(dag):
@@ -73,7 +114,14 @@ def test_the_form_is_the_run_spec(dag):
     rate = dag.params.get_param("learning_rate").schema
     assert (rate["minimum"], rate["maximum"], rate["section"]) == (1e-7, 0.01, "Training")
     assert "lab" in dag.params.get_param("cluster").schema["examples"]
-    assert dag.params.get_param("deepspeed").schema["enum"] == ["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload", None]
+    assert dag.params.get_param("deepspeed").schema["enum"] == [
+        "zero1",
+        "zero2",
+        "zero2_offload",
+        "zero3",
+        "zero3_offload",
+        None,
+    ]
     dag.params.validate()
 
 
@@ -87,11 +135,16 @@ def test_the_form_can_be_sent_as_it_opens(dag):
 def test_the_hosted_reference_can_not_fail_a_run(dag):
     hosted, told = dag.get_task("before.hosted"), dag.get_task("before.reference")
     assert hosted.skip_on_exit_code == [1] and hosted.downstream_task_ids == {"before.reference"}
-    assert told.trigger_rule == "all_done" and dag.get_task("before.hosted_questions").downstream_task_ids == {"before.hosted", "before.reference"}
+    assert told.trigger_rule == "all_done" and dag.get_task(
+        "before.hosted_questions"
+    ).downstream_task_ids == {"before.hosted", "before.reference"}
     assert dag.get_task("gate").upstream_task_ids == {"plan", "before.ask", "after.ask", "before.reference"}
 
 
-@pytest.mark.parametrize(("connection", "key"), [(None, ""), ({"conn_type": "http"}, ""), ({"conn_type": "http", "password": "id.secret"}, "id.secret")])
+@pytest.mark.parametrize(
+    ("connection", "key"),
+    [(None, ""), ({"conn_type": "http"}, ""), ({"conn_type": "http", "password": "id.secret"}, "id.secret")],
+)
 def test_the_key_of_the_hosted_reference_is_that_of_its_connection(dag, monkeypatch, connection, key):
     """Without the Connection, the template did not render, and every run failed at the gate."""
     from airflow.sdk.execution_time.context import ConnectionAccessor

@@ -11,7 +11,9 @@ from lab import loopback
 
 
 @pytest.fixture
-def sshds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[list[loopback.Sshd]]:
+def sshds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[list[loopback.Sshd]]:
     """Hosts: sshd with keys of their own, and Connections that check them. Two, or as many as the test's `hosts` marker says;
     `sshd_options` are lines of their configuration."""
     count = getattr(request.node.get_closest_marker("hosts"), "args", (2,))[0]

@@ -22,10 +22,25 @@ def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more)
     prefix = str(BASE / "node-env" / "bin") if torch else None
     # The folders are told apart by home: each host has its own, as it would.
     members = [
-        Member(host=s.name, conn_id=s.conn_id, argv=a, cwd=f"{s.folder}/work", ranks=ranks, path_prefix=prefix, env={"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"})
+        Member(
+            host=s.name,
+            conn_id=s.conn_id,
+            argv=a,
+            cwd=f"{s.folder}/work",
+            ranks=ranks,
+            path_prefix=prefix,
+            env={"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
+        )
         for s, a in zip(sshds, argvs, strict=True)
     ]
-    return Gang(name="dag.train.run", attempt=attempt, root="~/gangs", members=members, limits=limits or Limits(connect=10, arm=10, grace=2), **more)
+    return Gang(
+        name="dag.train.run",
+        attempt=attempt,
+        root="~/gangs",
+        members=members,
+        limits=limits or Limits(connect=10, arm=10, grace=2),
+        **more,
+    )
 
 
 def bash(text: str) -> list[str]:

@@ -32,9 +32,13 @@ class Namespace(loopback.Sshd):
         self.number = number
         self.net, self.cable = f"sqtc{os.getpid()}-{self.name}", f"sqtc{number}v{os.getpid() % 10000}"
         for command in (
-            f"ip netns add {self.net}", f"ip link add {self.cable} type veth peer name eth0 netns {self.net}",
-            f"ip addr add {self.near}/30 dev {self.cable}", f"ip link set {self.cable} up", f"ip -n {self.net} addr add {self.address}/30 dev eth0",
-            f"ip -n {self.net} link set eth0 up", f"ip -n {self.net} link set lo up",
+            f"ip netns add {self.net}",
+            f"ip link add {self.cable} type veth peer name eth0 netns {self.net}",
+            f"ip addr add {self.near}/30 dev {self.cable}",
+            f"ip link set {self.cable} up",
+            f"ip -n {self.net} addr add {self.address}/30 dev eth0",
+            f"ip -n {self.net} link set eth0 up",
+            f"ip -n {self.net} link set lo up",
         ):
             subprocess.run(shlex.split(command), check=True)
 
@@ -48,7 +52,18 @@ class Namespace(loopback.Sshd):
 
     def command(self) -> list[str]:
         # Processes of its own as well: what is stopped on one host is not looked for on the other.
-        return ["ip", "netns", "exec", self.net, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *super().command()]
+        return [
+            "ip",
+            "netns",
+            "exec",
+            self.net,
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            *super().command(),
+        ]
 
     def stop(self) -> None:
         # unshare hears no SIGTERM while its child lives; the child, process 1 of the host, takes all others with it.
@@ -77,7 +92,9 @@ def linked(sshds, tmp_path, monkeypatch) -> Iterator[list[Namespace]]:
         host = Namespace(old.name, old.folder, old.port)
         host.link(number)
         config = host.folder / "sshd_config"
-        config.write_text(config.read_text().replace(f"ListenAddress {old.address}", f"ListenAddress {host.address}"))
+        config.write_text(
+            config.read_text().replace(f"ListenAddress {old.address}", f"ListenAddress {host.address}")
+        )
         host.start()
         for name, value in host.connection(tmp_path).items():
             monkeypatch.setenv(name, value)
@@ -128,7 +145,9 @@ def test_a_link_that_is_down_for_ever(linked):
     """The other host is stopped, the one that can't be reached is named, and nothing is called stopped that is not known to be."""
 
     async def go():
-        g = gang(linked, bash("echo is up; sleep 600"), limits=Limits(connect=5, arm=10, grace=2, unreachable=25))
+        g = gang(
+            linked, bash("echo is up; sleep 600"), limits=Limits(connect=5, arm=10, grace=2, unreachable=25)
+        )
         async with GangHook(g) as hook:
             await hook.launch()
             watching = asyncio.create_task(Watch(hook, LOG, None).until_the_end())
@@ -143,12 +162,19 @@ def test_a_link_that_is_down_for_ever(linked):
         return g, event, still
 
     g, event, still = asyncio.run(go())
-    assert not event["ok"] and event["failed"] == "b" and "limit unreachable" in event["reason"] and "not all could be stopped: b:" in event["reason"]
+    assert (
+        not event["ok"]
+        and event["failed"] == "b"
+        and "limit unreachable" in event["reason"]
+        and "not all could be stopped: b:" in event["reason"]
+    )
     assert still and left(g) == []
 
 
 def test_a_gigabyte_of_log_from_one_rank(sshds, tmp_path):
-    words = "import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 1000) for _ in range(10000)]"
+    words = (
+        "import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 1000) for _ in range(10000)]"
+    )
     g = gang(sshds, [[sys.executable, "-c", words], ["true"]])
     began = time.monotonic()
     _, event = asyncio.run(run(g, Record(tmp_path / "r")))
@@ -165,7 +191,9 @@ def test_a_gigabyte_of_log_from_one_rank(sshds, tmp_path):
 def test_thirty_gangs_found_again_by_one_watcher_through_a_narrow_door(sshds, tmp_path):
     """As after a triggerer's restart."""
     end = tmp_path / "end"
-    gangs = [gang(sshds, counting(end, 0.5)).model_copy(update={"name": f"dag.train.run{n}"}) for n in range(30)]
+    gangs = [
+        gang(sshds, counting(end, 0.5)).model_copy(update={"name": f"dag.train.run{n}"}) for n in range(30)
+    ]
 
     async def go():
         for g in gangs:

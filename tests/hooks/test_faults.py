@@ -34,7 +34,10 @@ RANK = "import os, sys, time; print('rank', os.environ['RANK'], 'is up', flush=T
 
 def torchrun(sshds, program=RANK, grace=5, **more):
     """Two hosts with two ranks each, by the real torchrun; no rendezvous between hosts, so that each is alone with its fault."""
-    argvs = [["torchrun", "--standalone", "--nproc_per_node=2", "--no-python", "python", "-c", program] for _ in sshds]
+    argvs = [
+        ["torchrun", "--standalone", "--nproc_per_node=2", "--no-python", "python", "-c", program]
+        for _ in sshds
+    ]
     return gang(sshds, argvs, limits=Limits(connect=10, arm=10, grace=grace), ranks=2, torch=True, **more)
 
 
@@ -79,14 +82,22 @@ def test_a_rank_killed_is_blamed_by_its_number_and_everything_is_gone(sshds, tmp
         async with await launched(g) as hook:
             watching = asyncio.create_task(Watch(hook, LOG, Record(tmp_path / "r")).until_the_end())
             await until_up(g)
-            victim = next(p for p in children(g, 1)["rank"] if b"RANK=1" in Path(f"/proc/{p}/environ").read_bytes().split(b"\0"))
+            victim = next(
+                p
+                for p in children(g, 1)["rank"]
+                if b"RANK=1" in Path(f"/proc/{p}/environ").read_bytes().split(b"\0")
+            )
             os.kill(victim, signal.SIGKILL)
             killed = time.monotonic()
             event = await watching
             return g, event, time.monotonic() - killed
 
     g, event, took = asyncio.run(go())
-    assert event["failed"] == "b" and event["rank"] == 1 and event["reason"].startswith("b rank 1: killed by signal 9"), event
+    assert (
+        event["failed"] == "b"
+        and event["rank"] == 1
+        and event["reason"].startswith("b rank 1: killed by signal 9")
+    ), event
     assert event["tail"].strip() == "rank 1 is up" and left(g) == []
     # Far below the 30 s that torchrun gives its other rank, and the 300 s of its exit barrier.
     assert took < 20
@@ -123,7 +134,11 @@ def test_every_process_of_a_host_killed_as_by_a_restart(sshds):
 
 def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
     async def go():
-        g = torchrun(sshds, "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('is up', flush=True); time.sleep(600)", grace=2)
+        g = torchrun(
+            sshds,
+            "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('is up', flush=True); time.sleep(600)",
+            grace=2,
+        )
         async with await launched(g) as hook:
             await until_up(g)
             assert await hook.stop(g.attempt) == {"a": 0, "b": 0}
@@ -135,7 +150,10 @@ def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
 def test_a_program_that_never_starts_its_ranks(sshds):
     g = gang(sshds, ["sleep", "600"], limits=Limits(connect=10, arm=10, grace=1, rendezvous=1.5), ranks=4)
     _, event = asyncio.run(run(g))
-    assert "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event["reason"] and left(g) == []
+    assert (
+        "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event["reason"]
+        and left(g) == []
+    )
 
 
 def test_one_host_refuses_to_arm_and_is_named(sshds):
@@ -169,7 +187,9 @@ def test_a_log_with_broken_utf8_and_no_last_newline(sshds, caplog, tmp_path):
     assert asyncio.run(run(g, Record(tmp_path / "r")))[1]["ok"]
     for host in "ab":
         assert told(caplog, host) == ["good", "bad \ufffd\ufffd end", "损失"]
-        assert (tmp_path / "r" / "logs" / f"{g.name}.try1.{host}.log").read_bytes() == b"good\nbad \xff\xfe end\n" + "损失".encode()
+        assert (
+            tmp_path / "r" / "logs" / f"{g.name}.try1.{host}.log"
+        ).read_bytes() == b"good\nbad \xff\xfe end\n" + "损失".encode()
 
 
 def test_a_rank_that_logs_without_end(sshds, caplog, tmp_path):
@@ -222,9 +242,13 @@ asyncio.run(go())
 """
     log, end = tmp_path / "told.log", tmp_path / "end"
     log.touch()
-    g = gang(sshds, bash(f"n=0; while [ ! -e {end} ]; do n=$((n+1)); echo line $n; sleep 0.01; done; echo over $n"))
+    g = gang(
+        sshds, bash(f"n=0; while [ ! -e {end} ]; do n=$((n+1)); echo line $n; sleep 0.01; done; echo over $n")
+    )
     (tmp_path / "gang.json").write_text(g.model_dump_json())
-    (tmp_path / "watch.py").write_text(script.format(root=str(ROOT), log=str(log), gang=str(tmp_path / "gang.json")))
+    (tmp_path / "watch.py").write_text(
+        script.format(root=str(ROOT), log=str(log), gang=str(tmp_path / "gang.json"))
+    )
 
     confirmed: list[dict[str, int]] = []
 
@@ -241,7 +265,11 @@ asyncio.run(go())
             watcher = subprocess.Popen([sys.executable, str(tmp_path / "watch.py")], stderr=subprocess.PIPE)
             await until(lambda seen=seen: len(log.read_text().splitlines()) > seen + 100)
             if number < 2:
-                await until(lambda: all(lines_confirmed(m) > (confirmed[-1][m.host] if confirmed else 0) for m in g.members))
+                await until(
+                    lambda: all(
+                        lines_confirmed(m) > (confirmed[-1][m.host] if confirmed else 0) for m in g.members
+                    )
+                )
                 confirmed.append({m.host: lines_confirmed(m) for m in g.members})
                 watcher.kill()
                 watcher.wait()
@@ -250,12 +278,18 @@ asyncio.run(go())
 
     asyncio.run(go())
     for host in "ab":
-        said = [text.split()[1:] for text in log.read_text().splitlines() if text.startswith((f"[{host}] line", f"[{host}] over"))]
+        said = [
+            text.split()[1:]
+            for text in log.read_text().splitlines()
+            if text.startswith((f"[{host}] line", f"[{host}] over"))
+        ]
         total = int(said[-1][1])
         numbers = [int(number) for _, number in said[:-1]]
         assert sorted(set(numbers)) == list(range(1, total + 1)), "a line was lost"
         # What was told, and not yet confirmed at the kill, comes again; nothing else does.
-        assert all(numbers.count(n) == 1 for n in range(1, confirmed[0][host] + 1)), "a confirmed line was told again"
+        assert all(numbers.count(n) == 1 for n in range(1, confirmed[0][host] + 1)), (
+            "a confirmed line was told again"
+        )
         assert all(numbers.count(n) <= 2 for n in range(1, confirmed[1][host] + 1))
 
 
@@ -291,7 +325,11 @@ asyncio.run(go())
         return await run(g.model_copy(update={"attempt": "try2"}))
 
     decision, event = asyncio.run(again())
-    assert decision is Decision.TERMINAL_RESUBMIT and event["ok"] and len((tmp_path / "went").read_text().split()) == 2
+    assert (
+        decision is Decision.TERMINAL_RESUBMIT
+        and event["ok"]
+        and len((tmp_path / "went").read_text().split()) == 2
+    )
 
 
 def test_cleared_twice_within_a_second(sshds, tmp_path):
@@ -398,7 +436,9 @@ def _an_hour_off(sshd, folder):
         "int clock_gettime(clockid_t c, struct timespec *t) { int r = syscall(SYS_clock_gettime, c, t); if (c == CLOCK_REALTIME) t->tv_sec -= 3600; return r; }\n"
         "time_t time(time_t *t) { struct timespec s; clock_gettime(CLOCK_REALTIME, &s); if (t) *t = s.tv_sec; return s.tv_sec; }\n"
     )
-    subprocess.run(["g++", "-x", "c", "-shared", "-fPIC", "-o", str(shift), str(folder / "shift.c")], check=True)
+    subprocess.run(
+        ["g++", "-x", "c", "-shared", "-fPIC", "-o", str(shift), str(folder / "shift.c")], check=True
+    )
     config = sshd.folder / "sshd_config"
     sshd.stop()
     config.write_text(config.read_text().replace("SetEnv ", f"SetEnv LD_PRELOAD={shift} "))

@@ -24,7 +24,16 @@ from tests.hooks.gangs import bash, folder, gang, left, run, told, until, watch
 def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
     caplog.set_level(logging.INFO)
     line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
-    decision, event = asyncio.run(run(gang(sshds, bash(f"echo 开始; for i in $(seq 2000); do echo line $i; done; echo '{line}'"), progress=True), Record(tmp_path / "record")))
+    decision, event = asyncio.run(
+        run(
+            gang(
+                sshds,
+                bash(f"echo 开始; for i in $(seq 2000); do echo line $i; done; echo '{line}'"),
+                progress=True,
+            ),
+            Record(tmp_path / "record"),
+        )
+    )
     assert decision is Decision.FRESH_SUBMIT and event["ok"] and event["skew"] < 2
     for host in "ab":
         assert told(caplog, host) == ["开始", *(f"line {i}" for i in range(1, 2001)), line]
@@ -38,7 +47,9 @@ def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
 def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds, caplog, tmp_path):
     caplog.set_level(logging.INFO)
     record = Record(tmp_path / "record")
-    g = gang(sshds, bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"), progress=True)
+    g = gang(
+        sshds, bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"), progress=True
+    )
     asyncio.run(run(g, record))
     caplog.clear()
     event = asyncio.run(watch(g, record))
@@ -49,7 +60,12 @@ def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds,
 def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
     g = gang(sshds, [bash("sleep 60"), bash("echo 'Traceback: out of memory'; sleep 0.5; exit 7")])
     _, event = asyncio.run(run(g))
-    assert not event["ok"] and event["failed"] == "b" and event["reason"] == "b: exit code 7, before all others" and "out of memory" in event["tail"]
+    assert (
+        not event["ok"]
+        and event["failed"] == "b"
+        and event["reason"] == "b: exit code 7, before all others"
+        and "out of memory" in event["tail"]
+    )
     assert left(g) == []
 
 
@@ -108,7 +124,10 @@ def test_a_killed_wrapper_is_found_and_the_rest_ended(sshds):
         g = gang(sshds, bash("sleep 60"))
         async with GangHook(g) as hook:
             await hook.launch()
-            await hook.run(g.members[0], 'until [ -e ~/gangs/dag.train.run/started ]; do sleep 0.05; done; read -r pid _ <~/gangs/dag.train.run/pid; kill -9 "$pid"')
+            await hook.run(
+                g.members[0],
+                'until [ -e ~/gangs/dag.train.run/started ]; do sleep 0.05; done; read -r pid _ <~/gangs/dag.train.run/pid; kill -9 "$pid"',
+            )
         return g, await watch(g)
 
     g, event = asyncio.run(kill())
@@ -132,18 +151,31 @@ def test_sshd_restarted_while_it_runs(sshds, tmp_path):
 
 
 def test_a_rank_that_hangs_before_the_first_step(sshds):
-    g = gang(sshds, bash("echo loading; sleep 600"), limits=Limits(connect=10, arm=10, grace=1, first_step=2), progress=True)
+    g = gang(
+        sshds,
+        bash("echo loading; sleep 600"),
+        limits=Limits(connect=10, arm=10, grace=1, first_step=2),
+        progress=True,
+    )
     _, event = asyncio.run(run(g))
     assert not event["ok"] and "limit first_step" in event["reason"] and left(g) == []
 
 
-@pytest.mark.parametrize(("limits", "words"), [
-    ({"stall": 1.5}, "no progress for 2 s (limit stall), last: iter 1/9 · loss 0.5000 · ETA 0:00:01"),
-    ({"total": 1}, "not done after 1 s (limit total)"),
-])
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"stall": 1.5}, "no progress for 2 s (limit stall), last: iter 1/9 · loss 0.5000 · ETA 0:00:01"),
+        ({"total": 1}, "not done after 1 s (limit total)"),
+    ],
+)
 def test_limits_are_named(sshds, limits, words):
     line = "Iter(train) [1/9]  lr: 1e-4  eta: 0:00:01  time: 0.1  loss: 0.5"
-    g = gang(sshds, bash(f"echo '{line}'; sleep 600"), limits=Limits(connect=10, arm=10, grace=1, **limits), progress=True)
+    g = gang(
+        sshds,
+        bash(f"echo '{line}'; sleep 600"),
+        limits=Limits(connect=10, arm=10, grace=1, **limits),
+        progress=True,
+    )
     _, event = asyncio.run(run(g))
     assert event["reason"] == words and left(g) == []
 
@@ -157,7 +189,9 @@ def test_a_host_that_is_off_is_named_with_the_fix(sshds):
 def test_a_changed_host_key_is_refused(sshds, tmp_path):
     known = (tmp_path / "known_hosts").read_text().splitlines()
     key = known[0].split()[2]
-    (tmp_path / "known_hosts").write_text("\n".join(" ".join([line.split()[0], "ssh-ed25519", key]) for line in known) + "\n")
+    (tmp_path / "known_hosts").write_text(
+        "\n".join(" ".join([line.split()[0], "ssh-ed25519", key]) for line in known) + "\n"
+    )
     with pytest.raises(HostError, match=r"b: its host key is not the one that is known"):
         asyncio.run(run(gang(sshds, ["true"])))
 
@@ -173,7 +207,10 @@ def test_a_file_of_the_connection_that_can_not_be_read_is_no_host_that_is_off(ss
     """In a container the mounted key belongs to somebody else; it was told as a host that does not answer. (A folder in its place: root may read any file.)"""
     (tmp_path / file).unlink()
     (tmp_path / file).mkdir()
-    with pytest.raises(HostError, match=rf"a: {tmp_path / file} of connection 'test_a' can't be read by Airflow \(user \d+\): Is a directory; correct"):
+    with pytest.raises(
+        HostError,
+        match=rf"a: {tmp_path / file} of connection 'test_a' can't be read by Airflow \(user \d+\): Is a directory; correct",
+    ):
         asyncio.run(run(gang(sshds, ["true"])))
 
 
@@ -189,7 +226,12 @@ def test_a_record_that_can_not_be_written_ends_no_training(sshds, caplog, tmp_pa
     (tmp_path / "record").mkdir()
     (tmp_path / "record" / "logs").write_text("a file where the folder should be")
     line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
-    _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash(f"echo '{line}'; echo over"), progress=True), Record(tmp_path / "record")), 30))
+    _, event = asyncio.run(
+        asyncio.wait_for(
+            run(gang(sshds, bash(f"echo '{line}'; echo over"), progress=True), Record(tmp_path / "record")),
+            30,
+        )
+    )
     assert event["ok"] and event["progress"]["step"] == 2 and told(caplog, "b") == [line, "over"]
     assert sum("record can't be written" in m for m in caplog.messages) == 1
 
@@ -204,7 +246,11 @@ def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_p
             await hook.launch()
             watching = asyncio.create_task(Watch(hook, logging.getLogger("test"), None).until_the_end())
             await until(lambda: told(caplog, "a") == ["one"])
-            tails = subprocess.run(["pgrep", "-f", f"^tail -q -c .* -f -- {folder(g.members[0], g)}/output"], capture_output=True, text=True).stdout.split()
+            tails = subprocess.run(
+                ["pgrep", "-f", f"^tail -q -c .* -f -- {folder(g.members[0], g)}/output"],
+                capture_output=True,
+                text=True,
+            ).stdout.split()
             assert tails
             for pid in tails:
                 os.kill(int(pid), signal.SIGKILL)

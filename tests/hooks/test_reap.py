@@ -20,16 +20,30 @@ def cluster(sshds, monkeypatch, records):
     """The test's hosts as a cluster; `states` is what Airflow says of each run's task, and a run that is not in it is gone."""
     lab = load("clusters", "lab").model_copy(update={"limits": Limits(connect=10, grace=2)})
     hosts = [lab.hosts[0].model_copy(update={"name": s.name, "conn_id": s.conn_id}) for s in sshds]
-    monkeypatch.setattr(reap, "load", lambda kind, name: lab.model_copy(update={"hosts": hosts, "work_dir": "~"}))
+    monkeypatch.setattr(
+        reap, "load", lambda kind, name: lab.model_copy(update={"hosts": hosts, "work_dir": "~"})
+    )
     states: dict[str, dict[str, str | None]] = {}
-    ti = SimpleNamespace(get_task_states=lambda dag_id, task_ids, run_ids: {r: states[r] for r in run_ids if r in states})
+    ti = SimpleNamespace(
+        get_task_states=lambda dag_id, task_ids, run_ids: {r: states[r] for r in run_ids if r in states}
+    )
     monkeypatch.setattr(reap, "get_current_context", lambda: {"ti": ti})
     return states
 
 
 def running(sshds, run_id, airflow=None):
     """A gang of one run, on its way."""
-    g = gang(sshds, bash("sleep 600")).model_copy(update={"name": f"dag.train.{run_id}", "owner": {"dag_id": "dag", "task_id": "train", "run_id": run_id, "airflow": airflow or installation()}})
+    g = gang(sshds, bash("sleep 600")).model_copy(
+        update={
+            "name": f"dag.train.{run_id}",
+            "owner": {
+                "dag_id": "dag",
+                "task_id": "train",
+                "run_id": run_id,
+                "airflow": airflow or installation(),
+            },
+        }
+    )
 
     async def launch():
         async with GangHook(g) as hook:
@@ -41,9 +55,18 @@ def running(sshds, run_id, airflow=None):
 
 def test_only_what_no_task_wants_is_ended(sshds, cluster):
     cluster |= {"wanted": {"train": "deferred"}, "failed": {"train": "failed"}}
-    gangs = {run: running(sshds, run) for run in ("wanted", "failed", "deleted")} | {"elsewhere": running(sshds, "elsewhere", "another")}
-    assert {host: sorted(names) for host, names in reap.reap_orphans("lab").items()} == {host: ["dag.train.deleted", "dag.train.failed"] for host in "ab"}
-    assert {run: len(left(g)) > 0 for run, g in gangs.items()} == {"wanted": True, "failed": False, "deleted": False, "elsewhere": True}
+    gangs = {run: running(sshds, run) for run in ("wanted", "failed", "deleted")} | {
+        "elsewhere": running(sshds, "elsewhere", "another")
+    }
+    assert {host: sorted(names) for host, names in reap.reap_orphans("lab").items()} == {
+        host: ["dag.train.deleted", "dag.train.failed"] for host in "ab"
+    }
+    assert {run: len(left(g)) > 0 for run, g in gangs.items()} == {
+        "wanted": True,
+        "failed": False,
+        "deleted": False,
+        "elsewhere": True,
+    }
     for run in ("wanted", "elsewhere"):
         asyncio.run(_stop(gangs[run]))
 

@@ -16,10 +16,20 @@ from tests.conftest import ROOT, free_port
 
 
 def run(verb: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "lab", verb], cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [sys.executable, "-m", "lab", verb],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
 
 
-@pytest.mark.parametrize(("args", "words"), [("{oops", "ARGS is not JSON"), ("[1]", "an object of form values is wanted")])
+@pytest.mark.parametrize(
+    ("args", "words"), [("{oops", "ARGS is not JSON"), ("[1]", "an object of form values is wanted")]
+)
 def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, words):
     answer = run("demo", ARGS=args, SQLTUNE_LAB_STATE=str(tmp_path))
     assert answer.returncode == 1 and words in answer.stderr and list(tmp_path.iterdir()) == []
@@ -43,7 +53,11 @@ def test_a_taken_port_is_said_first(tmp_path):
         s.listen()
         port = s.getsockname()[1]
         answer = run("lab", SQLTUNE_AIRFLOW_PORT=str(port), SQLTUNE_LAB_STATE=str(tmp_path))
-    assert answer.returncode == 1 and f"port {port} is taken" in answer.stderr and "SQLTUNE_AIRFLOW_PORT" in answer.stderr
+    assert (
+        answer.returncode == 1
+        and f"port {port} is taken" in answer.stderr
+        and "SQLTUNE_AIRFLOW_PORT" in answer.stderr
+    )
 
 
 def test_not_up(tmp_path):
@@ -55,7 +69,11 @@ def test_not_up(tmp_path):
 
 def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
     state = tmp_path / "lab"
-    env = {"SQLTUNE_LAB_STATE": str(state), "SQLTUNE_LAB_LOOPBACK": "1", "SQLTUNE_AIRFLOW_PORT": str(free_port())}
+    env = {
+        "SQLTUNE_LAB_STATE": str(state),
+        "SQLTUNE_LAB_LOOPBACK": "1",
+        "SQLTUNE_AIRFLOW_PORT": str(free_port()),
+    }
     data = tmp_path / "data"
     try:
         up = run("lab", SQLTUNE_DATA=str(data), **env)
@@ -63,8 +81,22 @@ def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
         settings = json.loads((state / "lab.json").read_text())
         for host, port in settings["ssh_ports"].items():
             answer = subprocess.run(
-                ["ssh", "-i", state / "keys/id_ed25519", "-o", f"UserKnownHostsFile={state}/keys/known_hosts", "-o", "StrictHostKeyChecking=yes", "-p", str(port), "127.0.0.1", "echo $HOME"],
-                capture_output=True, text=True, timeout=30,
+                [
+                    "ssh",
+                    "-i",
+                    state / "keys/id_ed25519",
+                    "-o",
+                    f"UserKnownHostsFile={state}/keys/known_hosts",
+                    "-o",
+                    "StrictHostKeyChecking=yes",
+                    "-p",
+                    str(port),
+                    "127.0.0.1",
+                    "echo $HOME",
+                ],
+                capture_output=True,
+                text=True,
+                timeout=30,
             )
             assert answer.stdout.strip() == f"{state}/hosts/{host}/home", answer.stderr
         # Data that came when the lab was up already: its hub had none, and a run of it failed.
@@ -73,8 +105,13 @@ def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
         sets = []
         for folder in (tmp_path, data):
             assert run("lab", SQLTUNE_DATA=str(folder), **env).returncode == 0
-            sets.append(sorted(httpx.get(f"http://127.0.0.1:{settings['hub_port']}/", trust_env=False).json()))
-        assert sets == [["sqltune-lab/text2sql_zh_en"], ["jtjt520j/CSpider_and_DUSQL_sql_create_context", "sqltune-lab/text2sql_zh_en"]]
+            sets.append(
+                sorted(httpx.get(f"http://127.0.0.1:{settings['hub_port']}/", trust_env=False).json())
+            )
+        assert sets == [
+            ["sqltune-lab/text2sql_zh_en"],
+            ["jtjt520j/CSpider_and_DUSQL_sql_create_context", "sqltune-lab/text2sql_zh_en"],
+        ]
     finally:
         assert "no process of the lab is left" in run("down", **env).stdout
 
@@ -85,13 +122,25 @@ def test_the_hub_serves_ranges(hub):
     url = f"{hub}/datasets/{REPO}/resolve/main/train.jsonl"
     whole = httpx.get(url, trust_env=False).content
     part = httpx.get(url, headers={"Range": "bytes=100-"}, trust_env=False)
-    assert part.status_code == 206 and part.content == whole[100:] and part.headers["content-range"] == f"bytes 100-{len(whole) - 1}/{len(whole)}"
+    assert (
+        part.status_code == 206
+        and part.content == whole[100:]
+        and part.headers["content-range"] == f"bytes 100-{len(whole) - 1}/{len(whole)}"
+    )
     assert httpx.get(url, headers={"Range": f"bytes={len(whole)}-"}, trust_env=False).status_code == 416
 
 
 def test_compose_agrees_with_the_files_that_are_here():
     compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
-    assert set(compose["services"]) == {"postgres", "migrate", "api-server", "scheduler", "dag-processor", "triggerer", "mlflow"}
+    assert set(compose["services"]) == {
+        "postgres",
+        "migrate",
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+        "mlflow",
+    }
     environment = compose["services"]["scheduler"]["environment"]
     assert "JWT_SECRET" in environment["AIRFLOW__API_AUTH__JWT_SECRET"]
     for volume in compose["services"]["scheduler"]["volumes"]:
@@ -101,8 +150,18 @@ def test_compose_agrees_with_the_files_that_are_here():
 
 
 def test_the_lock_is_of_the_wanted_packages():
-    locked = {re.split(r"[=<>\[ ]", line)[0] for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line and not line.startswith((" ", "#"))}
-    wanted = {re.split(r"[=<>\[ ]", line)[0].strip() for line in (ROOT / "requirements.in").read_text().splitlines() if line.strip() and not line.startswith("#")}
-    assert {w.lower().replace("_", "-") for w in wanted} <= {name.lower().replace("_", "-") for name in locked}
+    locked = {
+        re.split(r"[=<>\[ ]", line)[0]
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    }
+    wanted = {
+        re.split(r"[=<>\[ ]", line)[0].strip()
+        for line in (ROOT / "requirements.in").read_text().splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    assert {w.lower().replace("_", "-") for w in wanted} <= {
+        name.lower().replace("_", "-") for name in locked
+    }
     # torch has no business beside Airflow, and zhipuai can't live there.
     assert not locked & {"torch", "zhipuai"}

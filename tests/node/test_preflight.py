@@ -16,8 +16,16 @@ def want(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     return {
-        "work_dir": str(tmp_path / "code"), "installation": "1" * 32, "interface": "lo", "accelerator": "cpu", "processes": 1, "is_master": False, "master_port": 1,
-        "base_model": str(tmp_path / "model"), "min_free_disk_gb": 0, "min_free_memory_gb": 0,
+        "work_dir": str(tmp_path / "code"),
+        "installation": "1" * 32,
+        "interface": "lo",
+        "accelerator": "cpu",
+        "processes": 1,
+        "is_master": False,
+        "master_port": 1,
+        "base_model": str(tmp_path / "model"),
+        "min_free_disk_gb": 0,
+        "min_free_memory_gb": 0,
     }
 
 

@@ -22,19 +22,49 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
     parts = write(split(rows, recipe.held_out_percent), tmp_path)
     source = (ROOT / "include/configs/xtuner" / recipe.xtuner_config).read_text()
     # What a CPU and a minute force: the model, the length, the steps, the backend. All else is the recipe's.
-    config = set_values(source, {
-        "pretrained_model_name_or_path": str(BASE / "models" / "tiny"), "data_path": parts["train_path"], "backend": "gloo",
-        "max_length": 512, "accumulative_counts": 2, "max_steps": 6, "max_epochs": 0, "log_interval": 1, "map_num_proc": 1,
-        "batch_size": recipe.training.batch_size, "lr": recipe.training.learning_rate, "lora_r": recipe.training.lora_rank,
-    })
+    config = set_values(
+        source,
+        {
+            "pretrained_model_name_or_path": str(BASE / "models" / "tiny"),
+            "data_path": parts["train_path"],
+            "backend": "gloo",
+            "max_length": 512,
+            "accumulative_counts": 2,
+            "max_steps": 6,
+            "max_epochs": 0,
+            "log_interval": 1,
+            "map_num_proc": 1,
+            "batch_size": recipe.training.batch_size,
+            "lr": recipe.training.learning_rate,
+            "lora_r": recipe.training.lora_rank,
+        },
+    )
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "c.py").write_text(config)
     env = os.environ | {
-        "PYTHONPATH": str(ROOT / "include/node"), "PATH": f"{node_python.parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path),
-        "TORCH_EXTENSIONS_DIR": str(node_python.parents[1] / "torch_extensions"), "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(ROOT / "include/node"),
+        "PATH": f"{node_python.parent}:{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(tmp_path),
+        "TORCH_EXTENSIONS_DIR": str(node_python.parents[1] / "torch_extensions"),
+        "TOKENIZERS_PARALLELISM": "false",
     }
-    command = ["torchrun", "--nnodes=1", "--nproc_per_node=2", f"--master_port={free_port()}", "-m", "xtuner.tools.train", "config/c.py", "--work-dir", "work",
-               "--deepspeed", f"deepspeed_{recipe.training.deepspeed}", "--launcher", "pytorch"]
+    command = [
+        "torchrun",
+        "--nnodes=1",
+        "--nproc_per_node=2",
+        f"--master_port={free_port()}",
+        "-m",
+        "xtuner.tools.train",
+        "config/c.py",
+        "--work-dir",
+        "work",
+        "--deepspeed",
+        f"deepspeed_{recipe.training.deepspeed}",
+        "--launcher",
+        "pytorch",
+    ]
     answer = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert "Iter(train) [6/6]" in answer.stdout + answer.stderr
@@ -44,7 +74,19 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
     shards = sorted(p.name for p in (tmp_path / "work" / "iter_6.pth").iterdir())
     assert sum("optim_states" in s for s in shards) == 2, shards
     converted = subprocess.run(
-        ["python", str(ROOT / "include/node/convert_adapter.py"), "config/c.py", "work/iter_6.pth", "adapter", "2"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+        [
+            "python",
+            str(ROOT / "include/node/convert_adapter.py"),
+            "config/c.py",
+            "work/iter_6.pth",
+            "adapter",
+            "2",
+        ],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert converted.returncode == 0, converted.stderr[-3000:] + converted.stdout[-1000:]
     assert json.loads(converted.stdout.splitlines()[-1].removeprefix("RESULT "))["layers"] == 14
@@ -54,5 +96,21 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
 def test_a_missing_shard_is_named_and_nothing_converted(node_python, tmp_path):
     (tmp_path / "iter_6.pth").mkdir()
     (tmp_path / "iter_6.pth" / "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt").touch()
-    answer = subprocess.run([node_python, ROOT / "include/node/convert_adapter.py", "c.py", str(tmp_path / "iter_6.pth"), str(tmp_path / "adapter"), "2"], capture_output=True, text=True, timeout=60)
-    assert answer.returncode == 1 and "has 1 of 2 shards" in answer.stderr and not (tmp_path / "adapter").exists()
+    answer = subprocess.run(
+        [
+            node_python,
+            ROOT / "include/node/convert_adapter.py",
+            "c.py",
+            str(tmp_path / "iter_6.pth"),
+            str(tmp_path / "adapter"),
+            "2",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (
+        answer.returncode == 1
+        and "has 1 of 2 shards" in answer.stderr
+        and not (tmp_path / "adapter").exists()
+    )

@@ -39,15 +39,36 @@ class Served:
         self.folder = folder
         first = free_port()
         self.want = {
-            "folder": str(folder / "serving"), "bind": "127.0.0.1", "controller_port": free_port(), "api_port": free_port(), "worker_ports": [first, first + 40],
-            "ready_timeout": 120, "drain_timeout": 60, "dtype": "bfloat16", "device": "cpu", "threads": 1,
+            "folder": str(folder / "serving"),
+            "bind": "127.0.0.1",
+            "controller_port": free_port(),
+            "api_port": free_port(),
+            "worker_ports": [first, first + 40],
+            "ready_timeout": 120,
+            "drain_timeout": 60,
+            "dtype": "bfloat16",
+            "device": "cpu",
+            "threads": 1,
         }
         self.url = f"http://127.0.0.1:{self.want['api_port']}/v1"
         self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
 
-    def start(self, verb: str, script: Sequence[str] = (str(ROOT / "include/node/serving.py"),), **more: Any) -> subprocess.Popen[str]:
-        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {"SQLTUNE_API_KEY": KEY, "PYTHONPATH": f"{ROOT}/include/node", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([NODE_PYTHON, *script, verb, json.dumps(self.want | {"name": NAME} | more)], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def start(
+        self, verb: str, script: Sequence[str] = (str(ROOT / "include/node/serving.py"),), **more: Any
+    ) -> subprocess.Popen[str]:
+        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {
+            "SQLTUNE_API_KEY": KEY,
+            "PYTHONPATH": f"{ROOT}/include/node",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        return subprocess.Popen(
+            [NODE_PYTHON, *script, verb, json.dumps(self.want | {"name": NAME} | more)],
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, verb: str, **more: Any) -> dict[str, Any]:
         process = self.start(verb, **more)
@@ -56,7 +77,13 @@ class Served:
         return json.loads(next(line for line in out.splitlines() if line.startswith("RESULT "))[7:])
 
     def answer(self, key: str = KEY, name: str = NAME) -> httpx.Response:
-        return httpx.post(f"{self.url}/completions", json=BODY | {"model": name}, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False)
+        return httpx.post(
+            f"{self.url}/completions",
+            json=BODY | {"model": name},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+            trust_env=False,
+        )
 
     def until_it_answers(self, seconds: float = 60) -> str:
         deadline = time.monotonic() + seconds
@@ -74,7 +101,11 @@ class Served:
     def pid(self, program: str) -> int:
         """A program's process, by its command line in this folder's supervisor."""
         conf = str(self.folder / "serving/supervisord.conf")
-        words = subprocess.run([NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program], capture_output=True, text=True).stdout
+        words = subprocess.run(
+            [NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program],
+            capture_output=True,
+            text=True,
+        ).stdout
         return int(words.strip())
 
 
@@ -82,14 +113,20 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     made = Served(folder)
-    subprocess.run([NODE_PYTHON, "-c", _OTHER, made.models["a"], made.models["b"]], check=True, capture_output=True)
+    subprocess.run(
+        [NODE_PYTHON, "-c", _OTHER, made.models["a"], made.models["b"]], check=True, capture_output=True
+    )
     made.run("switch", model=made.models["a"])
     yield made
     made.run("down")
     left = [p for p in Path("/proc").glob("[0-9]*") if str(folder).encode() in _command(p)]
     assert not left, [_command(p) for p in left]
     # FastChat keeps logs of its own in whatever folder it is started from, unless it is told not to.
-    assert not [*Path.cwd().glob("model_worker*.log"), *Path.cwd().glob("openai_api_server.log"), *Path.cwd().glob("controller.log")]
+    assert not [
+        *Path.cwd().glob("model_worker*.log"),
+        *Path.cwd().glob("openai_api_server.log"),
+        *Path.cwd().glob("controller.log"),
+    ]
 
 
 def _command(process: Path) -> bytes:
@@ -99,7 +136,9 @@ def _command(process: Path) -> bytes:
         return b""
 
 
-async def _under_load(served: Served, process: subprocess.Popen[str], at_once: int, pause: float) -> list[tuple[float, float, str]]:
+async def _under_load(
+    served: Served, process: subprocess.Popen[str], at_once: int, pause: float
+) -> list[tuple[float, float, str]]:
     """Ask again and again, so many at once, until some were answered that were asked after the process had ended: (asked, answered, text or trouble)."""
     told: list[tuple[float, float, str]] = []
     ended = asyncio.Event()
@@ -109,14 +148,23 @@ async def _under_load(served: Served, process: subprocess.Popen[str], at_once: i
             asked = time.monotonic()
             try:
                 answer = await client.post(f"{served.url}/completions", json=BODY)
-                text = answer.json()["choices"][0]["text"] if answer.status_code == 200 and "choices" in answer.json() else f"failed: {answer.status_code} {answer.text[:200]}"
+                text = (
+                    answer.json()["choices"][0]["text"]
+                    if answer.status_code == 200 and "choices" in answer.json()
+                    else f"failed: {answer.status_code} {answer.text[:200]}"
+                )
             except httpx.HTTPError as e:
                 text = f"failed: {e!r}"
             told.append((asked, time.monotonic(), text))
             await asyncio.sleep(pause)
 
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    async with httpx.AsyncClient(timeout=120, limits=limits, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False) as client, asyncio.TaskGroup() as tasks:
+    async with (
+        httpx.AsyncClient(
+            timeout=120, limits=limits, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False
+        ) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
         for _ in range(at_once):
             tasks.create_task(one(client))
         while process.poll() is None:
@@ -156,7 +204,9 @@ def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, tmp_pat
     before = served.until_it_answers()
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "config.json").write_text(json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}))
+    (broken / "config.json").write_text(
+        json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]})
+    )
     for model, words in ((broken, "did not answer within"), (tmp_path / "nothing", "holds no model")):
         process = served.start("switch", model=str(model), ready_timeout=15)
         _, err = process.communicate(timeout=120)
@@ -186,7 +236,9 @@ def test_a_model_that_answers_under_its_own_name_alone_gives_the_public_name_bac
     process = served.start("switch", script=["-c", patched], model=served.models["b"])
     _, err = process.communicate(timeout=120)
     assert process.returncode and "not under this one (injected); the old one serves on" in err, err[-500:]
-    assert served.until_it_answers() == before and served.run("status")["serving"] == {NAME: served.models["a"]}
+    assert served.until_it_answers() == before and served.run("status")["serving"] == {
+        NAME: served.models["a"]
+    }
     assert len(list((served.folder / "serving/workers").glob("*.json"))) == 1
 
 
@@ -209,8 +261,12 @@ def test_a_killed_supervisor_is_followed_by_one_that_has_its_ports(served):
     left = [served.pid(program) for program in ("controller", "api", "registrar", worker)]
     os.kill(int((served.folder / "serving/supervisord.pid").read_text()), signal.SIGKILL)
     assert served.run("up", model=served.models["a"])["serving"] == {NAME: served.models["a"]}
-    assert served.until_it_answers() == before and not [pid for pid in left if b"fastchat" in _command(Path(f"/proc/{pid}"))]
-    assert all(served.pid(program) not in (0, *left) for program in ("controller", "api", "registrar", worker))
+    assert served.until_it_answers() == before and not [
+        pid for pid in left if b"fastchat" in _command(Path(f"/proc/{pid}"))
+    ]
+    assert all(
+        served.pid(program) not in (0, *left) for program in ("controller", "api", "registrar", worker)
+    )
 
 
 def test_nobody_without_the_key_and_nobody_sees_it(served):

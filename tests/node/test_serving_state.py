@@ -25,7 +25,15 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     import serving
 
     (tmp_path / "workers").mkdir()
-    return serving.Stack({"folder": str(tmp_path), "bind": "127.0.0.1", "controller_port": free_port(), "api_port": free_port(), "drain_timeout": 20})
+    return serving.Stack(
+        {
+            "folder": str(tmp_path),
+            "bind": "127.0.0.1",
+            "controller_port": free_port(),
+            "api_port": free_port(),
+            "drain_timeout": 20,
+        }
+    )
 
 
 def worker(stack: Any, program: str, **what: Any) -> None:
@@ -36,7 +44,10 @@ def test_files_of_the_first_version_are_read(stack):
     """They had one name; a lab that served when the code was renewed failed with KeyError."""
     worker(stack, "old", name="text2sql")
     worker(stack, "new", names=["candidate"])
-    assert {program: w["names"] for program, w in stack.workers().items()} == {"old": ["text2sql"], "new": ["candidate"]}
+    assert {program: w["names"] for program, w in stack.workers().items()} == {
+        "old": ["text2sql"],
+        "new": ["candidate"],
+    }
 
 
 def test_a_worker_is_drained_when_its_last_connection_has_closed(stack, monkeypatch):
@@ -88,7 +99,13 @@ def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monke
 @pytest.mark.parametrize("field", ["controller_port", "api_port"])
 def test_a_port_that_somebody_else_has_is_named_before_anything_is_started(stack, field):
     """It was taken for our own controller, and our workers were registered with a stranger's."""
-    with socket.create_server(("127.0.0.1", stack.want[field])), pytest.raises(SystemExit, match=rf"can't listen on 127.0.0.1:{stack.want[field]} \(Address already in use\).*serving.{field}"):
+    with (
+        socket.create_server(("127.0.0.1", stack.want[field])),
+        pytest.raises(
+            SystemExit,
+            match=rf"can't listen on 127.0.0.1:{stack.want[field]} \(Address already in use\).*serving.{field}",
+        ),
+    ):
         stack.apply()
     assert not stack.running() and not (stack.folder / "supervisord.pid").exists()
 
@@ -97,7 +114,11 @@ def test_what_a_killed_supervisor_left_is_ended_and_no_other(stack, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     ours, of_another_folder, a_strangers = (
         subprocess.Popen(["sleep", "60"], cwd=where, env=os.environ | more)
-        for where, more in ((stack.folder, {"SQLTUNE_SERVING": "1"}), (tmp_path / "elsewhere", {"SQLTUNE_SERVING": "1"}), (stack.folder, {}))
+        for where, more in (
+            (stack.folder, {"SQLTUNE_SERVING": "1"}),
+            (tmp_path / "elsewhere", {"SQLTUNE_SERVING": "1"}),
+            (stack.folder, {}),
+        )
     )
     stack.end_orphans()
     assert ours.wait(5) == -signal.SIGKILL and of_another_folder.poll() is None and a_strangers.poll() is None
@@ -111,6 +132,10 @@ def test_the_last_worker_is_gone_when_its_supervisor_is(stack, monkeypatch):
     ending = subprocess.Popen(["sleep", "60"])
     shutdown = threading.Timer(0.3, ending.kill)
     monkeypatch.setattr(stack, "running", lambda: True)
-    monkeypatch.setattr(type(stack), "supervisor", SimpleNamespace(supervisor=SimpleNamespace(getPID=lambda: ending.pid, shutdown=shutdown.start)))
+    monkeypatch.setattr(
+        type(stack),
+        "supervisor",
+        SimpleNamespace(supervisor=SimpleNamespace(getPID=lambda: ending.pid, shutdown=shutdown.start)),
+    )
     stack.remove("worker-text2sql-1")
     assert ending.poll() == -signal.SIGKILL

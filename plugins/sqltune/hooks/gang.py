@@ -80,7 +80,9 @@ class GangHook:
             finally:
                 line.close()
 
-    async def on_every_host(self, do: Callable[[Member], Awaitable[object]], kind: type[Exception] = GangError) -> list[object]:
+    async def on_every_host(
+        self, do: Callable[[Member], Awaitable[object]], kind: type[Exception] = GangError
+    ) -> list[object]:
         """`do` for every member at once; one error with a line for every host that failed."""
         results = await on_all(self.gang.members, do)
         raise_all(results, kind)
@@ -126,19 +128,25 @@ class GangHook:
         """First phase: every host arms, or none starts."""
 
         async def one(member: Member, replace: str) -> Line:
-            line = await lines.enter_async_context(self.talk(member, remote_job.arm(self.gang, member, replace or None)))
+            line = await lines.enter_async_context(
+                self.talk(member, remote_job.arm(self.gang, member, replace or None))
+            )
             try:
                 async with asyncio.timeout(self.gang.limits.arm + 30):
                     answer = (await line.stdout.readline()).decode().strip()
             except TimeoutError:
-                raise GangError(f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)") from None
+                raise GangError(
+                    f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)"
+                ) from None
             word, _, why = answer.partition(" ")
             if word == "busy":
                 raise HostsBusy(f"{member.host}: {why} runs there")
             if word == "claimed":
                 raise GangError(f"{member.host}: another try claimed {self.gang.folder} a moment ago ({why})")
             if word != "armed":
-                raise GangError(f"{member.host}: can't arm: {why or answer or (await line.stderr.read()).decode(errors='replace').strip() or 'no answer'}")
+                raise GangError(
+                    f"{member.host}: can't arm: {why or answer or (await line.stderr.read()).decode(errors='replace').strip() or 'no answer'}"
+                )
             return line
 
         wanted = sorted(zip(self.gang.members, found, strict=True), key=lambda pair: pair[0].conn_id)
@@ -184,7 +192,12 @@ class GangHook:
         wait = self.gang.limits.grace + 90
 
         async def one(member: Member) -> int:
-            word, _, rest = (await self.run(member, remote_job.stop(self.gang, attempt, member.accelerator), wait)).decode().strip().partition(" ")
+            word, _, rest = (
+                (await self.run(member, remote_job.stop(self.gang, attempt, member.accelerator), wait))
+                .decode()
+                .strip()
+                .partition(" ")
+            )
             if word == "fenced":
                 raise GangError(f"{member.host}: {rest}; this try has been overtaken, and touches nothing")
             return int(rest)

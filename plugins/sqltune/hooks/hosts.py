@@ -28,7 +28,9 @@ _opening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semapho
 
 def _turn(conn_id: str) -> asyncio.Semaphore:
     """The queue of those who want to open a connection to one host, in this event loop."""
-    return _opening.setdefault(asyncio.get_running_loop(), {}).setdefault(conn_id, asyncio.Semaphore(OPENING_AT_ONCE))
+    return _opening.setdefault(asyncio.get_running_loop(), {}).setdefault(
+        conn_id, asyncio.Semaphore(OPENING_AT_ONCE)
+    )
 
 
 def _words(error: Exception) -> str:
@@ -47,7 +49,9 @@ def _reason(error: Exception, conn_id: str) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} of connection {conn_id!r} can't be read by Airflow (user {os.getuid()}): {error.strerror}; correct key_file or known_hosts, or the file's owner and mode"
     if isinstance(error, (asyncio.TimeoutError, OSError)):
-        return f"does not answer ({text}): check that it is on, and the host and port of connection {conn_id!r}"
+        return (
+            f"does not answer ({text}): check that it is on, and the host and port of connection {conn_id!r}"
+        )
     return f"{text}: check connection {conn_id!r}"
 
 
@@ -71,7 +75,9 @@ async def connect(host: str, conn_id: str, timeout: float) -> SSHClientConnectio
                     return await hook.get_conn()
             except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
                 if left < pause:
-                    raise HostError(f"{host}: turns every connection away for {timeout:.0f} s ({_words(e)}): look at sshd's log there; MaxStartups may be too low") from e
+                    raise HostError(
+                        f"{host}: turns every connection away for {timeout:.0f} s ({_words(e)}): look at sshd's log there; MaxStartups may be too low"
+                    ) from e
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, 3.0)
             except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:

@@ -41,7 +41,9 @@ def bundle() -> tuple[str, bytes]:
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    version = hashlib.sha256(b"".join(name.encode() + content for name, content in files.items())).hexdigest()[:12]
+    version = hashlib.sha256(
+        b"".join(name.encode() + content for name, content in files.items())
+    ).hexdigest()[:12]
     return version, buffer.getvalue()
 
 
@@ -76,12 +78,24 @@ mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
             raise HostError(f"{host.name}: can't copy the scripts to {site.code_dir}: {e}") from e
 
 
-async def run_async(site: Site, host: Host, script: str, arguments: list[str], timeout: float, env: dict[str, str] | None = None) -> dict[str, Any]:
+async def run_async(
+    site: Site,
+    host: Host,
+    script: str,
+    arguments: list[str],
+    timeout: float,
+    env: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Run one script on a host, its output to the task's log as it comes; the value behind RESULT. `env` is for secrets, which everybody could read as arguments.
 
     `DatasetError` when the script says that the data is at fault, `HostError` when it fails otherwise or takes too long.
     """
-    command = exports(site) + "".join(f"export {k}={env_value(v)}\n" for k, v in (env or {}).items()) + f"exec timeout --kill-after=20 {int(timeout)} python {path(site.code_dir)}/{script} " + " ".join(shlex.quote(a) for a in arguments)
+    command = (
+        exports(site)
+        + "".join(f"export {k}={env_value(v)}\n" for k, v in (env or {}).items())
+        + f"exec timeout --kill-after=20 {int(timeout)} python {path(site.code_dir)}/{script} "
+        + " ".join(shlex.quote(a) for a in arguments)
+    )
     result: dict[str, Any] = {}
     last: list[str] = []
     async with (
@@ -100,12 +114,23 @@ async def run_async(site: Site, host: Host, script: str, arguments: list[str], t
     if ended.exit_status == BAD_DATA:
         raise DatasetError(f"{host.name}: " + "\n".join(last[-1:]))
     if ended.exit_status != 0:
-        how = f"took longer than {timeout:.0f} s" if ended.exit_status == 124 else f"ended with {ended.exit_status}"
+        how = (
+            f"took longer than {timeout:.0f} s"
+            if ended.exit_status == 124
+            else f"ended with {ended.exit_status}"
+        )
         raise HostError(f"{host.name}: {script} {how}: " + "\n".join(last or ["(it printed nothing)"]))
     return result
 
 
-def run(site: Site, host: Host, script: str, *arguments: str | dict[str, Any], timeout: float = 600, env: dict[str, str] | None = None) -> dict[str, Any]:
+def run(
+    site: Site,
+    host: Host,
+    script: str,
+    *arguments: str | dict[str, Any],
+    timeout: float = 600,
+    env: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """`run_async` for a task: JSON for dicts; `HostError` with the script's last words when it fails."""
     words = [a if isinstance(a, str) else json.dumps(a) for a in arguments]
     return asyncio.run(run_async(site, host, script, words, timeout, env))

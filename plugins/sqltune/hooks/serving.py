@@ -23,13 +23,23 @@ class ServingHook:
         self.host: Host = site.cluster.host(s.host)
         self.api_key = os.environ.get(s.api_key_env) if s.api_key_env else None
         self.want = {
-            "folder": f"{site.cluster.work_dir}/serving", "bind": s.bind, "controller_port": s.controller_port, "api_port": s.api_port, "worker_ports": list(s.worker_ports),
-            "ready_timeout": s.ready_timeout, "drain_timeout": s.drain_timeout, "dtype": dtype, "device": "cpu" if site.cluster.accelerator == "cpu" else "cuda", "threads": s.threads,
+            "folder": f"{site.cluster.work_dir}/serving",
+            "bind": s.bind,
+            "controller_port": s.controller_port,
+            "api_port": s.api_port,
+            "worker_ports": list(s.worker_ports),
+            "ready_timeout": s.ready_timeout,
+            "drain_timeout": s.drain_timeout,
+            "dtype": dtype,
+            "device": "cpu" if site.cluster.accelerator == "cpu" else "cuda",
+            "threads": s.threads,
         }
 
     def _do(self, verb: str, timeout: float, **more: Any) -> dict[str, Any]:
         secret = {"SQLTUNE_API_KEY": self.api_key} if self.api_key else {}
-        return scripts.run(self.site, self.host, "serving.py", verb, self.want | more, timeout=timeout, env=secret)
+        return scripts.run(
+            self.site, self.host, "serving.py", verb, self.want | more, timeout=timeout, env=secret
+        )
 
     def up(self, name: str, model: str) -> dict[str, Any]:
         """Serve one more model; back when it has answered a real prompt. `HostError` with its log when it does not."""
@@ -41,7 +51,12 @@ class ServingHook:
 
     def switch(self, model: str) -> dict[str, Any]:
         """Serve another model under the public name, without a request that fails; `HostError` when it does not answer, and the old one serves on."""
-        return self._do("switch", self.settings.ready_timeout + self.settings.drain_timeout + 180, name=self.settings.model_name, model=model)
+        return self._do(
+            "switch",
+            self.settings.ready_timeout + self.settings.drain_timeout + 180,
+            name=self.settings.model_name,
+            model=model,
+        )
 
     def status(self) -> dict[str, Any]:
         """What is served: `serving` by public name, `running`, `api`."""

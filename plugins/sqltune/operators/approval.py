@@ -36,7 +36,14 @@ class AskOperator(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         plan = RunPlan.model_validate(self.plan)
         if plan.promote != "ask" or not self.verdict["passed"]:
-            raise AirflowSkipException("nobody is asked: " + ("the gate held the model back" if not self.verdict["passed"] else f"the form says {plan.promote}"))
+            raise AirflowSkipException(
+                "nobody is asked: "
+                + (
+                    "the gate held the model back"
+                    if not self.verdict["passed"]
+                    else f"the form says {plan.promote}"
+                )
+            )
         told = Record.of(plan.key).get("verdict")
         rules = "\n".join(f"- {r['name']}: {r['found']}" for r in self.verdict["rules"])
         self.subject = f"Serve the new model of {plan.run_id} on {plan.cluster_name}?"

@@ -72,13 +72,24 @@ class GangJobOperator(BaseOperator):
         """The gang of this task; its name does not hold the try."""
         ti = context["ti"]
         return Gang(
-            name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation()), attempt=attempt, root=f"{plan.cluster.work_dir}/gangs",
+            name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation()),
+            attempt=attempt,
+            root=f"{plan.cluster.work_dir}/gangs",
             # The id of a try is a UUIDv7: its first 48 bits are the moment Airflow made it, by one clock for all tries, Clears included.
             fence=ti.id.int >> 80,
             # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
-            generation=ti.max_tries, spec=digest(self.plan), exclusive=self.exclusive,
-            owner={"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "airflow": installation()},
-            members=self.members(plan, attempt), limits=plan.cluster.limits, progress=self.progress,
+            generation=ti.max_tries,
+            spec=digest(self.plan),
+            exclusive=self.exclusive,
+            owner={
+                "dag_id": ti.dag_id,
+                "task_id": ti.task_id,
+                "run_id": ti.run_id,
+                "airflow": installation(),
+            },
+            members=self.members(plan, attempt),
+            limits=plan.cluster.limits,
+            progress=self.progress,
         )
 
     def execute(self, context: Context) -> None:
@@ -86,18 +97,30 @@ class GangJobOperator(BaseOperator):
         attempt = f"try{context['ti'].try_number}-{uuid.uuid4().hex[:8]}"
         self._gang = gang = self.gang(plan, context, attempt)
         for m in gang.members:
-            self.log.info("[%s] environment: %s", m.host, " ".join(f"{k}={v}" for k, v in masked(m.env).items()))
+            self.log.info(
+                "[%s] environment: %s", m.host, " ".join(f"{k}={v}" for k, v in masked(m.env).items())
+            )
         try:
             decision, self._gang = asyncio.run(self._launch(plan, gang))
         except HostsBusy as e:
             self.log.info("%s; waiting for it to leave, without a worker slot", e)
             wait = timedelta(seconds=gang.limits.queue + UNWATCHED)
-            self.defer(trigger=HostsFreeTrigger(gang.model_dump(mode="json")), method_name="execute_when_free", timeout=wait)
-        self.log.info("%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members))
+            self.defer(
+                trigger=HostsFreeTrigger(gang.model_dump(mode="json")),
+                method_name="execute_when_free",
+                timeout=wait,
+            )
+        self.log.info(
+            "%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members)
+        )
         for m in self._gang.members:
             self.log.info("[%s] command, in %s: %s", m.host, m.cwd, remote_job.command(m))
         trigger = GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder))
-        self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=gang.limits.total + UNWATCHED))
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=gang.limits.total + UNWATCHED),
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Airflow's way back from a deferral. Where that ran out of time no trigger ends the ranks: this does.
@@ -136,7 +159,11 @@ class GangJobOperator(BaseOperator):
     @staticmethod
     def _what_happened(event: dict[str, Any], beside: str) -> str:
         """The reason, where a retry goes on, the first errors, and the last lines of who failed first."""
-        lines = [event["reason"], *filter(None, [beside]), *(f"first error: {e}" for e in event["first_errors"])]
+        lines = [
+            event["reason"],
+            *filter(None, [beside]),
+            *(f"first error: {e}" for e in event["first_errors"]),
+        ]
         if event["failed"]:
             who = event["failed"] if event["rank"] is None else f"{event['failed']} rank {event['rank']}"
             lines += [f"--- last lines of {who} ---", event["tail"]]

@@ -23,7 +23,14 @@ OVERDUE = 24 * 3600.0
 """Seconds after which what MLflow was not told is a failure, and no longer a delay."""
 
 
-def register(plan: dict[str, Any], facts: list[dict[str, Any]], trained: dict[str, Any], adapter: dict[str, Any], merged: dict[str, Any], verdict: dict[str, Any]) -> int:
+def register(
+    plan: dict[str, Any],
+    facts: list[dict[str, Any]],
+    trained: dict[str, Any],
+    adapter: dict[str, Any],
+    merged: dict[str, Any],
+    verdict: dict[str, Any],
+) -> int:
     """Give the candidate a number, whatever the verdict; it and where it comes from are kept, and MLflow is told as soon as it answers."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)
@@ -32,17 +39,43 @@ def register(plan: dict[str, Any], facts: list[dict[str, Any]], trained: dict[st
     host = next(f for f in facts if f["host"] == p.cluster.serving.host)
     hours = p.cluster.world_size * trained["seconds"] / 3600
     made = registry.register(
-        p.cluster_name, p.run_id, run_key=p.key, host=p.cluster.serving.host, merged_path=merged["merged_path"], model_hash=merged["model_hash"], dtype=p.recipe.serving_dtype,
+        p.cluster_name,
+        p.run_id,
+        run_key=p.key,
+        host=p.cluster.serving.host,
+        merged_path=merged["merged_path"],
+        model_hash=merged["model_hash"],
+        dtype=p.recipe.serving_dtype,
         lineage={
-            "score": f"{after.matched}/{after.questions}", "score_before": f"{before.matched}/{before.questions} ({before.model})",
+            "score": f"{after.matched}/{after.questions}",
+            "score_before": f"{before.matched}/{before.questions} ({before.model})",
             "verdict": "let through" if verdict["passed"] else f"held back: {', '.join(held)}",
-            "dataset_repo": p.dataset_repo, "dataset_commit": p.dataset_commit, "dataset_date": p.dataset_date, "fingerprint": p.fingerprint, "recipe": p.recipe_name,
-            "base_model": p.base_model, "base_model_hash": host["base_model_hash"], "code_version": p.code_version, "host_versions": " ".join(f"{k}={v}" for k, v in host["versions"].items() if v),
-            "checkpoint": trained["checkpoint"], "checkpoint_hash": adapter["checkpoint_hash"], "adapter": f"{p.run_dir}/adapter", "merged": f"{p.run_dir}/merged", "model_hash": merged["model_hash"],
-            "gpu_hours": f"{hours if p.cluster.accelerator != 'cpu' else 0:.3f}", "rank_hours": f"{hours:.3f}", "accelerator": p.cluster.accelerator,
+            "dataset_repo": p.dataset_repo,
+            "dataset_commit": p.dataset_commit,
+            "dataset_date": p.dataset_date,
+            "fingerprint": p.fingerprint,
+            "recipe": p.recipe_name,
+            "base_model": p.base_model,
+            "base_model_hash": host["base_model_hash"],
+            "code_version": p.code_version,
+            "host_versions": " ".join(f"{k}={v}" for k, v in host["versions"].items() if v),
+            "checkpoint": trained["checkpoint"],
+            "checkpoint_hash": adapter["checkpoint_hash"],
+            "adapter": f"{p.run_dir}/adapter",
+            "merged": f"{p.run_dir}/merged",
+            "model_hash": merged["model_hash"],
+            "gpu_hours": f"{hours if p.cluster.accelerator != 'cpu' else 0:.3f}",
+            "rank_hours": f"{hours:.3f}",
+            "accelerator": p.cluster.accelerator,
         },
     )
-    log.info("version %d of %s: %s, %s", made.number, p.cluster_name, made.lineage["score"], made.lineage["verdict"])
+    log.info(
+        "version %d of %s: %s, %s",
+        made.number,
+        p.cluster_name,
+        made.lineage["score"],
+        made.lineage["verdict"],
+    )
     mlflow_registry.tell("version", made)
     _tell_mlflow()
     return made.number
@@ -60,7 +93,10 @@ def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
     """Serve the candidate under the champion's name, and remember it; skipped when the gate or the form holds it back."""
     p = RunPlan.model_validate(plan)
     if not verdict["passed"]:
-        raise AirflowSkipException("held back by the gate: " + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"]))
+        raise AirflowSkipException(
+            "held back by the gate: "
+            + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"])
+        )
     if p.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
     version = registry.version(p.cluster_name, number)
@@ -70,7 +106,9 @@ def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
             f"version {serving.version if serving else 'none'} was promoted since this run began, and the candidate was compared with {f'version {p.champion.version}' if p.champion else 'the base model'}: "
             f"train again to compare, or promote version {number} by hand (text2sql_promote)"
         )
-    serve_version(p, version, "approved by a person" if p.promote == "ask" else "let through by the gate", p.run_id)
+    serve_version(
+        p, version, "approved by a person" if p.promote == "ask" else "let through by the gate", p.run_id
+    )
     Record.of(p.key).put("state", {"promoted": number})
     return number
 
@@ -82,8 +120,14 @@ def serve_version(site: Site, version: registry.Version, why: str, by: str) -> N
     status = hook.switch(version.merged_path)
     registry.promote(version, why, by)
     log.info(
-        "[%s] version %d is served as %s at %s (ready after %s s; version %s answered its last request after %s s)", hook.host.name, version.number, hook.settings.model_name, status["api"],
-        status["ready_after"], was.version if was else "none", status["drained_after"],
+        "[%s] version %d is served as %s at %s (ready after %s s; version %s answered its last request after %s s)",
+        hook.host.name,
+        version.number,
+        hook.settings.model_name,
+        status["api"],
+        status["ready_after"],
+        was.version if was else "none",
+        status["drained_after"],
     )
     mlflow_registry.tell(mlflow_registry.ALIAS, version)
     _tell_mlflow()
@@ -95,21 +139,48 @@ def choose_version() -> dict[str, Any]:
     form = context["params"]
     try:
         cluster = load("clusters", form["cluster"])
-        chosen = registry.version(form["cluster"], form["version"]) if form["version"] else registry.before(form["cluster"])
+        chosen = (
+            registry.version(form["cluster"], form["version"])
+            if form["version"]
+            else registry.before(form["cluster"])
+        )
     except (ConfigError, RegistryError) as e:
         raise AirflowFailException(str(e)) from e
     assert isinstance(cluster, Cluster)
     serving = registry.champion(form["cluster"])
-    log.info("version %d of %s, by %s: %s, %s; version %s serves now", chosen.number, chosen.cluster, chosen.run_id, chosen.lineage["score"], chosen.lineage["verdict"], serving.version if serving else "none")
-    what = f"promoted by hand ({form['reason']})" if form["version"] else f"rolled back by hand ({form['reason']})"
-    return {"site": Site(cluster_name=form["cluster"], cluster=cluster, code_version=scripts.bundle()[0]).model_dump(mode="json"), "version": chosen.number, "why": what}
+    log.info(
+        "version %d of %s, by %s: %s, %s; version %s serves now",
+        chosen.number,
+        chosen.cluster,
+        chosen.run_id,
+        chosen.lineage["score"],
+        chosen.lineage["verdict"],
+        serving.version if serving else "none",
+    )
+    what = (
+        f"promoted by hand ({form['reason']})"
+        if form["version"]
+        else f"rolled back by hand ({form['reason']})"
+    )
+    return {
+        "site": Site(
+            cluster_name=form["cluster"], cluster=cluster, code_version=scripts.bundle()[0]
+        ).model_dump(mode="json"),
+        "version": chosen.number,
+        "why": what,
+    }
 
 
 def serve_chosen(chosen: dict[str, Any]) -> int:
     """Serve what `choose_version` found."""
     site = Site.model_validate(chosen["site"])
     asyncio.run(scripts.push(site, site.cluster.host(site.cluster.serving.host)))
-    serve_version(site, registry.version(site.cluster_name, chosen["version"]), chosen["why"], get_current_context()["dag_run"].run_id)
+    serve_version(
+        site,
+        registry.version(site.cluster_name, chosen["version"]),
+        chosen["why"],
+        get_current_context()["dag_run"].run_id,
+    )
     return chosen["version"]
 
 
@@ -119,19 +190,37 @@ def kept(cluster_name: str, keep: Keep, run_key: str) -> dict[str, list[str]]:
     serving = {registry.champion(cluster_name)}
     with contextlib.suppress(RegistryError):
         serving.add(registry.before(cluster_name).champion)
-    merged = {v.run_key for v in there[-keep.merged_models:]} | {v.run_key for v in there if v.champion in serving}
+    merged = {v.run_key for v in there[-keep.merged_models :]} | {
+        v.run_key for v in there if v.champion in serving
+    }
     # By when something was last written there: a run that goes on beside this one is among the newest.
-    runs = sorted((folder for folder in (home() / "runs").iterdir() if folder.is_dir()), key=lambda f: max(x.stat().st_mtime for x in [f, *f.iterdir()]))
-    newest = {run_key} | {f.name for f in runs[-keep.checkpoints:]}
-    return {"known": sorted(f.name for f in runs), "merged": sorted(merged | newest), "checkpoints": sorted(newest)}
+    runs = sorted(
+        (folder for folder in (home() / "runs").iterdir() if folder.is_dir()),
+        key=lambda f: max(x.stat().st_mtime for x in [f, *f.iterdir()]),
+    )
+    newest = {run_key} | {f.name for f in runs[-keep.checkpoints :]}
+    return {
+        "known": sorted(f.name for f in runs),
+        "merged": sorted(merged | newest),
+        "checkpoints": sorted(newest),
+    }
 
 
 def prune(plan: dict[str, Any], host: str) -> dict[str, Any]:
     """Remove what the cluster's `keep` does not name from one host, and say what its disk holds."""
     p = RunPlan.model_validate(plan)
-    want = kept(p.cluster_name, p.cluster.keep, p.key) | {"runs": f"{p.cluster.work_dir}/runs", "work_dir": p.cluster.work_dir}
+    want = kept(p.cluster_name, p.cluster.keep, p.key) | {
+        "runs": f"{p.cluster.work_dir}/runs",
+        "work_dir": p.cluster.work_dir,
+    }
     result = scripts.run(p, p.cluster.host(host), "retention.py", want, timeout=1800)
-    log.info("[%s] %.2f GiB removed (%s); disk: %s", host, result["freed_gib"], ", ".join(result["removed"]) or "nothing", ", ".join(f"{k} {v:.1f} GiB" for k, v in result["disk"].items()))
+    log.info(
+        "[%s] %.2f GiB removed (%s); disk: %s",
+        host,
+        result["freed_gib"],
+        ", ".join(result["removed"]) or "nothing",
+        ", ".join(f"{k} {v:.1f} GiB" for k, v in result["disk"].items()),
+    )
     return result
 
 
@@ -139,5 +228,7 @@ def tell_mlflow() -> int:
     """Tell MLflow what it has not heard yet; how much still waits. Fails when that has waited for a day: somebody has to look."""
     _tell_mlflow()
     if mlflow_registry.uri() and mlflow_registry.oldest() > OVERDUE:
-        raise AirflowFailException(f"{len(mlflow_registry.waiting())} for MLflow at {mlflow_registry.uri()} wait, the first for {mlflow_registry.oldest() / 3600:.0f} h: the reason is above; nothing is lost")
+        raise AirflowFailException(
+            f"{len(mlflow_registry.waiting())} for MLflow at {mlflow_registry.uri()} wait, the first for {mlflow_registry.oldest() / 3600:.0f} h: the reason is above; nothing is lost"
+        )
     return len(mlflow_registry.waiting())

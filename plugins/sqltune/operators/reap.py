@@ -43,9 +43,13 @@ class ReapGangOperator(BaseOperator):
             return
         plan = RunPlan.model_validate(self.plan)
         ti = context["ti"]
-        gang = anybody(gang_name(ti.dag_id, self.task, ti.run_id, installation()), plan.cluster, plan.cluster.hosts)
+        gang = anybody(
+            gang_name(ti.dag_id, self.task, ti.run_id, installation()), plan.cluster, plan.cluster.hosts
+        )
         asyncio.run(self._reap(gang))
-        self.log.info("no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts))
+        self.log.info(
+            "no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts)
+        )
 
     async def _reap(self, gang: Gang) -> None:
         async with GangHook(gang) as hook:
@@ -54,11 +58,29 @@ class ReapGangOperator(BaseOperator):
 
 def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
     """Any try of a gang on hosts, to be stopped."""
-    members = [Member(host=h.name, conn_id=h.conn_id, argv=["true"], cwd=cluster.work_dir, accelerator=cluster.accelerator) for h in hosts]
-    return Gang(name=name, attempt="reaper", fence=remote_job.FOREVER, root=f"{cluster.work_dir}/gangs", members=members, limits=cluster.limits)
+    members = [
+        Member(
+            host=h.name,
+            conn_id=h.conn_id,
+            argv=["true"],
+            cwd=cluster.work_dir,
+            accelerator=cluster.accelerator,
+        )
+        for h in hosts
+    ]
+    return Gang(
+        name=name,
+        attempt="reaper",
+        fence=remote_job.FOREVER,
+        root=f"{cluster.work_dir}/gangs",
+        members=members,
+        limits=cluster.limits,
+    )
 
 
-WANTED = frozenset({"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None})
+WANTED = frozenset(
+    {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None}
+)
 """States of a task whose gang may run, or will be looked after by its next try."""
 
 
@@ -82,7 +104,12 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
         if not isinstance(silent, HostError):
             raise silent
         log.warning("%s", silent)
-    lines = [(host, line) for host in cluster.hosts if isinstance(answer := said[host.name], str) for line in answer.splitlines()]
+    lines = [
+        (host, line)
+        for host in cluster.hosts
+        if isinstance(answer := said[host.name], str)
+        for line in answer.splitlines()
+    ]
     unwanted: dict[tuple[str, str], list[Host]] = {}
     for host, line in lines:
         name, attempt, *words = line.split()
@@ -100,7 +127,10 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
             raise GangError(f"{name} ({attempt}): {e}") from e
 
     # Told when all have been seen to: one that can't be killed keeps no other alive.
-    raise_all(await on_all([(*gang, hosts) for gang, hosts in unwanted.items()], lambda gang: stop(*gang)), GangError)
+    raise_all(
+        await on_all([(*gang, hosts) for gang, hosts in unwanted.items()], lambda gang: stop(*gang)),
+        GangError,
+    )
     if not any(isinstance(answer, str) for answer in said.values()):
         raise AirflowSkipException("no host of this cluster can be reached from here")
     stopped: dict[str, list[str]] = {}
@@ -114,7 +144,11 @@ def _unwanted(owner: dict[str, str]) -> str | None:
     """Why a gang of this Airflow is wanted by no task any more; None for one that is wanted, and for another's."""
     if owner.get("airflow") != installation():
         return None
-    states = get_current_context()["ti"].get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]]).get(owner["run_id"], {})
+    states = (
+        get_current_context()["ti"]
+        .get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])
+        .get(owner["run_id"], {})
+    )
     if owner["task_id"] not in states:
         return "its run is gone"
     state = states[owner["task_id"]]

@@ -18,7 +18,15 @@ from sqltune.errors import ConfigError, DatasetError, HostError
 from sqltune.hooks import scripts
 from sqltune.hooks.serving import ServingHook
 from sqltune.prompt import TEMPLATE_HASH, render
-from sqltune.records import Record, home, installation, read_json, remember_trained, trained_before, write_json
+from sqltune.records import (
+    Record,
+    home,
+    installation,
+    read_json,
+    remember_trained,
+    trained_before,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +45,25 @@ def plan() -> dict[str, Any] | bool:
     except ConfigError as e:
         # A typo is the same at the next try.
         raise AirflowFailException(str(e)) from e
-    log.info("dataset %s at %s of %s (as of %s)", made.dataset_repo, made.dataset_commit[:12], made.dataset_date, as_of)
-    log.info("train %s on %s: %s", made.base_model, ", ".join(h.name for h in made.cluster.hosts), made.training)
+    log.info(
+        "dataset %s at %s of %s (as of %s)",
+        made.dataset_repo,
+        made.dataset_commit[:12],
+        made.dataset_date,
+        as_of,
+    )
+    log.info(
+        "train %s on %s: %s", made.base_model, ", ".join(h.name for h in made.cluster.hosts), made.training
+    )
     log.info("champion: %s", made.champion or "none yet, the base model is what to beat")
     Record.of(made.key).put("plan", made.model_dump(mode="json"))
     earlier = trained_before(made.fingerprint)
     if earlier and not made.force:
-        log.info("nothing new: %s trained and judged this very plan (%s); set force to train it again", earlier, made.fingerprint)
+        log.info(
+            "nothing new: %s trained and judged this very plan (%s); set force to train it again",
+            earlier,
+            made.fingerprint,
+        )
         Record.of(made.key).put("state", {"nothing_new": earlier})
         return False
     return made.model_dump(mode="json")
@@ -67,12 +87,29 @@ def preflight(plan: dict[str, Any], host: str) -> dict[str, Any]:
     p = RunPlan.model_validate(plan)
     h = p.cluster.host(host)
     asyncio.run(scripts.push(p, h))
-    log.info("[%s] environment: %s", host, " ".join(f"{k}={v}" for k, v in sorted(scripts.masked(p.cluster.host_env()).items())))
-    answer = scripts.run(p, h, "preflight.py", {
-        "work_dir": p.cluster.work_dir, "installation": installation(), "interface": p.cluster.interface, "accelerator": p.cluster.accelerator, "processes": h.processes,
-        "is_master": h == p.cluster.master, "master_port": p.cluster.master_port, "base_model": p.base_model,
-        "min_free_disk_gb": p.cluster.min_free_disk_gb, "min_free_memory_gb": p.cluster.min_free_memory_gb,
-    }, timeout=180)
+    log.info(
+        "[%s] environment: %s",
+        host,
+        " ".join(f"{k}={v}" for k, v in sorted(scripts.masked(p.cluster.host_env()).items())),
+    )
+    answer = scripts.run(
+        p,
+        h,
+        "preflight.py",
+        {
+            "work_dir": p.cluster.work_dir,
+            "installation": installation(),
+            "interface": p.cluster.interface,
+            "accelerator": p.cluster.accelerator,
+            "processes": h.processes,
+            "is_master": h == p.cluster.master,
+            "master_port": p.cluster.master_port,
+            "base_model": p.base_model,
+            "min_free_disk_gb": p.cluster.min_free_disk_gb,
+            "min_free_memory_gb": p.cluster.min_free_memory_gb,
+        },
+        timeout=180,
+    )
     facts, problems = answer["facts"], list(answer["problems"])
     off = facts["clock"] - time.time()
     if abs(off) > CLOCK_TOLERANCE:
@@ -92,7 +129,9 @@ def master_ip(plan: dict[str, Any], facts: list[dict[str, Any]]) -> str:
     for what in ("base_model_hash", "versions"):
         if len({str(f[what]) for f in facts}) > 1:
             differ = "; ".join(f"{f['host']}: {_difference(f[what], facts[0][what])}" for f in facts)
-            problems.append(f"{what} differs between the hosts ({differ}): make them the same, or ranks will not agree")
+            problems.append(
+                f"{what} differs between the hosts ({differ}): make them the same, or ranks will not agree"
+            )
     if problems:
         raise HostError("\n".join(problems))
     address = next(f["address"] for f in facts if f["host"] == p.cluster.master.name)
@@ -109,9 +148,15 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
     p = RunPlan.model_validate(plan)
     h = p.cluster.host(host)
     want = {
-        "repo": p.dataset_repo, "commit": p.dataset_commit, "files": p.recipe.dataset_files, "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
-        "folder": p.data_dir, "percent": p.recipe.held_out_percent, "questions": p.eval_questions if h == p.cluster.master else 0,
-        "max_length": p.training.max_length, "base_model": p.base_model,
+        "repo": p.dataset_repo,
+        "commit": p.dataset_commit,
+        "files": p.recipe.dataset_files,
+        "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
+        "folder": p.data_dir,
+        "percent": p.recipe.held_out_percent,
+        "questions": p.eval_questions if h == p.cluster.master else 0,
+        "max_length": p.training.max_length,
+        "base_model": p.base_model,
     }
     try:
         result = scripts.run(p, h, "fetch_dataset.py", want, timeout=3600)
@@ -119,11 +164,20 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
         # The same rows are the same at the next try.
         raise AirflowFailException(str(e)) from e
     questions = result.pop("held_out")
-    log.info("[%s] %s rows, longest %s tokens, no database both in training and held out: %s", host, p.dataset_commit[:12], result["longest"], result["counts"])
+    log.info(
+        "[%s] %s rows, longest %s tokens, no database both in training and held out: %s",
+        host,
+        p.dataset_commit[:12],
+        result["longest"],
+        result["counts"],
+    )
     if questions:
         Record.of(p.key).put("held_out", questions)
     # Where it lies on this host, as every host calls it.
-    return result | {"host": host, "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"}
+    return result | {
+        "host": host,
+        "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl",
+    }
 
 
 def serving(p: RunPlan) -> ServingHook:
@@ -131,14 +185,28 @@ def serving(p: RunPlan) -> ServingHook:
     return ServingHook(p, p.recipe.serving_dtype)
 
 
-def _identity(p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None) -> dict[str, str]:
+def _identity(
+    p: RunPlan, facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None
+) -> dict[str, str]:
     """What is asked: name, path and hash of the candidate, or of the champion, or of the base model before there is one."""
     if which == "after":
         assert merged is not None
-        return {"name": f"candidate-{p.fingerprint[:8]}", "model": merged["merged_path"], "hash": merged["model_hash"]}
+        return {
+            "name": f"candidate-{p.fingerprint[:8]}",
+            "model": merged["merged_path"],
+            "hash": merged["model_hash"],
+        }
     if p.champion:
-        return {"name": p.cluster.serving.model_name, "model": p.champion.merged_path, "hash": p.champion.model_hash}
-    return {"name": "base", "model": p.base_model, "hash": next(f for f in facts if f["host"] == p.cluster.serving.host)["base_model_hash"]}
+        return {
+            "name": p.cluster.serving.model_name,
+            "model": p.champion.merged_path,
+            "hash": p.champion.model_hash,
+        }
+    return {
+        "name": "base",
+        "model": p.base_model,
+        "hash": next(f for f in facts if f["host"] == p.cluster.serving.host)["base_model_hash"],
+    }
 
 
 def suite_of(p: RunPlan) -> list[suites.Question]:
@@ -149,21 +217,43 @@ def suite_of(p: RunPlan) -> list[suites.Question]:
 def _answers_key(p: RunPlan, model_hash: str) -> str:
     """Names a set of answers: another model, prompt, template or way of decoding gives another."""
     prompts = [render(q.question, q.context) for q in suite_of(p)]
-    return digest([model_hash, prompts, TEMPLATE_HASH, p.recipe.decoding.model_dump(exclude={"concurrency", "timeout"}), p.recipe.serving_dtype])
+    return digest(
+        [
+            model_hash,
+            prompts,
+            TEMPLATE_HASH,
+            p.recipe.decoding.model_dump(exclude={"concurrency", "timeout"}),
+            p.recipe.serving_dtype,
+        ]
+    )
 
 
-def serve(plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None = None) -> dict[str, Any]:
+def serve(
+    plan: dict[str, Any], facts: list[dict[str, Any]], which: str, merged: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Serve the model that is to answer; nothing is started when its answers are known. Ready means: it answered a real prompt."""
     p = RunPlan.model_validate(plan)
     model = _identity(p, list(facts), which, merged)
     key = _answers_key(p, model["hash"])
     answers = read_json(home() / "answers" / f"{key}.json", {})
     if len(answers) == len(suite_of(p)):
-        log.info("%s (%s) has answered these %d prompts before: not served for it", model["name"], model["hash"], len(answers))
+        log.info(
+            "%s (%s) has answered these %d prompts before: not served for it",
+            model["name"],
+            model["hash"],
+            len(answers),
+        )
         return model | {"key": key, "cached": True, "stop": False}
     hook = serving(p)
     status = hook.up(model["name"], model["model"])
-    log.info("[%s] %s answers at %s after %s s; served now: %s", hook.host.name, model["name"], status["api"], status["ready_after"], status["serving"])
+    log.info(
+        "[%s] %s answers at %s after %s s; served now: %s",
+        hook.host.name,
+        model["name"],
+        status["api"],
+        status["ready_after"],
+        status["serving"],
+    )
     champion = p.champion is not None and model["name"] == p.cluster.serving.model_name
     return model | {"key": key, "cached": False, "stop": not champion}
 
@@ -186,12 +276,26 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
 
     if todo:
         try:
-            chat.ask(serving(p).endpoint(served["name"]), [render(q.question, q.context) for q in todo], p.recipe.decoding, done)
+            chat.ask(
+                serving(p).endpoint(served["name"]),
+                [render(q.question, q.context) for q in todo],
+                p.recipe.decoding,
+                done,
+            )
         finally:
             write_json(path, answers)
     result = scoring.score(served["name"], questions, answers)
     Record.of(p.key).put(which, scoring.dump(result))
-    log.info("%s: %d of %d right (%d strict), %d do not run %s, reference prompts %s", result.model, result.matched, result.questions, result.strict, result.invalid, result.trouble or "", result.reference)
+    log.info(
+        "%s: %d of %d right (%d strict), %d do not run %s, reference prompts %s",
+        result.model,
+        result.matched,
+        result.questions,
+        result.strict,
+        result.invalid,
+        result.trouble or "",
+        result.reference,
+    )
     return result.summary
 
 
@@ -213,26 +317,51 @@ def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any]
 def reference_questions(plan: dict[str, Any], python: str) -> dict[str, Any]:
     """What the hosted model is asked: the prompts of the suite that it has not answered before, and its budget. Skipped without its environment; nothing is asked without its Connection."""
     if not Path(python).exists():
-        raise AirflowSkipException(f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON")
+        raise AirflowSkipException(
+            f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON"
+        )
     p = RunPlan.model_validate(plan)
     try:
         connection = BaseHook.get_connection(reference.CONNECTION)
     except AirflowNotFoundException:
         model = p.reference_model or reference.Budget().model
         log.info("nobody is asked: there is no Connection %s with a key", reference.CONNECTION)
-        return {"model": model, "url": "", "label": f"{model} (no key)", "questions": [], **reference.Budget().model_dump(include={"max_calls", "max_cost", "price"})}
+        return {
+            "model": model,
+            "url": "",
+            "label": f"{model} (no key)",
+            "questions": [],
+            **reference.Budget().model_dump(include={"max_calls", "max_cost", "price"}),
+        }
     try:
         budget = reference.Budget.model_validate(connection.extra_dejson)
     except ValidationError as e:
         # The reference is a courtesy: a mistake in it is said, and the run goes on.
-        raise AirflowSkipException("no hosted reference: " + "; ".join(describe(e, f"Connection {reference.CONNECTION}.extra"))) from e
+        raise AirflowSkipException(
+            "no hosted reference: " + "; ".join(describe(e, f"Connection {reference.CONNECTION}.extra"))
+        ) from e
     model, url = p.reference_model or budget.model, connection.host or ""
     prompts = {q.id: render(q.question, q.context) for q in suite_of(p)}
     answered = reference.known(model, url, prompts)
-    log.info("%s has answered %d of %d prompts before; at most %d calls for %g now", model, len(answered), len(prompts), budget.max_calls, budget.max_cost)
+    log.info(
+        "%s has answered %d of %d prompts before; at most %d calls for %g now",
+        model,
+        len(answered),
+        len(prompts),
+        budget.max_calls,
+        budget.max_cost,
+    )
     return {
-        "model": model, "url": url, "label": budget.label or model, "known": len(answered), "max_calls": budget.max_calls, "max_cost": budget.max_cost, "price": budget.price,
-        "questions": [{"id": name, "prompt": prompt} for name, prompt in prompts.items() if name not in answered],
+        "model": model,
+        "url": url,
+        "label": budget.label or model,
+        "known": len(answered),
+        "max_calls": budget.max_calls,
+        "max_cost": budget.max_cost,
+        "price": budget.price,
+        "questions": [
+            {"id": name, "prompt": prompt} for name, prompt in prompts.items() if name not in answered
+        ],
     }
 
 
@@ -242,7 +371,9 @@ def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | No
     if not wanted:
         return None
     if hosted is None:
-        log.warning("%s: its task did not end well, see before.hosted; the run goes on without", wanted["label"])
+        log.warning(
+            "%s: its task did not end well, see before.hosted; the run goes on without", wanted["label"]
+        )
         hosted = {"answers": {}, "trouble": "its task failed"}
     return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}
 
@@ -261,7 +392,9 @@ def _reference_score(p: RunPlan, hosted: dict[str, Any] | None) -> tuple[scoring
     return scoring.score(hosted["model"], asked, answers), label
 
 
-def judge(plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None) -> dict[str, Any]:
+def judge(
+    plan: dict[str, Any], before: dict[str, Any], after: dict[str, Any], hosted: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The before/after table and the verdict. A model that is held back is a green run."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)

@@ -41,13 +41,18 @@ class AllReduceOperator(GangJobOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
-        return [rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir) for rank in range(len(plan.cluster.hosts))]
+        return [
+            rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir)
+            for rank in range(len(plan.cluster.hosts))
+        ]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> str:
         for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
             if said.startswith("all-reduce of"):
                 if f"over {plan.cluster.world_size} ranks" not in said:
-                    raise GangError(f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost")
+                    raise GangError(
+                        f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost"
+                    )
                 return said
         raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
 
@@ -71,10 +76,27 @@ class TrainOperator(GangJobOperator):
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         config = xtuner_config.render(plan, next(iter(self.datasets))["train_path"])
         work_dir = self.work_dir(plan, attempt)
-        script = ["-m", "xtuner.tools.train", self.config(plan, attempt), "--work-dir", work_dir, "--deepspeed", f"deepspeed_{plan.training.deepspeed}", "--launcher", "pytorch"]
-        run = json.dumps({"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}, ensure_ascii=False, indent=1)
+        script = [
+            "-m",
+            "xtuner.tools.train",
+            self.config(plan, attempt),
+            "--work-dir",
+            work_dir,
+            "--deepspeed",
+            f"deepspeed_{plan.training.deepspeed}",
+            "--launcher",
+            "pytorch",
+        ]
+        run = json.dumps(
+            {"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")},
+            ensure_ascii=False,
+            indent=1,
+        )
         files = {f"config/{plan.recipe.xtuner_config}": config, "run.json": run}
-        return [rank_member(plan, rank, self.master_addr, script, cwd=work_dir, files=files) for rank in range(len(plan.cluster.hosts))]
+        return [
+            rank_member(plan, rank, self.master_addr, script, cwd=work_dir, files=files)
+            for rank in range(len(plan.cluster.hosts))
+        ]
 
     async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
         """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
@@ -85,16 +107,32 @@ class TrainOperator(GangJobOperator):
             wrong = await asyncio.gather(*(self._checkpoints(plan, h, "verify", folder) for h in hosts))
             bad = [f"{name} on {h.name}" for h, names in zip(hosts, wrong, strict=True) for name in names]
             if bad:
-                self.log.warning("%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad))
+                self.log.warning(
+                    "%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad)
+                )
                 continue
-            staged = list(map(set, await asyncio.gather(*(self._checkpoints(plan, h, "stage", folder, work_dir) for h in hosts))))
+            staged = list(
+                map(
+                    set,
+                    await asyncio.gather(
+                        *(self._checkpoints(plan, h, "stage", folder, work_dir) for h in hosts)
+                    ),
+                )
+            )
             for host, there in zip(hosts, staged, strict=True):
                 # ZeRO-1 and -2 write the model's states on rank 0's host alone; every rank reads them.
                 missing = sorted(name for name in staged[0] - there if name.startswith("mp_rank_"))
                 if missing:
                     await transfer.copy(hosts[0], host, f"{work_dir}/{checkpoint.name}", missing)
-            self.log.info("going on from iteration %d of %d: %s, hashes right on every host", checkpoint.step, checkpoint.total, checkpoint)
-            resumed = [m.model_copy(update={"argv": [*m.argv, "--cfg-options", "resume=True"]}) for m in gang.members]
+            self.log.info(
+                "going on from iteration %d of %d: %s, hashes right on every host",
+                checkpoint.step,
+                checkpoint.total,
+                checkpoint,
+            )
+            resumed = [
+                m.model_copy(update={"argv": [*m.argv, "--cfg-options", "resume=True"]}) for m in gang.members
+            ]
             return gang.model_copy(update={"members": resumed})
         return gang
 
@@ -105,7 +143,9 @@ class TrainOperator(GangJobOperator):
 
     async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
         hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
-        found = await asyncio.gather(*(self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts))
+        found = await asyncio.gather(
+            *(self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts)
+        )
         return candidates(found, plan.fingerprint, plan.cluster.world_size)
 
     async def after_failure(self, plan: RunPlan) -> str:
@@ -113,7 +153,11 @@ class TrainOperator(GangJobOperator):
             found = await self._candidates(plan)
         except HostError as e:
             return f"(its checkpoints can't be listed: {e})"
-        return f"a retry goes on from iteration {found[0].step}: {found[0]}" if found else "no whole checkpoint yet: a retry starts from the beginning"
+        return (
+            f"a retry goes on from iteration {found[0].step}: {found[0]}"
+            if found
+            else "no whole checkpoint yet: a retry starts from the beginning"
+        )
 
     @staticmethod
     def work_dir(plan: RunPlan, attempt: str) -> str:
@@ -128,16 +172,42 @@ class TrainOperator(GangJobOperator):
         """Exit codes are not enough: the last iteration was reached, and every rank's shard lies on its host."""
         progress = event["progress"]
         if not progress or progress["step"] < progress["total"]:
-            raise GangError(f"every rank ended with 0, but the last iteration seen is {progress and progress['step']} of {progress and progress['total']}; the log's end:\n{output[-1500:]}")
+            raise GangError(
+                f"every rank ended with 0, but the last iteration seen is {progress and progress['step']} of {progress and progress['total']}; the log's end:\n{output[-1500:]}"
+            )
         work_dir = self.work_dir(plan, gang.attempt)
         name = f"iter_{progress['step']}.pth"
         shards = asyncio.run(self._shards(plan, f"{work_dir}/{name}"))
         found = sum(shards.values())
         if found != plan.cluster.world_size:
-            raise GangError(f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole")
-        self.log.info("%s: %d shards (%s), final loss %s, starts %.3f s apart", name, found, ", ".join(f"{h}: {n}" for h, n in shards.items()), progress["loss"], event["skew"] or 0)
-        Record.of(plan.key).put("trained", event["progress"] | {"attempt": gang.attempt, "config_text": xtuner_config.render(plan, next(iter(self.datasets))["train_path"])})
-        return {"seconds": event["seconds"], "config": self.config(plan, gang.attempt), "checkpoint": f"{work_dir}/{name}", "steps": progress["step"], "loss": progress["loss"], "launch_skew": event["skew"], "launch_skew_error": event["skew_error"]}
+            raise GangError(
+                f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole"
+            )
+        self.log.info(
+            "%s: %d shards (%s), final loss %s, starts %.3f s apart",
+            name,
+            found,
+            ", ".join(f"{h}: {n}" for h, n in shards.items()),
+            progress["loss"],
+            event["skew"] or 0,
+        )
+        Record.of(plan.key).put(
+            "trained",
+            event["progress"]
+            | {
+                "attempt": gang.attempt,
+                "config_text": xtuner_config.render(plan, next(iter(self.datasets))["train_path"]),
+            },
+        )
+        return {
+            "seconds": event["seconds"],
+            "config": self.config(plan, gang.attempt),
+            "checkpoint": f"{work_dir}/{name}",
+            "steps": progress["step"],
+            "loss": progress["loss"],
+            "launch_skew": event["skew"],
+            "launch_skew_error": event["skew_error"],
+        }
 
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
         """Optimizer shards on each host: every strategy leaves one per rank."""
@@ -145,7 +215,11 @@ class TrainOperator(GangJobOperator):
         hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
         for host in hosts:
             async with connected(host.name, host.conn_id) as connection:
-                answer = await bash(connection, f"ls {remote_job.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true", 60)
+                answer = await bash(
+                    connection,
+                    f"ls {remote_job.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true",
+                    60,
+                )
             found[host.name] = int(answer or 0)
         return found
 
@@ -173,7 +247,14 @@ class ConvertAdapterOperator(GangJobOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         host = plan.cluster.host(plan.cluster.serving.host)
-        argv = ["python", f"{plan.code_dir}/convert_adapter.py", self.trained["config"], self.trained["checkpoint"], f"{plan.run_dir}/adapter", str(plan.cluster.world_size)]
+        argv = [
+            "python",
+            f"{plan.code_dir}/convert_adapter.py",
+            self.trained["config"],
+            self.trained["checkpoint"],
+            f"{plan.run_dir}/adapter",
+            str(plan.cluster.world_size),
+        ]
         return [member(plan, host, argv, cwd=plan.run_dir)]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
@@ -194,7 +275,13 @@ class MergeAdapterOperator(GangJobOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         host = plan.cluster.host(plan.cluster.serving.host)
-        argv = ["python", f"{plan.code_dir}/merge_adapter.py", plan.base_model, self.adapter["adapter_path"], f"{plan.run_dir}/merged"]
+        argv = [
+            "python",
+            f"{plan.code_dir}/merge_adapter.py",
+            plan.base_model,
+            self.adapter["adapter_path"],
+            f"{plan.run_dir}/merged",
+        ]
         return [member(plan, host, argv, cwd=plan.run_dir)]
 
     def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:

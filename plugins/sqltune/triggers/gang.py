@@ -32,7 +32,9 @@ class GangTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         async with GangHook(Gang.model_validate(self.gang)) as hook:
-            yield TriggerEvent(await Watch(hook, self.log, Record(self.record) if self.record else None).until_the_end())
+            yield TriggerEvent(
+                await Watch(hook, self.log, Record(self.record) if self.record else None).until_the_end()
+            )
 
     async def on_kill(self) -> None:
         """A user cleared, failed or succeeded the task: end this try's processes, and no other's."""
@@ -71,6 +73,11 @@ class HostsFreeTrigger(BaseTrigger):
                         self.log.warning("%s; asking again", e)
                         await asyncio.sleep(10)
         except TimeoutError:
-            yield TriggerEvent({"free": False, "reason": f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue)"})
+            yield TriggerEvent(
+                {
+                    "free": False,
+                    "reason": f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue)",
+                }
+            )
             return
         yield TriggerEvent({"free": True, "reason": "its hosts are free"})

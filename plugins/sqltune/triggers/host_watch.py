@@ -48,7 +48,11 @@ class Keeper:
         except OSError as e:
             if not self._failed:
                 self._failed = True
-                self.log.warning("the run's record can't be written (%s): the training goes on without it; free space under %s", e, self.record.folder)
+                self.log.warning(
+                    "the run's record can't be written (%s): the training goes on without it; free space under %s",
+                    e,
+                    self.record.folder,
+                )
 
 
 class HostWatch:
@@ -62,8 +66,23 @@ class HostWatch:
     :param progress: where the training stood when an earlier watcher stopped.
     """
 
-    def __init__(self, hook: GangHook, member: Member, log: Any, keeper: Keeper, changed: asyncio.Event, progress: Progress | None) -> None:
-        self.hook, self.gang, self.member, self.log, self.keeper, self.changed = hook, hook.gang, member, log, keeper, changed
+    def __init__(
+        self,
+        hook: GangHook,
+        member: Member,
+        log: Any,
+        keeper: Keeper,
+        changed: asyncio.Event,
+        progress: Progress | None,
+    ) -> None:
+        self.hook, self.gang, self.member, self.log, self.keeper, self.changed = (
+            hook,
+            hook.gang,
+            member,
+            log,
+            keeper,
+            changed,
+        )
         self.teller = Teller(member.host)
         self.lines = Lines()
         self.state: JobState | None = None
@@ -92,7 +111,13 @@ class HostWatch:
     @property
     def is_done(self) -> bool:
         """Ended well, all of its output is in the task's log for good, and its clock is known."""
-        return self.read_whole and self.state is not None and self.state.succeeded and self.confirmed >= self.position and self.has_clock
+        return (
+            self.read_whole
+            and self.state is not None
+            and self.state.succeeded
+            and self.confirmed >= self.position
+            and self.has_clock
+        )
 
     @property
     def is_drained(self) -> bool:
@@ -127,7 +152,9 @@ class HostWatch:
                     await self._listen(line)
             except (HostError, ValueError) as e:
                 if not self.warned:
-                    self.log.warning("%s; its ranks go on, trying again for %.0f s", e, self.gang.limits.unreachable)
+                    self.log.warning(
+                        "%s; its ranks go on, trying again for %.0f s", e, self.gang.limits.unreachable
+                    )
                     self.warned = True
             pause = 0.2 if self.heard > heard else min(2 * pause, 5.0)
             await asyncio.sleep(pause)
@@ -135,7 +162,10 @@ class HostWatch:
     async def _listen(self, line: Line) -> None:
         """Until the line ends."""
         positioned = asyncio.Event()
-        beside = [asyncio.create_task(self._read_output(line, positioned)), asyncio.create_task(self._confirm(line, positioned))]
+        beside = [
+            asyncio.create_task(self._read_output(line, positioned)),
+            asyncio.create_task(self._confirm(line, positioned)),
+        ]
         for task in beside:
             # One that ends, by a mistake or because its half of the line did, ends the line: it is opened again, and nothing is silent.
             task.add_done_callback(lambda _: line.close())
@@ -240,9 +270,22 @@ class HostWatch:
         for progress in steps.values():
             if self.progress is None or progress.step > self.progress.step:
                 self.progress, self.progressed = progress, time.monotonic()
-                await self.keeper.keep("append", "progress", {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()})
+                await self.keeper.keep(
+                    "append",
+                    "progress",
+                    {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()},
+                )
 
     async def _remember_gpus(self, text: str) -> None:
         cards = gpus.parse(text.replace("|", "\n"))
         if cards:
-            await self.keeper.keep("append", "gpus", {"attempt": self.gang.attempt, "at": time.time(), "host": self.member.host, "gpus": [c.model_dump() for c in cards]})
+            await self.keeper.keep(
+                "append",
+                "gpus",
+                {
+                    "attempt": self.gang.attempt,
+                    "at": time.time(),
+                    "host": self.member.host,
+                    "gpus": [c.model_dump() for c in cards],
+                },
+            )

@@ -40,14 +40,20 @@ class Watch:
         self._said_hosts: dict[str, str] = {}
         # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
         last = (record.last("progress") if record and self.gang.progress else None) or {}
-        before = Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
-        self.hosts = {m.host: HostWatch(hook, m, log, self._keeper, self._changed, before) for m in hook.gang.members}
+        before = (
+            Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
+        )
+        self.hosts = {
+            m.host: HostWatch(hook, m, log, self._keeper, self._changed, before) for m in hook.gang.members
+        }
         self._all_started = False
 
     @property
     def progress(self) -> Progress | None:
         """The furthest that any host has told of."""
-        return max((h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None)
+        return max(
+            (h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None
+        )
 
     async def until_the_end(self) -> dict[str, Any]:
         """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `seconds` since the start, `skew` and `skew_error` in seconds, `progress`."""
@@ -78,11 +84,19 @@ class Watch:
 
     async def _remember_hosts(self) -> None:
         """Each host's state, for who looks at the run; written when it changed."""
-        said = {h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.how_it_ended for h, w in self.hosts.items()}
+        said = {
+            h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.how_it_ended
+            for h, w in self.hosts.items()
+        }
         for name, host in self.hosts.items():
             if said[name] == "silent" and not host.warned:
                 host.warned = True
-                self.log.warning("[%s] has not answered for %.0f s; its ranks go on (limit unreachable: %.0f s)", name, host.silence, self.limits.unreachable)
+                self.log.warning(
+                    "[%s] has not answered for %.0f s; its ranks go on (limit unreachable: %.0f s)",
+                    name,
+                    host.silence,
+                    self.limits.unreachable,
+                )
         if said != self._said_hosts:
             self._said_hosts = said
             if self.gang.progress:
@@ -90,14 +104,21 @@ class Watch:
 
     def _notice_starts(self) -> None:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
-        if self._all_started or not all(h.state and h.state.started and h.state.ranks >= h.member.ranks for h in self.hosts.values()):
+        if self._all_started or not all(
+            h.state and h.state.started and h.state.ranks >= h.member.ranks for h in self.hosts.values()
+        ):
             return
         if not all(h.has_clock for h in self.hosts.values()):
             return
         self._all_started = True
         skew, error = self.skew()
         longest = max(h.elapsed for h in self.hosts.values())
-        self.log.info("every rank has started, %.1f s after the word; hosts %.1f ms apart (± %.1f ms)", longest, 1000 * (skew or 0), 1000 * error)
+        self.log.info(
+            "every rank has started, %.1f s after the word; hosts %.1f ms apart (± %.1f ms)",
+            longest,
+            1000 * (skew or 0),
+            1000 * error,
+        )
 
     def skew(self) -> tuple[float | None, float]:
         """Seconds between the first and the last host's start, their clocks compared with ours; and how far off that may be."""
@@ -109,7 +130,11 @@ class Watch:
 
     def _trouble(self) -> str | None:
         """Why the gang has to be ended now."""
-        failed = [f"{name}: {h.state.how_it_ended}" for name, h in self.hosts.items() if h.state and h.state.has_failed]
+        failed = [
+            f"{name}: {h.state.how_it_ended}"
+            for name, h in self.hosts.items()
+            if h.state and h.state.has_failed
+        ]
         if failed:
             return "; ".join(failed)
         for name, host in self.hosts.items():
@@ -118,12 +143,18 @@ class Watch:
         elapsed = max(h.elapsed for h in self.hosts.values())
         if elapsed > self.limits.total:
             return f"not done after {self.limits.total:.0f} s (limit total)"
-        late = [f"{name} {h.state.ranks} of {h.member.ranks}" for name, h in self.hosts.items() if h.state and h.state.is_running and h.state.ranks < h.member.ranks]
+        late = [
+            f"{name} {h.state.ranks} of {h.member.ranks}"
+            for name, h in self.hosts.items()
+            if h.state and h.state.is_running and h.state.ranks < h.member.ranks
+        ]
         if late and elapsed > self.limits.rendezvous:
             return f"after {self.limits.rendezvous:.0f} s not every rank has started: {', '.join(late)} (limit rendezvous)"
         if self.gang.progress and not all(h.state and h.state.is_terminal for h in self.hosts.values()):
             limit = "stall" if self.progress else "first_step"
-            if time.monotonic() - max(h.progressed for h in self.hosts.values()) > getattr(self.limits, limit):
+            if time.monotonic() - max(h.progressed for h in self.hosts.values()) > getattr(
+                self.limits, limit
+            ):
                 return f"no progress for {getattr(self.limits, limit):.0f} s (limit {limit}), last: {self.progress or 'no iteration yet'}"
         return None
 
@@ -151,7 +182,14 @@ class Watch:
         errors = [h.teller.first_error for h in self.hosts.values() if h.teller.first_error]
         for error in errors:
             self.log.error("first error: %s", error)
-        return self._event(ok=False, reason=reason + left, failed=blamed, rank=rank, tail=await self._tail(blamed, rank) if blamed else "", first_errors=errors)
+        return self._event(
+            ok=False,
+            reason=reason + left,
+            failed=blamed,
+            rank=rank,
+            tail=await self._tail(blamed, rank) if blamed else "",
+            first_errors=errors,
+        )
 
     async def _failed_before(self, moment: float) -> dict[str, JobState]:
         """Hosts that had failed by then, whoever was heard of first: a job that ends at once may have ended before its host was heard, or its clock known."""
@@ -161,7 +199,15 @@ class Watch:
                 while not all(h.has_clock for h in hosts.values()):
                     self._changed.clear()
                     await self._changed.wait()
-        return {name: h.state for name, h in hosts.items() if h.state and h.has_clock and h.state.exit.isdigit() and h.state.has_failed and (h.ours(h.state.ended) or moment) < moment}
+        return {
+            name: h.state
+            for name, h in hosts.items()
+            if h.state
+            and h.has_clock
+            and h.state.exit.isdigit()
+            and h.state.has_failed
+            and (h.ours(h.state.ended) or moment) < moment
+        }
 
     async def _first_to_fail(self, failed: Mapping[str, JobState]) -> tuple[str, int | None, str]:
         """The host and rank that failed before the others, by all hosts' clocks compared with ours, and how; the others failed because of it.
@@ -179,7 +225,9 @@ class Watch:
             with contextlib.suppress(HostError):
                 failure = rank_failure(await self.hook.tail(host.member, lines=400), ended)
             moment = host.ours(failure.at if failure and failure.at else ended)
-            rank, words = (failure.rank, f"{name} {failure}") if failure else (None, f"{name}: {state.how_it_ended}")
+            rank, words = (
+                (failure.rank, f"{name} {failure}") if failure else (None, f"{name}: {state.how_it_ended}")
+            )
             found.append((moment or 0.0, name, rank, words))
         _, name, rank, words = min(found, key=lambda f: f[:2])
         return name, rank, words if len(self.hosts) == 1 else f"{words}, before all others"
@@ -187,10 +235,22 @@ class Watch:
     async def _full_disks(self, name: str) -> str:
         """Said for the programs that don't: torch calls a full disk an unexpected position in a file."""
         try:
-            said = (await self.hook.run(self.hosts[name].member, remote_job.room(self.gang, self.hosts[name].member))).decode().splitlines()
+            said = (
+                (
+                    await self.hook.run(
+                        self.hosts[name].member, remote_job.room(self.gang, self.hosts[name].member)
+                    )
+                )
+                .decode()
+                .splitlines()
+            )
         except HostError:
             return ""
-        full = [f"{free} MiB under {folder}" for free, _, folder in (line.partition(" ") for line in said) if free.isdigit() and int(free) < FULL]
+        full = [
+            f"{free} MiB under {folder}"
+            for free, _, folder in (line.partition(" ") for line in said)
+            if free.isdigit() and int(free) < FULL
+        ]
         return f"; its disk is full ({', '.join(full)} free): delete old runs there" if full else ""
 
     async def _tail(self, name: str, rank: int | None = None) -> str:
@@ -206,9 +266,26 @@ class Watch:
             for words in host.teller.last_words():
                 self.log.info("%s; the whole log is in the run's record: logs/%s.log", words, host.log_name)
 
-    def _event(self, ok: bool, reason: str, failed: str | None = None, rank: int | None = None, tail: str = "", first_errors: Sequence[str] = ()) -> dict[str, Any]:
+    def _event(
+        self,
+        ok: bool,
+        reason: str,
+        failed: str | None = None,
+        rank: int | None = None,
+        tail: str = "",
+        first_errors: Sequence[str] = (),
+    ) -> dict[str, Any]:
         skew, error = self.skew()
         return {
-            "ok": ok, "reason": reason, "failed": failed, "rank": rank, "tail": tail, "first_errors": list(first_errors), "attempt": self.gang.attempt,
-            "seconds": max(h.elapsed for h in self.hosts.values()), "skew": skew, "skew_error": error if skew is not None else None, "progress": self.progress.model_dump() if self.progress else None,
+            "ok": ok,
+            "reason": reason,
+            "failed": failed,
+            "rank": rank,
+            "tail": tail,
+            "first_errors": list(first_errors),
+            "attempt": self.gang.attempt,
+            "seconds": max(h.elapsed for h in self.hosts.values()),
+            "skew": skew,
+            "skew_error": error if skew is not None else None,
+            "progress": self.progress.model_dump() if self.progress else None,
         }
