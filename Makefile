@@ -43,7 +43,7 @@ test: setup-dev ## every test, the chain end to end among them
 	@$(CONTROL)/python -m pytest
 
 chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
-	@$(CONTROL)/python -m pytest -m "" tests/hooks tests/core/test_remote_job.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
+	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
 
 lint: setup-dev ## ruff
 	@$(CONTROL)/ruff check .

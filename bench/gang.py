@@ -42,10 +42,10 @@ from airflow.sdk.exceptions import TaskDeferred  # noqa: E402
 
 from lab import loopback  # noqa: E402
 from sqltune.config import Limits  # noqa: E402
-from sqltune.gangs import Gang, Member  # noqa: E402
-from sqltune.hooks.gang import GangHook  # noqa: E402
-from sqltune.records import Record  # noqa: E402
-from sqltune.triggers.watch import Watch  # noqa: E402
+from sqltune.records.files import Record  # noqa: E402
+from ssh_gang.hook import GangHook  # noqa: E402
+from ssh_gang.model import Gang, Member  # noqa: E402
+from ssh_gang.watch import Watch  # noqa: E402
 
 GRACE = 5
 """Seconds between SIGTERM and SIGKILL, for sqltune; the others have none."""

@@ -16,7 +16,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 from sqltune.config import load, load_gate
-from sqltune.gate import compare
+from sqltune.evaluation.gate import compare
 
 SIZES = (100, 200, 500, 1000, 2000)
 EXCHANGED = (0.10, 0.20)

@@ -19,11 +19,11 @@ from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
-from sqltune.execution_match import Pair, match
-from sqltune.rows import read_rows
-from sqltune.scoring import read_predictions
-from sqltune.sql_text import mended, orders, with_ties_broken, without_distinct
-from sqltune.suites import from_row
+from sqltune.dataset.rows import read_rows
+from sqltune.evaluation.execution_match import Pair, match
+from sqltune.evaluation.scoring import read_predictions
+from sqltune.evaluation.suites import from_row
+from sqltune.sql.tokens import mended, orders, with_ties_broken, without_distinct
 
 SHUFFLES = 5
 

@@ -16,8 +16,8 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config import names
-from sqltune.operators import promotion
 from sqltune.operators.reap import reap_orphans
+from sqltune.tasks import promotion
 
 SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 

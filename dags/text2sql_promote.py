@@ -2,7 +2,7 @@
 Serve another version: promote one that is registered, or go back to the one before.
 
 Trigger it as it opens to roll back: the version that served before the champion serves again. Or name a version: MLflow's page lists them, and so does
-`python -m sqltune.registry --versions`. What serves is not touched before the other one has answered a real prompt; no request fails meanwhile.
+`python -m sqltune.registry.versions --versions`. What serves is not touched before the other one has answered a real prompt; no request fails meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import timedelta
 from airflow.sdk import Param, dag, task
 
 from sqltune.config import names
-from sqltune.operators import promotion
+from sqltune.tasks import promotion
 
 
 @dag(

@@ -21,8 +21,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
-from sqltune.form import params
-from sqltune.operators import promotion, steps
+from sqltune.config.form import params
 from sqltune.operators.approval import AskOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.training import (
@@ -31,7 +30,8 @@ from sqltune.operators.training import (
     MergeAdapterOperator,
     TrainOperator,
 )
-from sqltune.reference import CONNECTION, ask_hosted
+from sqltune.serving.hosted import CONNECTION, ask_hosted
+from sqltune.tasks import promotion, steps
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")

@@ -74,9 +74,9 @@ def served() -> None:
     """What serves, and what served when."""
     os.environ["SQLTUNE_HOME"] = str(settings.LAB / "records")
     sys.path.insert(0, str(settings.ROOT / "plugins"))
-    from sqltune import registry
+    from sqltune.registry import versions
 
-    if registry.main("lab", os.environ.get("AT") or None):
+    if versions.main("lab", os.environ.get("AT") or None):
         raise SystemExit(1)
 
 

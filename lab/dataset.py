@@ -294,7 +294,7 @@ def mislabelled(found: list[dict[str, str]], percent: int) -> list[dict[str, str
     :param percent: share of the databases that is held out; their rows stay as they are, since a model is judged by them.
     """
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
-    from sqltune.dataset import database, held_out
+    from sqltune.dataset.split import database, held_out
 
     of_table: dict[str, list[int]] = {}
     for i, row in enumerate(found):

@@ -20,8 +20,8 @@ from lab.settings import DATA, LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.config import slug
-from sqltune.progress import Progress
-from sqltune.records import Record
+from sqltune.records.files import Record
+from ssh_gang.progress import Progress
 
 DAG = "text2sql_retrain"
 _SIGNS = {

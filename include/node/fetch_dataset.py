@@ -12,11 +12,11 @@ import os
 import sys
 from pathlib import Path
 
-from sqltune.dataset import sample, split, write
+from sqltune.dataset.hub import fetch
+from sqltune.dataset.rows import read_rows
+from sqltune.dataset.split import sample, split, write
 from sqltune.errors import DatasetError, SqltuneError
-from sqltune.hub import fetch
 from sqltune.prompt import TEMPLATE_HASH
-from sqltune.rows import read_rows
 
 
 def longest(train: Path, base_model: Path) -> int:

@@ -21,7 +21,7 @@ from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
 from sqltune.config import slug
-from sqltune.records import Record
+from sqltune.records.files import Record
 from tests.conftest import BASE, ROOT, free_port
 
 DAG = "text2sql_retrain"

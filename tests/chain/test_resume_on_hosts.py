@@ -15,13 +15,13 @@ import pytest
 
 from sqltune.config import RunPlan
 from sqltune.errors import GangError
-from sqltune.hooks.gang import GangHook
 from sqltune.operators.training import TrainOperator
-from sqltune.records import Record
-from sqltune.resume import Decision
-from sqltune.triggers.watch import Watch
+from sqltune.records.files import Record
+from ssh_gang.hook import GangHook
+from ssh_gang.resume import Decision
+from ssh_gang.watch import Watch
 from tests.chain.conftest import DAG, STATE
-from tests.hooks.gangs import left
+from tests.hosts.gangs import left
 
 LOG = logging.getLogger("test")
 

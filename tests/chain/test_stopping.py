@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from sqltune.config import load
-from sqltune.gangs import Gang, Member, gang_name
-from sqltune.hooks.gang import GangHook
-from sqltune.remote_job import MARKER
+from ssh_gang.commands import MARKER
+from ssh_gang.hook import GangHook
+from ssh_gang.model import Gang, Member, gang_name
 from tests.chain.conftest import DAG, FORM, STATE
 
 

@@ -8,8 +8,8 @@ import re
 import subprocess
 
 from sqltune.config import Recipe, load
-from sqltune.dataset import clean, split, write
-from sqltune.xtuner_config import set_values
+from sqltune.config.xtuner_config import set_values
+from sqltune.dataset.split import clean, split, write
 from tests.conftest import BASE, ROOT, free_port
 
 

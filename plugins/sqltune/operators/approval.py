@@ -8,7 +8,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config import RunPlan
-from sqltune.records import Record
+from sqltune.records.files import Record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sqltune import remote_job
 from sqltune.config import Cluster, Host, RunPlan, load
 from sqltune.errors import GangError, HostError
-from sqltune.gangs import Gang, Member, gang_name
-from sqltune.hooks.gang import GangHook
-from sqltune.hooks.hosts import bash, connected, on_all, raise_all
-from sqltune.records import installation
+from sqltune.records.files import installation
+from ssh_gang import commands
+from ssh_gang.hook import GangHook
+from ssh_gang.model import Gang, Member, gang_name
+from ssh_gang.ssh import bash, connected, on_all, raise_all
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,7 +71,7 @@ def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
     return Gang(
         name=name,
         attempt="reaper",
-        fence=remote_job.FOREVER,
+        fence=commands.FOREVER,
         root=f"{cluster.work_dir}/gangs",
         members=members,
         limits=cluster.limits,
@@ -97,7 +97,7 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
 async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
     async def ask(host: Host) -> str:
         async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
-            return (await bash(connection, remote_job.living(f"{cluster.work_dir}/gangs"), 60)).decode()
+            return (await bash(connection, commands.living(f"{cluster.work_dir}/gangs"), 60)).decode()
 
     said = dict(zip([h.name for h in cluster.hosts], await on_all(cluster.hosts, ask), strict=True))
     for silent in (answer for answer in said.values() if isinstance(answer, BaseException)):

@@ -6,16 +6,16 @@ import asyncio
 import json
 from typing import Any
 
-from sqltune import remote_job, xtuner_config
-from sqltune.config import Host, RunPlan
+from sqltune import node
+from sqltune.config import Host, RunPlan, xtuner_config
 from sqltune.errors import GangError, HostError
-from sqltune.gang_log import split_ranks
-from sqltune.gangs import Gang, Member, member, rank_member
-from sqltune.hooks import scripts, transfer
-from sqltune.hooks.hosts import bash, connected
-from sqltune.operators.gang import GangJobOperator
-from sqltune.records import Record
-from sqltune.resume import Checkpoint, candidates
+from sqltune.records.files import Record
+from ssh_gang import commands, transfer
+from ssh_gang.log import split_ranks
+from ssh_gang.model import Gang, Member, member, rank_member
+from ssh_gang.operator import GangJobOperator
+from ssh_gang.resume import Checkpoint, candidates
+from ssh_gang.ssh import bash, connected
 
 
 def result_of(output: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class TrainOperator(GangJobOperator):
     @staticmethod
     async def _checkpoints(plan: RunPlan, host: Host, *arguments: str) -> list[Any]:
         """What `checkpoints.py` says on a host; hashing hundreds of gigabytes may take it an hour."""
-        return (await scripts.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
+        return (await node.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
 
     async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
         hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
@@ -217,7 +217,7 @@ class TrainOperator(GangJobOperator):
             async with connected(host.name, host.conn_id) as connection:
                 answer = await bash(
                     connection,
-                    f"ls {remote_job.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true",
+                    f"ls {commands.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true",
                     60,
                 )
             found[host.name] = int(answer or 0)

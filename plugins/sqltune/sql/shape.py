@@ -1,0 +1,171 @@
+"""What a gold query is made of: its clauses, its hardness, and whether a prediction is the same query.
+
+Hardness follows the published rules of Spider's evaluation (Yu et al., EMNLP 2018), read off the tokens.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Literal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, mended, outside_parentheses, tokens
+
+Hardness = Literal["easy", "medium", "hard", "extra"]
+HARDNESS: tuple[Hardness, ...] = ("easy", "medium", "hard", "extra")
+CLAUSES = (
+    "where",
+    "group by",
+    "having",
+    "order by",
+    "limit",
+    "join",
+    "aggregate",
+    "distinct",
+    "set operation",
+    "subquery",
+)
+
+_AGGREGATES = {"count", "sum", "avg", "min", "max"}
+
+
+def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
+    """The outermost query up to its first set operation, without what stands in inner queries; and how many inner queries and set operations there are."""
+    out: list[Token] = []
+    depth, hidden, inner = 0, 0, 0
+    found = list(query)
+    for i, t in enumerate(found):
+        if t.text == "(":
+            depth += 1
+            if i + 1 < len(found) and found[i + 1].key == "select" and i > 0:
+                inner += 1
+                hidden = hidden or depth
+        if not hidden:
+            if depth == 0 and t.key in SET_OPERATIONS:
+                return out, inner + 1
+            out.append(t)
+        if t.text == ")":
+            hidden = 0 if hidden == depth else hidden
+            depth -= 1
+    return out, inner
+
+
+@lru_cache(maxsize=4096)
+def clauses(query: str) -> tuple[str, ...]:
+    """Which of `CLAUSES` stand anywhere in a query."""
+    found = meaningful(tokens(query))
+    words = [t.key for t in found]
+    pairs = set(itertools.pairwise(words))
+    called = {t.key for t, after in itertools.pairwise(found) if after.text == "("}
+    there = {
+        "where": "where" in words,
+        "group by": ("group", "by") in pairs,
+        "having": "having" in words,
+        "order by": ("order", "by") in pairs,
+        "limit": "limit" in words,
+        "join": "join" in words,
+        "aggregate": bool(called & _AGGREGATES),
+        "distinct": "distinct" in words,
+        "set operation": any(w in SET_OPERATIONS for w in words),
+        "subquery": words.count("select") - sum(w in SET_OPERATIONS for w in words) > 1,
+    }
+    return tuple(name for name in CLAUSES if there[name])
+
+
+@lru_cache(maxsize=4096)
+def hardness(query: str) -> Hardness:
+    """Easy, medium, hard or extra: by how many clauses, inner queries, columns, conditions and aggregates a query has."""
+    top, nested = _first_select(meaningful(tokens(query)))
+    words = [t.key for t in top]
+    count = words.count
+
+    def part(begin: str, *ends: str) -> list[Token]:
+        if begin not in words:
+            return []
+        first = words.index(begin) + 1
+        return top[first : next((i for i in range(first, len(words)) if words[i] in ends), len(words))]
+
+    conditions = part("where", "group", "having", "order", "limit") + part("having", "order", "limit")
+    joins = count("join") + sum(
+        t.text == "," for t in outside_parentheses(part("from", "where", "group", "having", "order", "limit"))
+    )
+    ors = sum(t.key == "or" for t in [*conditions, *part("from", "where", "group", "order")])
+    likes = sum(t.key == "like" for t in conditions)
+    components = count("where") + count("group") + count("order") + count("limit") + joins + ors + likes
+    aggregates = sum(t.key in _AGGREGATES and after.text == "(" for t, after in itertools.pairwise(top))
+    columns = 1 + sum(t.text == "," for t in outside_parentheses(part("select", "from")))
+    betweens = sum(t.key == "between" for t in part("where", "group", "having", "order", "limit"))
+    wheres = (
+        "where" in words
+        and 1
+        + sum(t.key in ("and", "or") for t in part("where", "group", "having", "order", "limit"))
+        - betweens
+    )
+    groups = "group" in words and 1 + sum(
+        t.text == "," for t in outside_parentheses(part("group", "having", "order", "limit"))
+    )
+    others = (aggregates > 1) + (columns > 1) + (wheres > 1) + (groups > 1)
+    if components <= 1 and others == 0 and nested == 0:
+        return "easy"
+    if nested == 0 and ((others <= 2 and components <= 1) or (components <= 2 and others < 2)):
+        return "medium"
+    if (nested == 0 and ((others > 2 and components <= 2) or (2 < components <= 3 and others <= 2))) or (
+        components <= 1 and others == 0 and nested <= 1
+    ):
+        return "hard"
+    return "extra"
+
+
+@lru_cache(maxsize=8192)
+def _tree(query: str) -> str | None:
+    """A query as text that is the same for the same tree: names in lower case, aliases of tables resolved, both sides of AND, OR and = in one order. None where it can't be parsed."""
+    try:
+        tree = sqlglot.parse_one(query, read="sqlite")
+    except (SqlglotError, RecursionError, ValueError):
+        return None
+    for identifier in tree.find_all(exp.Identifier):
+        identifier.set("this", identifier.name.lower())
+        identifier.set("quoted", False)
+    for select in list(tree.find_all(exp.Select)):
+        tables = [t for t in select.find_all(exp.Table) if t.parent_select is select]
+        names = {t.alias: t.name for t in tables if t.alias}
+        # A table that is there twice keeps its aliases: they say which is meant.
+        twice = {t.name for t in tables if sum(o.name == t.name for o in tables) > 1}
+        for column in select.find_all(exp.Column):
+            table = names.get(column.table, column.table)
+            if len(tables) == 1 and table == tables[0].name:
+                column.set("table", None)
+            elif column.table in names and table not in twice:
+                column.set("table", exp.to_identifier(table))
+        for table in tables:
+            if table.alias and table.name not in twice:
+                table.set("alias", None)
+        for alias in select.expressions:
+            if isinstance(alias, exp.Alias):
+                alias.replace(alias.this)
+    # The innermost first: what two sides are compared by must have its own order by then.
+    for both in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ))):
+        left, right = both.this, both.expression
+        if left is not None and right is not None and left.sql() > right.sql():
+            both.set("this", right.copy())
+            both.set("expression", left.copy())
+    return tree.sql(dialect="sqlite")
+
+
+def same_query(gold: str, predicted: str) -> bool:
+    """Whether a prediction is the gold, but for spelling: case, aliases, quotes, the order of conditions."""
+    left, right = (
+        " ".join(
+            t.text.lower() if t.kind == "word" else t.text for t in meaningful(tokens(q)) if t.text != ";"
+        )
+        for q in (gold, predicted)
+    )
+    if left == right:
+        return True
+    mine = _tree(mended(gold))
+    return mine is not None and mine == _tree(mended(predicted))

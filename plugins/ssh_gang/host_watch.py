@@ -1,0 +1,291 @@
+"""Following one host of a gang: its line kept open, its state and clock known, its output told and confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqltune.errors import HostError
+from sqltune.records.files import Record
+from ssh_gang import commands, gpus
+from ssh_gang.hook import GangHook
+from ssh_gang.log import Lines, Teller
+from ssh_gang.model import Member
+from ssh_gang.progress import Progress, parse_line
+from ssh_gang.state import JobState, parse_state
+
+if TYPE_CHECKING:
+    from ssh_gang.session import Line
+
+CHUNK = 256 * 1024
+"""Bytes of output taken at a time."""
+
+CONFIRM = 0.1
+"""Seconds between two confirmations of delivered output, at least."""
+
+DRAIN = 60.0
+"""Seconds that the rest of an ended job's output is waited for without a byte of it coming."""
+
+SILENT = 15.0
+"""Seconds without a sign after which a host is said to be silent; it tells its state every five."""
+
+
+class Keeper:
+    """The run's record, written off the loop. One that can't be written (disk full here) ends no training: said once, and gone on without."""
+
+    def __init__(self, record: Record | None, log: Any) -> None:
+        self.record, self.log = record, log
+        self._failed = False
+
+    async def keep(self, method: Literal["append", "put", "write_log"], *what: Any) -> None:
+        """Call a method of the record, where there is one."""
+        if self.record is None:
+            return
+        try:
+            await asyncio.to_thread(getattr(self.record, method), *what)
+        except OSError as e:
+            if not self._failed:
+                self._failed = True
+                self.log.warning(
+                    "the run's record can't be written (%s): the training goes on without it; free space under %s",
+                    e,
+                    self.record.folder,
+                )
+
+
+class HostWatch:
+    """What is known of one host of the gang, and how it is learnt.
+
+    :param hook: the gang's connections.
+    :param member: the gang's part on this host.
+    :param log: where its output goes.
+    :param keeper: the run's record.
+    :param changed: set when something is known that was not before.
+    :param progress: where the training stood when an earlier watcher stopped.
+    """
+
+    def __init__(
+        self,
+        hook: GangHook,
+        member: Member,
+        log: Any,
+        keeper: Keeper,
+        changed: asyncio.Event,
+        progress: Progress | None,
+    ) -> None:
+        self.hook, self.gang, self.member, self.log, self.keeper, self.changed = (
+            hook,
+            hook.gang,
+            member,
+            log,
+            keeper,
+            changed,
+        )
+        self.teller = Teller(member.host)
+        self.lines = Lines()
+        self.state: JobState | None = None
+        self.position = 0
+        """Byte of output up to which it was received."""
+        self.told = 0
+        """Byte of output up to which whole lines are in the task's log."""
+        self.confirmed = 0
+        """Byte of output up to which the host knows that it was told: who takes over goes on there."""
+        self.heard = self.received = self.progressed = time.monotonic()
+        """When its state, its output (or another state), and another step were last told."""
+        self.progress = progress
+        self.clock = 0.0
+        """Seconds the host's clock is ahead of ours, known to ± clock_error."""
+        self.clock_error = float("inf")
+        self.elapsed = 0.0
+        """Seconds since the host was told to go, by its own clock, when its state was last said."""
+        self.warned = False
+        self._more = asyncio.Event()
+
+    @property
+    def read_whole(self) -> bool:
+        """All of the output was received; only what has ended has a size."""
+        return self.state is not None and self.state.size is not None and self.position >= self.state.size
+
+    @property
+    def is_done(self) -> bool:
+        """Ended well, all of its output is in the task's log for good, and its clock is known."""
+        return (
+            self.read_whole
+            and self.state is not None
+            and self.state.succeeded
+            and self.confirmed >= self.position
+            and self.has_clock
+        )
+
+    @property
+    def is_drained(self) -> bool:
+        """Ended well, and its output does not come: cut by somebody on the host, perhaps. That is no reason to wait for ever."""
+        return self.state is not None and self.state.succeeded and time.monotonic() - self.received > DRAIN
+
+    @property
+    def silence(self) -> float:
+        return time.monotonic() - self.heard
+
+    @property
+    def log_name(self) -> str:
+        """How its whole log is called in the run's record."""
+        return f"{self.gang.name}.{self.gang.attempt}.{self.member.host}"
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether its clock was compared with ours; a job that ends at once may have ended before."""
+        return self.clock_error < float("inf")
+
+    def ours(self, moment: float | None) -> float | None:
+        """A moment of the host's clock by our own."""
+        return None if moment is None else moment - self.clock
+
+    async def follow(self) -> None:
+        """Keep a line to the host open for as long as the watch lasts."""
+        pause = 0.2
+        while True:
+            heard = self.heard
+            try:
+                async with self.hook.talk(self.member, commands.follow(self.gang, self.member)) as line:
+                    await self._listen(line)
+            except (HostError, ValueError) as e:
+                if not self.warned:
+                    self.log.warning(
+                        "%s; its ranks go on, trying again for %.0f s", e, self.gang.limits.unreachable
+                    )
+                    self.warned = True
+            pause = 0.2 if self.heard > heard else min(2 * pause, 5.0)
+            await asyncio.sleep(pause)
+
+    async def _listen(self, line: Line) -> None:
+        """Until the line ends."""
+        positioned = asyncio.Event()
+        beside = [
+            asyncio.create_task(self._read_output(line, positioned)),
+            asyncio.create_task(self._confirm(line, positioned)),
+        ]
+        for task in beside:
+            # One that ends, by a mistake or because its half of the line did, ends the line: it is opened again, and nothing is silent.
+            task.add_done_callback(lambda _: line.close())
+        try:
+            asked: list[float] = []
+            async for raw in line.stderr:
+                text = raw.decode(errors="replace").strip()
+                if text.startswith("from="):
+                    self.position = self.confirmed = int(text[5:])
+                    self.lines = Lines()
+                    positioned.set()
+                    asked = self._ask_time(line)
+                elif text.startswith("taken="):
+                    self.confirmed = int(text[6:])
+                    self.changed.set()
+                elif text.startswith("clock="):
+                    self._compare_clock(asked.pop(0), float(text[6:]))
+                    if not asked:
+                        self.changed.set()
+                elif text.startswith("gpu "):
+                    await self._remember_gpus(text[4:])
+                elif text.startswith("state="):
+                    self._take_state(text)
+                    if self.read_whole:
+                        # The log's last line may have no end, and may have come before the job's.
+                        await self._tell(self.lines.feed(b"", final=True))
+                        self.told = self.position
+                        self._more.set()
+        finally:
+            for task in beside:
+                task.cancel()
+            ended = await asyncio.gather(*beside, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception) and not isinstance(error, (OSError, asyncio.TimeoutError)):
+                raise error
+
+    @staticmethod
+    def _ask_time(line: Line) -> list[float]:
+        """Ask for the time three times; when it was asked."""
+        asked = []
+        for _ in range(3):
+            asked.append(time.time())
+            line.write(b"time\n")
+        return asked
+
+    def _compare_clock(self, asked: float, theirs: float) -> None:
+        """The answer with the shortest way there and back says it best."""
+        now = time.time()
+        error = (now - asked) / 2
+        if error < self.clock_error:
+            self.clock, self.clock_error = theirs - (asked + now) / 2, error
+
+    def _take_state(self, text: str) -> None:
+        state, now = parse_state(text)
+        self.heard = time.monotonic()
+        if self.warned:
+            self.warned = False
+            self.log.info("[%s] answers again", self.member.host)
+        if state.started and now:
+            self.elapsed = now - state.started
+        if state != self.state:
+            self.state, self.received = state, self.heard
+            self.changed.set()
+
+    async def _read_output(self, line: Line, positioned: asyncio.Event) -> None:
+        await positioned.wait()
+        while data := await line.stdout.read(CHUNK):
+            await self.keeper.keep("write_log", self.log_name, self.position, data)
+            # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
+            again = min(max(self.told - self.position, 0), len(data))
+            self.position += len(data)
+            self.received = time.monotonic()
+            await self._tell(self.lines.feed(data[again:], final=self.read_whole))
+            self.told = max(self.told, self.position - self.lines.held)
+            self._more.set()
+            if self.read_whole:
+                self.changed.set()
+
+    async def _confirm(self, line: Line, positioned: asyncio.Event) -> None:
+        """Say on the host what was delivered, and that somebody is there."""
+        await positioned.wait()
+        while True:
+            self._more.clear()
+            # Said until it is answered: it is the job's end that waits for the last one.
+            if self.told > self.confirmed:
+                line.write(b"taken %d\n" % self.told)
+            else:
+                line.write(b"alive\n")
+            # At once, then not too often: what is told and not confirmed would be told again by who takes over.
+            await asyncio.sleep(CONFIRM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1 if self.told > self.confirmed else 30):
+                    await self._more.wait()
+
+    async def _tell(self, lines: list[str]) -> None:
+        """Lines to the task's log; what they say of progress to the record."""
+        steps = {}
+        if self.gang.progress:
+            steps = {at: progress for at, text in enumerate(lines) if (progress := parse_line(text))}
+        for entry in self.teller.tell(lines, steps):
+            self.log.info("%s", entry)
+        for progress in steps.values():
+            if self.progress is None or progress.step > self.progress.step:
+                self.progress, self.progressed = progress, time.monotonic()
+                await self.keeper.keep(
+                    "append",
+                    "progress",
+                    {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()},
+                )
+
+    async def _remember_gpus(self, text: str) -> None:
+        cards = gpus.parse(text.replace("|", "\n"))
+        if cards:
+            await self.keeper.keep(
+                "append",
+                "gpus",
+                {
+                    "attempt": self.gang.attempt,
+                    "at": time.time(),
+                    "host": self.member.host,
+                    "gpus": [c.model_dump() for c in cards],
+                },
+            )

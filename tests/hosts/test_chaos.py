@@ -1,0 +1,207 @@
+"""Faults that take long, or hosts of their own: network namespaces whose cables can be pulled. `make chaos` runs them beside the quick ones."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lab import loopback
+from sqltune.config import Limits
+from sqltune.records.files import Record
+from ssh_gang.hook import GangHook
+from ssh_gang.watch import Watch
+from tests.hosts.gangs import bash, gang, left, run, told, until, watch
+
+pytestmark = [pytest.mark.chaos]
+LOG = logging.getLogger("test")
+
+
+class Namespace(loopback.Sshd):
+    """An sshd in a network namespace of its own, at the end of a cable."""
+
+    def link(self, number: int) -> None:
+        self.number = number
+        self.net, self.cable = f"sqtc{os.getpid()}-{self.name}", f"sqtc{number}v{os.getpid() % 10000}"
+        for command in (
+            f"ip netns add {self.net}",
+            f"ip link add {self.cable} type veth peer name eth0 netns {self.net}",
+            f"ip addr add {self.near}/30 dev {self.cable}",
+            f"ip link set {self.cable} up",
+            f"ip -n {self.net} addr add {self.address}/30 dev eth0",
+            f"ip -n {self.net} link set eth0 up",
+            f"ip -n {self.net} link set lo up",
+        ):
+            subprocess.run(shlex.split(command), check=True)
+
+    @property
+    def near(self) -> str:
+        return f"10.214.{self.number}.1"
+
+    @property
+    def address(self) -> str:
+        return f"10.214.{self.number}.2"
+
+    def command(self) -> list[str]:
+        # Processes of its own as well: what is stopped on one host is not looked for on the other.
+        return [
+            "ip",
+            "netns",
+            "exec",
+            self.net,
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            *super().command(),
+        ]
+
+    def stop(self) -> None:
+        # unshare hears no SIGTERM while its child lives; the child, process 1 of the host, takes all others with it.
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+
+    def pull(self, up: bool = False) -> None:
+        """Pull the cable, or put it back."""
+        # The far end: the route to the host stays, so that nothing goes anywhere else.
+        subprocess.run(["ip", "-n", self.net, "link", "set", "eth0", "up" if up else "down"], check=True)
+
+    def unlink(self) -> None:
+        subprocess.run(["ip", "netns", "delete", self.net], check=False)
+        subprocess.run(["ip", "link", "delete", self.cable], check=False, capture_output=True)
+
+
+@pytest.fixture
+def linked(sshds, tmp_path, monkeypatch) -> Iterator[list[Namespace]]:
+    """The two hosts again, each in a namespace."""
+    if os.geteuid():
+        pytest.skip("network namespaces take root")
+    found = []
+    for number, old in enumerate(sshds):
+        old.stop()
+        host = Namespace(old.name, old.folder, old.port)
+        host.link(number)
+        config = host.folder / "sshd_config"
+        config.write_text(
+            config.read_text().replace(f"ListenAddress {old.address}", f"ListenAddress {host.address}")
+        )
+        host.start()
+        for name, value in host.connection(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        found.append(host)
+    (tmp_path / "known_hosts").write_text(loopback.known_hosts(found))
+    yield found
+    for host in found:
+        host.stop()
+        host.unlink()
+
+
+def counting(end, pause=0.05):
+    return bash(f"n=0; while [ ! -e {end} ]; do n=$((n+1)); echo line $n; sleep {pause}; done; echo over $n")
+
+
+def assert_every_line_once(caplog, host):
+    lines = told(caplog, host)
+    total = int(next(line for line in lines if line.startswith("over")).split()[1])
+    assert [line for line in lines if line.startswith("line")] == [f"line {n}" for n in range(1, total + 1)]
+
+
+@pytest.mark.parametrize("seconds", [20, 75])
+def test_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
+    """Twenty seconds TCP lives through; after 75 the connection is dead, and opened again."""
+    caplog.set_level(logging.INFO)
+
+    async def go():
+        g = gang(linked, counting(tmp_path / "end"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, LOG, None).until_the_end())
+            await until(lambda: len(told(caplog, "b")) > 20)
+            linked[1].pull()
+            await asyncio.sleep(seconds)
+            linked[1].pull(up=True)
+            seen = len(told(caplog, "b"))
+            await until(lambda: len(told(caplog, "b")) > seen + 20, 120)
+            (tmp_path / "end").touch()
+            return await asyncio.wait_for(watching, 60)
+
+    assert asyncio.run(go())["ok"]
+    assert any("its ranks go on" in m for m in caplog.messages)
+    assert_every_line_once(caplog, "a")
+    assert_every_line_once(caplog, "b")
+
+
+def test_a_link_that_is_down_for_ever(linked):
+    """The other host is stopped, the one that can't be reached is named, and nothing is called stopped that is not known to be."""
+
+    async def go():
+        g = gang(
+            linked, bash("echo is up; sleep 600"), limits=Limits(connect=5, arm=10, grace=2, unreachable=25)
+        )
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, LOG, None).until_the_end())
+            await asyncio.sleep(2)
+            linked[1].pull()
+            event = await asyncio.wait_for(watching, 150)
+            still = left(g)
+        linked[1].pull(up=True)
+        async with GangHook(g) as hook:
+            # The teardown, once the host is back.
+            await hook.stop(None)
+        return g, event, still
+
+    g, event, still = asyncio.run(go())
+    assert (
+        not event["ok"]
+        and event["failed"] == "b"
+        and "limit unreachable" in event["reason"]
+        and "not all could be stopped: b:" in event["reason"]
+    )
+    assert still and left(g) == []
+
+
+def test_a_gigabyte_of_log_from_one_rank(sshds, tmp_path):
+    words = (
+        "import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 1000) for _ in range(10000)]"
+    )
+    g = gang(sshds, [[sys.executable, "-c", words], ["true"]])
+    began = time.monotonic()
+    _, event = asyncio.run(run(g, Record(tmp_path / "r")))
+    assert event["ok"]
+    print(f"{1000 / (time.monotonic() - began):.1f} MB/s")
+    want = hashlib.sha256()
+    for _ in range(10000):
+        want.update((b"x" * 99 + b"\n") * 1000)
+    with (tmp_path / "r" / "logs" / f"{g.name}.try1.a.log").open("rb") as f:
+        assert hashlib.file_digest(f, "sha256").hexdigest() == want.hexdigest()
+
+
+@pytest.mark.sshd_options("MaxStartups 1")
+def test_thirty_gangs_found_again_by_one_watcher_through_a_narrow_door(sshds, tmp_path):
+    """As after a triggerer's restart."""
+    end = tmp_path / "end"
+    gangs = [
+        gang(sshds, counting(end, 0.5)).model_copy(update={"name": f"dag.train.run{n}"}) for n in range(30)
+    ]
+
+    async def go():
+        for g in gangs:
+            async with GangHook(g) as hook:
+                await hook.launch()
+        watching = [asyncio.create_task(watch(g)) for g in gangs]
+        await asyncio.sleep(10)
+        end.touch()
+        return await asyncio.wait_for(asyncio.gather(*watching), 120)
+
+    assert all(event["ok"] for event in asyncio.run(go()))

@@ -1,0 +1,267 @@
+"""A gang against real sshd: launched together, found again, ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+
+import pytest
+
+from sqltune.config import Limits
+from sqltune.errors import GangError, HostError
+from sqltune.records.files import Record
+from ssh_gang.hook import GangHook
+from ssh_gang.resume import Decision
+from ssh_gang.trigger import GangTrigger
+from ssh_gang.watch import Watch
+from tests.conftest import free_port
+from tests.hosts.gangs import bash, folder, gang, left, run, told, until, watch
+
+
+def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
+    decision, event = asyncio.run(
+        run(
+            gang(
+                sshds,
+                bash(f"echo 开始; for i in $(seq 2000); do echo line $i; done; echo '{line}'"),
+                progress=True,
+            ),
+            Record(tmp_path / "record"),
+        )
+    )
+    assert decision is Decision.FRESH_SUBMIT and event["ok"] and event["skew"] < 2
+    for host in "ab":
+        assert told(caplog, host) == ["开始", *(f"line {i}" for i in range(1, 2001)), line]
+        whole = (tmp_path / "record" / "logs" / f"dag.train.run.try1.{host}.log").read_text()
+        assert whole.splitlines() == told(caplog, host)
+    assert event["skew_error"] < 0.5
+    assert event["progress"]["loss"] == 0.5
+    assert Record(tmp_path / "record").last("progress")["progress"]["step"] == 2
+
+
+def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    record = Record(tmp_path / "record")
+    g = gang(
+        sshds, bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"), progress=True
+    )
+    asyncio.run(run(g, record))
+    caplog.clear()
+    event = asyncio.run(watch(g, record))
+    assert event["ok"] and event["progress"]["step"] == 1
+    assert not [m for m in caplog.messages if "Iter(train)" in m]
+
+
+def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
+    g = gang(sshds, [bash("sleep 60"), bash("echo 'Traceback: out of memory'; sleep 0.5; exit 7")])
+    _, event = asyncio.run(run(g))
+    assert (
+        not event["ok"]
+        and event["failed"] == "b"
+        and event["reason"] == "b: exit code 7, before all others"
+        and "out of memory" in event["tail"]
+    )
+    assert left(g) == []
+
+
+def test_one_that_can_not_arm_and_none_goes(sshds, tmp_path):
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", free_port()))
+        s.listen()
+        members = gang(sshds, bash(f"touch {tmp_path}/went")).members
+        taken = members[1].model_copy(update={"port_free": s.getsockname()[1]})
+        g = gang(sshds, ["true"]).model_copy(update={"members": [members[0], taken]})
+        with pytest.raises(GangError, match=r"b: can't arm: port \d+ is taken"):
+            asyncio.run(run(g))
+    assert not (tmp_path / "went").exists() and left(g) == []
+
+
+def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
+    async def twice():
+        first = gang(sshds, bash(f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo over"))
+        async with GangHook(first) as hook:
+            assert (await hook.launch())[0] is Decision.FRESH_SUBMIT
+            async with GangHook(first.model_copy(update={"attempt": "try2"})) as again:
+                decision, found = await again.launch()
+                assert decision is Decision.RECONNECT and found.attempt == "try1"
+        (tmp_path / "end").touch()
+        assert (await watch(found))["ok"]
+        async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
+            assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
+        # A person cleared it: run again.
+        async with GangHook(first.model_copy(update={"attempt": "try4", "generation": 2})) as fourth:
+            decision, fresh = await fourth.launch()
+            assert decision is Decision.TERMINAL_RESUBMIT and fresh.attempt == "try4"
+        assert (await watch(fresh))["ok"]
+
+    asyncio.run(twice())
+
+
+def test_on_kill_ends_its_own_try_and_no_other(sshds):
+    async def clear():
+        g = gang(sshds, bash("sleep 60"), attempt="try2")
+        async with GangHook(g) as hook:
+            await hook.launch()
+            old = GangTrigger(g.model_copy(update={"attempt": "try1"}).model_dump(mode="json"))
+            await old.on_kill()
+            assert all(s.is_running for s in await hook.states())
+            await GangTrigger(g.model_dump(mode="json")).on_kill()
+            assert not any(s.is_running for s in await hook.states())
+        return g
+
+    assert left(asyncio.run(clear())) == []
+
+
+def test_a_killed_wrapper_is_found_and_the_rest_ended(sshds):
+    async def kill():
+        g = gang(sshds, bash("sleep 60"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            await hook.run(
+                g.members[0],
+                'until [ -e ~/gangs/dag.train.run/started ]; do sleep 0.05; done; read -r pid _ <~/gangs/dag.train.run/pid; kill -9 "$pid"',
+            )
+        return g, await watch(g)
+
+    g, event = asyncio.run(kill())
+    assert not event["ok"] and event["failed"] == "a" and "lost" in event["reason"] and left(g) == []
+
+
+def test_sshd_restarted_while_it_runs(sshds, tmp_path):
+    async def restart():
+        g = gang(sshds, bash(f"while [ ! -e {tmp_path}/end ]; do sleep 0.1; done"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, logging.getLogger("test"), None).until_the_end())
+            await asyncio.sleep(1.5)
+            await asyncio.to_thread(sshds[1].stop)
+            await asyncio.sleep(2)
+            await asyncio.to_thread(sshds[1].start)
+            (tmp_path / "end").touch()
+            return await watching
+
+    assert asyncio.run(restart())["ok"]
+
+
+def test_a_rank_that_hangs_before_the_first_step(sshds):
+    g = gang(
+        sshds,
+        bash("echo loading; sleep 600"),
+        limits=Limits(connect=10, arm=10, grace=1, first_step=2),
+        progress=True,
+    )
+    _, event = asyncio.run(run(g))
+    assert not event["ok"] and "limit first_step" in event["reason"] and left(g) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"stall": 1.5}, "no progress for 2 s (limit stall), last: iter 1/9 · loss 0.5000 · ETA 0:00:01"),
+        ({"total": 1}, "not done after 1 s (limit total)"),
+    ],
+)
+def test_limits_are_named(sshds, limits, words):
+    line = "Iter(train) [1/9]  lr: 1e-4  eta: 0:00:01  time: 0.1  loss: 0.5"
+    g = gang(
+        sshds,
+        bash(f"echo '{line}'; sleep 600"),
+        limits=Limits(connect=10, arm=10, grace=1, **limits),
+        progress=True,
+    )
+    _, event = asyncio.run(run(g))
+    assert event["reason"] == words and left(g) == []
+
+
+def test_a_host_that_is_off_is_named_with_the_fix(sshds):
+    sshds[1].stop()
+    with pytest.raises(HostError, match=r"b: does not answer .*connection 'test_b'"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_a_changed_host_key_is_refused(sshds, tmp_path):
+    known = (tmp_path / "known_hosts").read_text().splitlines()
+    key = known[0].split()[2]
+    (tmp_path / "known_hosts").write_text(
+        "\n".join(" ".join([line.split()[0], "ssh-ed25519", key]) for line in known) + "\n"
+    )
+    with pytest.raises(HostError, match=r"b: its host key is not the one that is known"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_a_wrong_key_is_named(sshds):
+    (sshds[0].folder / "authorized_keys").write_text("")
+    with pytest.raises(HostError, match=r"a: the key of connection 'test_a' was not accepted"):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+@pytest.mark.parametrize("file", ["key", "known_hosts"])
+def test_a_file_of_the_connection_that_can_not_be_read_is_no_host_that_is_off(sshds, tmp_path, file):
+    """In a container the mounted key belongs to somebody else; it was told as a host that does not answer. (A folder in its place: root may read any file.)"""
+    (tmp_path / file).unlink()
+    (tmp_path / file).mkdir()
+    with pytest.raises(
+        HostError,
+        match=rf"a: {tmp_path / file} of connection 'test_a' can't be read by Airflow \(user \d+\): Is a directory; correct",
+    ):
+        asyncio.run(run(gang(sshds, ["true"])))
+
+
+def test_an_unknown_connection_is_named(sshds):
+    g = gang(sshds, ["true"])
+    lost = g.members[0].model_copy(update={"conn_id": "nobody"})
+    with pytest.raises(HostError, match="a: connection 'nobody'"):
+        asyncio.run(run(g.model_copy(update={"members": [lost]})))
+
+
+def test_a_record_that_can_not_be_written_ends_no_training(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "record").mkdir()
+    (tmp_path / "record" / "logs").write_text("a file where the folder should be")
+    line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
+    _, event = asyncio.run(
+        asyncio.wait_for(
+            run(gang(sshds, bash(f"echo '{line}'; echo over"), progress=True), Record(tmp_path / "record")),
+            30,
+        )
+    )
+    assert event["ok"] and event["progress"]["step"] == 2 and told(caplog, "b") == [line, "over"]
+    assert sum("record can't be written" in m for m in caplog.messages) == 1
+
+
+def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_path):
+    """Somebody ends the `tail` on a host: its line is opened again, and the log goes on."""
+    caplog.set_level(logging.INFO)
+
+    async def go():
+        g = gang(sshds, bash(f"echo one; while [ ! -e {tmp_path}/end ]; do sleep 0.1; done; echo two"))
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = asyncio.create_task(Watch(hook, logging.getLogger("test"), None).until_the_end())
+            await until(lambda: told(caplog, "a") == ["one"])
+            tails = subprocess.run(
+                ["pgrep", "-f", f"^tail -q -c .* -f -- {folder(g.members[0], g)}/output"],
+                capture_output=True,
+                text=True,
+            ).stdout.split()
+            assert tails
+            for pid in tails:
+                os.kill(int(pid), signal.SIGKILL)
+            (tmp_path / "end").touch()
+            return await asyncio.wait_for(watching, 20)
+
+    assert asyncio.run(go())["ok"] and told(caplog, "a") == ["one", "two"]
+
+
+def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):
+    """The job's end is told after the last of its output: the half line is told then, and nobody waits for the other half."""
+    caplog.set_level(logging.INFO)
+    _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash("printf half; sleep 1"))), 20))
+    assert event["ok"] and told(caplog, "a") == ["half"]

@@ -1,0 +1,93 @@
+"""What housekeeping ends on the hosts, and what it leaves alone."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from sqltune.config import Limits, load
+from sqltune.errors import GangError
+from sqltune.operators import reap
+from sqltune.records.files import installation
+from ssh_gang.hook import GangHook
+from tests.hosts.gangs import bash, gang, left
+
+
+@pytest.fixture
+def cluster(sshds, monkeypatch, records):
+    """The test's hosts as a cluster; `states` is what Airflow says of each run's task, and a run that is not in it is gone."""
+    lab = load("clusters", "lab").model_copy(update={"limits": Limits(connect=10, grace=2)})
+    hosts = [lab.hosts[0].model_copy(update={"name": s.name, "conn_id": s.conn_id}) for s in sshds]
+    monkeypatch.setattr(
+        reap, "load", lambda kind, name: lab.model_copy(update={"hosts": hosts, "work_dir": "~"})
+    )
+    states: dict[str, dict[str, str | None]] = {}
+    ti = SimpleNamespace(
+        get_task_states=lambda dag_id, task_ids, run_ids: {r: states[r] for r in run_ids if r in states}
+    )
+    monkeypatch.setattr(reap, "get_current_context", lambda: {"ti": ti})
+    return states
+
+
+def running(sshds, run_id, airflow=None):
+    """A gang of one run, on its way."""
+    g = gang(sshds, bash("sleep 600")).model_copy(
+        update={
+            "name": f"dag.train.{run_id}",
+            "owner": {
+                "dag_id": "dag",
+                "task_id": "train",
+                "run_id": run_id,
+                "airflow": airflow or installation(),
+            },
+        }
+    )
+
+    async def launch():
+        async with GangHook(g) as hook:
+            await hook.launch()
+
+    asyncio.run(launch())
+    return g
+
+
+def test_only_what_no_task_wants_is_ended(sshds, cluster):
+    cluster |= {"wanted": {"train": "deferred"}, "failed": {"train": "failed"}}
+    gangs = {run: running(sshds, run) for run in ("wanted", "failed", "deleted")} | {
+        "elsewhere": running(sshds, "elsewhere", "another")
+    }
+    assert {host: sorted(names) for host, names in reap.reap_orphans("lab").items()} == {
+        host: ["dag.train.deleted", "dag.train.failed"] for host in "ab"
+    }
+    assert {run: len(left(g)) > 0 for run, g in gangs.items()} == {
+        "wanted": True,
+        "failed": False,
+        "deleted": False,
+        "elsewhere": True,
+    }
+    for run in ("wanted", "elsewhere"):
+        asyncio.run(_stop(gangs[run]))
+
+
+def test_one_that_can_not_be_stopped_keeps_no_other_alive(sshds, cluster, monkeypatch):
+    gangs = [running(sshds, run) for run in ("first", "second")]
+    stop = GangHook.stop
+
+    async def not_the_first(hook, attempt):
+        if hook.gang.name == "dag.train.first":
+            raise GangError("processes are left: 1 on a")
+        return await stop(hook, attempt)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GangHook, "stop", not_the_first)
+        with pytest.raises(GangError, match=r"^dag.train.first \(try1\): processes are left: 1 on a"):
+            reap.reap_orphans("lab")
+    assert left(gangs[0]) and not left(gangs[1])
+    asyncio.run(_stop(gangs[0]))
+
+
+async def _stop(g):
+    async with GangHook(g) as hook:
+        await hook.stop(None)

@@ -1,0 +1,56 @@
+"""Pinned downloads with the real huggingface_hub: verified, resumable, never partial."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from lab.settings import REPO
+from sqltune.dataset.hub import fetch, pin, verified
+from sqltune.errors import HubError
+
+
+@pytest.fixture
+def commit(hub):
+    return pin(REPO, "", hub, datetime(2026, 11, 1, tzinfo=UTC)).commit
+
+
+def test_the_pinned_commit_is_what_arrives(hub, commit, tmp_path):
+    from lab.hub import REPOS
+
+    (file,) = fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    assert file.read_bytes() == REPOS[REPO].branches["main"][-1].files["train.jsonl"]
+
+
+def test_a_damaged_file_is_fetched_again(hub, commit, tmp_path):
+    (file,) = fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"?")
+    (again,) = fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    assert again.read_bytes() == whole
+
+
+def test_a_whole_file_is_not_fetched_again(hub, commit, tmp_path):
+    (file,) = fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    before = file.stat().st_mtime_ns
+    fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    assert file.stat().st_mtime_ns == before
+
+
+def test_no_such_file(hub, commit, tmp_path):
+    with pytest.raises(
+        HubError, match=r"has no file like \['\*.parquet'\] \(it has README.md, train.jsonl\)"
+    ):
+        fetch(REPO, commit, ["*.parquet"], hub, tmp_path)
+
+
+def test_size_and_hash_both_count(tmp_path):
+    file = tmp_path / "f"
+    file.write_bytes(b"hello\n")
+    assert verified(file, 6, "ce013625030ba8dba906f756967f9e9ca394464a", None)  # git hash-object
+    assert not verified(file, 7, "ce013625030ba8dba906f756967f9e9ca394464a", None)
+    assert not verified(file, 6, "0" * 40, None)
+    assert verified(
+        file, 6, "", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    )  # sha256sum

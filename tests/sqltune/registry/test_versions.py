@@ -1,0 +1,314 @@
+"""Versions, champion and journal; and a real MLflow server that is told of them, away at first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sqltune.config import Keep
+from sqltune.errors import RegistryError
+from sqltune.records.files import Record, append_line, home, write_json
+from sqltune.registry import mlflow_mirror, versions
+from sqltune.tasks.promotion import kept
+from tests.conftest import BASE, ROOT, free_port
+
+LINEAGE = {
+    "dataset_repo": "team/data",
+    "dataset_commit": "0123456789abcdef",
+    "score": "74/100",
+    "verdict": "let through",
+    "base_model": "~/models/base",
+    "gpu_hours": "1.5",
+}
+
+
+def made(run: str, cluster: str = "lab", **lineage: str) -> versions.Version:
+    return versions.register(
+        cluster,
+        run,
+        run_key=run,
+        host="host-a",
+        merged_path=f"/home/{run}/merged",
+        model_hash=f"hash-{run}",
+        dtype="bfloat16",
+        lineage=LINEAGE | lineage,
+    )
+
+
+def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(records):
+    assert [
+        made("r1").number,
+        made("r2").number,
+        made("r1", score="75/100").number,
+        made("g1", "gpu").number,
+    ] == [1, 2, 1, 1]
+    assert [v.run_id for v in versions.versions("lab")] == ["r1", "r2"] and versions.version(
+        "lab", 1
+    ).lineage["score"] == "75/100"
+    with pytest.raises(RegistryError, match=r"version: 7 is not one of lab's \(there are: 1, 2\)"):
+        versions.version("lab", 7)
+
+
+def test_a_champion_from_before_there_were_versions_keeps_its_number(records):
+    write_json(home() / "champion-lab.json", {"version": 3, "merged_path": "/old", "model_hash": "old"})
+    append_line(
+        home() / "journal.jsonl",
+        {"at": "2026-10-01T00:00:00+00:00", "cluster": "lab", "champion": {"version": 3}},
+    )
+    new = made("r1")
+    assert new.number == 4 and versions.journal("lab") == []
+    versions.promote(new, "let through by the gate", "r1")
+    assert versions.champion("lab").version == 4 and versions.journal("lab")[0]["before"] == 3
+
+
+def test_the_champion_the_one_before_and_what_served_when(records):
+    first, second = made("r1"), made("r2", score="80/100")
+    assert versions.champion("lab") is None and versions.served_at("lab", datetime.now(UTC)) is None
+    with pytest.raises(RegistryError, match="nothing to roll back to"):
+        versions.before("lab")
+    versions.promote(first, "let through by the gate", "r1")
+    with pytest.raises(RegistryError, match="nothing served on lab before version 1"):
+        versions.before("lab")
+    versions.promote(second, "let through by the gate", "r2")
+    versions.promote(second, "again, by a retry", "r2")
+    assert versions.champion("lab") == second.champion and versions.before("lab") == first
+    versions.promote(first, "rolled back by hand (worse on joins)", "manual")
+    # To go back again is to go forward: the one before the champion is the one that served last.
+    assert versions.champion("lab").version == 1 and versions.before("lab") == second
+    assert [(e["version"], e["before"]) for e in versions.journal("lab")] == [(1, None), (2, 1), (1, 2)]
+
+
+def test_the_journal_answers_what_served_on_tuesday(records, capsys):
+    for at, version, score in (
+        ("2026-11-23T02:31:00+00:00", 1, "70/100"),
+        ("2026-11-24T02:40:00+00:00", 2, "74/100"),
+    ):
+        append_line(
+            home() / "journal.jsonl",
+            {
+                "at": at,
+                "cluster": "lab",
+                "version": version,
+                "score": score,
+                "dataset_repo": "team/data",
+                "dataset_commit": "abc" * 5,
+                "why": "let through by the gate",
+                "by": "nightly",
+            },
+        )
+    assert versions.main("lab", "2026-11-24 14:03+00:00") == 0
+    assert capsys.readouterr().out.startswith(
+        "2026-11-24T02:40:00+00:00  version 2  74/100  team/data@abcabcabcabc"
+    )
+    assert versions.main("lab", "2026-11-24 01:00+00:00") == 0 and "version 1" in capsys.readouterr().out
+    assert versions.main("lab", "2026-11-20 01:00+00:00") == 1 and versions.main("lab", "Tuesday") == 2
+    assert versions.served_at("gpu", datetime.now(UTC) + timedelta(days=1)) is None
+
+
+def test_every_version_is_listed_and_the_champion_marked(records, capsys):
+    versions.promote(made("r1"), "let through by the gate", "r1")
+    made("r2", score="6/100", verdict="held back: answers more")
+    assert versions.list_versions("lab") == 0
+    one, two = capsys.readouterr().out.splitlines()
+    assert (
+        one.startswith("*    1  ")
+        and two.startswith("     2  ")
+        and two.endswith("6/100  team/data@0123456789ab  held back: answers more")
+    )
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[tuple[str, object]]:
+    """MLflow's address, and how to start it."""
+    port = free_port()
+    started = []
+
+    def start() -> None:
+        env = os.environ | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PATH": f"{BASE}/mlflow-env/bin:{os.environ['PATH']}",
+        }
+        command = [
+            BASE / "mlflow-env/bin/mlflow",
+            "server",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{tmp_path}/m.db",
+            "--artifacts-destination",
+            tmp_path / "artifacts",
+        ]
+        started.append(
+            subprocess.Popen(
+                command,
+                env=env,
+                start_new_session=True,
+                stdout=(tmp_path / "mlflow.log").open("w"),
+                stderr=subprocess.STDOUT,
+            )
+        )
+        import httpx
+
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, (tmp_path / "mlflow.log").read_text()[-2000:]
+            time.sleep(0.2)
+
+    yield f"http://127.0.0.1:{port}", start
+    for process in started:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, server, monkeypatch, caplog):
+    uri, start = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    record = Record.of("r1")
+    record.put("plan", {"training": {"learning_rate": 0.001, "seed": 7}, "base_model": "~/models/base"})
+    record.put("verdict", {"passed": True, "table": "before  after"})
+    record.put(
+        "after", {"matched": 74, "strict": 70, "exact": 40, "invalid": 3, "vacuous": 1, "questions": 100}
+    )
+    record.put("trained", {"config_text": "lr = 0.001\n"})
+    for step, loss in ((1, 2.5), (2, 2.0), (2, 1.5)):
+        record.append(
+            "progress",
+            {
+                "attempt": "try1",
+                "at": 1000.0 + step,
+                "progress": {
+                    "step": step,
+                    "total": 2,
+                    "loss": loss,
+                    "lr": 1e-3,
+                    "seconds_per_step": 1.0,
+                    "tokens_per_second": 100,
+                    "memory": None,
+                },
+            },
+        )
+    first = made("r1")
+    mlflow_mirror.tell("version", first)
+    mlflow_mirror.tell("champion", first)
+    mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: answers more"))
+    caplog.set_level("INFO")
+    assert mlflow_mirror.flush() == 3 and "is told later, nothing is lost" in caplog.text
+    start()
+    assert mlflow_mirror.flush() == 0
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    registered = client.search_model_versions("name = 'text2sql-lab'")
+    assert sorted(v.tags["sqltune.version"] for v in registered) == ["1", "2"]
+    champion = client.get_model_version_by_alias("text2sql-lab", "champion")
+    assert (
+        champion.tags["sqltune.version"] == "1"
+        and champion.tags["dataset_commit"] == LINEAGE["dataset_commit"]
+        and champion.tags["gpu_hours"] == "1.5"
+    )
+    run = client.get_run(champion.run_id)
+    assert (
+        run.data.params["learning_rate"] == "0.001"
+        and run.data.metrics["after_matched"] == 74
+        and run.info.status == "FINISHED"
+    )
+    # The step that a second try took again is the second try's.
+    assert [(m.step, m.value) for m in client.get_metric_history(champion.run_id, "loss")] == [
+        (1, 2.5),
+        (2, 1.5),
+    ]
+    assert {f.path for f in client.list_artifacts(champion.run_id)} == {
+        "plan.json",
+        "verdict.json",
+        "after.json",
+        "trained.json",
+        "table.txt",
+        "xtuner_config.py",
+    }
+    # Told twice: nothing doubles. And back to another champion.
+    mlflow_mirror.tell("version", first)
+    mlflow_mirror.tell("champion", versions.version("lab", 2))
+    assert mlflow_mirror.flush() == 0 and len(client.search_model_versions("name = 'text2sql-lab'")) == 2
+    assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == "2"
+    assert (
+        len(client.search_runs([run.info.experiment_id])) == 2
+        and len(client.get_metric_history(champion.run_id, "loss")) == 2
+    )
+
+
+def test_without_mlflow_everything_is_kept_in_the_records(records, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    mlflow_mirror.tell("version", made("r1"))
+    assert mlflow_mirror.flush() == 1 and len(mlflow_mirror.waiting()) == 1
+
+
+def test_older_runs_are_pruned_and_what_is_named_stays(tmp_path):
+    runs = tmp_path / "runs"
+    for name in ("r1", "r2", "r3", "unknown"):
+        for file in (
+            "merged/model.safetensors",
+            "train/try1/iter_2.pth/shard.pt",
+            "train/try1/run.json",
+            "adapter/adapter.safetensors",
+        ):
+            (runs / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (runs / name / file).write_bytes(b"x" * 5000)
+    want = {
+        "runs": str(runs),
+        "known": ["r1", "r2", "r3"],
+        "merged": ["r1", "r3"],
+        "checkpoints": ["r3"],
+        "work_dir": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, ROOT / "include/node/retention.py", json.dumps(want)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    result = json.loads(done.splitlines()[-1].removeprefix("RESULT "))
+    assert (
+        result["removed"] == ["r1/train/try1/iter_2.pth", "r2/merged", "r2/train/try1/iter_2.pth"]
+        and result["disk"]["runs"] > 0
+    )
+    assert (
+        (runs / "r1/merged/model.safetensors").exists()
+        and (runs / "r3/train/try1/iter_2.pth/shard.pt").exists()
+        and (runs / "unknown/merged").exists()
+    )
+    assert all(
+        (runs / name / kept).exists()
+        for name in ("r1", "r2")
+        for kept in ("adapter/adapter.safetensors", "train/try1/run.json")
+    )
+
+
+def test_the_champion_and_the_one_before_are_never_pruned(records):
+    for number in range(1, 9):
+        made(f"r{number}")
+        write_json(home() / "runs" / f"r{number}" / "plan.json", {})
+        for path in (home() / "runs" / f"r{number}" / "plan.json", home() / "runs" / f"r{number}"):
+            os.utime(path, (number, number))
+    for number in (1, 2):
+        versions.promote(versions.version("lab", number), "gate", "r")
+    found = kept("lab", Keep(merged_models=5, checkpoints=3), "r8")
+    assert (
+        found["merged"] == ["r1", "r2", "r4", "r5", "r6", "r7", "r8"]
+        and found["checkpoints"] == ["r6", "r7", "r8"]
+        and len(found["known"]) == 8
+    )
