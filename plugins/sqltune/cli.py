@@ -1,0 +1,151 @@
+"""The command line: `sqltune score | normalise | ask | served | versions | migrate`.
+
+Each command imports what it needs when it runs, so that `sqltune --help` answers at once and `sqltune score`
+starts without Airflow.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="sqltune",
+    help="Evaluate text-to-SQL predictions, and see what a cluster serves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        envvar="SQLTUNE_CLUSTER",
+        help="Cluster file in include/configs/clusters, without .yaml.",
+    ),
+]
+DatabasesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--databases",
+        metavar="DIR",
+        help="Folder of <db_id>.sqlite or <db_id>/<db_id>.sqlite. Without it, synthetic databases are "
+        "generated from each row's CREATE TABLE context.",
+    ),
+]
+
+
+@app.command()
+def score(
+    gold: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines or a JSON list. The gold query is read from query, answer_sqlite or answer."
+        ),
+    ],
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="One query a line, or a JSON list of queries or of objects with a result key."),
+    ],
+    databases: DatabasesOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of a report.")
+    ] = False,
+) -> None:
+    """Score predicted SQL by execution match, the semantics of the official test-suite evaluation.
+
+    Exits with 2 when a file cannot be read or the number of predictions differs from the number of rows.
+    """
+    from sqltune.evaluation import scoring
+
+    raise typer.Exit(scoring.main(gold, predictions, databases, as_json))
+
+
+@app.command()
+def normalise(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines or a JSON list. The query is read from answer or query, the CREATE TABLE "
+            "statements from context."
+        ),
+    ],
+    databases: DatabasesOption = None,
+) -> None:
+    """Rewrite DuSQL's SQL dialect to SQLite's.
+
+    Writes the rows with answer_sqlite added to standard output, and what was changed to standard error.
+    """
+    from sqltune.sql import normalise as normaliser
+
+    raise typer.Exit(normaliser.main(file, databases))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question, in the language the model was trained on.")],
+    context: Annotated[str, typer.Option("--context", "-c", help="CREATE TABLE statements of the tables.")],
+    cluster: ClusterOption = "lab",
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Base address of the API, such as http://10.0.0.1:8000/v1. Default: the cluster's."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the served model. Default: the cluster's.")
+    ] = None,
+) -> None:
+    """Ask the served model one question and print its SQL.
+
+    The API key is read from the environment variable that the cluster file names in serving.api_key_env.
+    """
+    from sqltune.config import Decoding, load
+    from sqltune.errors import SqltuneError
+    from sqltune.prompt import render
+    from sqltune.serving.client import Endpoint
+    from sqltune.serving.client import ask as complete
+
+    try:
+        serving = load("clusters", cluster).serving
+        key = os.environ.get(serving.api_key_env) if serving.api_key_env else None
+        endpoint = Endpoint(url or serving.url, model or serving.model_name, key)
+        typer.echo(complete(endpoint, [render(question, context)], Decoding())[0].strip())
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def served(
+    cluster: ClusterOption = "lab",
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="A moment, such as '2026-11-24 14:03' (local time) or with an offset. Default: all."
+        ),
+    ] = None,
+) -> None:
+    """Show what a cluster served at a moment, or every promotion.
+
+    Exits with 1 when nothing was served at that moment.
+    """
+    from sqltune.registry import versions
+
+    raise typer.Exit(versions.main(cluster, at))
+
+
+@app.command()
+def versions(cluster: ClusterOption = "lab") -> None:
+    """List a cluster's versions with score and verdict; an asterisk marks the champion."""
+    from sqltune.registry import versions as registered
+
+    raise typer.Exit(registered.list_versions(cluster))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,97 @@
+"""The command line, as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi import FastAPI, Request
+from typer.testing import CliRunner
+
+from sqltune.cli import app
+from tests.conftest import serving
+
+CONTEXT = "CREATE TABLE head (age INTEGER)"
+
+
+def run(*arguments: object, **options: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments], **options)
+
+
+@pytest.mark.parametrize("command", ["score", "normalise", "ask", "served", "versions"])
+def test_help_describes_every_option(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert command in result.output
+
+
+def test_score_prints_json_for_scripts(tmp_path):
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(
+        json.dumps({"question": "q", "context": CONTEXT, "answer": "SELECT age FROM head"}) + "\n"
+    )
+    predictions = tmp_path / "predictions.txt"
+    predictions.write_text("SELECT head.age FROM head\n")
+    result = run("score", gold, predictions, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["matched"] == 1
+
+
+def test_score_refuses_a_wrong_number_of_predictions(tmp_path):
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(
+        json.dumps({"question": "q", "context": CONTEXT, "answer": "SELECT age FROM head"}) + "\n"
+    )
+    predictions = tmp_path / "predictions.txt"
+    predictions.write_text("SELECT 1\nSELECT 2\n")
+    result = run("score", gold, predictions)
+    assert result.exit_code == 2
+    assert "1 rows" in result.output
+
+
+def test_normalise_adds_the_sqlite_form(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    row = {
+        "question": "q",
+        "context": CONTEXT,
+        "answer": "(SELECT age FROM head) UNION (SELECT age FROM head)",
+    }
+    file.write_text(json.dumps(row) + "\n")
+    result = run("normalise", file)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[0])["answer_sqlite"] == (
+        "SELECT age FROM head UNION SELECT age FROM head"
+    )
+
+
+def test_ask_prints_the_answer_of_the_served_model():
+    api = FastAPI()
+    prompts = []
+
+    @api.post("/v1/completions")
+    async def complete(request: Request) -> dict[str, object]:
+        prompts.append((await request.json())["prompt"])
+        return {"choices": [{"text": " SELECT count(*) FROM head "}]}
+
+    with serving(api) as url:
+        result = run("ask", "多少人？", "--context", CONTEXT, "--url", f"{url}/v1")
+    assert result.exit_code == 0, result.output
+    assert result.output.strip() == "SELECT count(*) FROM head"
+    assert CONTEXT in prompts[0]
+
+
+def test_ask_names_an_unknown_cluster():
+    result = run("ask", "q", "--context", CONTEXT, "--cluster", "nowhere")
+    assert result.exit_code == 1
+    assert "nowhere" in result.output
+
+
+def test_served_refuses_what_is_no_moment(records):
+    result = run("served", "--at", "yesterday")
+    assert result.exit_code == 2
+    assert "yesterday" in result.output
+
+
+def test_served_exits_with_1_where_nothing_was_served(records):
+    result = run("served", "--at", "2026-11-24 14:03")
+    assert result.exit_code == 1
