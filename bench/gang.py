@@ -41,10 +41,9 @@ from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator 
 from airflow.sdk.exceptions import TaskDeferred  # noqa: E402
 
 from lab import loopback  # noqa: E402
-from sqltune.config import Limits  # noqa: E402
 from sqltune.records.files import Record  # noqa: E402
 from ssh_gang.hook import GangHook  # noqa: E402
-from ssh_gang.model import Gang, Member  # noqa: E402
+from ssh_gang.model import Gang, Limits, Member  # noqa: E402
 from ssh_gang.watch import Watch  # noqa: E402
 
 GRACE = 5

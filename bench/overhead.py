@@ -29,9 +29,9 @@ from sqltune.config import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
 from sqltune.operators import steps  # noqa: E402
+from sqltune.operators.members import torchrun  # noqa: E402
 from sqltune.prompt import render  # noqa: E402
 from sqltune.records.files import installation  # noqa: E402
-from ssh_gang.model import torchrun  # noqa: E402
 from ssh_gang.progress import parse_line  # noqa: E402
 
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}

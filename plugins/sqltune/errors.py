@@ -5,12 +5,11 @@ SqltuneError
 ├── HubError               the dataset hub has not what was asked for
 │   └── HubUnreachable     it does not answer: worth another try
 ├── DatasetError           rows that can't be trained on
-├── HostError              one host can't do what it is asked (unreachable, wrong key, a script failed there)
-├── GangError              ranks that did not arm, died, were lost or trained nothing
-│   └── HostsBusy          another gang has the hosts: worth waiting for
 ├── ServingError           the model server does not come up or does not answer
 ├── ScoringError           answers that could not be judged
 └── RegistryError          the record of versions and of the champion
+
+What goes wrong on the hosts, or with a gang, is in `ssh_gang.errors`.
 """
 
 from __future__ import annotations
@@ -42,18 +41,6 @@ class HubUnreachable(HubError):
 
 class DatasetError(SqltuneError):
     """Rows that can't be trained on, or a split that leaks."""
-
-
-class HostError(SqltuneError):
-    """One host can't do what it is asked; the message begins with the host's name."""
-
-
-class GangError(SqltuneError):
-    """A gang of ranks that did not arm, died, was lost, or ended without evidence of having trained."""
-
-
-class HostsBusy(GangError):
-    """Another gang has a host that is wanted for this one alone."""
 
 
 class ServingError(SqltuneError):

@@ -14,8 +14,9 @@ import tarfile
 from typing import Any
 
 from sqltune.config import NODE_FILES, Host, Site
-from sqltune.errors import DatasetError, HostError
+from sqltune.errors import DatasetError
 from ssh_gang.commands import env_value, path
+from ssh_gang.errors import HostError
 from ssh_gang.ssh import bash, connected
 
 log = logging.getLogger(__name__)

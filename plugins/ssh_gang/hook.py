@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqltune.errors import GangError, HostError, HostsBusy
 from ssh_gang import commands
+from ssh_gang.errors import GangError, HostError, HostsBusy
 from ssh_gang.model import Gang, Member
 from ssh_gang.resume import Decision, decide
 from ssh_gang.ssh import bash, connect, on_all, raise_all

@@ -7,9 +7,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqltune.errors import HostError
 from sqltune.records.files import Record
 from ssh_gang import commands, gpus
+from ssh_gang.errors import HostError
 from ssh_gang.hook import GangHook
 from ssh_gang.log import Lines, Teller
 from ssh_gang.model import Member

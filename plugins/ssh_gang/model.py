@@ -2,15 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from sqltune.config import Accelerator, EnvName, Host, HostPath, Limits, Model, RunPlan, slug
-
+Accelerator = Literal["cuda", "rocm", "cpu"]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+HostPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_.~/+@-]{0,255}$")]
 Argument = Annotated[str, StringConstraints(pattern=r"^[^\x00\n]*$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
+
+
+class Model(BaseModel):
+    """Base of all configuration: an unknown key is a mistake, and values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class GangHost(Model):
+    """One host that a gang may run on."""
+
+    name: HostName = Field(description="Name of the host in logs.")
+    conn_id: HostName = Field(
+        description="Airflow Connection of type ssh: address, user, key, known host key."
+    )
+
+
+class Limits(Model):
+    """How long the parts of a gang's life may take, in seconds; each is named when it strikes."""
+
+    queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
+    connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
+    arm: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
+    rendezvous: float = Field(
+        900, gt=0, description="From go until torchrun has started every rank on every host."
+    )
+    first_step: float = Field(1800, gt=0, description="From go to the first iteration in the log.")
+    stall: float = Field(1800, gt=0, description="Between two signs of progress in the log.")
+    total: float = Field(7 * 24 * 3600, gt=0, description="From go to the end.")
+    grace: float = Field(20, gt=0, description="Between SIGTERM and SIGKILL.")
+    unreachable: float = Field(
+        600,
+        gt=0,
+        description="A host that does not answer is waited for this long; its ranks go on meanwhile.",
+    )
 
 
 class Member(Model):
@@ -89,6 +128,27 @@ class Gang(Model):
     progress: bool = Field(
         False, description="The log holds training progress; the first_step and stall limits apply."
     )
+    progress_pattern: str | None = Field(
+        None,
+        description=(
+            "Regular expression that finds progress in a log line; the limits first_step and stall then apply. "
+            "Named groups: step and total, optionally loss, lr, seconds_per_step, eta, tokens_per_second, memory."
+        ),
+    )
+
+    @field_validator("progress_pattern")
+    @classmethod
+    def _has_groups(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                missing = {"step", "total"} - set(re.compile(pattern).groupindex)
+            except re.error as e:
+                raise ValueError(f"progress_pattern {pattern!r} is not a regular expression: {e}") from e
+            if missing:
+                raise ValueError(
+                    f"progress_pattern {pattern!r} lacks the named groups {', '.join(sorted(missing))}"
+                )
+        return pattern
 
     @model_validator(mode="after")
     def _distinct(self) -> Gang:
@@ -112,51 +172,28 @@ def gang_name(dag_id: str, task_id: str, run_id: str, installation: str) -> str:
     return slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
 
 
-def member(plan: RunPlan, host: Host, argv: list[str], cwd: str, **more: object) -> Member:
-    """A member that runs in the node environment of `host`, with the cluster's variables and our scripts importable."""
-    # Unbuffered: a line is in the log when it was printed, not 8 KiB later.
-    env = plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir, "PYTHONUNBUFFERED": "1"}
-    return Member(
-        host=host.name,
-        conn_id=host.conn_id,
-        argv=argv,
-        env=env,
-        cwd=cwd,
-        path_prefix=f"{plan.cluster.node_env}/bin",
-        accelerator=plan.cluster.accelerator,
-        **more,  # type: ignore[arg-type]
-    )
+def slug(text: str) -> str:
+    """`text` as a file name: letters, digits, dot, dash and underscore; a hash keeps two different texts apart."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+    return plain if plain == text else f"{plain[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
-def rank_member(
-    plan: RunPlan, node_rank: int, master_addr: str, script: list[str], cwd: str, **more: object
-) -> Member:
-    """A host's torchrun, and what it has to have for it: the master's port, and as many ranks as it has processes."""
-    host = plan.cluster.hosts[node_rank]
-    port = plan.cluster.master_port if node_rank == 0 else None
-    return member(
-        plan,
-        host,
-        torchrun(plan, node_rank, master_addr, script),
-        cwd=cwd,
-        ranks=host.processes,
-        port_free=port,
-        **more,
-    )
-
-
-def torchrun(plan: RunPlan, node_rank: int, master_addr: str, script: list[str]) -> list[str]:
-    """torchrun for one host of the plan's cluster. Every number is decided here, once: a default of 1 would train alone, and succeed."""
-    cluster = plan.cluster
-    processes = {h.processes for h in cluster.hosts}
-    if len(processes) > 1:
-        raise ValueError(f"torchrun wants as many processes on every host, found {sorted(processes)}")
+def torchrun_command(
+    *,
+    nnodes: int,
+    node_rank: int,
+    nproc_per_node: int,
+    master_addr: str,
+    master_port: int,
+    script: Sequence[str],
+) -> list[str]:
+    """torchrun on one host. Every number is explicit: torchrun's default of 1 would run alone, and succeed."""
     return [
         "torchrun",
-        f"--nnodes={len(cluster.hosts)}",
+        f"--nnodes={nnodes}",
         f"--node_rank={node_rank}",
-        f"--nproc_per_node={cluster.hosts[node_rank].processes}",
+        f"--nproc_per_node={nproc_per_node}",
         f"--master_addr={master_addr}",
-        f"--master_port={cluster.master_port}",
+        f"--master_port={master_port}",
         *script,
     ]

@@ -13,10 +13,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
 
 from sqltune.config import RunPlan, digest
-from sqltune.errors import GangError, HostsBusy
 from sqltune.node import masked
 from sqltune.records.files import Record, installation
 from ssh_gang import commands
+from ssh_gang.errors import GangError, HostsBusy
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Member, gang_name
 from ssh_gang.resume import Decision

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
-from sqltune.errors import HostError
+from ssh_gang.errors import HostError
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection

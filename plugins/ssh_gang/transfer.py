@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from sqltune.config import Host
-from sqltune.errors import HostError
 from ssh_gang.commands import path
+from ssh_gang.errors import HostError
+from ssh_gang.model import GangHost
 from ssh_gang.ssh import bash, connected
 
 
-async def copy(source: Host, target: Host, folder: str, patterns: Sequence[str] = ("*",)) -> int:
+async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequence[str] = ("*",)) -> int:
     """Stream the files of a folder that match to the same folder on another host, hashes compared; how many. `HostError` when they differ."""
     there = path(folder)
     async with connected(source.name, source.conn_id) as out, connected(target.name, target.conn_id) as into:

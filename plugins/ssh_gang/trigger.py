@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from sqltune.errors import HostError, SqltuneError
 from sqltune.records.files import Record
+from ssh_gang.errors import HostError, SshGangError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang
 from ssh_gang.watch import Watch
@@ -43,7 +43,7 @@ class GangTrigger(BaseTrigger):
             try:
                 await hook.stop(gang.attempt)
                 self.log.info("%s stopped on every host, no process left", gang.marker)
-            except SqltuneError as e:
+            except SshGangError as e:
                 self.log.error("%s: the teardown will look again: %s", gang.marker, e)
 
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqltune.errors import HostError, SqltuneError
 from sqltune.records.files import Record
 from ssh_gang import commands
+from ssh_gang.errors import HostError, SshGangError
 from ssh_gang.hook import GangHook
 from ssh_gang.host_watch import SILENT, HostWatch, Keeper
 from ssh_gang.log import RankFailure, rank_failure
@@ -166,7 +166,7 @@ class Watch:
         try:
             await self.hook.stop(self.gang.attempt)
             self.log.info("every process of %s is gone from every host", self.gang.marker)
-        except SqltuneError as e:
+        except SshGangError as e:
             left = f"; and not all could be stopped: {e}"
         if failed:
             failed |= await self._failed_before(stopping)

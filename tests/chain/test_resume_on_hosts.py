@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from sqltune.config import RunPlan
-from sqltune.errors import GangError
 from sqltune.operators.training import TrainOperator
 from sqltune.records.files import Record
+from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
 from ssh_gang.resume import Decision
 from ssh_gang.watch import Watch

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sqltune.config import Limits
 from ssh_gang import commands
 from ssh_gang.hook import GangHook
-from ssh_gang.model import Gang, Member
+from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.watch import Watch
 from tests.conftest import BASE
 

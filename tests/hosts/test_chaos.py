@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import pytest
 
 from lab import loopback
-from sqltune.config import Limits
 from sqltune.records.files import Record
 from ssh_gang.hook import GangHook
+from ssh_gang.model import Limits
 from ssh_gang.watch import Watch
 from tests.hosts.gangs import bash, gang, left, run, told, until, watch
 

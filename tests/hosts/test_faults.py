@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from sqltune.config import Limits
-from sqltune.errors import GangError, HostsBusy
 from sqltune.records.files import Record
 from ssh_gang import commands
+from ssh_gang.errors import GangError, HostsBusy
 from ssh_gang.hook import GangHook
+from ssh_gang.model import Limits
 from ssh_gang.resume import Decision
 from ssh_gang.ssh import connect
 from ssh_gang.state import parse_state

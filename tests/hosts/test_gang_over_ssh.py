@@ -10,10 +10,10 @@ import subprocess
 
 import pytest
 
-from sqltune.config import Limits
-from sqltune.errors import GangError, HostError
 from sqltune.records.files import Record
+from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
+from ssh_gang.model import Limits
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger
 from ssh_gang.watch import Watch

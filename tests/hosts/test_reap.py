@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from sqltune.config import Limits, load
-from sqltune.errors import GangError
+from sqltune.config import load
 from sqltune.operators import reap
 from sqltune.records.files import installation
+from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
+from ssh_gang.model import Limits
 from tests.hosts.gangs import bash, gang, left
 
 

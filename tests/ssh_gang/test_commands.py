@@ -17,9 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sqltune.config import Limits
 from ssh_gang import commands
-from ssh_gang.model import Gang, Member, gang_name
+from ssh_gang.model import Gang, Limits, Member, gang_name
 from ssh_gang.state import JobState, parse_state
 from tests.conftest import bash, free_port
 

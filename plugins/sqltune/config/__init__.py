@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from sqltune.errors import ConfigError
 from sqltune.prompt import STOP
+from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model, slug
 
 CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", Path(__file__).resolve().parents[3] / "include" / "configs"))
 """Where clusters, recipes, xtuner configs and regression suites lie."""
@@ -25,7 +26,6 @@ CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", Path(__file__).resolve().parent
 NODE_FILES = Path(__file__).resolve().parents[3] / "include" / "node"
 """What is copied to the hosts."""
 
-Accelerator = Literal["cuda", "rocm", "cpu"]
 DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 
 # Values that reach a command line are quoted wherever they are used; a value that needs quoting is still a mistake in a form.
@@ -33,7 +33,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,6
 Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$")]
 RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
 ModelPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_.~/+@-]{0,255}$")]
-HostPath = ModelPath
 SuiteNames = Annotated[
     str,
     StringConstraints(
@@ -41,13 +40,6 @@ SuiteNames = Annotated[
     ),
 ]
 Promote = Literal["yes", "ask", "hold"]
-EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class Model(BaseModel):
-    """Base of all configuration: an unknown key is a mistake, and values do not change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class RunSpec(Model):
@@ -244,11 +236,9 @@ class Recipe(Model):
     )
 
 
-class Host(Model):
+class Host(GangHost):
     """One machine of a cluster."""
 
-    name: Name = Field(description="How it is called in logs.")
-    conn_id: Name = Field(description="Airflow Connection of type ssh: address, user, key, host key.")
     processes: int = Field(ge=1, le=64, description="Ranks on this host: its GPUs, or 1 on CPU.")
 
 
@@ -283,26 +273,6 @@ class Serving(Model):
     def url(self) -> str:
         """Base address of the OpenAI-style API."""
         return f"http://{self.bind}:{self.api_port}/v1"
-
-
-class Limits(Model):
-    """How long the parts of a gang's life may take, in seconds; each is named when it strikes."""
-
-    queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
-    connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
-    arm: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
-    rendezvous: float = Field(
-        900, gt=0, description="From go until torchrun has started every rank on every host."
-    )
-    first_step: float = Field(1800, gt=0, description="From go to the first iteration in the log.")
-    stall: float = Field(1800, gt=0, description="Between two signs of progress in the log.")
-    total: float = Field(7 * 24 * 3600, gt=0, description="From go to the end.")
-    grace: float = Field(20, gt=0, description="Between SIGTERM and SIGKILL.")
-    unreachable: float = Field(
-        600,
-        gt=0,
-        description="A host that does not answer is waited for this long; its ranks go on meanwhile.",
-    )
 
 
 class Keep(Model):
@@ -440,12 +410,6 @@ class RunPlan(Site):
 def digest(value: Any) -> str:
     """A short stable hash of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
-
-
-def slug(text: str) -> str:
-    """`text` as a file name: letters, digits, dot, dash and underscore; a hash keeps two different texts apart."""
-    plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-    return plain if plain == text else f"{plain[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")

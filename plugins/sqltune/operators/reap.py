@@ -11,9 +11,9 @@ from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config import Cluster, Host, RunPlan, load
-from sqltune.errors import GangError, HostError
 from sqltune.records.files import installation
 from ssh_gang import commands
+from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Member, gang_name
 from ssh_gang.ssh import bash, connected, on_all, raise_all

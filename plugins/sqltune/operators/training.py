@@ -8,13 +8,14 @@ from typing import Any
 
 from sqltune import node
 from sqltune.config import Host, RunPlan, xtuner_config
-from sqltune.errors import GangError, HostError
+from sqltune.operators.checkpoints import Checkpoint, candidates
+from sqltune.operators.members import member, rank_member
 from sqltune.records.files import Record
 from ssh_gang import commands, transfer
+from ssh_gang.errors import GangError, HostError
 from ssh_gang.log import split_ranks
-from ssh_gang.model import Gang, Member, member, rank_member
+from ssh_gang.model import Gang, Member
 from ssh_gang.operator import GangJobOperator
-from ssh_gang.resume import Checkpoint, candidates
 from ssh_gang.ssh import bash, connected
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from sqltune import node
 from sqltune.config import RunPlan, describe, digest
-from sqltune.errors import ConfigError, DatasetError, HostError
+from sqltune.errors import ConfigError, DatasetError
 from sqltune.evaluation import gate, scoring, suites
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records.files import (
@@ -29,6 +29,7 @@ from sqltune.records.files import (
 from sqltune.serving import client, hosted
 from sqltune.serving.hook import ServingHook
 from sqltune.tasks import planning
+from ssh_gang.errors import HostError
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sqltune.errors import HostError
 from sqltune.tasks import steps
 from sqltune.tasks.planning import make_plan
+from ssh_gang.errors import HostError
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""Errors that this package raises on purpose.
+
+SshGangError
+├── HostError        one host cannot be reached, or a command failed there
+└── GangError        a gang was not prepared, failed, was lost, or left no evidence of its work
+    └── HostsBusy    another gang occupies the hosts: worth waiting for
+"""
+
+from __future__ import annotations
+
+
+class SshGangError(Exception):
+    """Base of all errors raised on purpose; the message states what was found, what was expected and what to do."""
+
+
+class HostError(SshGangError):
+    """A host cannot be reached, or a command failed there; the message begins with the host's name."""
+
+
+class GangError(SshGangError):
+    """A gang was not prepared, failed, was lost, or ended without evidence that it did its work."""
+
+
+class HostsBusy(GangError):
+    """Another exclusive gang occupies a host that this gang needs exclusively."""
