@@ -28,10 +28,10 @@ from lab import demo, network, settings  # noqa: E402
 from sqltune.config import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
-from sqltune.operators import steps  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
-from sqltune.prompt import render  # noqa: E402
+from sqltune.prompt import TEMPLATE_HASH, render  # noqa: E402
 from sqltune.records.files import installation  # noqa: E402
+from sqltune.tasks import evaluate  # noqa: E402
 from ssh_gang.progress import parse_line  # noqa: E402
 
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
@@ -98,7 +98,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         ]
 
     os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
-    want = steps.serving(plan).want
+    want = evaluate.serving(plan).want
     flight = {
         "work_dir": plan.cluster.work_dir,
         "installation": installation(),
@@ -123,9 +123,9 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         "base_model": plan.base_model,
     }
     config = render_config(
-        plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{steps.TEMPLATE_HASH}/train.jsonl"
+        plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"
     )
-    for number, q in enumerate(steps.suite_of(plan)):
+    for number, q in enumerate(evaluate.suite_of(plan)):
         body = {
             "model": "MODEL",
             "prompt": render(q.question, q.context),

@@ -17,7 +17,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config import names
 from sqltune.operators.reap import reap_orphans
-from sqltune.tasks import promotion
+from sqltune.tasks import mlflow
 
 SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 
@@ -39,7 +39,7 @@ def text2sql_housekeeping():
     task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(
         cluster=names("clusters")
     )
-    task(promotion.tell_mlflow, task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))()
+    task(mlflow.tell_mlflow, task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))()
 
 
 text2sql_housekeeping()

@@ -13,7 +13,7 @@ from datetime import timedelta
 from airflow.sdk import Param, dag, task
 
 from sqltune.config import names
-from sqltune.tasks import promotion
+from sqltune.tasks import promote
 
 
 @dag(
@@ -54,8 +54,8 @@ from sqltune.tasks import promotion
     default_args={"owner": "sqltune", "retries": 1, "retry_delay": timedelta(seconds=20)},
 )
 def text2sql_promote():
-    chosen = task(promotion.choose_version, task_id="choose", execution_timeout=timedelta(minutes=5))()
-    task(promotion.serve_chosen, task_id="serve", execution_timeout=timedelta(minutes=40))(chosen)
+    chosen = task(promote.choose_version, task_id="choose", execution_timeout=timedelta(minutes=5))()
+    task(promote.serve_chosen, task_id="serve", execution_timeout=timedelta(minutes=40))(chosen)
 
 
 text2sql_promote()

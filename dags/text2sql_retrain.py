@@ -31,7 +31,8 @@ from sqltune.operators.training import (
     TrainOperator,
 )
 from sqltune.serving.hosted import CONNECTION, ask_hosted
-from sqltune.tasks import promotion, steps
+from sqltune.tasks import dataset, evaluate, gate, preflight, promote, prune, reference, register
+from sqltune.tasks import plan as planned
 
 STEP = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")
@@ -41,16 +42,16 @@ REFERENCE_PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/refe
 @task_group(group_id="before")
 def ask_before(plan, facts, downloaded):
     """The champion, or the base model, answers the suite; the hosted model answers it too, within its budget, as a reference."""
-    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
+    served = task(evaluate.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
         plan, facts, "before"
     )
-    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
+    asked = task(evaluate.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
         plan, served, "before"
     )
-    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
+    stopped = task(evaluate.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
         plan, "before", served
     )
-    hosted_questions = task(steps.reference_questions, task_id="hosted_questions")(plan, REFERENCE_PYTHON)
+    hosted_questions = task(reference.reference_questions, task_id="hosted_questions")(plan, REFERENCE_PYTHON)
     # A reference is a courtesy: where there is none, or it fails, the run goes on without it.
     hosted = task.external_python(
         python=REFERENCE_PYTHON,
@@ -62,7 +63,7 @@ def ask_before(plan, facts, downloaded):
         hosted_questions,
         f"{{{{ (conn.get('{CONNECTION}').password or '') if conn.get('{CONNECTION}') else '' }}}}",
     )
-    told = task(steps.reference_answers, task_id="reference", trigger_rule="all_done")(
+    told = task(reference.reference_answers, task_id="reference", trigger_rule="all_done")(
         hosted_questions, hosted
     )
     downloaded >> [served, hosted_questions]
@@ -73,13 +74,13 @@ def ask_before(plan, facts, downloaded):
 @task_group(group_id="after")
 def ask_after(plan, facts, merged):
     """The candidate answers the same suite, served under a name of its own."""
-    served = task(steps.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
+    served = task(evaluate.serve, task_id="serve", execution_timeout=timedelta(minutes=30), **STEP)(
         plan, facts, "after", merged
     )
-    asked = task(steps.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
+    asked = task(evaluate.ask, task_id="ask", execution_timeout=timedelta(hours=2), **STEP)(
         plan, served, "after"
     )
-    stopped = task(steps.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
+    stopped = task(evaluate.stop_serving, task_id="stop", retries=3, retry_delay=timedelta(seconds=20))(
         plan, "after", served
     )
     asked >> stopped.as_teardown(setups=served)
@@ -101,18 +102,20 @@ def ask_after(plan, facts, merged):
     default_args={"owner": "sqltune", "retries": 0},
 )
 def text2sql_retrain():
-    plan = task.short_circuit(steps.plan, task_id="plan", execution_timeout=timedelta(minutes=5), **STEP)()
-    hosts = task(steps.hosts, task_id="hosts")(plan)
+    plan = task.short_circuit(planned.plan, task_id="plan", execution_timeout=timedelta(minutes=5), **STEP)()
+    hosts = task(planned.hosts, task_id="hosts")(plan)
     facts = (
-        task(steps.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10))
+        task(preflight.preflight, task_id="preflight", execution_timeout=timedelta(minutes=10))
         .partial(plan=plan)
         .expand(host=hosts)
     )
-    master = task(steps.master_ip, task_id="master_ip")(plan, facts)
+    master = task(preflight.master_ip, task_id="master_ip")(plan, facts)
     reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **STEP)
-    storages = task(steps.storages, task_id="storages")(plan)
+    storages = task(planned.storages, task_id="storages")(plan)
     datasets = (
-        task(steps.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP)
+        task(
+            dataset.download_dataset, task_id="download_dataset", execution_timeout=timedelta(hours=2), **STEP
+        )
         .partial(plan=plan)
         .expand(host=storages)
     )
@@ -132,8 +135,8 @@ def text2sql_retrain():
     adapter = ConvertAdapterOperator(task_id="convert_adapter", plan=plan, trained=trained.output, **STEP)
     merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **STEP)
     after = ask_after(plan, facts, merged.output)
-    verdict = task(steps.judge, task_id="gate")(plan, before["asked"], after["asked"], before["reference"])
-    number = task(promotion.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(
+    verdict = task(gate.judge, task_id="gate")(plan, before["asked"], after["asked"], before["reference"])
+    number = task(register.register, task_id="register", execution_timeout=timedelta(minutes=10), **STEP)(
         plan, facts, trained.output, adapter.output, merged.output, verdict
     )
     approved = AskOperator(
@@ -147,7 +150,7 @@ def text2sql_retrain():
     )
     # none_failed: nobody may have been asked.
     promoted = task(
-        promotion.promote,
+        promote.promote,
         task_id="promote",
         trigger_rule="none_failed",
         execution_timeout=timedelta(minutes=40),
@@ -155,7 +158,7 @@ def text2sql_retrain():
     )(plan, verdict, number)
     pruned = (
         task(
-            promotion.prune,
+            prune.prune,
             task_id="prune",
             trigger_rule="none_failed",
             execution_timeout=timedelta(minutes=40),

@@ -16,7 +16,7 @@ from sqltune.config import Keep
 from sqltune.errors import RegistryError
 from sqltune.records.files import Record, append_line, home, write_json
 from sqltune.registry import mlflow_mirror, versions
-from sqltune.tasks.promotion import kept
+from sqltune.tasks.prune import kept
 from tests.conftest import BASE, ROOT, free_port
 
 LINEAGE = {
