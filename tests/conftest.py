@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,36 @@ NODE_PYTHON = BASE / "node-env" / "bin" / "python"
 os.environ.setdefault("AIRFLOW_HOME", str(BASE / "test-airflow"))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="Rewrite the golden files with what the code produces now.",
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with `golden/<name>` beside the test file; `pytest --update-golden` rewrites the file."""
+
+    def compare(name: str, text: str) -> None:
+        file = request.path.parent / "golden" / name
+        if request.config.getoption("--update-golden"):
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+            return
+        expected = file.read_text() if file.exists() else ""
+        difference = difflib.unified_diff(
+            expected.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm=""
+        )
+        if text != expected:
+            pytest.fail(
+                "\n".join([*difference, "if this is intended: pytest --update-golden"]), pytrace=False
+            )
+
+    return compare
 
 
 def free_port() -> int:
