@@ -7,13 +7,16 @@ export ARGS AT DATASET Q C
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served status down test chaos lint bench-gang bench-overhead lock setup setup-dev
+.PHONY: help demo lab airflow ask served status down test chaos lint bench-gang bench-overhead lock setup setup-control setup-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:
 	@$(PYTHON) -m lab.setup
+
+setup-control:
+	@$(PYTHON) -m lab.setup --dev --control-only
 
 setup-dev:
 	@$(PYTHON) -m lab.setup --dev
@@ -45,8 +48,8 @@ test: setup-dev ## every test, the chain end to end among them
 chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
 
-lint: setup-dev ## ruff
-	@$(CONTROL)/ruff check .
+lint: setup-control ## every static check: types, style, layers, shell, Dockerfile, Compose file
+	@$(CONTROL)/python -m lab.lint
 
 bench-gang: setup-dev ## a gang side by side with what Airflow has, and with torchrun alone; one JSON object a line
 	@$(CONTROL)/python bench/gang.py

@@ -1,6 +1,6 @@
 """Environments and base models, from nothing: standard library only, run with the system's Python 3.11.
 
-    python3.11 -m lab.setup [--dev]
+    python3.11 -m lab.setup [--dev] [--control-only]
 
 Makes .lab/control-env (Airflow), .lab/mlflow-env, .lab/node-env (training and serving) and .lab/models, each only when it is missing or its
 requirements changed. What is missing on the machine is said before the long work.
@@ -178,11 +178,19 @@ def ensure_models() -> None:
         )
 
 
-def main(dev: bool = False) -> None:
-    """Everything that is missing."""
+def main(dev: bool = False, control_only: bool = False) -> None:
+    """Install everything that is missing.
+
+    Args:
+        dev: With the tools of requirements-dev.txt.
+        control_only: Only the control plane's environment, which is all that `make lint` needs.
+    """
     check_machine()
-    ensure_sshd()
+    if not control_only:
+        ensure_sshd()
     ensure_control(dev)
+    if control_only:
+        return
     ensure_mlflow()
     if not (NODE / ".stamp").exists():
         say("node environment (torch, DeepSpeed, xtuner, FastChat), about 2 GB")
@@ -191,4 +199,4 @@ def main(dev: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    main(dev="--dev" in sys.argv[1:])
+    main(dev="--dev" in sys.argv[1:], control_only="--control-only" in sys.argv[1:])
