@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
-from sqltune.config import load, load_gate
+from sqltune.config.loading import load_gate_rules, load_recipe
 from sqltune.evaluation.gate import compare
 
 SIZES = (100, 200, 500, 1000, 2000)
@@ -47,7 +47,7 @@ def by_counting(
 
 
 if __name__ == "__main__":
-    RULES = load_gate(load("recipes", "codellama_7b_qlora"), "codellama_7b_qlora")  # type: ignore[arg-type]
+    RULES = load_gate_rules(load_recipe("codellama_7b_qlora"), "codellama_7b_qlora")
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 4000
     rng = np.random.default_rng(20261123)
     for exchanged in EXCHANGED:

@@ -25,7 +25,7 @@ sys.path[:0] = [
 ]
 
 from lab import demo, network, settings  # noqa: E402
-from sqltune.config import RunPlan  # noqa: E402
+from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from sqltune.config import names
+from sqltune.config.loading import cluster_names
 from sqltune.operators.reap import reap_orphans
 from sqltune.tasks import mlflow
 
@@ -37,7 +37,7 @@ SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 )
 def text2sql_housekeeping():
     task(reap_orphans, task_id="reap", execution_timeout=timedelta(minutes=15)).expand(
-        cluster=names("clusters")
+        cluster=cluster_names()
     )
     task(mlflow.tell_mlflow, task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))()
 

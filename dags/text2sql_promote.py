@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from sqltune.config import names
+from sqltune.config.loading import cluster_names
 from sqltune.tasks import promote
 
 
@@ -45,7 +45,7 @@ from sqltune.tasks import promote
         "cluster": Param(
             os.environ.get("SQLTUNE_CLUSTER", "lab"),
             type="string",
-            examples=names("clusters"),
+            examples=cluster_names(),
             title="Cluster",
             description="The cluster it serves on: a file in include/configs/clusters, without .yaml.",
         ),

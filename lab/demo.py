@@ -19,8 +19,8 @@ from lab.airflow_api import Airflow
 from lab.settings import DATA, LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
-from sqltune.config import slug
 from sqltune.records.files import Record
+from ssh_gang.model import slug
 from ssh_gang.progress import Progress
 
 DAG = "text2sql_retrain"

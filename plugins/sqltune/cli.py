@@ -104,14 +104,15 @@ def ask(
 
     The API key is read from the environment variable that the cluster file names in serving.api_key_env.
     """
-    from sqltune.config import Decoding, load
+    from sqltune.config.loading import load_cluster
+    from sqltune.config.recipe import Decoding
     from sqltune.errors import SqltuneError
     from sqltune.prompt import render
     from sqltune.serving.client import Endpoint
     from sqltune.serving.client import ask as complete
 
     try:
-        serving = load("clusters", cluster).serving
+        serving = load_cluster(cluster).serving
         key = os.environ.get(serving.api_key_env) if serving.api_key_env else None
         endpoint = Endpoint(url or serving.url, model or serving.model_name, key)
         typer.echo(complete(endpoint, [render(question, context)], Decoding())[0].strip())

@@ -13,7 +13,9 @@ import shlex
 import tarfile
 from typing import Any
 
-from sqltune.config import NODE_FILES, Host, Site
+from sqltune.config.cluster import Host
+from sqltune.config.paths import NODE_FILES
+from sqltune.config.plan import Site
 from sqltune.errors import DatasetError
 from ssh_gang.commands import env_value, path
 from ssh_gang.errors import HostError

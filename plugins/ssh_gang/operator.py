@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
 
-from sqltune.config import RunPlan, digest
+from sqltune.config.base import digest
+from sqltune.config.plan import RunPlan
 from sqltune.node import masked
 from sqltune.records.files import Record, installation
 from ssh_gang import commands

@@ -20,8 +20,8 @@ import pytest
 from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
-from sqltune.config import slug
 from sqltune.records.files import Record
+from ssh_gang.model import slug
 from tests.conftest import BASE, ROOT, free_port
 
 DAG = "text2sql_retrain"

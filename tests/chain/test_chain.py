@@ -162,7 +162,7 @@ def test_the_plan_refuses_all_at_once(lab):
     words = lab.words(run, "plan")
     assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
     assert (
-        "recipe: 'lab_tinny' is not there (there are: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)"
+        "recipe: 'lab_tinny' does not exist (choices: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)"
         in words
         and "cluster: 'nowhere' is not there" in words
     )

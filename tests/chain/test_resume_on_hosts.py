@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.operators.training import TrainOperator
 from sqltune.records.files import Record
 from ssh_gang.errors import GangError

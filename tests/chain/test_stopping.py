@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sqltune.config import load
+from sqltune.config.loading import load_cluster
 from ssh_gang.commands import MARKER
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Member, gang_name
@@ -283,7 +283,7 @@ def test_cleared_while_submitting_the_new_try_trains_alone(training):
 
 def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):
     """What a run leaves that was deleted while nobody watched; Airflow deletes no run that runs, so its gang is started here."""
-    cluster = load("clusters", "lab")
+    cluster = load_cluster("lab")
     ours = dict(
         word.split("=", 1)
         for word in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner"))

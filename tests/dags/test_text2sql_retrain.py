@@ -108,7 +108,7 @@ def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, m
 
 
 def test_the_form_is_the_run_spec(dag):
-    from sqltune.config import RunSpec
+    from sqltune.config.spec import RunSpec
 
     assert list(dag.params) == list(RunSpec.model_fields)
     rate = dag.params.get_param("learning_rate").schema

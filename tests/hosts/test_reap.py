@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sqltune.config import load
+from sqltune.config.loading import load_cluster
 from sqltune.operators import reap
 from sqltune.records.files import installation
 from ssh_gang.errors import GangError
@@ -19,10 +19,10 @@ from tests.hosts.gangs import bash, gang, left
 @pytest.fixture
 def cluster(sshds, monkeypatch, records):
     """The test's hosts as a cluster; `states` is what Airflow says of each run's task, and a run that is not in it is gone."""
-    lab = load("clusters", "lab").model_copy(update={"limits": Limits(connect=10, grace=2)})
+    lab = load_cluster("lab").model_copy(update={"limits": Limits(connect=10, grace=2)})
     hosts = [lab.hosts[0].model_copy(update={"name": s.name, "conn_id": s.conn_id}) for s in sshds]
     monkeypatch.setattr(
-        reap, "load", lambda kind, name: lab.model_copy(update={"hosts": hosts, "work_dir": "~"})
+        reap, "load_cluster", lambda name: lab.model_copy(update={"hosts": hosts, "work_dir": "~"})
     )
     states: dict[str, dict[str, str | None]] = {}
     ti = SimpleNamespace(

@@ -7,14 +7,15 @@ import os
 import re
 import subprocess
 
-from sqltune.config import Recipe, load
+from sqltune.config.loading import load_recipe
+from sqltune.config.recipe import Recipe
 from sqltune.config.xtuner_config import set_values
 from sqltune.dataset.split import clean, split, write
 from tests.conftest import BASE, ROOT, free_port
 
 
 def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
-    recipe = load("recipes", "codellama_7b_qlora")
+    recipe = load_recipe("codellama_7b_qlora")
     assert isinstance(recipe, Recipe)
     from lab import dataset
 

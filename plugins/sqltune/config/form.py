@@ -7,7 +7,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-from sqltune.config import RunSpec, names
+from sqltune.config.loading import cluster_names, recipe_names
+from sqltune.config.spec import RunSpec
 
 _LIMITS = {"minimum": "minimum", "maximum": "maximum", "enum": "enum", "pattern": "pattern"}
 
@@ -31,7 +32,7 @@ def params() -> dict[str, Param]:
         default = prop.get("default")
         if name in ("recipe", "cluster"):
             default = os.environ.get(f"SQLTUNE_{name.upper()}", default)
-            schema["examples"] = names("recipes" if name == "recipe" else "clusters")
+            schema["examples"] = recipe_names() if name == "recipe" else cluster_names()
         if "section" in prop:
             schema["section"] = prop["section"]
         found[name] = Param(default, title=prop["title"], description=prop["description"], **schema)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from sqltune.config import CONFIGS, RunPlan
+from sqltune.config import paths
+from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
 
 
@@ -33,7 +34,7 @@ def set_values(source: str, values: dict[str, Any]) -> str:
 
 def render(plan: RunPlan, train_path: str) -> str:
     """The config that is trained with, as it lies beside the weights."""
-    source = (CONFIGS / "xtuner" / plan.recipe.xtuner_config).read_text(encoding="utf-8")
+    source = (paths.CONFIGS / "xtuner" / plan.recipe.xtuner_config).read_text(encoding="utf-8")
     training = plan.training
     return set_values(
         source,

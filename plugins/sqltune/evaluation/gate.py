@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
-from sqltune.config import GateRules
+from sqltune.config.gate_rules import GateRules
 from sqltune.errors import ScoringError
 from sqltune.evaluation.scoring import Score, Scored
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sqltune.config import CONFIGS, describe
+from sqltune.config import paths
+from sqltune.config.loading import describe
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ConfigError, ScoringError
 from sqltune.sql.normalise import normalise
@@ -73,13 +74,14 @@ def _dev(folder: Path) -> Path | None:
 def names() -> list[str]:
     """Suites that can be asked for beside the held-out questions."""
     return sorted(
-        {p.stem for p in (CONFIGS / "regression").glob("*.jsonl") if p.stem != REFERENCE} | set(_folders())
+        {p.stem for p in (paths.CONFIGS / "regression").glob("*.jsonl") if p.stem != REFERENCE}
+        | set(_folders())
     )
 
 
 def load(name: str, limit: int | None = None) -> list[Question]:
     """The questions of a suite, of a benchmark at most `limit`, by a fixed hash; `ConfigError` names what is wrong with it."""
-    path = CONFIGS / "regression" / f"{name}.jsonl"
+    path = paths.CONFIGS / "regression" / f"{name}.jsonl"
     if name == REFERENCE or name in names():
         return _read(path) if path.is_file() else _benchmark(_folders()[name], limit)
     raise ConfigError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.records.files import Record
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sqltune.config import Host, RunPlan
+from sqltune.config.cluster import Host
+from sqltune.config.plan import RunPlan
 from ssh_gang.model import Member, torchrun_command
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
-from sqltune.config import Cluster, Host, RunPlan, load
+from sqltune.config.cluster import Cluster, Host
+from sqltune.config.loading import load_cluster
+from sqltune.config.plan import RunPlan
 from sqltune.records.files import installation
 from ssh_gang import commands
 from ssh_gang.errors import GangError, HostError
@@ -91,7 +93,7 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
     Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again). `GangError`, when all have been
     looked after, names those that could not be stopped.
     """
-    return asyncio.run(_reap_orphans(load("clusters", cluster)))
+    return asyncio.run(_reap_orphans(load_cluster(cluster)))
 
 
 async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:

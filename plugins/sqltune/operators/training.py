@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 from sqltune import node
-from sqltune.config import Host, RunPlan, xtuner_config
+from sqltune.config import xtuner_config
+from sqltune.config.cluster import Host
+from sqltune.config.plan import RunPlan
 from sqltune.operators.checkpoints import Checkpoint, candidates
 from sqltune.operators.members import member, rank_member
 from sqltune.records.files import Record

@@ -23,9 +23,10 @@ from typing import Any
 
 from pydantic import Field
 
-from sqltune.config import Champion, Model
+from sqltune.config.plan import Champion
 from sqltune.errors import RegistryError
 from sqltune.records.files import append_line, home, read_json, write_json
+from ssh_gang.model import Model
 
 
 class Version(Model):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from sqltune.config import Decoding
+from sqltune.config.recipe import Decoding
 from sqltune.errors import ServingError
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 from sqltune import node
-from sqltune.config import Host, Site
+from sqltune.config.cluster import Host
+from sqltune.config.plan import Site
 from sqltune.serving.client import Endpoint
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from sqltune.config import Model, digest
+from sqltune.config.base import digest
 from sqltune.records.files import home, read_json, write_json
+from ssh_gang.model import Model
 
 CONNECTION = "sqltune_glm"
 """Airflow Connection: the key as password, the address as host (empty: zhipuai's own), `Budget` as extra."""

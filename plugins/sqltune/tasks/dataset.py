@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.errors import DatasetError
 from sqltune.prompt import TEMPLATE_HASH
 from sqltune.records.files import Record

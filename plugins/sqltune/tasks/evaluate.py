@@ -6,7 +6,8 @@ import logging
 import time
 from typing import Any
 
-from sqltune.config import RunPlan, digest
+from sqltune.config.base import digest
+from sqltune.config.plan import RunPlan
 from sqltune.evaluation import scoring, suites
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records.files import Record, home, read_json, write_json

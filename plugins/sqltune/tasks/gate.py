@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.evaluation import gate, scoring
 from sqltune.records.files import Record, remember_trained
 from sqltune.tasks.reference import reference_score

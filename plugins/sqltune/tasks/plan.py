@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
 from sqltune.records.files import Record, trained_before
 from sqltune.tasks import planning

@@ -8,18 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sqltune.config import (
-    CONFIGS,
-    Cluster,
-    GateRules,
-    Recipe,
-    RunPlan,
-    RunSpec,
-    Training,
-    describe,
-    load,
-    load_gate,
-)
+from sqltune.config import paths
+from sqltune.config.cluster import Cluster
+from sqltune.config.gate_rules import GateRules
+from sqltune.config.loading import describe, load_cluster, load_gate_rules, load_recipe
+from sqltune.config.plan import RunPlan
+from sqltune.config.recipe import Recipe, Training
+from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
 from sqltune.errors import ConfigError, HubError, HubUnreachable
 from sqltune.evaluation import suites
@@ -48,8 +43,8 @@ def training_of(spec: RunSpec, recipe: Recipe) -> Training:
 def problems_of(recipe: Recipe, cluster: Cluster, training: Training) -> list[str]:
     """What does not fit together, although each value is allowed."""
     found = []
-    if not (CONFIGS / "xtuner" / recipe.xtuner_config).is_file():
-        there = ", ".join(sorted(p.name for p in (CONFIGS / "xtuner").glob("*.py")))
+    if not (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file():
+        there = ", ".join(sorted(p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")))
         found.append(
             f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner (there are: {there})"
         )
@@ -95,16 +90,14 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
         wrong = {error["loc"][0] for error in e.errors()}
         spec = RunSpec.model_validate({k: v for k, v in form.items() if k not in wrong})
     recipe = cluster = None
-    for kind, name in (("recipes", spec.recipe), ("clusters", spec.cluster)):
-        try:
-            loaded = load(kind, name)  # type: ignore[arg-type]
-        except ConfigError as e:
-            mistakes += e.mistakes
-            continue
-        if kind == "recipes":
-            recipe = loaded
-        else:
-            cluster = loaded
+    try:
+        recipe = load_recipe(spec.recipe)
+    except ConfigError as e:
+        mistakes += e.mistakes
+    try:
+        cluster = load_cluster(spec.cluster)
+    except ConfigError as e:
+        mistakes += e.mistakes
     pinned = training = gate = None
     further: list[str] = []
     if isinstance(recipe, Recipe):
@@ -115,7 +108,7 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
             except ConfigError as e:
                 mistakes += e.mistakes
         try:
-            gate = load_gate(recipe, spec.recipe)
+            gate = load_gate_rules(recipe, spec.recipe)
         except ConfigError as e:
             mistakes += e.mistakes
     if isinstance(recipe, Recipe) and isinstance(cluster, Cluster):

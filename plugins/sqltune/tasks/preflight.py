@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from sqltune import node
-from sqltune.config import RunPlan
+from sqltune.config.plan import RunPlan
 from sqltune.records.files import installation
 from ssh_gang.errors import HostError
 

@@ -10,7 +10,9 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune import node
-from sqltune.config import Cluster, RunPlan, Site, load
+from sqltune.config.cluster import Cluster
+from sqltune.config.loading import load_cluster
+from sqltune.config.plan import RunPlan, Site
 from sqltune.errors import ConfigError, RegistryError
 from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
@@ -69,7 +71,7 @@ def choose_version() -> dict[str, Any]:
     context = get_current_context()
     form = context["params"]
     try:
-        cluster = load("clusters", form["cluster"])
+        cluster = load_cluster(form["cluster"])
         chosen = (
             versions.version(form["cluster"], form["version"])
             if form["version"]

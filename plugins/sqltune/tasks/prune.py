@@ -7,7 +7,8 @@ import logging
 from typing import Any
 
 from sqltune import node
-from sqltune.config import Keep, RunPlan
+from sqltune.config.cluster import Keep
+from sqltune.config.plan import RunPlan
 from sqltune.errors import RegistryError
 from sqltune.records.files import home
 from sqltune.registry import versions

@@ -10,7 +10,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 from pydantic import ValidationError
 
-from sqltune.config import RunPlan, describe
+from sqltune.config.loading import describe
+from sqltune.config.plan import RunPlan
 from sqltune.evaluation import scoring
 from sqltune.prompt import render
 from sqltune.serving import hosted

@@ -6,7 +6,8 @@ import difflib
 
 import pytest
 
-from sqltune.config import CONFIGS, load
+from sqltune.config import paths
+from sqltune.config.loading import load_recipe
 from sqltune.config.xtuner_config import render, set_values
 from sqltune.errors import ConfigError
 
@@ -25,11 +26,11 @@ def test_a_name_that_is_not_there_is_a_mistake():
 def test_a_rendered_config_differs_in_part_one_only(recipe):
     from types import SimpleNamespace
 
-    r = load("recipes", recipe)
+    r = load_recipe(recipe)
     plan = SimpleNamespace(
         recipe=r, training=r.training, base_model=r.base_model, cluster=SimpleNamespace(backend="gloo")
     )
-    before = (CONFIGS / "xtuner" / r.xtuner_config).read_text()
+    before = (paths.CONFIGS / "xtuner" / r.xtuner_config).read_text()
     after = render(plan, "~/train.jsonl")
     compile(after, "config", "exec")
     changed = [

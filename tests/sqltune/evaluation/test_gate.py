@@ -9,14 +9,16 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from sqltune.config import ConfigError, GateRules, Recipe, load, load_gate
-from sqltune.errors import ScoringError
+from sqltune.config.gate_rules import GateRules
+from sqltune.config.loading import load_gate_rules, load_recipe
+from sqltune.config.recipe import Recipe
+from sqltune.errors import ConfigError, ScoringError
 from sqltune.evaluation.gate import Decision, compare, decide, interval
 from sqltune.evaluation.scoring import Score, score_queries
 from sqltune.evaluation.suites import Question
 from tests.conftest import shared_data
 
-RULES = load_gate(load("recipes", "codellama_7b_qlora"), "codellama_7b_qlora")
+RULES = load_gate_rules(load_recipe("codellama_7b_qlora"), "codellama_7b_qlora")
 LENIENT = GateRules(
     confidence=0.95, margin=1, min_gain=-1, min_questions=1, floor=0, max_invalid=1, max_vacuous=1
 )
@@ -202,20 +204,20 @@ def test_real_models():
 
 
 def test_the_rules_of_the_file_and_of_a_recipe():
-    recipe = load("recipes", "lab_tiny")
+    recipe = load_recipe("lab_tiny")
     assert (
         isinstance(recipe, Recipe)
-        and load_gate(recipe, "lab_tiny").margin == 1
-        and load_gate(recipe, "lab_tiny").confidence == 0.95
+        and load_gate_rules(recipe, "lab_tiny").margin == 1
+        and load_gate_rules(recipe, "lab_tiny").confidence == 0.95
     )
     with pytest.raises(ConfigError, match=r"recipes/lab_tiny.yaml.gate.margn: is not a field here"):
-        load_gate(recipe.model_copy(update={"gate": {"margn": 1}}), "lab_tiny")
+        load_gate_rules(recipe.model_copy(update={"gate": {"margn": 1}}), "lab_tiny")
 
 
 def test_a_rule_that_is_missing_is_named(monkeypatch, tmp_path):
     (tmp_path / "gate.yaml").write_text("confidence: 0.95\nmargin: 2\n")
-    monkeypatch.setattr("sqltune.config.CONFIGS", tmp_path)
+    monkeypatch.setattr("sqltune.config.paths.CONFIGS", tmp_path)
     with pytest.raises(
         ConfigError, match=r"(?s)gate.yaml.margin: 2 is not allowed.*gate.yaml.floor: is missing"
     ):
-        load_gate(None, "")
+        load_gate_rules(None, "")

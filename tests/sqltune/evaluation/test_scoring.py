@@ -178,7 +178,7 @@ def test_a_suite_with_mistakes_names_them_all(monkeypatch, tmp_path):
             )
         )
     )
-    monkeypatch.setattr("sqltune.evaluation.suites.CONFIGS", tmp_path)
+    monkeypatch.setattr("sqltune.config.paths.CONFIGS", tmp_path)
     with pytest.raises(ConfigError) as e:
         load("mine")
     for words in (

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sqltune.config import Keep
+from sqltune.config.cluster import Keep
 from sqltune.errors import RegistryError
 from sqltune.records.files import Record, append_line, home, write_json
 from sqltune.registry import mlflow_mirror, versions

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sqltune.config import Decoding
+from sqltune.config.recipe import Decoding
 from sqltune.errors import ServingError
 from sqltune.serving.client import Endpoint, ask
 from tests.conftest import free_port, serving

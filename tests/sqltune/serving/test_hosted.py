@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from sqltune.config import digest
+from sqltune.config.base import digest
 from sqltune.serving import hosted
 from tests.conftest import NODE_PYTHON, serving
 

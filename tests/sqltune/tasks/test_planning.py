@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sqltune.config import RunPlan, RunSpec, Serving
+from sqltune.config import loading, paths
+from sqltune.config.cluster import Serving
+from sqltune.config.plan import RunPlan
+from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError, HubUnreachable
 from sqltune.tasks.planning import make_plan
 
@@ -67,7 +70,7 @@ def test_every_mistake_at_once(plan):
     for field in (
         "learning_rate: 10",
         "dataset_revision: 'main; touch pwned'",
-        "cluster: 'nowhere' is not there (there are: ",
+        "cluster: 'nowhere' does not exist (choices: ",
     ):
         assert field in text
 
@@ -114,24 +117,19 @@ def test_every_field_has_a_title_and_a_description():
 
 
 def test_a_variable_that_is_not_set_is_named(plan, monkeypatch, tmp_path):
-    from sqltune import config
-
     (tmp_path / "clusters").mkdir()
     (tmp_path / "clusters" / "c.yaml").write_text("work_dir: ${NOT_SET_ANYWHERE}\n")
-    monkeypatch.setattr(config, "CONFIGS", tmp_path)
+    monkeypatch.setattr(paths, "CONFIGS", tmp_path)
     with pytest.raises(ConfigError, match=r"\$\{NOT_SET_ANYWHERE\} is not set"):
-        config.load("clusters", "c")
+        loading.load_cluster("c")
 
 
 def test_every_shipped_file_is_valid():
-    from sqltune import config
-
-    found = {
-        kind: [config.load(kind, name) for name in config.names(kind)] for kind in ("recipes", "clusters")
-    }
-    assert len(found["recipes"]) == 4 and len(found["clusters"]) == 2
-    for recipe in found["recipes"]:
-        assert (config.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
+    recipes = [loading.load_recipe(name) for name in loading.recipe_names()]
+    clusters = [loading.load_cluster(name) for name in loading.cluster_names()]
+    assert len(recipes) == 4 and len(clusters) == 2
+    for recipe in recipes:
+        assert (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
 
 
 def test_serving_address():

@@ -1,0 +1,113 @@
+"""A cluster: the hosts, what they share, and where the model is served."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sqltune.config.base import Name
+from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
+
+
+class Host(GangHost):
+    """One machine of a cluster."""
+
+    processes: int = Field(ge=1, le=64, description="Ranks on this host: its GPUs, or 1 on CPU.")
+
+
+class Serving(Model):
+    """Where the model is served with FastChat."""
+
+    host: Name = Field(description="Which host of the cluster serves.")
+    bind: str = Field(
+        "127.0.0.1",
+        pattern=r"^[A-Za-z0-9.:-]+$",
+        description="Address the servers listen on; Airflow's workers must reach it.",
+    )
+    controller_port: int = Field(21001, ge=1, le=65535)
+    worker_ports: tuple[int, int] = Field(
+        (21002, 21031), description="First and last port for model workers."
+    )
+    api_port: int = Field(8000, ge=1, le=65535, description="Port of the OpenAI-style API.")
+    model_name: Name = Field("text2sql", description="Public name of the champion.")
+    api_key_env: EnvName | Literal[""] | None = Field(
+        None,
+        description="Variable of Airflow's environment that holds the API key; empty serves without one.",
+    )
+    threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
+    drain_timeout: float = Field(
+        120, ge=0, description="Seconds that requests of a model that is replaced may still take."
+    )
+    ready_timeout: float = Field(
+        600, gt=0, description="Seconds until a model must have answered its first prompt."
+    )
+
+    @property
+    def url(self) -> str:
+        """Base address of the OpenAI-style API."""
+        return f"http://{self.bind}:{self.api_port}/v1"
+
+
+class Keep(Model):
+    """What stays on the hosts when a run has ended; the champion's model and the one's before it always do."""
+
+    merged_models: int = Field(5, ge=1, description="Merged models of the newest versions.")
+    checkpoints: int = Field(
+        3, ge=1, description="Newest runs whose checkpoints stay, so that they can be gone on with."
+    )
+
+
+class Cluster(Model):
+    """The hosts and what they have in common: `include/configs/clusters/*.yaml`."""
+
+    description: str = Field("", description="One line for the form and the record.")
+    hosts: list[Host] = Field(min_length=1, description="The first one is the master.")
+    work_dir: HostPath = Field(
+        description="Folder on each host for data, runs and models, of this Airflow alone; ~ is the home there."
+    )
+    node_env: HostPath = Field(
+        description="Virtual environment on each host, from include/node/bootstrap.sh."
+    )
+    interface: Name = Field(description="Network interface between the hosts (NCCL_SOCKET_IFNAME).")
+    backend: Literal["nccl", "gloo"] = Field(
+        "nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU."
+    )
+    accelerator: Accelerator = Field("cuda", description="What preflight looks for.")
+    master_port: int = Field(12345, ge=1024, le=65535, description="Port of the rendezvous on the master.")
+    shared_storage: bool = Field(False, description="work_dir is the same folder on all hosts.")
+    min_free_disk_gb: float = Field(20, ge=0, description="Free space wanted under work_dir, in GiB.")
+    min_free_memory_gb: float = Field(16, ge=0, description="Free memory wanted, in GiB.")
+    env: dict[EnvName, str] = Field(
+        default_factory=dict, description="Environment of everything that runs on the hosts."
+    )
+    hub_endpoint: str = Field(
+        "https://huggingface.co", description="HF_ENDPOINT as Airflow's workers reach it."
+    )
+    serving: Serving
+    limits: Limits = Limits()
+    keep: Keep = Keep()
+
+    @property
+    def master(self) -> Host:
+        return self.hosts[0]
+
+    @property
+    def world_size(self) -> int:
+        return sum(host.processes for host in self.hosts)
+
+    def host(self, name: str) -> Host:
+        """The host of that name; KeyError where there is none."""
+        return {h.name: h for h in self.hosts}[name]
+
+    def host_env(self) -> dict[str, str]:
+        """The whole environment a process on a host gets from us, the interface's two variables among it."""
+        return {
+            "NCCL_SOCKET_IFNAME": self.interface,
+            "GLOO_SOCKET_IFNAME": self.interface,
+            "HF_ENDPOINT": self.hub_endpoint,
+            # Where bootstrap.sh built DeepSpeed's helper: else every home would build it again, in a minute and a half.
+            "TORCH_EXTENSIONS_DIR": f"{self.node_env}/torch_extensions",
+            "PYTHONUNBUFFERED": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        } | self.env

@@ -1,0 +1,144 @@
+"""Reading recipes, clusters and the gate's rules from their YAML files."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sqltune.config import paths
+from sqltune.config.cluster import Cluster
+from sqltune.config.gate_rules import GateRules
+from sqltune.config.recipe import Recipe
+from sqltune.errors import ConfigError
+
+M = TypeVar("M", bound=BaseModel)
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes, sorted: the files in include/configs/recipes without .yaml."""
+    return _names("recipes")
+
+
+def cluster_names() -> list[str]:
+    """Names of the clusters, sorted: the files in include/configs/clusters without .yaml."""
+    return _names("clusters")
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: The file's name in include/configs/recipes, without .yaml.
+
+    Raises:
+        ConfigError: No recipe has that name, or the file has mistakes; it lists all of them.
+    """
+    return _load(Recipe, "recipe", name)
+
+
+def load_cluster(name: str) -> Cluster:
+    """Read a cluster, with `${NAME}` and `${NAME:-default}` replaced from the environment.
+
+    Args:
+        name: The file's name in include/configs/clusters, without .yaml.
+
+    Raises:
+        ConfigError: No cluster has that name, the file has mistakes, or a variable without a default is
+            not set; it lists all of them.
+    """
+    return _load(Cluster, "cluster", name)
+
+
+def load_gate_rules(recipe: Recipe, recipe_name: str) -> GateRules:
+    """Read the gate's rules from gate.yaml, overridden by the recipe's own.
+
+    Args:
+        recipe: The recipe whose `gate` overrides single rules.
+        recipe_name: The recipe's name, for error messages.
+
+    Raises:
+        ConfigError: gate.yaml or the recipe's overrides have mistakes; it lists all of them.
+    """
+    path = paths.CONFIGS / "gate.yaml"
+    rules = _read(path) or {}
+    _validated(GateRules, rules, path.name)
+    return _validated(GateRules, rules | recipe.gate, f"recipes/{recipe_name}.yaml.gate")
+
+
+def describe(error: ValidationError, prefix: str = "") -> list[str]:
+    """One line for each mistake that pydantic found: the field, its value, and what is wrong with it.
+
+    Args:
+        error: What pydantic raised.
+        prefix: Put before each field, such as the file's name.
+    """
+    return [_line(e["loc"], e["type"], e["msg"], e["input"], prefix) for e in error.errors()]
+
+
+def _line(loc: tuple[int | str, ...], kind: str, message: str, value: object, prefix: str) -> str:
+    field = ".".join([*filter(None, [prefix]), *map(str, loc)])
+    if kind == "missing":
+        return f"{field}: is missing"
+    if kind == "extra_forbidden":
+        return f"{field}: is not a field here"
+    return f"{field}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(p.stem for p in (paths.CONFIGS / folder).glob("*.yaml"))
+
+
+def _load(model: type[M], kind: str, name: str) -> M:
+    folder = f"{kind}s"
+    known = _names(folder)
+    file = f"{folder}/{name}.yaml"
+    if name not in known:
+        raise ConfigError(
+            [f"{kind}: {name!r} does not exist (choices: {', '.join(known)}): choose one, or add {file}"]
+        )
+    mistakes: list[str] = []
+    values = _expand(_read(paths.CONFIGS / file), file, mistakes)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return _validated(model, values, file)
+
+
+def _read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _validated(model: type[M], values: object, prefix: str) -> M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        raise ConfigError(describe(e, prefix)) from e
+
+
+def _expand(value: Any, where: str, mistakes: list[str]) -> Any:
+    """Replace ${NAME} and ${NAME:-default} in every string of a YAML document, as docker-compose does."""
+    if isinstance(value, dict):
+        return {k: _expand(v, f"{where}.{k}", mistakes) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_expand(v, f"{where}[{i}]", mistakes) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replacement(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        setting = os.environ.get(name, default)
+        if setting is None:
+            mistakes.append(
+                f"{where}: ${{{name}}} is not set: set it in Airflow's environment, "
+                f"or write ${{{name}:-default}}"
+            )
+            return match[0]
+        return setting
+
+    return _VARIABLE.sub(replacement, value)
