@@ -8,7 +8,7 @@ On each host a gang has one folder:
     pid             process group, start time, boot                                 started   when the program started
     exit            its exit code (or `stopped`, `disarmed`, `refused`) and when    taken     bytes of output delivered to the task's log
 
-Times are the host's own clock. `arm` and `follow` stay on the line and read words from their input; `bash_with` says how they are sent.
+Times are the host's own clock. `prepare_command` and `follow_command` stay on the line and read words from their input; `interactive_command` says how they are sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXCLUSIVE = "SQLTUNE_EXCLUSIVE"
 SERVING = "SQLTUNE_SERVING"
 """Variable of our model servers (`include/node/serving.py`): they may hold a GPU beside a training, and are no strangers."""
 
-FOREVER = 2**62
+MAX_FENCING_TOKEN = 2**62
 """The fence of who may stop any try: the reaper."""
 
 
@@ -47,12 +47,12 @@ def _word(argument: str) -> str:
     return path(argument) if argument.startswith("~/") else shlex.quote(argument)
 
 
-def command(member: Member) -> str:
+def command_line(member: Member) -> str:
     """A member's command as a person would type it in its cwd."""
     return " ".join(_word(a) for a in member.argv)
 
 
-def bash_with(script: str) -> tuple[str, bytes]:
+def interactive_command(script: str) -> tuple[str, bytes]:
     """The command that runs a script whose input stays open behind it, and what to send first.
 
     As an argument a script may be 128 KiB; as bash's input it would be read byte by byte, and swallow the words meant for it.
@@ -123,10 +123,10 @@ ended() {{ echo "$1 ${{EPOCHREALTIME/,/.}}" >"$folder/exit.new" && mv "$folder/e
 exec 3<>"$folder/go"
 echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >"$folder/pid.new" && mv "$folder/pid.new" "$folder/pid"
 # Nobody says go: this process does not wait for ever.
-if ! read -r -t {int(gang.limits.arm) + 60} -u 3 word || [ "$word" != go ]; then ended disarmed; exit 0; fi
+if ! read -r -t {int(gang.limits.prepare) + 60} -u 3 word || [ "$word" != go ]; then ended disarmed; exit 0; fi
 exec 3>&-
 echo "${{EPOCHREALTIME/,/.}}" >"$folder/started"
-{command(member)} >>"$folder/output" 2>&1 </dev/null &
+{command_line(member)} >>"$folder/output" 2>&1 </dev/null &
 child=$!
 trap 'kill -TERM $child 2>/dev/null' TERM INT HUP
 wait $child; code=$?
@@ -135,7 +135,7 @@ ended $code
 """
 
 
-def arm(gang: Gang, member: Member, replace: str | None = None) -> str:
+def prepare_command(gang: Gang, member: Member, replace: str | None = None) -> str:
     """Claim the folder, write the files, start the waiting process; then read words: `time`, `go`, or anything else to disarm.
 
     Prints `armed`, `claimed <by whom>`, `busy <with what>` or `refused <why>`, and what `time` and `go` answer. `replace` is the
@@ -160,7 +160,7 @@ strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/env
 """
     exclusive = "busy() { return 1; }" if not gang.exclusive else _BUSY
     owner = " ".join(f"{k}={shlex.quote(v)}" for k, v in gang.owner.items())
-    claim = f"{gang.attempt} {gang.fence} {gang.generation} {gang.spec}"
+    claim = f"{gang.attempt} {gang.fencing_token} {gang.generation} {gang.spec_hash}"
     return f"""\
 set -u
 {exclusive}
@@ -168,7 +168,7 @@ folder={path(gang.folder)}
 fail() {{ echo "refused $1"; rm -rf -- "$folder"; exit 0; }}
 mkdir -p -- {path(gang.root)} || {{ echo "refused can't make {gang.root} (disk full, or no permission?)"; exit 0; }}
 # One claim at a time on this host.
-exec 8>{path(gang.root)}/.lock; flock -w {int(gang.limits.arm)} 8 || {{ echo "refused another claim on this host takes too long"; exit 0; }}
+exec 8>{path(gang.root)}/.lock; flock -w {int(gang.limits.prepare)} 8 || {{ echo "refused another claim on this host takes too long"; exit 0; }}
 if who=$(busy {shlex.quote(gang.name)}); then echo "busy $who"; exit 0; fi
 if [ -d "$folder" ]; then
   owned=; read -r owned _ <"$folder/claim"
@@ -183,11 +183,11 @@ mkdir -p -- {path(member.cwd)} && cd {path(member.cwd)} || fail "can't enter {sh
 {files}
 mkfifo "$folder/go" && : >"$folder/output" && printf %s {shlex.quote(job_script(gang, member))} >"$folder/job.sh" || fail "can't write to $folder (disk full?)"
 {MARKER}={shlex.quote(gang.marker)} {EXCLUSIVE}={int(gang.exclusive)} setsid nohup bash "$folder/job.sh" >"$folder/wrapper.log" 2>&1 </dev/null 8>&- &
-for _ in $(seq {int(gang.limits.arm * 50)}); do [ -s "$folder/pid" ] && break; sleep 0.02; done
+for _ in $(seq {int(gang.limits.prepare * 50)}); do [ -s "$folder/pid" ] && break; sleep 0.02; done
 [ -s "$folder/pid" ] || fail "the waiting process did not start: $(tail -n 3 "$folder/wrapper.log")"
 exec 8>&-
 echo armed
-while read -r -t {int(gang.limits.arm) + 30} word; do
+while read -r -t {int(gang.limits.prepare) + 30} word; do
   case $word in
     time) echo "${{EPOCHREALTIME/,/.}}" ;;
     go) echo go 1<>"$folder/go"; echo gone; exit 0 ;;
@@ -199,7 +199,7 @@ echo no 1<>"$folder/go"
 """
 
 
-def free(gang: Gang) -> str:
+def wait_until_free_command(gang: Gang) -> str:
     """Wait until no other exclusive gang runs on this host, then print `free`. Ends with its input."""
     return f"""\
 {_BUSY}
@@ -239,12 +239,12 @@ state() {
 """
 
 
-def look(gang: Gang) -> str:
+def query_state_command(gang: Gang) -> str:
     """One line of state."""
     return f'folder={path(gang.folder)}; size=\n{_STATE}\nstate; echo "$said now=${{EPOCHREALTIME/,/.}}"\n'
 
 
-def follow(gang: Gang, member: Member, heartbeat: int = 5, sample: int = 15) -> str:
+def follow_command(gang: Gang, member: Member, heartbeat: int = 5, sample: int = 15) -> str:
     """Stay on the line: output that was not delivered yet on stdout, as it comes; lines about the job on stderr.
 
     `state=…` whenever something changed and every `heartbeat` seconds, `from=N` (the byte stdout begins at), `gpu …` every `sample`
@@ -286,7 +286,7 @@ done
 """
 
 
-def tail(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
+def tail_command(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
     """The last lines of a member's output; of one rank's own, where a rank is named."""
     output = f"{path(gang.folder)}/output"
     if rank is None:
@@ -295,18 +295,18 @@ def tail(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
     return f"tail -c 4194304 {output} 2>/dev/null | grep -aF {shlex.quote(mark)} | tail -n {int(lines)} | sed {shlex.quote('s/^' + re.escape(mark) + '//')} || true\n"
 
 
-def room(gang: Gang, member: Member) -> str:
+def free_space_command(gang: Gang, member: Member) -> str:
     """Free MiB, a line for each folder that a job writes to: the number, then the folder."""
     return f'for at in {path(member.cwd)} {path(gang.root)}; do echo "$(df -Pm -- "$at" | awk \'NR == 2 {{print $4}}\') $at"; done\n'
 
 
-def refuse(gang: Gang) -> str:
+def mark_refused_command(gang: Gang) -> str:
     """Say that a gang which ended with 0 did not do its work: the next try does not take it for done."""
     folder = path(gang.folder)
     return f'[ ! -e {folder}/exit ] || echo "refused ${{EPOCHREALTIME/,/.}}" >{folder}/exit\n'
 
 
-def stop(gang: Gang, attempt: str | None, accelerator: str = "cpu") -> str:
+def stop_command(gang: Gang, attempt: str | None, accelerator: str = "cpu") -> str:
     """End every process of a try (of the try that is found there when `attempt` is None), and look again until none is left.
 
     SIGTERM goes to the wrapper, which hands it to torchrun, which ends its workers in an orderly way; after the grace period
@@ -321,7 +321,7 @@ folder={path(gang.folder)}
 owner=; fence=0; [ -r "$folder/claim" ] && read -r owner fence _ <"$folder/claim"
 wanted={wanted}
 [ -n "$wanted" ] || {{ echo "stopped 0"; exit 0; }}
-if [ "$owner" = "$wanted" ] && [ "${{fence:-0}}" -gt {gang.fence} ]; then echo "fenced $owner is newer"; exit 0; fi
+if [ "$owner" = "$wanted" ] && [ "${{fence:-0}}" -gt {gang.fencing_token} ]; then echo "fenced $owner is newer"; exit 0; fi
 mark="{MARKER}={gang.name}@$wanted"
 mine=no; [ "$owner" = "$wanted" ] && mine=yes
 # Not yet told to go: told not to, without waiting for anyone to read it.
@@ -348,7 +348,7 @@ echo "stopped $(echo $left $held | wc -w)"
 """
 
 
-def living(root: str) -> str:
+def list_gangs_command(root: str) -> str:
     """Every gang with a living process on this host: `name attempt`, then its owner's line."""
     return f"""\
 for who in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | sed -n 's/^{MARKER}=//p' | sort -u); do

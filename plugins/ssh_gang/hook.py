@@ -71,7 +71,7 @@ class GangHook:
         # asyncssh takes half a second to import; a DAG file that names an operator does without.
         from ssh_gang.session import Line
 
-        command, text = commands.bash_with(script)
+        command, text = commands.interactive_command(script)
         async with self._connected(member) as connection:
             _, line = await connection.create_session(Line, command, encoding=None)
             try:
@@ -92,7 +92,7 @@ class GangHook:
         """What every host says now; `HostError` names each that does not answer."""
 
         async def look(member: Member) -> JobState:
-            return parse_state((await self.run(member, commands.look(self.gang))).decode())[0]
+            return parse_state((await self.run(member, commands.query_state_command(self.gang))).decode())[0]
 
         return await self.on_every_host(look, HostError)  # type: ignore[return-value]
 
@@ -129,14 +129,14 @@ class GangHook:
 
         async def one(member: Member, replace: str) -> Line:
             line = await lines.enter_async_context(
-                self.talk(member, commands.arm(self.gang, member, replace or None))
+                self.talk(member, commands.prepare_command(self.gang, member, replace or None))
             )
             try:
-                async with asyncio.timeout(self.gang.limits.arm + 30):
+                async with asyncio.timeout(self.gang.limits.prepare + 30):
                     answer = (await line.stdout.readline()).decode().strip()
             except TimeoutError:
                 raise GangError(
-                    f"{member.host}: not armed after {self.gang.limits.arm + 30:.0f} s (limit arm)"
+                    f"{member.host}: not armed after {self.gang.limits.prepare + 30:.0f} s (limit prepare)"
                 ) from None
             word, _, why = answer.partition(" ")
             if word == "busy":
@@ -176,7 +176,7 @@ class GangHook:
         """Until no other exclusive gang runs on any host of this one; how long that may take is for the caller to say."""
 
         async def free(member: Member) -> None:
-            async with self.talk(member, commands.free(self.gang)) as line:
+            async with self.talk(member, commands.wait_until_free_command(self.gang)) as line:
                 async for said in line.stdout:
                     if said.strip() == b"free":
                         return
@@ -193,7 +193,7 @@ class GangHook:
 
         async def one(member: Member) -> int:
             word, _, rest = (
-                (await self.run(member, commands.stop(self.gang, attempt, member.accelerator), wait))
+                (await self.run(member, commands.stop_command(self.gang, attempt, member.accelerator), wait))
                 .decode()
                 .strip()
                 .partition(" ")
@@ -210,8 +210,10 @@ class GangHook:
 
     async def refuse(self) -> None:
         """Say on every host that the gang, though it ended with 0, did not do its work."""
-        await self.on_every_host(lambda m: self.run(m, commands.refuse(self.gang)))
+        await self.on_every_host(lambda m: self.run(m, commands.mark_refused_command(self.gang)))
 
     async def tail(self, member: Member, rank: int | None = None, lines: int = 30) -> str:
         """The last lines of a member's output, or of one rank's."""
-        return (await self.run(member, commands.tail(self.gang, rank, lines))).decode(errors="replace")
+        return (await self.run(member, commands.tail_command(self.gang, rank, lines))).decode(
+            errors="replace"
+        )

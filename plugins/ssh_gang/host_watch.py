@@ -106,7 +106,11 @@ class HostWatch:
     @property
     def read_whole(self) -> bool:
         """All of the output was received; only what has ended has a size."""
-        return self.state is not None and self.state.size is not None and self.position >= self.state.size
+        return (
+            self.state is not None
+            and self.state.output_size is not None
+            and self.position >= self.state.output_size
+        )
 
     @property
     def is_done(self) -> bool:
@@ -148,7 +152,9 @@ class HostWatch:
         while True:
             heard = self.heard
             try:
-                async with self.hook.talk(self.member, commands.follow(self.gang, self.member)) as line:
+                async with self.hook.talk(
+                    self.member, commands.follow_command(self.gang, self.member)
+                ) as line:
                     await self._listen(line)
             except (HostError, ValueError) as e:
                 if not self.warned:
@@ -224,8 +230,8 @@ class HostWatch:
         if self.warned:
             self.warned = False
             self.log.info("[%s] answers again", self.member.host)
-        if state.started and now:
-            self.elapsed = now - state.started
+        if state.started_at and now:
+            self.elapsed = now - state.started_at
         if state != self.state:
             self.state, self.received = state, self.heard
             self.changed.set()

@@ -37,7 +37,7 @@ class Limits(Model):
 
     queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
     connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
-    arm: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
+    prepare: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
     rendezvous: float = Field(
         900, gt=0, description="From go until torchrun has started every rank on every host."
     )
@@ -104,7 +104,7 @@ class Gang(Model):
         max_length=80,
         description="Which try this is; fences an old try's on_kill from a new try's processes.",
     )
-    fence: int = Field(
+    fencing_token: int = Field(
         0,
         ge=0,
         description="Grows with every try, Clears included: an older try can't stop, replace or start beside a newer one.",
@@ -112,7 +112,7 @@ class Gang(Model):
     generation: int = Field(
         0, description="Changes when a person clears the task, not when Airflow tries it again."
     )
-    spec: Word = Field(
+    spec_hash: Word = Field(
         "-", description="Hash of what is run; what ran for another plan is not taken for this one's."
     )
     exclusive: bool = Field(

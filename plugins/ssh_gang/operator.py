@@ -77,10 +77,10 @@ class GangJobOperator(BaseOperator):
             attempt=attempt,
             root=f"{plan.cluster.work_dir}/gangs",
             # The id of a try is a UUIDv7: its first 48 bits are the moment Airflow made it, by one clock for all tries, Clears included.
-            fence=ti.id.int >> 80,
+            fencing_token=ti.id.int >> 80,
             # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
             generation=ti.max_tries,
-            spec=digest(self.plan),
+            spec_hash=digest(self.plan),
             exclusive=self.exclusive,
             owner={
                 "dag_id": ti.dag_id,
@@ -115,7 +115,7 @@ class GangJobOperator(BaseOperator):
             "%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members)
         )
         for m in self._gang.members:
-            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, commands.command(m))
+            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, commands.command_line(m))
         trigger = GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder))
         self.defer(
             trigger=trigger,

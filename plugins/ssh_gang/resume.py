@@ -29,16 +29,19 @@ def decide(states: Sequence[JobState], gang: Gang) -> Decision:
     not done twice for that. What belongs to another generation was cleared by a person, who wants it run again; and the old
     try's on_kill, which may come later, then finds a try that is not its own.
     """
-    if any(s.state == "unreachable" for s in states):
+    if any(s.presence == "unreachable" for s in states):
         raise ValueError("a host has not answered: whether its ranks run is not known")
-    if all(s.state == "absent" for s in states):
+    if all(s.presence == "absent" for s in states):
         return Decision.FRESH_SUBMIT
     one = len({s.attempt for s in states}) == 1
-    ours = all(s.state == "there" and s.generation == gang.generation and s.spec == gang.spec for s in states)
+    ours = all(
+        s.presence == "present" and s.generation == gang.generation and s.spec_hash == gang.spec_hash
+        for s in states
+    )
     if one and ours:
         if all(s.succeeded for s in states):
             return Decision.ALREADY_SUCCEEDED
         # Said to go and none failed: one host may be done a moment before the other.
-        if all(s.started for s in states) and all(s.is_running or s.succeeded for s in states):
+        if all(s.started_at for s in states) and all(s.is_running or s.succeeded for s in states):
             return Decision.RECONNECT
     return Decision.TERMINAL_RESUBMIT

@@ -11,47 +11,47 @@ from typing import Literal
 class JobState:
     """What one host says of its part of a gang."""
 
-    state: Literal["absent", "there", "unreachable"]
+    presence: Literal["absent", "present", "unreachable"]
     attempt: str = ""
-    fence: int = 0
+    fencing_token: int = 0
     generation: int = 0
-    spec: str = "-"
+    spec_hash: str = "-"
     alive: bool = False
     rebooted: bool = False
-    started: float | None = None
-    ranks: int = 0
+    started_at: float | None = None
+    ranks_started: int = 0
     """Ranks that torchrun has started."""
-    exit: str = ""
-    ended: float | None = None
-    size: int | None = None
+    exit_status: str = ""
+    ended_at: float | None = None
+    output_size: int | None = None
     """Bytes of output, once it has ended."""
 
     @property
     def is_running(self) -> bool:
-        return self.state == "there" and self.alive and not self.exit
+        return self.presence == "present" and self.alive and not self.exit_status
 
     @property
     def is_terminal(self) -> bool:
-        return bool(self.exit)
+        return bool(self.exit_status)
 
     @property
     def succeeded(self) -> bool:
-        return self.exit == "0"
+        return self.exit_status == "0"
 
     @property
     def is_lost(self) -> bool:
         """Claimed, not ended, and nobody there: the host rebooted, or the wrapper was killed."""
-        return self.state == "there" and not self.exit and not self.alive
+        return self.presence == "present" and not self.exit_status and not self.alive
 
     @property
     def has_failed(self) -> bool:
         """Anything but running or ended well."""
-        return self.state == "absent" or self.is_lost or (self.is_terminal and not self.succeeded)
+        return self.presence == "absent" or self.is_lost or (self.is_terminal and not self.succeeded)
 
     @property
-    def how_it_ended(self) -> str:
+    def outcome(self) -> str:
         """The end in words."""
-        if self.state == "absent":
+        if self.presence == "absent":
             return "its folder is gone"
         if self.is_lost:
             return (
@@ -59,7 +59,11 @@ class JobState:
                 if self.rebooted
                 else "lost: its wrapper is gone without an exit code"
             )
-        return describe_exit(int(self.exit)) if self.exit.isdigit() else self.exit or "running"
+        return (
+            describe_exit(int(self.exit_status))
+            if self.exit_status.isdigit()
+            else self.exit_status or "running"
+        )
 
 
 def describe_exit(code: int) -> str:
@@ -78,7 +82,7 @@ def parse_state(line: str) -> tuple[JobState, float | None]:
         return JobState("absent"), None
     try:
         state = JobState(
-            "there",
+            "present",
             f["attempt"],
             int(f["fence"] or 0),
             int(f["generation"] or 0),

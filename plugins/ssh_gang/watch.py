@@ -85,7 +85,7 @@ class Watch:
     async def _remember_hosts(self) -> None:
         """Each host's state, for who looks at the run; written when it changed."""
         said = {
-            h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.how_it_ended
+            h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.outcome
             for h, w in self.hosts.items()
         }
         for name, host in self.hosts.items():
@@ -105,7 +105,8 @@ class Watch:
     def _notice_starts(self) -> None:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
         if self._all_started or not all(
-            h.state and h.state.started and h.state.ranks >= h.member.ranks for h in self.hosts.values()
+            h.state and h.state.started_at and h.state.ranks_started >= h.member.ranks
+            for h in self.hosts.values()
         ):
             return
         if not all(h.has_clock for h in self.hosts.values()):
@@ -122,7 +123,9 @@ class Watch:
 
     def skew(self) -> tuple[float | None, float]:
         """Seconds between the first and the last host's start, their clocks compared with ours; and how far off that may be."""
-        starts = [h.ours(h.state.started) if h.state and h.has_clock else None for h in self.hosts.values()]
+        starts = [
+            h.ours(h.state.started_at) if h.state and h.has_clock else None for h in self.hosts.values()
+        ]
         known = [s for s in starts if s is not None]
         if len(known) < len(starts):
             return None, float("inf")
@@ -131,9 +134,7 @@ class Watch:
     def _trouble(self) -> str | None:
         """Why the gang has to be ended now."""
         failed = [
-            f"{name}: {h.state.how_it_ended}"
-            for name, h in self.hosts.items()
-            if h.state and h.state.has_failed
+            f"{name}: {h.state.outcome}" for name, h in self.hosts.items() if h.state and h.state.has_failed
         ]
         if failed:
             return "; ".join(failed)
@@ -144,9 +145,9 @@ class Watch:
         if elapsed > self.limits.total:
             return f"not done after {self.limits.total:.0f} s (limit total)"
         late = [
-            f"{name} {h.state.ranks} of {h.member.ranks}"
+            f"{name} {h.state.ranks_started} of {h.member.ranks}"
             for name, h in self.hosts.items()
-            if h.state and h.state.is_running and h.state.ranks < h.member.ranks
+            if h.state and h.state.is_running and h.state.ranks_started < h.member.ranks
         ]
         if late and elapsed > self.limits.rendezvous:
             return f"after {self.limits.rendezvous:.0f} s not every rank has started: {', '.join(late)} (limit rendezvous)"
@@ -177,7 +178,7 @@ class Watch:
             blamed, rank = next((name for name, h in self.hosts.items() if h.silence > SILENT), None), None
         for name in self.hosts:
             if name != blamed:
-                self.log.info("[%s] %s", name, failed[name].how_it_ended if name in failed else "stopped")
+                self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
         self._fold()
         errors = [h.teller.first_error for h in self.hosts.values() if h.teller.first_error]
         for error in errors:
@@ -193,7 +194,7 @@ class Watch:
 
     async def _failed_before(self, moment: float) -> dict[str, JobState]:
         """Hosts that had failed by then, whoever was heard of first: a job that ends at once may have ended before its host was heard, or its clock known."""
-        hosts = {name: h for name, h in self.hosts.items() if not (h.state and h.state.state == "absent")}
+        hosts = {name: h for name, h in self.hosts.items() if not (h.state and h.state.presence == "absent")}
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP):
                 while not all(h.has_clock for h in hosts.values()):
@@ -204,9 +205,9 @@ class Watch:
             for name, h in hosts.items()
             if h.state
             and h.has_clock
-            and h.state.exit.isdigit()
+            and h.state.exit_status.isdigit()
             and h.state.has_failed
-            and (h.ours(h.state.ended) or moment) < moment
+            and (h.ours(h.state.ended_at) or moment) < moment
         }
 
     async def _first_to_fail(self, failed: Mapping[str, JobState]) -> tuple[str, int | None, str]:
@@ -217,16 +218,16 @@ class Watch:
         found: list[tuple[float, str, int | None, str]] = []
         for name, state in failed.items():
             host = self.hosts[name]
-            if state.is_lost or state.state == "absent":
-                found.append((float("-inf"), name, None, f"{name}: {state.how_it_ended}"))
+            if state.is_lost or state.presence == "absent":
+                found.append((float("-inf"), name, None, f"{name}: {state.outcome}"))
                 continue
-            ended = state.ended or time.time()
+            ended = state.ended_at or time.time()
             failure: RankFailure | None = None
             with contextlib.suppress(HostError):
                 failure = rank_failure(await self.hook.tail(host.member, lines=400), ended)
             moment = host.ours(failure.at if failure and failure.at else ended)
             rank, words = (
-                (failure.rank, f"{name} {failure}") if failure else (None, f"{name}: {state.how_it_ended}")
+                (failure.rank, f"{name} {failure}") if failure else (None, f"{name}: {state.outcome}")
             )
             found.append((moment or 0.0, name, rank, words))
         _, name, rank, words = min(found, key=lambda f: f[:2])
@@ -238,7 +239,8 @@ class Watch:
             said = (
                 (
                     await self.hook.run(
-                        self.hosts[name].member, commands.room(self.gang, self.hosts[name].member)
+                        self.hosts[name].member,
+                        commands.free_space_command(self.gang, self.hosts[name].member),
                     )
                 )
                 .decode()

@@ -37,7 +37,7 @@ def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more)
         attempt=attempt,
         root="~/gangs",
         members=members,
-        limits=limits or Limits(connect=10, arm=10, grace=2),
+        limits=limits or Limits(connect=10, prepare=10, grace=2),
         **more,
     )
 

@@ -146,7 +146,9 @@ def test_a_link_that_is_down_for_ever(linked):
 
     async def go():
         g = gang(
-            linked, bash("echo is up; sleep 600"), limits=Limits(connect=5, arm=10, grace=2, unreachable=25)
+            linked,
+            bash("echo is up; sleep 600"),
+            limits=Limits(connect=5, prepare=10, grace=2, unreachable=25),
         )
         async with GangHook(g) as hook:
             await hook.launch()

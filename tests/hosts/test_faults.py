@@ -38,7 +38,7 @@ def torchrun(sshds, program=RANK, grace=5, **more):
         ["torchrun", "--standalone", "--nproc_per_node=2", "--no-python", "python", "-c", program]
         for _ in sshds
     ]
-    return gang(sshds, argvs, limits=Limits(connect=10, arm=10, grace=grace), ranks=2, torch=True, **more)
+    return gang(sshds, argvs, limits=Limits(connect=10, prepare=10, grace=grace), ranks=2, torch=True, **more)
 
 
 async def launched(g):
@@ -148,7 +148,7 @@ def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
 
 
 def test_a_program_that_never_starts_its_ranks(sshds):
-    g = gang(sshds, ["sleep", "600"], limits=Limits(connect=10, arm=10, grace=1, rendezvous=1.5), ranks=4)
+    g = gang(sshds, ["sleep", "600"], limits=Limits(connect=10, prepare=10, grace=1, rendezvous=1.5), ranks=4)
     _, event = asyncio.run(run(g))
     assert (
         "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event["reason"]
@@ -336,10 +336,13 @@ def test_cleared_twice_within_a_second(sshds, tmp_path):
     """Two tries start at once, with a third one's ranks still running: the newest may win or fail, but never two run."""
 
     async def go():
-        first = gang(sshds, bash("sleep 600"), attempt="try1", fence=1)
+        first = gang(sshds, bash("sleep 600"), attempt="try1", fencing_token=1)
         async with GangHook(first) as hook:
             await hook.launch()
-        tries = [first.model_copy(update={"attempt": f"try{n}", "generation": n, "fence": n}) for n in (2, 3)]
+        tries = [
+            first.model_copy(update={"attempt": f"try{n}", "generation": n, "fencing_token": n})
+            for n in (2, 3)
+        ]
 
         async def start(g):
             async with GangHook(g) as hook:
@@ -350,7 +353,7 @@ def test_cleared_twice_within_a_second(sshds, tmp_path):
         # The old trigger's on_kill comes now, late; and Airflow tries again whatever failed.
         async with GangHook(first) as hook:
             await hook.stop("try1")
-        last = first.model_copy(update={"attempt": "try4", "generation": 3, "fence": 4})
+        last = first.model_copy(update={"attempt": "try4", "generation": 3, "fencing_token": 4})
         async with GangHook(last) as hook:
             _, found = await hook.launch()
             alive = [g for g in [first, *tries, last] if left(g)]
@@ -453,9 +456,9 @@ def test_a_clock_an_hour_off_changes_neither_the_skew_nor_the_blame(sshds, tmp_p
     event = asyncio.run(_watched_too_late(g)) if late else asyncio.run(run(g))[1]
     assert event["failed"] == "a" and "exit code 3" in event["reason"] and event["skew"] < 2, event
     state = parse_state(asyncio.run(_look(g, 1)))[0]
-    assert abs(time.time() - state.started - 3600) < 60, "the clock was not shifted"
+    assert abs(time.time() - state.started_at - 3600) < 60, "the clock was not shifted"
 
 
 async def _look(g, number):
     async with GangHook(g) as hook:
-        return (await hook.run(g.members[number], commands.look(g))).decode()
+        return (await hook.run(g.members[number], commands.query_state_command(g))).decode()

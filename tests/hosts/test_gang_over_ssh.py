@@ -154,7 +154,7 @@ def test_a_rank_that_hangs_before_the_first_step(sshds):
     g = gang(
         sshds,
         bash("echo loading; sleep 600"),
-        limits=Limits(connect=10, arm=10, grace=1, first_step=2),
+        limits=Limits(connect=10, prepare=10, grace=1, first_step=2),
         progress=True,
     )
     _, event = asyncio.run(run(g))
@@ -173,7 +173,7 @@ def test_limits_are_named(sshds, limits, words):
     g = gang(
         sshds,
         bash(f"echo '{line}'; sleep 600"),
-        limits=Limits(connect=10, arm=10, grace=1, **limits),
+        limits=Limits(connect=10, prepare=10, grace=1, **limits),
         progress=True,
     )
     _, event = asyncio.run(run(g))

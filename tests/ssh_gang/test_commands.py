@@ -32,7 +32,7 @@ def gang(root: Path, argv: list[str], grace: float = 1, **member: object) -> Gan
         attempt="try1",
         root=str(root / "gangs"),
         members=[m],
-        limits=Limits(arm=5, grace=grace),
+        limits=Limits(prepare=5, grace=grace),
     )
 
 
@@ -46,7 +46,7 @@ class Line:
     """A script that stays on the line, as over SSH."""
 
     def __init__(self, script: str) -> None:
-        command, text = commands.bash_with(script)
+        command, text = commands.interactive_command(script)
         self.process = subprocess.Popen(
             ["sh", "-c", command],
             stdin=subprocess.PIPE,
@@ -86,7 +86,7 @@ def line(script: str) -> Iterator[Line]:
 
 
 def look(g: Gang) -> JobState:
-    return parse_state(say(commands.look(g)))[0]
+    return parse_state(say(commands.query_state_command(g)))[0]
 
 
 def until(g: Gang, true: Callable[[JobState], object]) -> JobState:
@@ -98,40 +98,40 @@ def until(g: Gang, true: Callable[[JobState], object]) -> JobState:
 
 
 def until_ended(g: Gang) -> tuple[JobState, bytes]:
-    return until(g, lambda s: s.exit), (Path(g.root) / g.name / "output").read_bytes()
+    return until(g, lambda s: s.exit_status), (Path(g.root) / g.name / "output").read_bytes()
 
 
 def launched(g: Gang, replace: str | None = None) -> None:
-    with line(commands.arm(g, g.members[0], replace)) as armed:
+    with line(commands.prepare_command(g, g.members[0], replace)) as armed:
         assert armed.answer() == "armed"
         armed.write(b"go\n")
         assert armed.answer() == "gone"
 
 
 def refused(g: Gang, replace: str | None = None) -> str:
-    with line(commands.arm(g, g.members[0], replace)) as armed:
+    with line(commands.prepare_command(g, g.members[0], replace)) as armed:
         return armed.answer()
 
 
 def test_armed_waits_for_the_word(tmp_path):
     g = gang(tmp_path, ["touch", "done"])
-    with line(commands.arm(g, g.members[0])) as armed:
+    with line(commands.prepare_command(g, g.members[0])) as armed:
         assert armed.answer() == "armed"
         armed.write(b"time\n")
         assert abs(float(armed.answer()) - time.time()) < 5
         state = look(g)
-        assert state.is_running and state.started is None and not (tmp_path / "work" / "done").exists()
+        assert state.is_running and state.started_at is None and not (tmp_path / "work" / "done").exists()
         armed.write(b"go\n")
         assert armed.answer() == "gone"
     state, _ = until_ended(g)
-    assert state.succeeded and state.started and (tmp_path / "work" / "done").exists()
+    assert state.succeeded and state.started_at and (tmp_path / "work" / "done").exists()
 
 
 def test_who_armed_and_went_away_disarms(tmp_path):
     g = gang(tmp_path, ["touch", "never"])
-    with line(commands.arm(g, g.members[0])) as armed:
+    with line(commands.prepare_command(g, g.members[0])) as armed:
         assert armed.answer() == "armed"
-    assert until(g, lambda s: s.exit and not s.alive).how_it_ended == "disarmed"
+    assert until(g, lambda s: s.exit_status and not s.alive).outcome == "disarmed"
     assert not (tmp_path / "work" / "never").exists()
 
 
@@ -143,27 +143,30 @@ def test_claimed_twice_is_refused_and_changes_nothing(tmp_path):
     # Another owner than the one that was seen.
     assert refused(other, replace="try0") == "claimed try1"
     assert look(g).attempt == "try1"
-    assert say(commands.stop(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped 0"
 
 
 def test_what_ended_is_put_aside_with_its_log(tmp_path):
     g = gang(tmp_path, ["echo", "words"])
     launched(g)
     until_ended(g)
-    again = g.model_copy(update={"attempt": "try2", "fence": 7, "generation": 3, "spec": "abc"})
+    again = g.model_copy(update={"attempt": "try2", "fencing_token": 7, "generation": 3, "spec_hash": "abc"})
     launched(again, replace="try1")
     state, _ = until_ended(again)
-    assert (state.attempt, state.fence, state.generation, state.spec) == ("try2", 7, 3, "abc")
+    assert (state.attempt, state.fencing_token, state.generation, state.spec_hash) == ("try2", 7, 3, "abc")
     assert (tmp_path / "gangs" / f"{g.name}.1" / "output").read_text() == "words\n"
 
 
 def test_an_older_try_can_not_stop_a_newer_one(tmp_path):
-    new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"fence": 9})
+    new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"fencing_token": 9})
     launched(new)
-    old = new.model_copy(update={"attempt": "try0", "fence": 8})
-    assert say(commands.stop(old, None)).startswith("fenced")
+    old = new.model_copy(update={"attempt": "try0", "fencing_token": 8})
+    assert say(commands.stop_command(old, None)).startswith("fenced")
     assert look(new).is_running
-    assert say(commands.stop(new.model_copy(update={"fence": commands.FOREVER}), None)) == "stopped 0"
+    assert (
+        say(commands.stop_command(new.model_copy(update={"fencing_token": commands.MAX_FENCING_TOKEN}), None))
+        == "stopped 0"
+    )
 
 
 def test_an_exclusive_gang_waits_for_another(tmp_path):
@@ -171,40 +174,40 @@ def test_an_exclusive_gang_waits_for_another(tmp_path):
     launched(first)
     second = first.model_copy(update={"name": "dag.task.other", "attempt": "try9"})
     assert refused(second) == f"busy {first.marker}"
-    with line(commands.free(second)) as waiting:
+    with line(commands.wait_until_free_command(second)) as waiting:
         assert waiting.answer() == f"busy {first.marker}"
-        assert say(commands.stop(first, "try1")) == "stopped 0"
+        assert say(commands.stop_command(first, "try1")) == "stopped 0"
         assert waiting.answer() == "free"
     launched(second)
-    assert say(commands.stop(second, "try9")) == "stopped 0"
+    assert say(commands.stop_command(second, "try9")) == "stopped 0"
 
 
 def test_exit_code_and_signal(tmp_path):
     g = gang(tmp_path, ["bash", "-c", "echo 损失; exit 3"])
     launched(g)
     state, output = until_ended(g)
-    assert state.how_it_ended == "exit code 3" and output.decode() == "损失\n"
+    assert state.outcome == "exit code 3" and output.decode() == "损失\n"
     k = gang(tmp_path / "k", ["bash", "-c", "kill -9 $$"])
     launched(k)
-    assert until_ended(k)[0].how_it_ended == "killed by signal 9"
+    assert until_ended(k)[0].outcome == "killed by signal 9"
 
 
 def test_output_comes_whole_and_goes_on_where_it_was_confirmed(tmp_path):
     g = gang(tmp_path, ["python3", "-c", "print('x' * 9_000_000)"])
     launched(g)
-    with line(commands.follow(g, g.members[0])) as followed:
+    with line(commands.follow_command(g, g.members[0])) as followed:
         assert followed.said() == "from=0"
         got = b""
         while len(got) < 9_000_001:
             got += followed.process.stdout.read(1 << 20)
         assert got == b"x" * 9_000_000 + b"\n"
-        while not (state := parse_state(followed.said())[0]).exit:
+        while not (state := parse_state(followed.said())[0]).exit_status:
             pass
-        assert state.size == 9_000_001
+        assert state.output_size == 9_000_001
         followed.write(b"taken 9000000\ntime\n")
         while not followed.said().startswith("clock="):
             pass
-    with line(commands.follow(g, g.members[0])) as followed:
+    with line(commands.follow_command(g, g.members[0])) as followed:
         assert followed.said() == "from=9000000" and followed.process.stdout.read(10) == b"\n"
 
 
@@ -219,8 +222,8 @@ def test_the_ranks_that_torchrun_has_started_are_counted(tmp_path):
         ranks=2,
     )
     launched(g)
-    assert until(g, lambda s: s.ranks).ranks == 1
-    assert say(commands.stop(g, "try1")) == "stopped 0"
+    assert until(g, lambda s: s.ranks_started).ranks_started == 1
+    assert say(commands.stop_command(g, "try1")) == "stopped 0"
 
 
 def test_stop_ends_workers_in_sessions_of_their_own(tmp_path):
@@ -232,7 +235,7 @@ def test_stop_ends_workers_in_sessions_of_their_own(tmp_path):
     while b"up" not in (tmp_path / "gangs" / g.name / "output").read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert say(commands.stop(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped 0"
     mark = f"{commands.MARKER}={g.marker}".encode()
     assert not [p for p in Path("/proc").glob("[0-9]*/environ") if mark in _read(p)]
 
@@ -247,9 +250,9 @@ def _read(path: Path) -> bytes:
 def test_an_old_trys_kill_does_not_touch_a_new_one(tmp_path):
     new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"attempt": "try2"})
     launched(new)
-    assert say(commands.stop(new, "try1")) == "stopped 0"
+    assert say(commands.stop_command(new, "try1")) == "stopped 0"
     assert look(new).is_running
-    assert say(commands.stop(new, None)) == "stopped 0"
+    assert say(commands.stop_command(new, None)) == "stopped 0"
 
 
 def test_a_killed_wrapper_is_lost_not_running(tmp_path):
@@ -262,8 +265,8 @@ def test_a_killed_wrapper_is_lost_not_running(tmp_path):
         time.sleep(0.02)
     os.kill(int((folder / "pid").read_text().split()[0]), 9)
     state = until(g, lambda s: not s.alive)
-    assert state.is_lost and "wrapper" in state.how_it_ended
-    assert say(commands.stop(g, "try1")) == "stopped 0"
+    assert state.is_lost and "wrapper" in state.outcome
+    assert say(commands.stop_command(g, "try1")) == "stopped 0"
 
 
 def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
@@ -320,7 +323,7 @@ def _arm_beside(tmp_path, accelerator, tool, recorded, pid):
     (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\n")
     (tmp_path / "bin" / tool).chmod(0o755)
     g = gang(tmp_path, ["true"], accelerator=accelerator)
-    script = f"PATH={tmp_path}/bin:$PATH\n" + commands.arm(g, g.members[0])
+    script = f"PATH={tmp_path}/bin:$PATH\n" + commands.prepare_command(g, g.members[0])
     with line(script) as armed:
         return armed.answer()
 

@@ -14,21 +14,21 @@ GANG = Gang(
     name="n",
     attempt="try9",
     generation=1,
-    spec="s",
+    spec_hash="s",
     root="/r",
     members=[Member(host="h", conn_id="c", argv=["true"], cwd="/w")],
 )
 ABSENT = JobState("absent")
-ARMED = JobState("there", "try1", generation=1, spec="s", alive=True)
-RUNNING = replace(ARMED, started=1.0)
-DONE = replace(RUNNING, alive=False, exit="0", ended=2.0)
-FAILED = replace(DONE, exit="1")
-REFUSED = replace(DONE, exit="refused")
-STOPPED = replace(DONE, exit="stopped")
+ARMED = JobState("present", "try1", generation=1, spec_hash="s", alive=True)
+RUNNING = replace(ARMED, started_at=1.0)
+DONE = replace(RUNNING, alive=False, exit_status="0", ended_at=2.0)
+FAILED = replace(DONE, exit_status="1")
+REFUSED = replace(DONE, exit_status="refused")
+STOPPED = replace(DONE, exit_status="stopped")
 LOST = replace(RUNNING, alive=False)
 CLEARED = replace(DONE, generation=0)
 CLEARED_RUNNING = replace(RUNNING, generation=0)
-OTHER_PLAN = replace(DONE, spec="t")
+OTHER_PLAN = replace(DONE, spec_hash="t")
 OTHER_TRY = replace(RUNNING, attempt="try2")
 
 
@@ -68,7 +68,7 @@ def test_a_silent_host_is_no_decision():
 def test_states_have_answers():
     assert LOST.is_lost and not RUNNING.is_lost and not DONE.is_lost
     assert (
-        JobState("there", exit="137").how_it_ended == "killed by signal 9"
-        and FAILED.how_it_ended == "exit code 1"
+        JobState("present", exit_status="137").outcome == "killed by signal 9"
+        and FAILED.outcome == "exit code 1"
     )
-    assert JobState("there", rebooted=True).how_it_ended == "lost: the host was restarted"
+    assert JobState("present", rebooted=True).outcome == "lost: the host was restarted"

@@ -73,7 +73,7 @@ def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
     return Gang(
         name=name,
         attempt="reaper",
-        fence=commands.FOREVER,
+        fencing_token=commands.MAX_FENCING_TOKEN,
         root=f"{cluster.work_dir}/gangs",
         members=members,
         limits=cluster.limits,
@@ -99,7 +99,9 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
 async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
     async def ask(host: Host) -> str:
         async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
-            return (await bash(connection, commands.living(f"{cluster.work_dir}/gangs"), 60)).decode()
+            return (
+                await bash(connection, commands.list_gangs_command(f"{cluster.work_dir}/gangs"), 60)
+            ).decode()
 
     said = dict(zip([h.name for h in cluster.hosts], await on_all(cluster.hosts, ask), strict=True))
     for silent in (answer for answer in said.values() if isinstance(answer, BaseException)):
