@@ -84,15 +84,15 @@ def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | No
     return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}
 
 
-def reference_score(p: RunPlan, hosted: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
+def reference_score(p: RunPlan, reply: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
     """The hosted model's score over what it answered, now or before, and its column's name."""
-    if not hosted:
+    if not reply:
         return None, ""
     questions = suite_of(p)
     prompts = {q.id: render(q.question, q.context) for q in questions}
-    if hosted["answers"]:
-        hosted.remember(hosted["model"], hosted["url"], prompts, hosted["answers"])
-    answers = hosted.known(hosted["model"], hosted["url"], prompts)
-    label = hosted["label"] + (f" ({hosted['trouble'][:60]})" if hosted["trouble"] else "")
+    if reply["answers"]:
+        hosted.remember(reply["model"], reply["url"], prompts, reply["answers"])
+    answers = hosted.known(reply["model"], reply["url"], prompts)
+    label = reply["label"] + (f" ({reply['trouble'][:60]})" if reply["trouble"] else "")
     asked = [q for q in questions if q.id in answers]
-    return scoring.score(hosted["model"], asked, answers), label
+    return scoring.score(reply["model"], asked, answers), label
