@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -98,11 +99,29 @@ def hub() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the records' tables; copying it is faster than migrating again."""
+    from tests.databases import migrated
+
+    path = tmp_path_factory.mktemp("migrated") / "records.db"
+    migrated(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of records."""
-    monkeypatch.setenv("SQLTUNE_HOME", str(tmp_path / "records"))
-    return tmp_path / "records"
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migrated_sqlite: Path) -> Iterator[Path]:
+    """Empty records: a folder, and the SQLite database in it."""
+    from sqltune.records import database
+
+    home = tmp_path / "records"
+    home.mkdir()
+    shutil.copy(migrated_sqlite, home / "records.db")
+    monkeypatch.setenv("SQLTUNE_HOME", str(home))
+    monkeypatch.delenv("SQLTUNE_DATABASE_URL", raising=False)
+    monkeypatch.delenv("SQLTUNE_LOG_STORE", raising=False)
+    yield home
+    database.close()
 
 
 @pytest.fixture

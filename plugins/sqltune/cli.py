@@ -148,5 +148,22 @@ def versions(cluster: ClusterOption = "lab") -> None:
     raise typer.Exit(registered.list_versions(cluster))
 
 
+@app.command()
+def migrate() -> None:
+    """Create the records' database, or bring its tables up to date.
+
+    The database is SQLTUNE_DATABASE_URL; without it, a SQLite file under SQLTUNE_HOME. Run it before the first
+    start and after each upgrade; running it twice, or on two machines at once, is safe.
+    """
+    from sqltune.errors import SqltuneError
+    from sqltune.records.migrate import migrate as migrate_records
+
+    try:
+        typer.echo(f"The records have schema {migrate_records()}.")
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(1) from None
+
+
 if __name__ == "__main__":
     app()

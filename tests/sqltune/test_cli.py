@@ -18,7 +18,7 @@ def run(*arguments: object, **options: object):
     return CliRunner().invoke(app, [str(a) for a in arguments], **options)
 
 
-@pytest.mark.parametrize("command", ["score", "normalise", "ask", "served", "versions"])
+@pytest.mark.parametrize("command", ["score", "normalise", "ask", "served", "versions", "migrate"])
 def test_help_describes_every_option(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -95,3 +95,9 @@ def test_served_refuses_what_is_no_moment(records):
 def test_served_exits_with_1_where_nothing_was_served(records):
     result = run("served", "--at", "2026-11-24 14:03")
     assert result.exit_code == 1
+
+
+def test_migrate_creates_the_database(empty_database):
+    result = run("migrate")
+    assert result.exit_code == 0, result.output
+    assert result.output.strip() == "The records have schema 0001."

@@ -1,0 +1,13 @@
+"""What goes wrong with the records."""
+
+from __future__ import annotations
+
+from sqltune.errors import SqltuneError
+
+
+class SchemaError(SqltuneError):
+    """The database has another schema than this code expects."""
+
+
+class UnknownRun(SqltuneError):
+    """A run was named that the database does not know."""

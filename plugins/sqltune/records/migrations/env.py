@@ -1,0 +1,15 @@
+"""Alembic's entry: it runs within the transaction that `sqltune.records.migrate` has opened."""
+
+from alembic import context
+
+from sqltune.records.database import VERSION_TABLE
+from sqltune.records.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    version_table=VERSION_TABLE,
+    # SQLite can't alter most of a table in place: Alembic copies it.
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,325 @@
+"""The tables of runs, answers, versions and promotions. Every moment is UTC.
+
+Keys and indexes serve the questions that the page asks (`bench/records.py` measures them). Runs, questions
+and answers have a text key that callers use and a number that other tables refer to: a run of 2,000 questions has
+4,000 judgements, and each stays small.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from sqltune.records.types import UtcDateTime
+
+Json = dict[str, Any]
+"""A document whose fields another module's model defines; the database stores it and never looks inside."""
+
+
+class Base(DeclarativeBase):
+    """Base of all tables; constraints have names, so that a migration can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {str: Text, datetime: UtcDateTime, Json: JSON, list[Any]: JSON}  # noqa: RUF012 # SQLAlchemy's own
+
+
+CLUSTERED = {"sqlite_with_rowid": False}
+"""SQLite keeps the rows of such a table in the order of their primary key: one run's rows lie together."""
+
+
+class Installation(Base):
+    """The one row that names these records on hosts which others may use too."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("id = 1", "single_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+
+
+class Run(Base):
+    """One Airflow run of the chain."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index(None, "created_at"),
+        Index(None, "cluster", "created_at"),
+        Index(None, "fingerprint"),
+        Index(None, "active_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    """The run's id as a folder name (`RunPlan.key`)."""
+    run_id: Mapped[str]
+    """Airflow's run id."""
+    cluster: Mapped[str]
+    recipe: Mapped[str]
+    fingerprint: Mapped[str]
+    dataset_repo: Mapped[str]
+    dataset_commit: Mapped[str]
+    plan: Mapped[Json]
+    """`RunPlan`."""
+    state: Mapped[str]
+    """See `runs.State`."""
+    same_as: Mapped[str | None]
+    """Run id of the run that had trained the same plan, where the state is nothing_new."""
+    trained: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+    """Last iteration and the rendered xtuner config."""
+    created_at: Mapped[datetime]
+    active_at: Mapped[datetime]
+    """When something was last recorded of this run."""
+
+
+class Iteration(Base):
+    """One iteration of a training, as the log reports it."""
+
+    __tablename__ = "iterations"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    total: Mapped[int]
+    loss: Mapped[float | None]
+    lr: Mapped[float | None]
+    seconds_per_step: Mapped[float | None]
+    tokens_per_second: Mapped[float | None]
+    memory: Mapped[int | None]
+    """MiB of GPU memory at its highest on rank 0."""
+    eta: Mapped[str | None]
+    at: Mapped[datetime]
+
+
+class GpuSample(Base):
+    """One GPU at one moment."""
+
+    __tablename__ = "gpu_samples"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    gpu: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(primary_key=True)
+    attempt: Mapped[str]
+    use: Mapped[float | None]
+    """Percent of the time."""
+    memory_used: Mapped[int]
+    """MiB."""
+    memory_total: Mapped[int]
+    """MiB."""
+
+
+class HostState(Base):
+    """What is known of a host of the training, now."""
+
+    __tablename__ = "host_states"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Question(Base):
+    """A question of a suite, once for all runs that were evaluated on it."""
+
+    __tablename__ = "questions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+    """Hash of everything below: a question that was changed is another one."""
+    name: Mapped[str]
+    """Its id in the suite: scores of two models are paired by it."""
+    question: Mapped[str]
+    context: Mapped[str]
+    gold: Mapped[str]
+    database: Mapped[str | None]
+    tags: Mapped[list[Any]]
+    must_not_break: Mapped[bool]
+    language: Mapped[str]
+    hardness: Mapped[str]
+
+
+class HeldOut(Base):
+    """The held-out questions that a run sampled, in their order."""
+
+    __tablename__ = "held_out"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    question_id: Mapped[int] = mapped_column(ForeignKey("questions.id"))
+
+
+class Answer(Base):
+    """What a model answered to a prompt; no run asks for it again."""
+
+    __tablename__ = "answers"
+    __table_args__ = (UniqueConstraint("model_hash", "decoding", "prompt_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_hash: Mapped[str]
+    """Hash of the weights, or of a hosted model's name and address."""
+    decoding: Mapped[str]
+    """Hash of the prompt template and of everything that decides how the answer is generated."""
+    prompt_hash: Mapped[str]
+    text: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Evaluation(Base):
+    """One model's result on a run's suite."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    phase: Mapped[str] = mapped_column(primary_key=True)
+    """before, after or reference."""
+    model: Mapped[str]
+    model_hash: Mapped[str]
+    questions: Mapped[int]
+    matched: Mapped[int]
+    score: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+    """`Score` without the single answers; None while the questions are being answered."""
+    answered: Mapped[int]
+    at: Mapped[datetime]
+
+
+class Judgement(Base):
+    """One answer and what it is worth."""
+
+    __tablename__ = "judgements"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    phase: Mapped[str] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    question_id: Mapped[int] = mapped_column(ForeignKey("questions.id"))
+    answer_id: Mapped[int | None] = mapped_column(ForeignKey("answers.id"))
+    """None where the question was not answered."""
+    verdict: Mapped[str]
+    reason: Mapped[str]
+    strict: Mapped[bool]
+    exact: Mapped[bool]
+    vacuous: Mapped[bool]
+    trouble: Mapped[str | None]
+
+
+class Verdict(Base):
+    """The gate's decision on a run."""
+
+    __tablename__ = "verdicts"
+
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    passed: Mapped[bool]
+    table: Mapped[str]
+    """The before/after table as text."""
+    decision: Mapped[Json]
+    """`Decision` without its rules: paired statistics, and the questions gained and lost."""
+    at: Mapped[datetime]
+
+
+class RuleResult(Base):
+    """One rule of the gate and what it found."""
+
+    __tablename__ = "rule_results"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("verdicts.run_id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    passed: Mapped[bool]
+    rule: Mapped[Json]
+    """`Rule`."""
+
+
+class Version(Base):
+    """A registered candidate."""
+
+    __tablename__ = "versions"
+    __table_args__ = (UniqueConstraint("cluster", "number"), UniqueConstraint("cluster", "run_id"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cluster: Mapped[str]
+    number: Mapped[int]
+    run_id: Mapped[str]
+    run_key: Mapped[str]
+    registered_at: Mapped[datetime]
+    host: Mapped[str]
+    merged_path: Mapped[str]
+    model_hash: Mapped[str]
+    dtype: Mapped[str]
+    lineage: Mapped[Json]
+
+
+class Promotion(Base):
+    """A version began to serve. Rows are only ever added: a trigger refuses UPDATE and DELETE."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (UniqueConstraint("cluster", "number"), Index(None, "cluster", "at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cluster: Mapped[str]
+    number: Mapped[int]
+    """Counts the cluster's promotions, from 1: of two at the same time, one is refused."""
+    at: Mapped[datetime]
+    version: Mapped[int]
+    before: Mapped[int | None]
+    """The version that served until then."""
+    merged_path: Mapped[str]
+    model_hash: Mapped[str]
+    why: Mapped[str]
+    by: Mapped[str]
+    run_id: Mapped[str]
+    """Airflow's run id of the run that trained the version."""
+    lineage: Mapped[Json]
+    """The version's lineage when it was promoted."""
+
+
+class MlflowMessage(Base):
+    """What MLflow has not been told yet."""
+
+    __tablename__ = "mlflow_outbox"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    what: Mapped[str]
+    """version or champion."""
+    cluster: Mapped[str]
+    number: Mapped[int]
+    created_at: Mapped[datetime]
+    claimed_until: Mapped[datetime | None]
+    """Until then, one process is sending it, and no other does."""
+
+
+class TrainingClaim(Base):
+    """The run that trains a fingerprint now; there can be one."""
+
+    __tablename__ = "training_claims"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    dag_id: Mapped[str]
+    run_id: Mapped[str]
+    at: Mapped[datetime]

@@ -1,0 +1,129 @@
+"""Databases for tests: SQLite files and the wheel's PostgreSQL, each migrated once and then copied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from lab.services import postgres_bin
+from sqltune.records import database
+from sqltune.records.migrate import migrate
+
+
+def as_postgres_user(*command: object) -> list[str]:
+    """PostgreSQL refuses to run as root; in a user namespace of its own, root is somebody else."""
+    prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
+    return [*prefix, *map(str, command)]
+
+
+class Postgres:
+    """A running server that listens on a Unix socket only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.binaries = postgres_bin()
+        if self.binaries is None:
+            pytest.fail("PostgreSQL is not installed: make setup-dev")
+        self._count = 0
+
+    def initialise(self) -> None:
+        """Create the server's files."""
+        command = as_postgres_user(
+            f"{self.binaries}/initdb",
+            "-D",
+            self.folder / "data",
+            "-U",
+            "sqltune",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        )
+        subprocess.run(command, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start the server and wait until it accepts a connection."""
+        self.process = subprocess.Popen(
+            as_postgres_user(
+                f"{self.binaries}/postgres",
+                "-D",
+                self.folder / "data",
+                "-k",
+                self.folder,
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+            ),
+            stdout=(self.folder / "log").open("a"),
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.execute("SELECT 1")
+                return
+            except psycopg2.OperationalError:
+                assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Shut the server down; connections to it are cut."""
+        self.process.send_signal(2)
+        self.process.wait(60)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement in the maintenance database."""
+        connection = psycopg2.connect(host=str(self.folder), user="sqltune", dbname="postgres")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+
+    def url(self, name: str) -> str:
+        """Return the SQLAlchemy URL of a database."""
+        return f"postgresql+psycopg2://sqltune@/{name}?host={self.folder}"
+
+    def new_database(self, template: str = "template1") -> str:
+        """Create a database; return its URL."""
+        self._count += 1
+        name = f"d{self._count}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server with a database `migrated`, to copy others from."""
+    # A short path: a socket's may have 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="sqltune-pg-", dir="/tmp"))
+    server = Postgres(folder)
+    try:
+        server.initialise()
+        server.start()
+        server.execute("CREATE DATABASE migrated")
+        migrated(server.url("migrated"))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+def migrated(url: str) -> str:
+    """Migrate a database; return its URL."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SQLTUNE_DATABASE_URL", url)
+        migrate()
+        database.close()
+    return url

@@ -1,0 +1,39 @@
+"""The records on both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sqltune.records import database
+from tests.databases import Postgres, running_postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request, tmp_path, monkeypatch) -> Iterator[str]:
+    """A database without tables, on each engine; its URL."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/records.db"
+    else:
+        url = request.getfixturevalue("postgres").new_database()
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
+    yield url
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, records, monkeypatch) -> Iterator[str]:
+    """A migrated database, on each engine; the engine's name."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database("migrated")
+        monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
+    yield request.param
+    database.close()
