@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from sqltune.records import database
+from sqltune.records.errors import SchemaError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7130251
@@ -26,7 +27,7 @@ def migrate() -> str:
         if found is None or found < database.HEAD:
             upgrade(connection)
         elif found > database.HEAD:
-            raise database.SchemaError(database.mismatch(found))
+            raise SchemaError(database.mismatch(found))
     return database.HEAD
 
 

@@ -100,4 +100,3 @@ def test_a_forked_process_opens_connections_of_its_own(engine):
         os._exit(0 if installation.name() == name else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert installation.name() == name
-
