@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from lab import services, settings
+from lab import credentials, postgres, settings, start, stop, supervisor
 
 
 def up(airflow: bool) -> settings.Settings:
     """Bring up what is not up; the same settings for as long as the lab is up."""
     found = settings.load()
-    if found and not services.is_running():
+    if found and not supervisor.is_running():
         # Left by a crash or a restart of the machine: its namespaces, or processes without their supervisor.
-        services.stop_all(found)
+        stop.stop_all(found)
         found = None
     chosen = found or settings.choose()
     how = (
@@ -22,18 +22,18 @@ def up(airflow: bool) -> settings.Settings:
         else "two ports on loopback (root could have namespaces)"
     )
     print(f"hosts {', '.join(settings.HOSTS)}: {how}", flush=True)
-    services.start_hosts(chosen)
+    start.start_hosts(chosen)
     if airflow:
-        services.start_database(chosen)
+        postgres.start_database(chosen)
         print("Airflow: api-server, scheduler, dag-processor, triggerer", flush=True)
-        services.start_airflow(chosen)
+        start.start_airflow(chosen)
     return chosen
 
 
 def needs_lab() -> settings.Settings:
     """The lab that is up, or an exit that says how to have one."""
     found = settings.load()
-    if found is None or not services.is_running():
+    if found is None or not supervisor.is_running():
         raise SystemExit("the lab is not up: make lab, or make demo")
     return found
 
@@ -83,7 +83,7 @@ def served() -> None:
 def status() -> None:
     """Every process and its state."""
     s = needs_lab()
-    for info in services.supervisor().getAllProcessInfo():  # type: ignore[operator,union-attr]
+    for info in supervisor.supervisor().getAllProcessInfo():  # type: ignore[operator,union-attr]
         print(f"{info['name']:15} {info['statename']:9} {info['description']}")
     for host in settings.HOSTS:
         extra = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
@@ -96,11 +96,11 @@ def status() -> None:
 def down() -> None:
     """Stop everything that this lab started."""
     s = settings.load()
-    if s is None and not services.is_running():
+    if s is None and not supervisor.is_running():
         print("the lab is not up")
         return
     if s:
-        services.stop_all(s)
+        stop.stop_all(s)
         settings.STATE.unlink(missing_ok=True)
     print("down: no process of the lab is left")
 
@@ -120,7 +120,7 @@ def main(verb: str) -> int:
 
         s = up(airflow=True)
         demo.connect(s)
-        print(f"{s.airflow_url}  ({services.USER} / {services.password()})")
+        print(f"{s.airflow_url}  ({credentials.USER} / {credentials.password()})")
     elif verb in ("ask", "served", "status", "down"):
         {"ask": ask, "served": served, "status": status, "down": down}[verb]()
     else:

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lab.setup import BASE, CONTROL, LAB, MLFLOW, NODE, ROOT
+from lab.paths import BASE, CONTROL, LAB, MLFLOW, NODE, ROOT
 
 HOSTS = ("host-a", "host-b")
 REPO = "sqltune-lab/text2sql_zh_en"
@@ -19,6 +19,7 @@ DATA = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve()
 """Where real data may lie: DuSQL's rows for the hub, benchmarks for the form."""
 # A socket's path may have 107 bytes, and a clone may lie deep.
 RUN = Path(f"/tmp/sqltune-lab-{os.getuid()}-{hashlib.sha256(str(LAB).encode()).hexdigest()[:10]}")
+LOGS = LAB / "logs"
 AIRFLOW_PORT = int(os.environ.get("SQLTUNE_AIRFLOW_PORT", "8080"))
 
 
@@ -149,6 +150,7 @@ __all__ = [
     "CONTROL",
     "HOSTS",
     "LAB",
+    "LOGS",
     "MLFLOW",
     "NODE",
     "REPO",

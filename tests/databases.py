@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from lab.services import postgres_bin
+from lab.postgres import postgres_bin
 from sqltune.records import database
 from sqltune.records.migrate import migrate
 
