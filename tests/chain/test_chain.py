@@ -334,7 +334,8 @@ def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
     state, tasks = lab.until_ended(run, 60, "text2sql_promote")
     assert (state, tasks["choose"], tasks["serve"]) == ("failed", "failed", "upstream_failed")
     assert (
-        "version: 99 is not one of lab's (there are: 1, " in lab.words(run, "choose", dag="text2sql_promote")
+        "version: 99 is not registered for lab (registered: 1, "
+        in lab.words(run, "choose", dag="text2sql_promote")
         and served(lab) == now
     )
 

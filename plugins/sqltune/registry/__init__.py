@@ -1,0 +1,1 @@
+"""Registered versions, the champion, promotions, and their copy in MLflow."""

@@ -1,7 +1,7 @@
-"""MLflow's view of the registry: a run and a version for each trained candidate, and the alias `champion`.
+"""MLflow's copy of the registry: a run and a version for each candidate, and the alias `champion`.
 
-What is to be told is written down first, and told in that order as soon as MLflow answers (`MLFLOW_TRACKING_URI`): a training never waits for it, and
-nothing is lost while it is down. Telling twice changes nothing.
+Changes are queued in files and sent in order once MLflow answers (`MLFLOW_TRACKING_URI`). Training never
+waits for MLflow, and nothing is lost while it is down. Sending a change twice has no effect.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +24,28 @@ log = logging.getLogger(__name__)
 
 ALIAS = "champion"
 ARTIFACTS = ("plan.json", "verdict.json", "before.json", "after.json", "reference.json", "trained.json")
-"""Files of the run's record that are kept with its version."""
+"""Files of the run's record that are logged as artifacts of its MLflow run."""
+PROGRESS_METRICS = {
+    "loss": "loss",
+    "learning_rate": "lr",
+    "seconds_per_step": "seconds_per_step",
+    "tokens_per_second": "tokens_per_second",
+    "memory_mib": "memory",
+}
+"""MLflow's metric to the field of the training's progress."""
+SCORE_METRICS = ("matched", "strict", "exact", "invalid", "vacuous", "questions")
+"""Counts of a score that become metrics."""
 NUMBER = "sqltune.version"
 RUN = "sqltune.run_id"
 
 
 def uri() -> str | None:
-    """Where MLflow is, or None: then nothing is told."""
+    """Address of MLflow; None where it is not configured and nothing is sent."""
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def model_name(cluster: str) -> str:
-    """The registered model of a cluster."""
+    """Name of a cluster's registered model."""
     return f"text2sql-{cluster}"
 
 
@@ -43,7 +54,12 @@ def _outbox() -> Path:
 
 
 def tell(what: str, version: versions.Version) -> None:
-    """Write down that MLflow is to know of a `version`, or that it is the `champion` now."""
+    """Queue a change for MLflow.
+
+    Args:
+        what: "version" for a new version, "champion" for a promotion.
+        version: The version concerned.
+    """
     write_json(
         _outbox() / f"{time.time_ns()}-{what}.json",
         {"what": what, "cluster": version.cluster, "number": version.number},
@@ -51,27 +67,30 @@ def tell(what: str, version: versions.Version) -> None:
 
 
 def waiting() -> list[Path]:
-    """What MLflow has not been told yet, oldest first."""
+    """Queued changes, oldest first."""
     return sorted(_outbox().glob("*.json"))
 
 
 def oldest() -> float:
-    """Seconds that the first in line has waited; 0 when nothing waits."""
+    """Seconds that the oldest change has been queued; 0 when the queue is empty."""
     return time.time() - int(waiting()[0].name.partition("-")[0]) / 1e9 if waiting() else 0.0
 
 
 def flush() -> int:
-    """Tell MLflow what waits; how much still waits. A word that fails stays first in line, and its reason is logged."""
+    """Send queued changes to MLflow in order, and return how many remain.
+
+    The first change that fails stays first in the queue; the log holds the reason.
+    """
     if not waiting() or uri() is None:
         return len(waiting())
-    # A server that is away is asked once, and again at the next look: not for minutes by every task.
+    # One attempt each time: the default retries would hold up each task for minutes while MLflow is down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
-    # A lock of its own: a promotion does not wait for a slow MLflow.
+    # A separate lock, so that a promotion does not wait for a slow MLflow.
     with versions.locked("outbox"):
         for path in waiting():
             item = read_json(path)
@@ -82,7 +101,7 @@ def flush() -> int:
                     client.set_registered_model_alias(model_name(version.cluster), ALIAS, number)
             except (MlflowException, OSError) as e:
                 log.warning(
-                    "MLflow at %s was not told of %s %d: %s; it is told later, nothing is lost",
+                    "MLflow at %s did not accept %s %d: %s. It stays queued and is sent later; nothing is lost",
                     uri(),
                     item["what"],
                     item["number"],
@@ -90,12 +109,12 @@ def flush() -> int:
                 )
                 break
             path.unlink()
-            log.info("MLflow knows of %s: %s version %s", item["what"], model_name(version.cluster), number)
+            log.info("sent to MLflow: %s, %s version %s", item["what"], model_name(version.cluster), number)
     return len(waiting())
 
 
 def _version(client: MlflowClient, version: versions.Version) -> str:
-    """MLflow's number of a version, which is made when it is not there."""
+    """MLflow's number of a version; creates the version where it is missing."""
     from mlflow.exceptions import RestException
 
     name = model_name(version.cluster)
@@ -106,17 +125,17 @@ def _version(client: MlflowClient, version: versions.Version) -> str:
             raise
         client.create_registered_model(
             name,
-            description=f"text-to-SQL models trained for the cluster {version.cluster}; {ALIAS} is the one that serves",
+            description=f"text-to-SQL models trained on the cluster {version.cluster}; "
+            f"the alias {ALIAS} marks the one that is served",
         )
-    there = {v.tags.get(NUMBER): v for v in client.search_model_versions(f"name = '{name}'")}
-    if str(version.number) in there:
-        found = there[str(version.number)]
+    existing = {v.tags.get(NUMBER): v for v in client.search_model_versions(f"name = '{name}'")}
+    if known := existing.get(str(version.number)):
         for key, value in version.lineage.items():
-            if found.tags.get(key) != value:
-                client.set_model_version_tag(name, found.version, key, value)
-        return str(found.version)
+            if known.tags.get(key) != value:
+                client.set_model_version_tag(name, known.version, key, value)
+        return str(known.version)
     run_id = _run(client, version)
-    made = client.create_model_version(
+    created = client.create_model_version(
         name,
         source=f"ssh://{version.host}/{version.merged_path.lstrip('/')}",
         run_id=run_id,
@@ -128,19 +147,19 @@ def _version(client: MlflowClient, version: versions.Version) -> str:
         },
         description=f"{version.lineage.get('score', '')}; {version.lineage.get('verdict', '')}",
     )
-    return str(made.version)
+    return str(created.version)
 
 
 def _run(client: MlflowClient, version: versions.Version) -> str:
-    """The id of a version's MLflow run: parameters, losses by step, scores, and the record's files."""
+    """Id of a version's MLflow run, with parameters, losses by step, scores and the record's files."""
     experiment = client.get_experiment_by_name(model_name(version.cluster))
     experiment_id = (
         experiment.experiment_id if experiment else client.create_experiment(model_name(version.cluster))
     )
-    found = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
-    run_id = (
-        found[0].info.run_id
-        if found
+    runs = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
+    run_id: str = (
+        runs[0].info.run_id
+        if runs
         else client.create_run(experiment_id, run_name=version.run_id, tags={RUN: version.run_id}).info.run_id
     )
     record = Record.of(version.run_key)
@@ -169,33 +188,32 @@ def _run(client: MlflowClient, version: versions.Version) -> str:
 
 
 def _metrics(record: Record) -> list[Any]:
+    """MLflow metrics of a record: the training's progress by step, and both scores."""
+    return [*_progress_metrics(record), *_score_metrics(record)]
+
+
+def _progress_metrics(record: Record) -> Iterator[Any]:
     from mlflow.entities import Metric
 
     path = record.folder / "progress.jsonl"
-    found = []
-    last: dict[int, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        told = json.loads(line)
-        # A step that a later try took again is that try's.
-        last[told["progress"]["step"]] = told
-    for step, told in sorted(last.items()):
-        for name, key in (
-            ("loss", "loss"),
-            ("learning_rate", "lr"),
-            ("seconds_per_step", "seconds_per_step"),
-            ("tokens_per_second", "tokens_per_second"),
-            ("memory_mib", "memory"),
-        ):
-            if told["progress"].get(key) is not None:
-                found.append(Metric(name, float(told["progress"][key]), int(1000 * told["at"]), step))
-    # Scores have the moment of the record, so that telling twice says the same.
+    entries = (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    )
+    # The last entry of a step counts: a later attempt that resumed before it has trained it again.
+    last = {entry["progress"]["step"]: entry for entry in entries}
+    for step, entry in sorted(last.items()):
+        for name, key in PROGRESS_METRICS.items():
+            if entry["progress"].get(key) is not None:
+                yield Metric(name, float(entry["progress"][key]), int(1000 * entry["at"]), step)
+
+
+def _score_metrics(record: Record) -> Iterator[Any]:
+    from mlflow.entities import Metric
+
     for which in ("before", "after"):
-        score = record.get(which)
-        if score:
+        if score := record.get(which):
+            # The record's time, so that sending twice logs the same metric.
             moment = int(1000 * (record.folder / f"{which}.json").stat().st_mtime)
-            for name in ("matched", "strict", "exact", "invalid", "vacuous", "questions"):
-                found.append(Metric(f"{which}_{name}", float(score[name]), moment, 0))
-            found.append(
-                Metric(f"{which}_accuracy", score["matched"] / max(1, score["questions"]), moment, 0)
-            )
-    return found
+            for name in SCORE_METRICS:
+                yield Metric(f"{which}_{name}", float(score[name]), moment, 0)
+            yield Metric(f"{which}_accuracy", score["matched"] / max(1, score["questions"]), moment, 0)

@@ -52,7 +52,7 @@ def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(r
     assert [v.run_id for v in versions.versions("lab")] == ["r1", "r2"] and versions.version(
         "lab", 1
     ).lineage["score"] == "75/100"
-    with pytest.raises(RegistryError, match=r"version: 7 is not one of lab's \(there are: 1, 2\)"):
+    with pytest.raises(RegistryError, match=r"version: 7 is not registered for lab \(registered: 1, 2\)"):
         versions.version("lab", 7)
 
 
@@ -74,7 +74,7 @@ def test_the_champion_the_one_before_and_what_served_when(records):
     with pytest.raises(RegistryError, match="nothing to roll back to"):
         versions.before("lab")
     versions.promote(first, "let through by the gate", "r1")
-    with pytest.raises(RegistryError, match="nothing served on lab before version 1"):
+    with pytest.raises(RegistryError, match="no other version was served on lab before version 1"):
         versions.before("lab")
     versions.promote(second, "let through by the gate", "r2")
     versions.promote(second, "again, by a retry", "r2")
@@ -207,7 +207,7 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
     mlflow_mirror.tell("champion", first)
     mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: answers more"))
     caplog.set_level("INFO")
-    assert mlflow_mirror.flush() == 3 and "is told later, nothing is lost" in caplog.text
+    assert mlflow_mirror.flush() == 3 and "stays queued and is sent later; nothing is lost" in caplog.text
     start()
     assert mlflow_mirror.flush() == 0
     from mlflow import MlflowClient
