@@ -29,7 +29,7 @@ from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
-from sqltune.prompt import TEMPLATE_HASH, render  # noqa: E402
+from sqltune.prompt import render  # noqa: E402
 from sqltune.records.files import installation  # noqa: E402
 from sqltune.tasks import evaluate  # noqa: E402
 from ssh_gang.progress import parse_line  # noqa: E402
@@ -117,14 +117,13 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         "files": plan.recipe.dataset_files,
         "endpoint": plan.cluster.hub_endpoint,
         "folder": plan.data_dir,
+        "split_dir": plan.split_dir,
         "percent": plan.recipe.held_out_percent,
         "questions": 0,
         "max_length": plan.training.max_length,
         "base_model": plan.base_model,
     }
-    config = render_config(
-        plan, f"{plan.data_dir}/split-{plan.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl"
-    )
+    config = render_config(plan, plan.train_path)
     for number, q in enumerate(evaluate.suite_of(plan)):
         body = {
             "model": "MODEL",

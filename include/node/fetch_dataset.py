@@ -1,6 +1,6 @@
 """Download a pinned commit of the data set on this host, verify it, and prepare it for training.
 
-    python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "endpoint": …, "folder": …, "percent": 10, "questions": 100, "max_length": 256, "base_model": …}'
+    python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "endpoint": …, "folder": …, "split_dir": …, "percent": 10, "questions": 100, "max_length": 256, "base_model": …}'
 
 The last line it prints is `RESULT {…}` with paths and counts, the held-out questions among it where `questions` is not 0.
 """
@@ -16,7 +16,6 @@ from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import sample, split, write
 from sqltune.errors import DatasetError, SqltuneError
-from sqltune.prompt import TEMPLATE_HASH
 
 
 def longest(train: Path, base_model: Path) -> int:
@@ -36,8 +35,7 @@ def main(want: dict) -> dict:
     folder = Path(want["folder"]).expanduser()
     files = fetch(want["repo"], want["commit"], want["files"], want["endpoint"], folder / "raw")
     parts = split(read_rows(files), want["percent"])
-    # The prompt is written into the rows: another template is another folder.
-    result = write(parts, folder / f"split-{want['percent']}-{TEMPLATE_HASH}")
+    result = write(parts, Path(want["split_dir"]).expanduser())
     tokens = longest(Path(str(result["train_path"])), Path(want["base_model"]).expanduser())
     if tokens > want["max_length"]:
         raise DatasetError(

@@ -35,6 +35,18 @@ class Serving(Model):
         None,
         description="Variable of Airflow's environment that holds the API key; empty serves without one.",
     )
+    num_gpus: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs that one model worker spreads its model over (FastChat's --num-gpus).",
+    )
+    max_gpu_memory: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]*(MiB|GiB)$",
+        description="Memory that a model worker may use on each GPU, such as 15GiB (FastChat's --max-gpu-memory). "
+        "Empty: FastChat's own choice, 85 % of what is free.",
+    )
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
     drain_timeout: float = Field(
         120, ge=0, description="Seconds that requests of a model that is replaced may still take."
@@ -91,6 +103,16 @@ class Cluster(Model):
     @property
     def master(self) -> Host:
         return self.hosts[0]
+
+    @property
+    def storage_hosts(self) -> list[Host]:
+        """One host for each `work_dir`: every host, or only the master where storage is shared."""
+        return self.hosts[:1] if self.shared_storage else self.hosts
+
+    @property
+    def serving_host(self) -> Host:
+        """The host that serves the model."""
+        return self.host(self.serving.host)
 
     @property
     def world_size(self) -> int:

@@ -9,6 +9,7 @@ from sqltune.config.cluster import Cluster
 from sqltune.config.gate_rules import GateRules
 from sqltune.config.recipe import Recipe, Training
 from sqltune.config.spec import Promote
+from sqltune.prompt import TEMPLATE_HASH
 from ssh_gang.model import Model, slug
 
 
@@ -77,4 +78,15 @@ class RunPlan(Site):
 
     @property
     def data_dir(self) -> str:
+        """Folder of the pinned commit on each host: its files, and what is made from them."""
         return f"{self.cluster.work_dir}/data/{slug(self.dataset_repo)}/{self.dataset_commit}"
+
+    @property
+    def split_dir(self) -> str:
+        """Folder of the prepared rows on each host. The prompt is part of a row: another template, another folder."""
+        return f"{self.data_dir}/split-{self.recipe.held_out_percent}-{TEMPLATE_HASH}"
+
+    @property
+    def train_path(self) -> str:
+        """The training rows on each host."""
+        return f"{self.split_dir}/train.jsonl"

@@ -103,7 +103,7 @@ class TrainOperator(GangJobOperator):
 
     async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
         """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
-        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        hosts = plan.cluster.storage_hosts
         work_dir = self.work_dir(plan, gang.attempt)
         for checkpoint in await self._candidates(plan):
             folder = f"{self.work_dir(plan, checkpoint.attempt)}/{checkpoint.name}"
@@ -145,7 +145,7 @@ class TrainOperator(GangJobOperator):
         return (await node.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
 
     async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
-        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        hosts = plan.cluster.storage_hosts
         found = await asyncio.gather(
             *(self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts)
         )
@@ -215,7 +215,7 @@ class TrainOperator(GangJobOperator):
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
         """Optimizer shards on each host: every strategy leaves one per rank."""
         found = {}
-        hosts = plan.cluster.hosts[:1] if plan.cluster.shared_storage else plan.cluster.hosts
+        hosts = plan.cluster.storage_hosts
         for host in hosts:
             async with connected(host.name, host.conn_id) as connection:
                 answer = await bash(
@@ -241,15 +241,15 @@ class ConvertAdapterOperator(GangJobOperator):
 
     async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
         """Every other host's shards to the serving host."""
-        target = plan.cluster.host(plan.cluster.serving.host)
-        for host in plan.cluster.hosts:
+        target = plan.cluster.serving_host
+        for host in plan.cluster.storage_hosts:
             if host != target and not plan.cluster.shared_storage:
                 count = await transfer.copy(host, target, self.trained["checkpoint"])
                 self.log.info("%d files from %s, hashes right", count, host.name)
         return gang
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.host(plan.cluster.serving.host)
+        host = plan.cluster.serving_host
         argv = [
             "python",
             f"{plan.code_dir}/convert_adapter.py",
@@ -277,7 +277,7 @@ class MergeAdapterOperator(GangJobOperator):
         self.adapter = adapter
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.host(plan.cluster.serving.host)
+        host = plan.cluster.serving_host
         argv = [
             "python",
             f"{plan.code_dir}/merge_adapter.py",

@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from sqltune import node
 from sqltune.config.plan import RunPlan
 from sqltune.errors import DatasetError
-from sqltune.prompt import TEMPLATE_HASH
 from sqltune.records.files import Record
 
 log = logging.getLogger(__name__)
@@ -26,6 +25,7 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
         "files": p.recipe.dataset_files,
         "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
         "folder": p.data_dir,
+        "split_dir": p.split_dir,
         "percent": p.recipe.held_out_percent,
         "questions": p.eval_questions if h == p.cluster.master else 0,
         "max_length": p.training.max_length,
@@ -47,7 +47,4 @@ def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
     if questions:
         Record.of(p.key).put("held_out", questions)
     # Where it lies on this host, as every host calls it.
-    return result | {
-        "host": host,
-        "train_path": f"{p.data_dir}/split-{p.recipe.held_out_percent}-{TEMPLATE_HASH}/train.jsonl",
-    }
+    return result | {"host": host, "train_path": p.train_path}

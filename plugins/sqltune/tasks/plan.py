@@ -60,5 +60,4 @@ def hosts(plan: dict[str, Any]) -> list[str]:
 
 def storages(plan: dict[str, Any]) -> list[str]:
     """One host per storage: all of them, or the master alone where storage is shared."""
-    p = RunPlan.model_validate(plan)
-    return [h.name for h in (p.cluster.hosts[:1] if p.cluster.shared_storage else p.cluster.hosts)]
+    return [h.name for h in RunPlan.model_validate(plan).cluster.storage_hosts]

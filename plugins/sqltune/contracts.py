@@ -1,0 +1,161 @@
+"""What one task of the chain hands the next, and the decorator that validates it.
+
+XCom holds JSON. A task function is written for these models instead: `typed_task` validates what comes in
+and dumps what goes out. Verdicts and scores are handed on as `sqltune.evaluation` defines them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from sqltune.config.plan import Site
+from ssh_gang.model import Model
+
+Stage = Literal["before", "after"]
+"""Which model is evaluated: the one that is served now, or the candidate."""
+
+
+def typed_task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function with typed arguments a task function that takes and returns XCom's JSON.
+
+    Each argument is validated by its annotation, and a returned model is dumped. An argument that is a
+    model already passes as it is, so a test may call the task with models. The function itself is
+    `__wrapped__`.
+
+    Raises:
+        pydantic.ValidationError: An argument is not what its annotation says; from the returned function.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def task(*args: Any, **kwargs: Any) -> Any:
+        hints = typing.get_type_hints(function)
+        given = signature.bind(*args, **kwargs).arguments
+        return _dumped(function(**{name: _validated(hints[name], value) for name, value in given.items()}))
+
+    return task
+
+
+def _validated(annotation: Any, value: Any) -> Any:
+    # The outputs of a mapped task come as a lazy sequence.
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | list | tuple):
+        value = list(value)
+    return TypeAdapter(annotation).validate_python(value)
+
+
+def _dumped(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+class HostFacts(Model):
+    """What `preflight` found out about a host that can do its part of the run."""
+
+    host: str = Field(description="Name of the host in the cluster file.")
+    hostname: str = Field(description="What the host calls itself.")
+    address: str = Field(description="IPv4 address of the cluster's interface on this host.")
+    python: str = Field(description="Version of Python in the node environment.")
+    versions: dict[str, str | None] = Field(description="Versions of the packages that the chain uses.")
+    cpus: int | None = Field(description="CPU cores.")
+    gpus: list[str] = Field(description="One line for each GPU; empty on CPU hosts.")
+    free_disk_gb: float = Field(description="Free space under the work folder, in GiB.")
+    free_memory_gb: float = Field(description="Memory available without swapping, in GiB.")
+    clock: float = Field(description="The host's clock, in seconds since the epoch.")
+    proxy: dict[str, str] = Field(description="Proxy variables of the host's environment.")
+    base_model_hash: str = Field(description="Hash of the base model's files.")
+
+
+class DownloadedDataset(Model):
+    """What `download_dataset` left on a host."""
+
+    host: str = Field(description="Name of the host in the cluster file.")
+    train_path: str = Field(description="The training rows on this host; ~ is the home there.")
+    held_out_path: str = Field(description="The held-out rows on this host.")
+    train_hash: str = Field(description="Hash of the training rows.")
+    counts: dict[str, int] = Field(description="Rows and databases, in training and held out.")
+    longest: int = Field(description="Tokens of the longest training example.")
+    files: list[str] = Field(description="Files of the data set that were read.")
+
+
+class ServedModel(Model):
+    """A model that `serve` made ready to answer, or whose answers are known."""
+
+    name: str = Field(description="Name that the model is served under.")
+    model: str = Field(description="Path of the model on the serving host.")
+    hash: str = Field(description="Hash of the model's files.")
+    key: str = Field(description="Names the set of answers: model, prompts, decoding.")
+    cached: bool = Field(description="Whether all answers were known, so that nothing was started.")
+    stop: bool = Field(description="Whether `stop` ends it; the champion goes on serving its users.")
+
+
+class HostedQuestion(Model):
+    """A question for the hosted reference."""
+
+    id: str = Field(description="Id of the question in its suite.")
+    prompt: str = Field(description="The prompt, rendered.")
+
+
+class HostedBatch(Model):
+    """What the hosted reference is to answer, and its budget."""
+
+    model: str = Field(description="The model's name at the service.")
+    url: str = Field(description="Base address of the service; empty: the client's own default.")
+    label: str = Field(description="Heading of its column in the table.")
+    known: int = Field(0, description="Questions that it answered in earlier runs.")
+    max_calls: int = Field(description="Questions that this run may send.")
+    max_cost: float = Field(description="What this run may spend, in the currency of the price.")
+    price: float = Field(description="Price of a thousand tokens.")
+    questions: list[HostedQuestion] = Field(description="Questions without an answer yet.")
+
+
+class HostedAnswers(Model):
+    """What the hosted reference answered in this run, and why it stopped."""
+
+    model: str = Field(description="The model's name at the service.")
+    url: str = Field(description="Base address of the service; empty: the client's own default.")
+    label: str = Field(description="Heading of its column in the table.")
+    answers: dict[str, str] = Field(description="Answers by question id.")
+    trouble: str = Field(description="Why answers are missing; empty when none are.")
+
+
+class TrainedCheckpoint(Model):
+    """What `train` left on the hosts."""
+
+    config: str = Field(description="The xtuner config it was trained with, on every host.")
+    checkpoint: str = Field(description="Folder of the last checkpoint; each host holds its own shards.")
+    steps: int = Field(description="Iterations trained.")
+    loss: float | None = Field(description="Training loss of the last iteration; None if it was not logged.")
+    seconds: float = Field(description="Seconds from the start signal to the end.")
+    launch_skew: float | None = Field(description="Seconds between the first and the last host's start.")
+    launch_skew_error: float | None = Field(description="Seconds that the skew may be off.")
+
+
+class Adapter(Model):
+    """What `convert_adapter` left on the serving host."""
+
+    adapter_path: str = Field(description="Folder of the Hugging Face adapter.")
+    layers: int = Field(description="Layers with a trained weight.")
+    checkpoint_hash: str = Field(description="Hash of the gathered checkpoint's files.")
+
+
+class MergedModel(Model):
+    """What `merge_adapter` left on the serving host."""
+
+    merged_path: str = Field(description="Folder of the merged model.")
+    model_hash: str = Field(description="Hash of its files.")
+    largest_difference: float = Field(
+        description="Largest difference to base model + adapter, in nats, over the likeliest tokens."
+    )
+
+
+class ChosenVersion(Model):
+    """The version that text2sql_promote is to serve."""
+
+    site: Site = Field(description="The cluster to serve on.")
+    version: int = Field(description="Number of the version.")
+    reason: str = Field(description="Why, for the record of promotions.")
