@@ -16,7 +16,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 from sqltune.config.loading import load_gate_rules, load_recipe
-from sqltune.evaluation.gate import compare
+from sqltune.evaluation.rules import gains_enough, surely_not_worse
+from sqltune.evaluation.statistics import compare
 
 SIZES = (100, 200, 500, 1000, 2000)
 EXCHANGED = (0.10, 0.20)
@@ -33,7 +34,7 @@ def let_through(
     # The same counts come again and again: each is judged once.
     for (gained, lost), times in zip(*np.unique(drawn[:, :2], axis=0, return_counts=True), strict=True):
         found = compare(questions, int(gained), int(lost), RULES.confidence)
-        passed += int(times) * (found.difference >= RULES.min_gain - 1e-12 and found.low > -RULES.margin)
+        passed += int(times) * (gains_enough(found, RULES) and surely_not_worse(found, RULES))
     return passed / trials
 
 

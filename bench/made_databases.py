@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 from sqltune.dataset.rows import read_rows
 from sqltune.evaluation.execution_match import Pair, match
-from sqltune.evaluation.scoring import read_predictions
+from sqltune.evaluation.score_files import read_predictions
 from sqltune.evaluation.suites import from_row
 from sqltune.sql.tokens import mended, orders, with_ties_broken, without_distinct
 

@@ -10,6 +10,9 @@ from lab import credentials
 from lab.airflow_api import Airflow
 from lab.follow import DAG, Follow, read
 from lab.settings import DATA, LAB, Settings
+from sqltune.evaluation.report import run_report
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.verdict import RecordedVerdict
 
 
 def arguments() -> dict[str, Any]:
@@ -94,12 +97,7 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     )
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
-    scores = {
-        which: {k: found[k] for k in ("questions", "matched")}
-        if (found := read(follow.record / f"{which}.json"))
-        else None
-        for which in ("before", "after")
-    }
+    before, after = (read(follow.record / f"{which}.json") for which in ("before", "after"))
     verdict = read(follow.record / "verdict.json")
     champion = read(LAB / "records" / "champion-lab.json")
     report = {
@@ -111,8 +109,8 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
         "endpoint": s.endpoint,
         "mlflow_url": s.mlflow,
         "model": "text2sql" if champion else None,
-        "before": scores["before"],
-        "after": scores["after"],
+        "before": before and {k: before[k] for k in ("questions", "matched")},
+        "after": after and {k: after[k] for k in ("questions", "matched")},
     }
     path = LAB / "demo.json"
     path.touch(mode=0o600)
@@ -125,12 +123,8 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
             f"\nnothing new: {nothing_new} trained and judged this very plan. To train again: make demo ARGS='{{\"force\": true}}'"
         )
     elif verdict:
-        rules = "\n".join(
-            f"  {'ok' if r['passed'] else 'NO'}  {r['name']}: {r['found']}" for r in verdict["rules"]
-        )
-        print(
-            f"\n{verdict['table']}\n\nverdict: {'let through' if verdict['passed'] else 'held back, the champion stays'}\n{rules}"
-        )
+        scores = Score.model_validate(before), Score.model_validate(after)
+        print(f"\n{run_report(*scores, RecordedVerdict.model_validate(verdict))}")
     print(f"""
 Airflow   {s.airflow_url}  ({credentials.USER} / {credentials.password()})
 MLflow    {s.mlflow}

@@ -60,9 +60,14 @@ def score(
 
     Exits with 2 when a file cannot be read or the number of predictions differs from the number of rows.
     """
-    from sqltune.evaluation import scoring
+    from sqltune.errors import SqltuneError
+    from sqltune.evaluation.score_files import score_files
 
-    raise typer.Exit(scoring.main(gold, predictions, databases, as_json))
+    try:
+        typer.echo(score_files(gold, predictions, databases, as_json))
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(2) from None
 
 
 @app.command()

@@ -63,7 +63,7 @@ def test_green_with_the_report_for_scripts(lab):
         "train: success",
         "iter 4/4",
         "execution match",
-        "verdict: let through",
+        "verdict: passed",
         "stand-in for glm-4",
         report["endpoint"],
         report["password"],
@@ -114,7 +114,7 @@ def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     assert (
         champion.tags["dataset_commit"] == plan["dataset_commit"]
         and champion.tags["score"] == "0/12"
-        and champion.tags["verdict"] == "let through"
+        and champion.tags["verdict"] == "passed"
         and "torch=" in champion.tags["host_versions"]
     )
     assert (

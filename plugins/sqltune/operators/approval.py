@@ -8,6 +8,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config.plan import RunPlan
+from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from sqltune.records.files import Record
 
 if TYPE_CHECKING:
@@ -35,18 +36,15 @@ class AskOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         plan = RunPlan.model_validate(self.plan)
-        if plan.promote != "ask" or not self.verdict["passed"]:
+        verdict = Verdict.model_validate(self.verdict)
+        if plan.promote != "ask" or not verdict.passed:
             raise AirflowSkipException(
                 "nobody is asked: "
-                + (
-                    "the gate held the model back"
-                    if not self.verdict["passed"]
-                    else f"the form says {plan.promote}"
-                )
+                + ("the gate held the model back" if not verdict.passed else f"the form says {plan.promote}")
             )
-        told = Record.of(plan.key).get("verdict")
-        rules = "\n".join(f"- {r['name']}: {r['found']}" for r in self.verdict["rules"])
+        recorded = RecordedVerdict.model_validate(Record.of(plan.key).get("verdict"))
+        rules = "\n".join(f"- {rule.id}: {rule.explanation}" for rule in verdict.rules)
         self.subject = f"Serve the new model of {plan.run_id} on {plan.cluster_name}?"
-        self.body = f"The gate lets it through. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}.\n\n```\n{told['table']}\n```\n\n{rules}"
+        self.body = f"The gate lets it through. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}.\n\n```\n{recorded.table}\n```\n\n{rules}"
         self.log.info("%s\n%s", self.subject, self.body)
         return super().execute(context)

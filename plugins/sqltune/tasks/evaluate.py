@@ -8,7 +8,8 @@ from typing import Any
 
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation import scoring, suites
+from sqltune.evaluation import suites
+from sqltune.evaluation.scorer import score_answers
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records.files import Record, home, read_json, write_json
 from sqltune.serving import client
@@ -121,8 +122,8 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
             )
         finally:
             write_json(path, answers)
-    result = scoring.score(served["name"], questions, answers)
-    Record.of(p.key).put(which, scoring.dump(result))
+    result = score_answers(served["name"], questions, answers)
+    Record.of(p.key).put(which, result.model_dump(mode="json"))
     log.info(
         "%s: %d of %d right (%d strict), %d do not run %s, reference prompts %s",
         result.model,
@@ -130,10 +131,10 @@ def ask(plan: dict[str, Any], served: dict[str, Any], which: str) -> dict[str, A
         result.questions,
         result.strict,
         result.invalid,
-        result.trouble or "",
-        result.reference,
+        result.invalid_by_class or "",
+        result.reference_prompts,
     )
-    return result.summary
+    return result.summary.model_dump(mode="json")
 
 
 def stop_serving(plan: dict[str, Any] | None, which: str, served: dict[str, Any] | None = None) -> None:

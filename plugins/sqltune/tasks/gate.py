@@ -6,7 +6,10 @@ import logging
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation import gate, scoring
+from sqltune.evaluation.gate import decide
+from sqltune.evaluation.report import Column, comparison_table, run_report
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.verdict import RecordedVerdict
 from sqltune.records.files import Record, remember_trained
 from sqltune.tasks.reference import reference_score
 
@@ -19,13 +22,15 @@ def judge(
     """The before/after table and the verdict. A model that is held back is a green run."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)
-    was, now = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
+    was, now = (Score.model_validate(record.get(which)) for which in ("before", "after"))
     shown, label = reference_score(p, hosted)
     if shown:
-        record.put("reference", scoring.dump(shown))
-    decision = gate.decide(was, now, p.gate)
-    text = scoring.table(was, now, shown, label)
-    log.info("\n%s\n\n%s", text, decision)
-    record.put("verdict", decision.model_dump(mode="json") | {"table": text})
+        record.put("reference", shown.model_dump(mode="json"))
+    verdict = decide(was, now, p.gate)
+    recorded = RecordedVerdict.of(
+        verdict, comparison_table(was, now, Column(label, shown) if shown else None)
+    )
+    log.info("\n%s", run_report(was, now, recorded))
+    record.put("verdict", recorded.model_dump(mode="json"))
     remember_trained(p.fingerprint, p.run_id)
-    return decision.model_dump(mode="json", exclude={"gained", "lost"})
+    return verdict.without_answers.model_dump(mode="json")

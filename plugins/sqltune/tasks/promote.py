@@ -14,6 +14,7 @@ from sqltune.config.cluster import Cluster
 from sqltune.config.loading import load_cluster
 from sqltune.config.plan import RunPlan, Site
 from sqltune.errors import ConfigError, RegistryError
+from sqltune.evaluation.verdict import Verdict
 from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.serving.hook import ServingHook
@@ -25,10 +26,11 @@ log = logging.getLogger(__name__)
 def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
     """Serve the candidate under the champion's name, and remember it; skipped when the gate or the form holds it back."""
     p = RunPlan.model_validate(plan)
-    if not verdict["passed"]:
+    decision = Verdict.model_validate(verdict)
+    if not decision.passed:
         raise AirflowSkipException(
             "held back by the gate: "
-            + "; ".join(f"{r['name']}: {r['found']}" for r in verdict["rules"] if not r["passed"])
+            + "; ".join(f"{rule.id}: {rule.explanation}" for rule in decision.failed_rules)
         )
     if p.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
@@ -39,9 +41,7 @@ def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
             f"version {serving.version if serving else 'none'} was promoted since this run began, and the candidate was compared with {f'version {p.champion.version}' if p.champion else 'the base model'}: "
             f"train again to compare, or promote version {number} by hand (text2sql_promote)"
         )
-    serve_version(
-        p, version, "approved by a person" if p.promote == "ask" else "let through by the gate", p.run_id
-    )
+    serve_version(p, version, "approved by a person" if p.promote == "ask" else "passed the gate", p.run_id)
     Record.of(p.key).put("state", {"promoted": number})
     return number
 

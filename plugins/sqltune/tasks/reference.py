@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from sqltune.config.loading import describe
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation import scoring
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.scorer import score_answers
 from sqltune.prompt import render
 from sqltune.serving import hosted
 from sqltune.tasks.evaluate import suite_of
@@ -84,7 +85,7 @@ def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | No
     return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}
 
 
-def reference_score(p: RunPlan, reply: dict[str, Any] | None) -> tuple[scoring.Score | None, str]:
+def reference_score(p: RunPlan, reply: dict[str, Any] | None) -> tuple[Score | None, str]:
     """The hosted model's score over what it answered, now or before, and its column's name."""
     if not reply:
         return None, ""
@@ -95,4 +96,4 @@ def reference_score(p: RunPlan, reply: dict[str, Any] | None) -> tuple[scoring.S
     answers = hosted.known(reply["model"], reply["url"], prompts)
     label = reply["label"] + (f" ({reply['trouble'][:60]})" if reply["trouble"] else "")
     asked = [q for q in questions if q.id in answers]
-    return scoring.score(reply["model"], asked, answers), label
+    return score_answers(reply["model"], asked, answers), label

@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation import scoring
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.verdict import Verdict
 from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.tasks.mlflow import flush_mlflow
@@ -25,8 +26,7 @@ def register(
     """Give the candidate a number, whatever the verdict; it and where it comes from are kept, and MLflow is told as soon as it answers."""
     p = RunPlan.model_validate(plan)
     record = Record.of(p.key)
-    before, after = (scoring.Score.model_validate(record.get(which)) for which in ("before", "after"))
-    held = [r["name"] for r in verdict["rules"] if not r["passed"]]
+    before, after = (Score.model_validate(record.get(which)) for which in ("before", "after"))
     host = next(f for f in facts if f["host"] == p.cluster.serving.host)
     hours = p.cluster.world_size * trained["seconds"] / 3600
     made = versions.register(
@@ -40,7 +40,7 @@ def register(
         lineage={
             "score": f"{after.matched}/{after.questions}",
             "score_before": f"{before.matched}/{before.questions} ({before.model})",
-            "verdict": "let through" if verdict["passed"] else f"held back: {', '.join(held)}",
+            "verdict": Verdict.model_validate(verdict).headline,
             "dataset_repo": p.dataset_repo,
             "dataset_commit": p.dataset_commit,
             "dataset_date": p.dataset_date,

@@ -13,9 +13,12 @@ from sqltune.config.gate_rules import GateRules
 from sqltune.config.loading import load_gate_rules, load_recipe
 from sqltune.config.recipe import Recipe
 from sqltune.errors import ConfigError, ScoringError
-from sqltune.evaluation.gate import Decision, compare, decide, interval
-from sqltune.evaluation.scoring import Score, score_queries
+from sqltune.evaluation.gate import decide
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.scorer import score_queries
+from sqltune.evaluation.statistics import compare, interval
 from sqltune.evaluation.suites import Question
+from sqltune.evaluation.verdict import Verdict
 from tests.conftest import shared_data
 
 RULES = load_gate_rules(load_recipe("codellama_7b_qlora"), "codellama_7b_qlora")
@@ -45,8 +48,8 @@ def answers(
     )
 
 
-def rule(decision: Decision, name: str):
-    return next(r for r in decision.rules if name in r.name)
+def rule(decision: Verdict, name: str):
+    return next(r for r in decision.rules if r.id == name)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_a_better_model_is_let_through_and_a_worse_one_is_held_back_with_the_que
     words = str(held)
     assert (
         "held back" in words
-        and "60 → 51 of 60: -15.0 points (0 gained, 9 lost)" in words
+        and "60 → 51 of 60 correct: -15.0 points (0 gained, 9 lost)" in words
         and "lost q003: match → mismatch" in words
     )
 
@@ -108,10 +111,10 @@ def test_a_better_model_is_let_through_and_a_worse_one_is_held_back_with_the_que
 def test_the_same_model_again_is_not_better():
     questions = suite(60)
     same = decide(answers(questions), answers(questions), RULES)
-    assert not same.passed and [r.name for r in same.rules if not r.passed] == [
-        "answers more",
-        "not worse, chance allowed for",
-        "gains by rows, not by empty results",
+    assert not same.passed and [r.id for r in same.rules if not r.passed] == [
+        "gain",
+        "not_worse",
+        "gain_by_rows",
     ]
 
 
@@ -119,24 +122,22 @@ def test_one_gained_and_many_exchanged_is_no_proof():
     questions = suite(60)
     before, after = answers(questions, wrong=set(range(12))), answers(questions, wrong=set(range(12, 23)))
     found = decide(before, after, RULES)
-    assert rule(found, "answers more").passed and not rule(found, "not worse").passed and not found.passed
+    assert rule(found, "gain").passed and not rule(found, "not_worse").passed and not found.passed
 
 
 def test_a_guarded_question_that_breaks_holds_back_a_better_model():
     questions = suite(60, guarded=3)
     found = decide(answers(questions, wrong=set(range(3, 40))), answers(questions, wrong={1}), RULES)
-    assert [r.name for r in found.rules if not r.passed] == [
-        "nothing guarded is broken"
-    ] and "broken: q001" in str(found)
+    assert [r.id for r in found.rules if not r.passed] == ["guarded"] and "broken: q001" in str(found)
 
 
 @pytest.mark.parametrize(
     ("limits", "wrong", "invalid", "name"),
     [
-        ({"min_questions": 61}, set(), set(), "enough questions"),
-        ({"floor": 0.9}, set(range(10)), set(), "good enough"),
-        ({"max_invalid": 0.1}, set(), set(range(7)), "SQL that runs"),
-        ({"min_gain": 0.2}, set(range(30)), set(), "answers more"),
+        ({"min_questions": 61}, set(), set(), "enough_questions"),
+        ({"floor": 0.9}, set(range(10)), set(), "floor"),
+        ({"max_invalid": 0.1}, set(), set(range(7)), "runs"),
+        ({"min_gain": 0.2}, set(range(30)), set(), "gain"),
     ],
 )
 def test_each_limit_holds_back_by_itself(limits, wrong, invalid, name):
@@ -145,7 +146,7 @@ def test_each_limit_holds_back_by_itself(limits, wrong, invalid, name):
     found = decide(
         before, answers(questions, wrong=wrong, invalid=invalid), LENIENT.model_copy(update=limits)
     )
-    assert name in next(r.name for r in found.rules if not r.passed)
+    assert name == next(r.id for r in found.rules if not r.passed)
     assert decide(before, answers(questions, wrong=wrong, invalid=invalid), LENIENT).passed
 
 
@@ -159,10 +160,10 @@ def test_matches_of_empty_results_are_no_gain():
     ]
     before, after = answers(questions, wrong=set(range(25, 60))), answers(questions, wrong=set(range(20, 30)))
     found = decide(before, after, LENIENT.model_copy(update={"min_gain": 0.0, "max_vacuous": 0.3}))
-    assert after.vacuous == 30 and found.paired.difference > 0.4
-    assert [r.name for r in found.rules if not r.passed] == [
-        "gains by rows, not by empty results",
-        "results that prove something",
+    assert after.vacuous == 30 and found.comparison.difference > 0.4
+    assert [r.id for r in found.rules if not r.passed] == [
+        "gain_by_rows",
+        "not_vacuous",
     ]
 
 
@@ -196,11 +197,11 @@ def test_real_models():
     forward, back = decide(one, other, RULES), decide(other, one, RULES)
     assert (
         forward.passed
-        and forward.paired.difference == pytest.approx(0.088, abs=0.002)
-        and forward.paired.low > 0.05
-        and forward.paired.p_value < 1e-8
+        and forward.comparison.difference == pytest.approx(0.088, abs=0.002)
+        and forward.comparison.low > 0.05
+        and forward.comparison.p_value < 1e-8
     )
-    assert not back.passed and back.paired.difference == pytest.approx(-forward.paired.difference)
+    assert not back.passed and back.comparison.difference == pytest.approx(-forward.comparison.difference)
 
 
 def test_the_rules_of_the_file_and_of_a_recipe():

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sqltune.errors import ConfigError, ScoringError
-from sqltune.evaluation.scoring import extract_sql, score, table
+from sqltune.evaluation.report import Column, comparison_table
+from sqltune.evaluation.score import Tally
+from sqltune.evaluation.scorer import extract_sql, score_answers
 from sqltune.evaluation.suites import Question, assemble, from_row, held_out, language, load, names
 from tests.conftest import ROOT, shared_data
 
@@ -29,7 +31,7 @@ RIGHT = {q.id: q.gold for q in SUITE}
 
 
 def scored(wrong: set[str] = frozenset(), name: str = "m"):
-    return score(name, SUITE, {i: "SELECT 1" if i in wrong else a for i, a in RIGHT.items()})
+    return score_answers(name, SUITE, {i: "SELECT 1" if i in wrong else a for i, a in RIGHT.items()})
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -61,12 +63,12 @@ def test_score():
     found = scored({IDS[1], IDS[2], "ref-zh-group"})
     assert (found.matched, found.strict, found.exact, found.questions, found.invalid) == (8, 8, 8, 10, 0)
     assert (
-        found.by_language == {"zh": (4, 5), "en": (4, 5)}
-        and found.by_hardness == {"easy": (8, 10)}
-        and found.by_clause == {"where": (8, 10)}
+        found.by_language == {"zh": Tally(matched=4, evaluated=5), "en": Tally(matched=4, evaluated=5)}
+        and found.by_hardness == {"easy": Tally(matched=8, evaluated=10)}
+        and found.by_clause == {"where": Tally(matched=8, evaluated=10)}
     )
-    assert found.reference == {"ref-en-where": True, "ref-zh-group": False, "ref-zh-count": True}
-    assert [s.id for s in found.judged] == IDS
+    assert found.reference_prompts == {"ref-en-where": True, "ref-zh-group": False, "ref-zh-count": True}
+    assert [s.id for s in found.counted_answers] == IDS
 
 
 def test_what_is_wrong_has_a_class():
@@ -85,9 +87,9 @@ def test_what_is_wrong_has_a_class():
             strict=True,
         )
     }
-    found = score("m", SUITE, answers)
+    found = score_answers("m", SUITE, answers)
     assert (
-        found.trouble == {"syntax": 2, "unknown_table": 1, "unknown_column": 1, "not_a_select": 1}
+        found.invalid_by_class == {"syntax": 2, "unknown_table": 1, "unknown_column": 1, "not_a_select": 1}
         and found.invalid == 5
     )
     assert (found.matched, found.strict, found.exact) == (5, 5, 5)
@@ -95,16 +97,16 @@ def test_what_is_wrong_has_a_class():
 
 def test_other_columns_first_are_right_and_not_strict():
     both = Question(id="x", question="q", context=SUITE[3].context, gold="SELECT a, b FROM t")
-    found = score("m", [both], {"x": "SELECT b, a FROM t"})
+    found = score_answers("m", [both], {"x": "SELECT b, a FROM t"})
     assert (found.matched, found.strict, found.exact) == (1, 0, 0)
 
 
 def test_a_missing_answer_is_wrong():
-    assert score("m", SUITE, {}).matched == 0
+    assert score_answers("m", SUITE, {}).matched == 0
 
 
 def test_a_gold_that_does_not_run_is_not_counted_and_said():
-    found = score(
+    found = score_answers(
         "m",
         [Question(id="x", question="q", context="CREATE TABLE t (a INTEGER)", gold="SELECT oops FROM t")],
         {"x": "SELECT 1"},
@@ -113,12 +115,12 @@ def test_a_gold_that_does_not_run_is_not_counted_and_said():
 
 
 def test_an_id_that_stands_twice_is_refused():
-    with pytest.raises(ScoringError, match="stands more than once"):
-        score("m", [*SUITE, SUITE[-1]], {})
+    with pytest.raises(ScoringError, match="occurs more than once"):
+        score_answers("m", [*SUITE, SUITE[-1]], {})
 
 
 def test_the_table_is_what_a_person_reads():
-    text = table(scored({IDS[1], "ref-zh-group"}, "base"), scored(name="candidate"))
+    text = comparison_table(scored({IDS[1], "ref-zh-group"}, "base"), scored(name="candidate"))
     assert text.splitlines()[2].split() == ["execution", "match", "9/10", "(90%)", "10/10", "(100%)"]
     assert next(line for line in text.splitlines() if line.startswith("ref-zh-group")).split() == [
         "ref-zh-group",
@@ -128,7 +130,9 @@ def test_the_table_is_what_a_person_reads():
 
 
 def test_a_reference_that_was_not_asked_has_no_numbers():
-    lines = table(scored(), scored(), score("glm-4", [], {}), "glm-4 (no key)").splitlines()
+    lines = comparison_table(
+        scored(), scored(), Column("glm-4 (no key)", score_answers("glm-4", [], {}))
+    ).splitlines()
     assert (
         lines[0].endswith("glm-4 (no key)")
         and lines[2].split()[-1] == "–"
@@ -160,7 +164,7 @@ def test_a_benchmark_with_its_databases_is_a_suite(monkeypatch):
         and all("CREATE TABLE" in q.context and Path(q.database).is_file() for q in spider)
     )
     for suite in (spider, dusql):
-        assert score("gold", suite, {q.id: q.gold for q in suite}).matched == 20
+        assert score_answers("gold", suite, {q.id: q.gold for q in suite}).matched == 20
 
 
 def test_a_suite_with_mistakes_names_them_all(monkeypatch, tmp_path):
@@ -221,7 +225,7 @@ def test_the_command_on_contexts(tmp_path):
         found["questions"],
         found["matched"],
         found["strict"],
-        found["trouble"],
+        found["invalid_by_class"],
     ) == (10, 8, 8, {"unknown_column": 1})
     people = command(gold, predictions).stdout
     assert (
@@ -236,7 +240,7 @@ def test_the_command_on_contexts(tmp_path):
     [
         ("SELECT 1", [], "10 rows and"),
         ("[1]", [], "is not a query"),
-        ("[{]", [], "Expecting"),
+        ("[{]", [], "can't be read"),
         ("SELECT 1\n" * 10, ["--databases", "/nowhere"], "--databases: /nowhere is not a folder"),
         ("SELECT 1\n" * 10, ["--databases", "."], "no database ''"),
     ],
@@ -258,6 +262,6 @@ def test_the_command_calibrated_on_spider():
         )
         assert found["questions"] == 1034 and 100 * found["matched"] / 1034 == pytest.approx(share, abs=0.3)
         assert (
-            sum(asked for _, asked in found["by_hardness"].values()) == 1034
+            sum(tally["evaluated"] for tally in found["by_hardness"].values()) == 1034
             and found["exact"] <= found["matched"]
         )

@@ -23,7 +23,7 @@ LINEAGE = {
     "dataset_repo": "team/data",
     "dataset_commit": "0123456789abcdef",
     "score": "74/100",
-    "verdict": "let through",
+    "verdict": "passed",
     "base_model": "~/models/base",
     "gpu_hours": "1.5",
 }
@@ -64,7 +64,7 @@ def test_a_champion_from_before_there_were_versions_keeps_its_number(records):
     )
     new = made("r1")
     assert new.number == 4 and versions.journal("lab") == []
-    versions.promote(new, "let through by the gate", "r1")
+    versions.promote(new, "passed the gate", "r1")
     assert versions.champion("lab").version == 4 and versions.journal("lab")[0]["before"] == 3
 
 
@@ -73,10 +73,10 @@ def test_the_champion_the_one_before_and_what_served_when(records):
     assert versions.champion("lab") is None and versions.served_at("lab", datetime.now(UTC)) is None
     with pytest.raises(RegistryError, match="nothing to roll back to"):
         versions.before("lab")
-    versions.promote(first, "let through by the gate", "r1")
+    versions.promote(first, "passed the gate", "r1")
     with pytest.raises(RegistryError, match="no other version was served on lab before version 1"):
         versions.before("lab")
-    versions.promote(second, "let through by the gate", "r2")
+    versions.promote(second, "passed the gate", "r2")
     versions.promote(second, "again, by a retry", "r2")
     assert versions.champion("lab") == second.champion and versions.before("lab") == first
     versions.promote(first, "rolled back by hand (worse on joins)", "manual")
@@ -99,7 +99,7 @@ def test_the_journal_answers_what_served_on_tuesday(records, capsys):
                 "score": score,
                 "dataset_repo": "team/data",
                 "dataset_commit": "abc" * 5,
-                "why": "let through by the gate",
+                "why": "passed the gate",
                 "by": "nightly",
             },
         )
@@ -113,14 +113,14 @@ def test_the_journal_answers_what_served_on_tuesday(records, capsys):
 
 
 def test_every_version_is_listed_and_the_champion_marked(records, capsys):
-    versions.promote(made("r1"), "let through by the gate", "r1")
-    made("r2", score="6/100", verdict="held back: answers more")
+    versions.promote(made("r1"), "passed the gate", "r1")
+    made("r2", score="6/100", verdict="held back: gain")
     assert versions.list_versions("lab") == 0
     one, two = capsys.readouterr().out.splitlines()
     assert (
         one.startswith("*    1  ")
         and two.startswith("     2  ")
-        and two.endswith("6/100  team/data@0123456789ab  held back: answers more")
+        and two.endswith("6/100  team/data@0123456789ab  held back: gain")
     )
 
 
@@ -205,7 +205,7 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
     first = made("r1")
     mlflow_mirror.tell("version", first)
     mlflow_mirror.tell("champion", first)
-    mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: answers more"))
+    mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: gain"))
     caplog.set_level("INFO")
     assert mlflow_mirror.flush() == 3 and "stays queued and is sent later; nothing is lost" in caplog.text
     start()

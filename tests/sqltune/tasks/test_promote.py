@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from sqltune.evaluation.statistics import compare
+from sqltune.evaluation.verdict import Verdict
 from sqltune.registry import versions
 from sqltune.tasks import promote
 
@@ -27,7 +29,7 @@ def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(pla
         )
         for run in ("r1", "r2")
     )
-    passed = {"passed": True, "rules": []}
+    passed = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
     promote.promote(plan, passed, second.number)
     assert served == [2]
     versions.promote(first, "promoted by hand", "somebody")
@@ -37,6 +39,6 @@ def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(pla
     ):
         promote.promote(plan, passed, second.number)
     # A retry after its own promotion goes through.
-    versions.promote(second, "let through by the gate", "r2")
+    versions.promote(second, "passed the gate", "r2")
     promote.promote(plan, passed, second.number)
     assert served == [2, 2]

@@ -1,0 +1,151 @@
+"""Scores and verdicts as text: the before/after table, the reference prompts, and the whole report of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqltune.evaluation.sandbox import TROUBLES as FAILURE_CLASSES
+from sqltune.evaluation.score import JudgedAnswer, Score, Tally
+from sqltune.evaluation.verdict import RecordedVerdict
+
+NOT_EVALUATED = "–"
+"""Cell of a model that answered no question."""
+
+Line = list[str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the before/after table."""
+
+    label: str
+    score: Score
+
+
+def run_report(before: Score, after: Score, verdict: RecordedVerdict) -> str:
+    """Return what a person reads at the end of a run: the table, the reference prompts, and the verdict."""
+    return "\n\n".join((verdict.table, reference_prompts(before, after), str(verdict)))
+
+
+def reference_prompts(before: Score, after: Score) -> str:
+    """Return the reference prompts, each with both models' SQL, right or wrong, and the expected SQL."""
+    candidate = {answer.id: answer for answer in after.reference_answers}
+    return "\n".join(["reference prompts", *(_prompt(a, candidate[a.id]) for a in before.reference_answers)])
+
+
+def _prompt(before: JudgedAnswer, after: JudgedAnswer) -> str:
+    return "\n".join(
+        [
+            f"  {before.id}: {before.question}",
+            f"    before    {_mark(before.correct)}  {_one_line(before.sql)}",
+            f"    after     {_mark(after.correct)}  {_one_line(after.sql)}",
+            f"    expected         {_one_line(before.expected_sql)}",
+        ]
+    )
+
+
+def _mark(correct: bool) -> str:
+    return "right" if correct else "wrong"
+
+
+def _one_line(sql: str) -> str:
+    return " ".join(sql.split()) or "(no SQL)"
+
+
+def comparison_table(before: Score, after: Score, hosted: Column | None = None) -> str:
+    """Return the before/after table.
+
+    Args:
+        before: score of the model that is served now.
+        after: score of the candidate.
+        hosted: the hosted reference's column, if there is one.
+    """
+    columns = [Column("before", before), Column("after", after), *([hosted] if hosted else [])]
+    scores = [column.score for column in columns]
+    return _aligned(
+        [
+            ["", *(column.label for column in columns)],
+            ["model", *(score.model for score in scores)],
+            *(_blanked(line, scores) for line in _numbers(scores)),
+        ]
+    )
+
+
+def _numbers(scores: Sequence[Score]) -> list[Line]:
+    """Return a line for each number; the second score decides which parts are listed."""
+    return [
+        ["execution match", *(f"{s.matched}/{s.questions} ({s.accuracy:.0%})" for s in scores)],
+        ["  strict", *(str(s.strict) for s in scores)],
+        ["  same query", *(str(s.exact) for s in scores)],
+        ["  vacuous", *(str(s.vacuous) for s in scores)],
+        *_tallies([s.by_language for s in scores]),
+        *_tallies([s.by_hardness for s in scores]),
+        *_tallies([s.by_clause for s in scores]),
+        ["SQL that does not run", *(str(s.invalid) for s in scores)],
+        *_failures([s.invalid_by_class for s in scores]),
+        *_gold_failures(scores),
+        *_marks([s.reference_prompts for s in scores]),
+    ]
+
+
+def _tallies(parts: Sequence[Mapping[str, Tally]]) -> list[Line]:
+    none = Tally(matched=0, evaluated=0)
+    tallies = {name: [part.get(name, none) for part in parts] for name in parts[1]}
+    return [[f"  {name}", *(f"{t.matched}/{t.evaluated}" for t in row)] for name, row in tallies.items()]
+
+
+def _failures(parts: Sequence[Mapping[str, int]]) -> list[Line]:
+    names = [name for name in FAILURE_CLASSES if any(name in part for part in parts)]
+    return [[f"  {_spaced(name)}", *(str(part.get(name, 0)) for part in parts)] for name in names]
+
+
+def _gold_failures(scores: Sequence[Score]) -> list[Line]:
+    counts = [s.not_judged for s in scores]
+    return [["gold query does not run", *map(str, counts)]] if any(counts) else []
+
+
+def _marks(parts: Sequence[Mapping[str, bool]]) -> list[Line]:
+    return [[name, *(_mark(part.get(name, False)) for part in parts)] for name in parts[0]]
+
+
+def _blanked(line: Line, scores: Sequence[Score]) -> Line:
+    """Blank the cells of a model that answered no question: its zeros are no measurements."""
+    cells = zip(line[1:], scores, strict=True)
+    return [line[0], *(cell if score.answers else NOT_EVALUATED for cell, score in cells)]
+
+
+def _aligned(lines: Sequence[Line]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def score_report(score: Score) -> str:
+    """Return one score as `sqltune score` prints it for people."""
+    counts = {
+        "matched": score.matched,
+        "strict": score.strict,
+        "same query": score.exact,
+        "vacuous": score.vacuous,
+        "invalid": score.invalid,
+    }
+    lines = [f"total         {score.questions}"]
+    lines += [f"{name:<13} {n} ({_percent(n, score.questions, 2)})" for name, n in counts.items()]
+    lines += [f"  {_spaced(name):<19} {n}" for name, n in score.invalid_by_class.items()]
+    if score.not_judged:
+        lines.append(f"left out      {score.not_judged} whose gold query does not run")
+    for name, tally in (score.by_language | score.by_hardness | score.by_clause).items():
+        share = _percent(tally.matched, tally.evaluated, 1)
+        lines.append(f"  {name:<19} {tally.matched}/{tally.evaluated} ({share})")
+    return "\n".join(lines)
+
+
+def _percent(part: int, whole: int, decimals: int) -> str:
+    return f"{100 * part / (whole or 1):.{decimals}f} %"
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

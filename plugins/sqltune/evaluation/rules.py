@@ -1,0 +1,181 @@
+"""The rules of the gate: one function each, from the evidence and the limits to a result.
+
+A limit that a decimal such as 0.005 states is compared with a quotient of two counts. Both are the closest
+float to their exact value, so equality needs no tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqltune.config.gate_rules import GateRules
+from sqltune.evaluation.score import JudgedAnswer, Score
+from sqltune.evaluation.statistics import PairedComparison
+from sqltune.evaluation.verdict import RuleResult
+
+
+@dataclass(frozen=True)
+class AnswerPair:
+    """Both models' answers to one question."""
+
+    before: JudgedAnswer
+    after: JudgedAnswer
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules decide on: two scores on the same questions, and their paired comparison."""
+
+    before: Score
+    after: Score
+    comparison: PairedComparison
+    gained: tuple[AnswerPair, ...]
+    lost: tuple[AnswerPair, ...]
+    guarded: tuple[AnswerPair, ...]
+
+
+def enough_questions(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """Enough questions were judged to compare two models at all."""
+    judged = evidence.comparison.questions
+    return RuleResult(
+        id="enough_questions",
+        passed=judged >= limits.min_questions,
+        value=judged,
+        limit=limits.min_questions,
+        explanation=f"{judged} judged, at least {limits.min_questions} required",
+    )
+
+
+def gain(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """The candidate answers more questions correctly."""
+    paired = evidence.comparison
+    return RuleResult(
+        id="gain",
+        passed=gains_enough(paired, limits),
+        value=paired.difference,
+        limit=limits.min_gain,
+        explanation=(
+            f"{evidence.before.matched} → {evidence.after.matched} of {evidence.after.questions} correct: "
+            f"{_points(paired.difference)} points ({paired.gained} gained, {paired.lost} lost), "
+            f"at least {_points(limits.min_gain)} required"
+        ),
+    )
+
+
+def gains_enough(paired: PairedComparison, limits: GateRules) -> bool:
+    """Whether the observed difference reaches the required gain."""
+    return paired.difference >= limits.min_gain
+
+
+def not_worse(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """The candidate is not worse by the margin or more, allowing for chance."""
+    paired = evidence.comparison
+    return RuleResult(
+        id="not_worse",
+        passed=surely_not_worse(paired, limits),
+        value=paired.low,
+        limit=-limits.margin,
+        explanation=(
+            f"true difference between {_points(paired.low)} and {_points(paired.high)} points "
+            f"({limits.confidence:.0%} interval; McNemar's exact p = {paired.p_value:.2g}), "
+            f"lower end above {_points(-limits.margin)} required"
+        ),
+    )
+
+
+def surely_not_worse(paired: PairedComparison, limits: GateRules) -> bool:
+    """Whether the lower end of the difference's interval is above the margin."""
+    return paired.low > -limits.margin
+
+
+def gain_by_rows(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """The gain remains without the answers that match only because both results are empty."""
+    gained = sum(not pair.after.vacuous for pair in evidence.gained)
+    lost = sum(not pair.before.vacuous for pair in evidence.lost)
+    questions = evidence.comparison.questions
+    proven = (gained - lost) / questions if questions else 0.0
+    return RuleResult(
+        id="gain_by_rows",
+        passed=proven >= limits.min_gain,
+        value=proven,
+        limit=limits.min_gain,
+        explanation=(
+            f"{gained - lost:+d} questions without vacuous matches, "
+            f"{len(evidence.gained) - len(evidence.lost):+d} with them"
+        ),
+    )
+
+
+def guarded(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """No question marked `must_not_break` was correct before and is wrong now."""
+    broken = [p.before.id for p in evidence.guarded if p.before.correct and not p.after.correct]
+    correct_after = sum(p.after.correct for p in evidence.guarded)
+    correct_before = sum(p.before.correct for p in evidence.guarded)
+    return RuleResult(
+        id="guarded",
+        passed=not broken,
+        value=len(broken),
+        limit=0,
+        explanation=f"broken: {', '.join(broken)}"
+        if broken
+        else f"{correct_after} of {len(evidence.guarded)} correct, {correct_before} before",
+    )
+
+
+def floor(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """The candidate answers enough questions correctly to be of use."""
+    accuracy = evidence.after.accuracy
+    return RuleResult(
+        id="floor",
+        passed=accuracy >= limits.floor,
+        value=accuracy,
+        limit=limits.floor,
+        explanation=f"{accuracy:.1%} correct, at least {limits.floor:.1%} required",
+    )
+
+
+def runs(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """Few enough of the candidate's answers are SQL that does not run."""
+    share = evidence.after.invalid_share
+    return RuleResult(
+        id="runs",
+        passed=share <= limits.max_invalid,
+        value=share,
+        limit=limits.max_invalid,
+        explanation=(
+            f"{share:.1%} do not run, at most {limits.max_invalid:.1%} allowed "
+            f"({evidence.before.invalid_share:.1%} before)"
+        ),
+    )
+
+
+def not_vacuous(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """Few enough of the candidate's correct answers match only because both results are empty."""
+    share = evidence.after.vacuous_share
+    return RuleResult(
+        id="not_vacuous",
+        passed=share <= limits.max_vacuous,
+        value=share,
+        limit=limits.max_vacuous,
+        explanation=f"{share:.1%} of the matches are vacuous, at most {limits.max_vacuous:.1%} allowed",
+    )
+
+
+Rule = Callable[[Evidence, GateRules], RuleResult]
+
+RULES: tuple[Rule, ...] = (
+    enough_questions,
+    gain,
+    not_worse,
+    gain_by_rows,
+    guarded,
+    floor,
+    runs,
+    not_vacuous,
+)
+"""Every rule, in the order in which a verdict lists them. The id of a rule is the name of its function."""
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"

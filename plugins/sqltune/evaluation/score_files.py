@@ -1,0 +1,80 @@
+"""Scores a file of predictions against a file of gold queries: what the command `sqltune score` does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sqltune.dataset.rows import read_rows
+from sqltune.errors import ScoringError
+from sqltune.evaluation.report import score_report
+from sqltune.evaluation.scorer import score_queries
+from sqltune.evaluation.suites import Question, from_row
+from sqltune.sql.tokens import first_word
+
+
+def score_files(gold: Path, predictions: Path, databases: Path | None = None, as_json: bool = False) -> str:
+    """Score a file of predictions.
+
+    Args:
+        gold: JSON lines or one JSON list, with the gold query under `query`, `answer_sqlite` or `answer` (which is
+            brought to SQLite's dialect), the database's name under `db_id` and its CREATE TABLE statements under
+            `context`.
+        predictions: one query a line, or a JSON list of queries or of objects with `result`.
+        databases: folder of `<db_id>.sqlite` or `<db_id>/<db_id>.sqlite`; by default the queries run on synthetic
+            databases, generated from each row's `context`.
+        as_json: return one JSON object instead of a report for people.
+
+    Raises:
+        ScoringError: a file can't be read, or the files do not fit together.
+        DatasetError: the gold file is not JSON.
+    """
+    if databases and not databases.is_dir():
+        raise ScoringError(f"--databases: {databases} is not a folder")
+    questions = _read_questions(gold, databases)
+    queries = read_predictions(predictions)
+    if len(questions) != len(queries):
+        raise ScoringError(
+            f"{gold} has {len(questions)} rows and {predictions} {len(queries)} predictions: "
+            "give one prediction for each row, in the order of the rows"
+        )
+    by_id = {question.id: query for question, query in zip(questions, queries, strict=True)}
+    score = score_queries(predictions.stem, questions, by_id)
+    return score.summary.model_dump_json() if as_json else score_report(score)
+
+
+def _read_questions(gold: Path, databases: Path | None) -> list[Question]:
+    try:
+        return [from_row(row, f"{number:06d}", databases) for number, row in enumerate(read_rows([gold]), 1)]
+    except (OSError, UnicodeError) as e:
+        raise ScoringError(f"{gold}: can't be read ({e})") from e
+
+
+def read_predictions(file: Path) -> list[str]:
+    """Return the predicted queries of a file.
+
+    Args:
+        file: one query a line, or a JSON list of queries or of objects with `result`, whose leading SELECT may be
+            missing (the format in which ChatGPT's predictions for Spider were published).
+
+    Raises:
+        ScoringError: the file can't be read, or an item holds no query.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        if not text.lstrip().startswith("["):
+            return text.splitlines()
+        items = json.loads(text)
+    except (OSError, ValueError) as e:
+        raise ScoringError(f"{file}: can't be read ({e})") from e
+    return [_query(item, f"{file} item {number}") for number, item in enumerate(items, 1)]
+
+
+def _query(item: Any, where: str) -> str:
+    query = item.get("result") if isinstance(item, dict) else item
+    if not isinstance(query, str):
+        found = json.dumps(item, ensure_ascii=False)[:120]
+        raise ScoringError(f"{where}: {found} is not a query, and has none under 'result'")
+    complete = not isinstance(item, dict) or first_word(query) in ("select", "with")
+    return query if complete else f"SELECT {query}"

@@ -1,0 +1,82 @@
+"""The gate's decision for one run, with the result of each rule."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sqltune.evaluation.statistics import PairedComparison
+
+
+class RuleResult(BaseModel):
+    """What one rule of the gate measured, its limit, and whether it is met."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(description="Stable name of the rule, as in docs/verdict.md.")
+    passed: bool = Field(description="Whether the rule is met.")
+    value: float = Field(description="What was measured: a share from 0 to 1, or a number of questions.")
+    limit: float = Field(description="What it is compared with, in the same unit.")
+    explanation: str = Field(description="One line for people: what was measured, and what is required.")
+
+    def __str__(self) -> str:
+        return f"{'ok ' if self.passed else 'NO '} {self.id}: {self.explanation}"
+
+
+class ChangedAnswer(BaseModel):
+    """A discordant pair: a question that exactly one of the two models answers correctly."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(description="Id of the question.")
+    before: str = Field(description="Outcome and reason of the old model's answer.")
+    after: str = Field(description="Outcome and reason of the candidate's answer.")
+
+
+class Verdict(BaseModel):
+    """Whether the candidate may be served, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    passed: bool = Field(description="Whether every rule is met.")
+    rules: tuple[RuleResult, ...] = Field(description="Every rule, in the order of docs/verdict.md.")
+    comparison: PairedComparison = Field(description="The paired comparison of the two models.")
+    gained: tuple[ChangedAnswer, ...] = Field((), description="Questions only the candidate gets right.")
+    lost: tuple[ChangedAnswer, ...] = Field((), description="Questions only the old model gets right.")
+
+    @property
+    def outcome(self) -> str:
+        """`passed` or `held back`."""
+        return "passed" if self.passed else "held back"
+
+    @property
+    def failed_rules(self) -> list[RuleResult]:
+        """The rules that are not met."""
+        return [rule for rule in self.rules if not rule.passed]
+
+    @property
+    def headline(self) -> str:
+        """One line: the outcome, and the ids of the rules that are not met."""
+        return ": ".join(filter(None, [self.outcome, ", ".join(rule.id for rule in self.failed_rules)]))
+
+    @property
+    def without_answers(self) -> Verdict:
+        """The verdict without its lists of changed answers, small enough to pass between tasks."""
+        return self.model_copy(update={"gained": (), "lost": ()})
+
+    def __str__(self) -> str:
+        stays = "" if self.passed else " (the model that is served stays)"
+        lines = [f"verdict: {self.outcome}{stays}", *(f"  {rule}" for rule in self.rules)]
+        for name, changes in (("gained", self.gained), ("lost", self.lost)):
+            lines += [f"{name} {c.id}: {c.before} → {c.after}" for c in changes]
+        return "\n".join(lines)
+
+
+class RecordedVerdict(Verdict):
+    """A verdict as the run's record keeps it."""
+
+    table: str = Field(description="The before/after table as text.")
+
+    @classmethod
+    def of(cls, verdict: Verdict, table: str) -> RecordedVerdict:
+        """Return a verdict together with its table."""
+        return cls(**dict(verdict), table=table)
