@@ -6,7 +6,7 @@ On each host a gang has one folder:
     owner           who to ask whether it is still wanted                           output    what it printed, stdout and stderr
     job.sh          what runs                                                       ranks/    each rank's own output, from torchrun
     pid             process group, start time, boot                                 started   when the program started
-    exit            its exit code (or `stopped`, `disarmed`, `refused`) and when    taken     bytes of output delivered to the task's log
+    exit            its exit code (or `stopped`, `not_started`, `refused`) and when    taken     bytes of output delivered to the task's log
 
 Times are the host's own clock. `prepare_command` and `follow_command` stay on the line and read words from their input; `interactive_command` says how they are sent.
 """
@@ -123,7 +123,7 @@ ended() {{ echo "$1 ${{EPOCHREALTIME/,/.}}" >"$folder/exit.new" && mv "$folder/e
 exec 3<>"$folder/go"
 echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >"$folder/pid.new" && mv "$folder/pid.new" "$folder/pid"
 # Nobody says go: this process does not wait for ever.
-if ! read -r -t {int(gang.limits.prepare) + 60} -u 3 word || [ "$word" != go ]; then ended disarmed; exit 0; fi
+if ! read -r -t {int(gang.limits.prepare) + 60} -u 3 word || [ "$word" != start ]; then ended not_started; exit 0; fi
 exec 3>&-
 echo "${{EPOCHREALTIME/,/.}}" >"$folder/started"
 {command_line(member)} >>"$folder/output" 2>&1 </dev/null &
@@ -136,9 +136,9 @@ ended $code
 
 
 def prepare_command(gang: Gang, member: Member, replace: str | None = None) -> str:
-    """Claim the folder, write the files, start the waiting process; then read words: `time`, `go`, or anything else to disarm.
+    """Claim the folder, write the files, start the waiting process; then read words: `time`, `start`, or anything else to disarm.
 
-    Prints `armed`, `claimed <by whom>`, `busy <with what>` or `refused <why>`, and what `time` and `go` answer. `replace` is the
+    Prints `prepared`, `claimed=…`, `busy=…` or `refused=…`, and what `time` and `start` answer. `replace` is the
     attempt whose folder may be put aside, with its log; any other owner stays. The end of the input disarms: whoever armed has gone.
     """
     files = "\n".join(
@@ -165,17 +165,17 @@ strangers=$(tenants | while read -r pid what; do tr '\\0' '\\n' <"/proc/$pid/env
 set -u
 {exclusive}
 folder={path(gang.folder)}
-fail() {{ echo "refused $1"; rm -rf -- "$folder"; exit 0; }}
-mkdir -p -- {path(gang.root)} || {{ echo "refused can't make {gang.root} (disk full, or no permission?)"; exit 0; }}
+fail() {{ echo "refused=$1"; rm -rf -- "$folder"; exit 0; }}
+mkdir -p -- {path(gang.root)} || {{ echo "refused=can't make {gang.root} (disk full, or no permission?)"; exit 0; }}
 # One claim at a time on this host.
-exec 8>{path(gang.root)}/.lock; flock -w {int(gang.limits.prepare)} 8 || {{ echo "refused another claim on this host takes too long"; exit 0; }}
-if who=$(busy {shlex.quote(gang.name)}); then echo "busy $who"; exit 0; fi
+exec 8>{path(gang.root)}/.lock; flock -w {int(gang.limits.prepare)} 8 || {{ echo "refused=another claim on this host takes too long"; exit 0; }}
+if who=$(busy {shlex.quote(gang.name)}); then echo "busy=$who"; exit 0; fi
 if [ -d "$folder" ]; then
   owned=; read -r owned _ <"$folder/claim"
-  if [ "$owned" != {shlex.quote(replace or "")} ]; then echo "claimed ${{owned:-?}}"; exit 0; fi
+  if [ "$owned" != {shlex.quote(replace or "")} ]; then echo "claimed=${{owned:-?}}"; exit 0; fi
   n=1; while [ -e "$folder.$n" ]; do n=$((n + 1)); done; mv -- "$folder" "$folder.$n"
 fi
-mkdir -- "$folder" || {{ echo "refused can't make $folder (disk full, or no permission?)"; exit 0; }}
+mkdir -- "$folder" || {{ echo "refused=can't make $folder (disk full, or no permission?)"; exit 0; }}
 echo {shlex.quote(claim)} >"$folder/claim" && echo {shlex.quote(owner)} >"$folder/owner" || fail "can't write to $folder (disk full?)"
 {port}
 {strangers}
@@ -186,11 +186,11 @@ mkfifo "$folder/go" && : >"$folder/output" && printf %s {shlex.quote(job_script(
 for _ in $(seq {int(gang.limits.prepare * 50)}); do [ -s "$folder/pid" ] && break; sleep 0.02; done
 [ -s "$folder/pid" ] || fail "the waiting process did not start: $(tail -n 3 "$folder/wrapper.log")"
 exec 8>&-
-echo armed
+echo prepared
 while read -r -t {int(gang.limits.prepare) + 30} word; do
   case $word in
-    time) echo "${{EPOCHREALTIME/,/.}}" ;;
-    go) echo go 1<>"$folder/go"; echo gone; exit 0 ;;
+    time) echo "clock=${{EPOCHREALTIME/,/.}}" ;;
+    start) echo start 1<>"$folder/go"; echo started; exit 0 ;;
     *) break ;;
   esac
 done
@@ -205,7 +205,7 @@ def wait_until_free_command(gang: Gang) -> str:
 {_BUSY}
 last=
 while who=$(busy {shlex.quote(gang.name)}); do
-  [ "$who" = "$last" ] || echo "busy $who"; last=$who
+  [ "$who" = "$last" ] || echo "busy=$who"; last=$who
   read -r -t 2 _; [ $? -gt 128 ] || exit 0
 done
 echo free
@@ -234,7 +234,7 @@ state() {
     read -r code ended <"$folder/exit"
     [ -n "$size" ] || size=$(stat -c %s "$folder/output" 2>/dev/null || echo 0)
   fi
-  said="state=there attempt=$attempt fence=$fence generation=$generation spec=$spec alive=$alive boot=$boot started=$started ranks=$ranks exit=$code ended=$ended size=$size"
+  said="state=present attempt=$attempt fencing_token=$fence generation=$generation spec_hash=$spec alive=$alive boot=$boot started=$started ranks=$ranks exit=$code ended=$ended size=$size"
 }
 """
 
@@ -247,14 +247,14 @@ def query_state_command(gang: Gang) -> str:
 def follow_command(gang: Gang, member: Member, heartbeat: int = 5, sample: int = 15) -> str:
     """Stay on the line: output that was not delivered yet on stdout, as it comes; lines about the job on stderr.
 
-    `state=…` whenever something changed and every `heartbeat` seconds, `from=N` (the byte stdout begins at), `gpu …` every `sample`
-    seconds (its lines joined by a bar), `clock=…` as an answer to `time`. It reads `taken N` (output up to this byte has been delivered: who takes over goes on
-    there; answered with `taken=N`) and ends when its input does, or when it has heard nothing for two minutes: a cut link leaves nothing behind.
+    `state=…` whenever something changed and every `heartbeat` seconds, `from=N` (the byte stdout begins at), `gpu=…` every `sample`
+    seconds (its lines joined by a bar), `clock=…` as an answer to `time`. It reads `acknowledge N` (output up to this byte has been delivered: who takes over goes on
+    there; answered with `acknowledged=N`) and ends when its input does, or when it has heard nothing for two minutes: a cut link leaves nothing behind.
     """
     smi = _samples(member.accelerator)
     sampling = ""
     if smi:
-        sampling = f'if ((sampled <= SECONDS)); then sampled=$((SECONDS + {sample})); {{ {smi} 2>/dev/null | paste -sd"|" | sed "s/^/gpu /" >&2; }} & fi'
+        sampling = f'if ((sampled <= SECONDS)); then sampled=$((SECONDS + {sample})); {{ {smi} 2>/dev/null | paste -sd"|" | sed "s/^/gpu=/" >&2; }} & fi'
     return f"""\
 folder={path(gang.folder)}; size=; last=; words=; beat=0; sampled=0
 {_STATE}
@@ -280,7 +280,7 @@ while kill -0 $tail 2>/dev/null; do
   case $word in
     time) echo "clock=${{EPOCHREALTIME/,/.}}" >&2 ;;
     # One write of fixed length into the old file: it is never seen empty, and no process is started for it.
-    taken) [ -d "$folder" ] && printf '%020d\\n' "$value" 1<>"$folder/taken" && echo "taken=$value" >&2 ;;
+    acknowledge) [ -d "$folder" ] && printf '%020d\\n' "$value" 1<>"$folder/taken" && echo "acknowledged=$value" >&2 ;;
   esac
 done
 """
@@ -297,7 +297,7 @@ def tail_command(gang: Gang, rank: int | None = None, lines: int = 30) -> str:
 
 def free_space_command(gang: Gang, member: Member) -> str:
     """Free MiB, a line for each folder that a job writes to: the number, then the folder."""
-    return f'for at in {path(member.cwd)} {path(gang.root)}; do echo "$(df -Pm -- "$at" | awk \'NR == 2 {{print $4}}\') $at"; done\n'
+    return f'for at in {path(member.cwd)} {path(gang.root)}; do df -Pm -- "$at" | awk \'NR == 2 {{print "space=" $4}}\' | sed "s|$| $at|"; done\n'
 
 
 def mark_refused_command(gang: Gang) -> str:
@@ -310,8 +310,8 @@ def stop_command(gang: Gang, attempt: str | None, accelerator: str = "cpu") -> s
     """End every process of a try (of the try that is found there when `attempt` is None), and look again until none is left.
 
     SIGTERM goes to the wrapper, which hands it to torchrun, which ends its workers in an orderly way; after the grace period
-    everything that carries the marker gets SIGKILL. Prints `stopped N` with N processes left (those that still hold a GPU among
-    them), or `fenced …` when a newer try owns the folder: that one is not touched.
+    everything that carries the marker gets SIGKILL. Prints `stopped=N` with N processes left (those that still hold a GPU among
+    them), or `fenced=…` when a newer try owns the folder: that one is not touched.
     """
     wanted = shlex.quote(attempt) if attempt is not None else '"$owner"'
     return f"""\
@@ -320,8 +320,8 @@ set -u
 folder={path(gang.folder)}
 owner=; fence=0; [ -r "$folder/claim" ] && read -r owner fence _ <"$folder/claim"
 wanted={wanted}
-[ -n "$wanted" ] || {{ echo "stopped 0"; exit 0; }}
-if [ "$owner" = "$wanted" ] && [ "${{fence:-0}}" -gt {gang.fencing_token} ]; then echo "fenced $owner is newer"; exit 0; fi
+[ -n "$wanted" ] || {{ echo "stopped=0"; exit 0; }}
+if [ "$owner" = "$wanted" ] && [ "${{fence:-0}}" -gt {gang.fencing_token} ]; then echo "fenced=$owner"; exit 0; fi
 mark="{MARKER}={gang.name}@$wanted"
 mine=no; [ "$owner" = "$wanted" ] && mine=yes
 # Not yet told to go: told not to, without waiting for anyone to read it.
@@ -344,7 +344,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
   [ -z "$held" ] && break; sleep 1
 done
 [ $mine = yes ] && [ ! -e "$folder/exit" ] && echo "stopped ${{EPOCHREALTIME/,/.}}" >"$folder/exit"
-echo "stopped $(echo $left $held | wc -w)"
+echo "stopped=$(echo $left $held | wc -w)"
 """
 
 
@@ -353,6 +353,6 @@ def list_gangs_command(root: str) -> str:
     return f"""\
 for who in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | sed -n 's/^{MARKER}=//p' | sort -u); do
   name=${{who%@*}}; at=""; [ -r {path(root)}/"$name/owner" ] && read -r at <{path(root)}/"$name/owner"
-  echo "$name ${{who##*@}} $at"
+  echo "running=$name ${{who##*@}} $at"
 done
 """

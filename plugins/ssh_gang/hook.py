@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from ssh_gang import commands
+from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError, HostsBusy
 from ssh_gang.model import Gang, Member
 from ssh_gang.resume import Decision, decide
 from ssh_gang.ssh import bash, connect, on_all, raise_all
-from ssh_gang.state import JobState, parse_state
+from ssh_gang.state import JobState
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
@@ -92,7 +92,10 @@ class GangHook:
         """What every host says now; `HostError` names each that does not answer."""
 
         async def look(member: Member) -> JobState:
-            return parse_state((await self.run(member, commands.query_state_command(self.gang))).decode())[0]
+            message = protocol.parse_line(await self.run(member, commands.query_state_command(self.gang)))
+            if not isinstance(message, protocol.StateReport):
+                raise HostError(f"{member.host}: expected its state, got {message}")
+            return message.state
 
         return await self.on_every_host(look, HostError)  # type: ignore[return-value]
 
@@ -138,16 +141,19 @@ class GangHook:
                 raise GangError(
                     f"{member.host}: not armed after {self.gang.limits.prepare + 30:.0f} s (limit prepare)"
                 ) from None
-            word, _, why = answer.partition(" ")
-            if word == "busy":
-                raise HostsBusy(f"{member.host}: {why} runs there")
-            if word == "claimed":
-                raise GangError(f"{member.host}: another try claimed {self.gang.folder} a moment ago ({why})")
-            if word != "armed":
-                raise GangError(
-                    f"{member.host}: can't arm: {why or answer or (await line.stderr.read()).decode(errors='replace').strip() or 'no answer'}"
-                )
-            return line
+            match protocol.parse_line(answer):
+                case protocol.Prepared():
+                    return line
+                case protocol.Busy(marker):
+                    raise HostsBusy(f"{member.host}: {marker} runs there")
+                case protocol.Claimed(attempt):
+                    raise GangError(
+                        f"{member.host}: another try claimed {self.gang.folder} a moment ago ({attempt})"
+                    )
+                case protocol.Refused(reason):
+                    raise GangError(f"{member.host}: can't arm: {reason}")
+            stderr = (await line.stderr.read()).decode(errors="replace").strip()
+            raise GangError(f"{member.host}: can't arm: {answer or stderr or 'no answer'}")
 
         wanted = sorted(zip(self.gang.members, found, strict=True), key=lambda pair: pair[0].conn_id)
         # The first one alone, and the same for everybody: of two gangs that want the same hosts one gets it, and the other none.
@@ -162,12 +168,12 @@ class GangHook:
     async def _go(self, armed: Sequence[Line]) -> None:
         """Second phase: the word to all, on lines that are open, with nothing in between."""
         for line in armed:
-            line.write(b"go\n")
+            line.write(protocol.start_signal())
 
         async def confirmed(line: Line) -> None:
             async with asyncio.timeout(30):
                 answer = await line.stdout.readline()
-            if answer.strip() != b"gone":
+            if not isinstance(protocol.parse_line(answer), protocol.Started):
                 raise GangError("a host that had armed did not take the word to go")
 
         raise_all(await on_all(armed, confirmed), GangError)
@@ -178,7 +184,7 @@ class GangHook:
         async def free(member: Member) -> None:
             async with self.talk(member, commands.wait_until_free_command(self.gang)) as line:
                 async for said in line.stdout:
-                    if said.strip() == b"free":
+                    if isinstance(protocol.parse_line(said), protocol.Free):
                         return
             raise HostError(f"{member.host}: the line was cut while waiting for it to be free")
 
@@ -192,15 +198,16 @@ class GangHook:
         wait = self.gang.limits.grace + 90
 
         async def one(member: Member) -> int:
-            word, _, rest = (
-                (await self.run(member, commands.stop_command(self.gang, attempt, member.accelerator), wait))
-                .decode()
-                .strip()
-                .partition(" ")
-            )
-            if word == "fenced":
-                raise GangError(f"{member.host}: {rest}; this try has been overtaken, and touches nothing")
-            return int(rest)
+            script = commands.stop_command(self.gang, attempt, member.accelerator)
+            match protocol.parse_line(await self.run(member, script, wait)):
+                case protocol.Stopped(processes_left):
+                    return processes_left
+                case protocol.Fenced(newer_attempt):
+                    raise GangError(
+                        f"{member.host}: {newer_attempt} is newer; this try has been overtaken, and touches nothing"
+                    )
+                case other:
+                    raise HostError(f"{member.host}: expected the number of processes left, got {other}")
 
         found = await self.on_every_host(one)
         left: dict[str, int] = {m.host: n for m, n in zip(self.gang.members, found, strict=True)}  # type: ignore[misc]

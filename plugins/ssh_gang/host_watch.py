@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqltune.records.files import Record
-from ssh_gang import commands, gpus
+from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError
+from ssh_gang.gpus import Gpu
 from ssh_gang.hook import GangHook
 from ssh_gang.log import Lines, Teller
 from ssh_gang.model import Member
 from ssh_gang.progress import Progress, parse_line
-from ssh_gang.state import JobState, parse_state
+from ssh_gang.state import JobState
 
 if TYPE_CHECKING:
     from ssh_gang.session import Line
@@ -178,28 +180,28 @@ class HostWatch:
         try:
             asked: list[float] = []
             async for raw in line.stderr:
-                text = raw.decode(errors="replace").strip()
-                if text.startswith("from="):
-                    self.position = self.confirmed = int(text[5:])
-                    self.lines = Lines()
-                    positioned.set()
-                    asked = self._ask_time(line)
-                elif text.startswith("taken="):
-                    self.confirmed = int(text[6:])
-                    self.changed.set()
-                elif text.startswith("clock="):
-                    self._compare_clock(asked.pop(0), float(text[6:]))
-                    if not asked:
+                match protocol.parse_line(raw):
+                    case protocol.OutputStart(offset):
+                        self.position = self.confirmed = offset
+                        self.lines = Lines()
+                        positioned.set()
+                        asked = self._ask_time(line)
+                    case protocol.Acknowledged(offset):
+                        self.confirmed = offset
                         self.changed.set()
-                elif text.startswith("gpu "):
-                    await self._remember_gpus(text[4:])
-                elif text.startswith("state="):
-                    self._take_state(text)
-                    if self.read_whole:
-                        # The log's last line may have no end, and may have come before the job's.
-                        await self._tell(self.lines.feed(b"", final=True))
-                        self.told = self.position
-                        self._more.set()
+                    case protocol.Clock(host_time):
+                        self._compare_clock(asked.pop(0), host_time)
+                        if not asked:
+                            self.changed.set()
+                    case protocol.GpuSamples(cards):
+                        await self._remember_gpus(cards)
+                    case protocol.StateReport(state, host_time):
+                        self._take_state(state, host_time)
+                        if self.read_whole:
+                            # The log's last line may have no end, and may have come before the job's.
+                            await self._tell(self.lines.feed(b"", final=True))
+                            self.told = self.position
+                            self._more.set()
         finally:
             for task in beside:
                 task.cancel()
@@ -214,7 +216,7 @@ class HostWatch:
         asked = []
         for _ in range(3):
             asked.append(time.time())
-            line.write(b"time\n")
+            line.write(protocol.request_time())
         return asked
 
     def _compare_clock(self, asked: float, theirs: float) -> None:
@@ -224,8 +226,7 @@ class HostWatch:
         if error < self.clock_error:
             self.clock, self.clock_error = theirs - (asked + now) / 2, error
 
-    def _take_state(self, text: str) -> None:
-        state, now = parse_state(text)
+    def _take_state(self, state: JobState, now: float | None) -> None:
         self.heard = time.monotonic()
         if self.warned:
             self.warned = False
@@ -257,9 +258,9 @@ class HostWatch:
             self._more.clear()
             # Said until it is answered: it is the job's end that waits for the last one.
             if self.told > self.confirmed:
-                line.write(b"taken %d\n" % self.told)
+                line.write(protocol.acknowledge(self.told))
             else:
-                line.write(b"alive\n")
+                line.write(protocol.still_watching())
             # At once, then not too often: what is told and not confirmed would be told again by who takes over.
             await asyncio.sleep(CONFIRM)
             with contextlib.suppress(TimeoutError):
@@ -282,8 +283,7 @@ class HostWatch:
                     {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()},
                 )
 
-    async def _remember_gpus(self, text: str) -> None:
-        cards = gpus.parse(text.replace("|", "\n"))
+    async def _remember_gpus(self, cards: Sequence[Gpu]) -> None:
         if cards:
             await self.keeper.keep(
                 "append",

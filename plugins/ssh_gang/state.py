@@ -1,15 +1,14 @@
-"""What a host says of its part of a gang: the state line of `remote_job`, with questions on it."""
+"""State of a gang on one host, with questions on it."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class JobState:
-    """What one host says of its part of a gang."""
+    """State of a gang on one host."""
 
     presence: Literal["absent", "present", "unreachable"]
     attempt: str = ""
@@ -70,35 +69,3 @@ def describe_exit(code: int) -> str:
     """An exit code as bash (128 + signal) or torchrun (negative) gives it, in words."""
     signal = -code if code < 0 else code - 128
     return f"killed by signal {signal}" if 0 < signal <= 64 else f"exit code {code}"
-
-
-_FIELD = re.compile(r"(\w+)=(\S*)")
-
-
-def parse_state(line: str) -> tuple[JobState, float | None]:
-    """A state line, and the host's clock when it was said; ValueError when it is cut short."""
-    f = dict(_FIELD.findall(line))
-    if f.get("state") == "absent":
-        return JobState("absent"), None
-    try:
-        state = JobState(
-            "present",
-            f["attempt"],
-            int(f["fence"] or 0),
-            int(f["generation"] or 0),
-            f["spec"],
-            f["alive"] == "yes",
-            f["boot"] == "other",
-            _number(f["started"]),
-            int(f["ranks"]),
-            f["exit"],
-            _number(f["ended"]),
-            int(f["size"]) if f["size"] else None,
-        )
-        return state, float(f["now"])
-    except KeyError as e:
-        raise ValueError(f"not a state line (no {e}): {line[:200]!r}") from e
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqltune.records.files import Record
-from ssh_gang import commands
+from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError, SshGangError
 from ssh_gang.hook import GangHook
 from ssh_gang.host_watch import SILENT, HostWatch, Keeper
@@ -235,23 +235,15 @@ class Watch:
 
     async def _full_disks(self, name: str) -> str:
         """Said for the programs that don't: torch calls a full disk an unexpected position in a file."""
+        member = self.hosts[name].member
         try:
-            said = (
-                (
-                    await self.hook.run(
-                        self.hosts[name].member,
-                        commands.free_space_command(self.gang, self.hosts[name].member),
-                    )
-                )
-                .decode()
-                .splitlines()
-            )
+            output = await self.hook.run(member, commands.free_space_command(self.gang, member))
         except HostError:
             return ""
         full = [
-            f"{free} MiB under {folder}"
-            for free, _, folder in (line.partition(" ") for line in said)
-            if free.isdigit() and int(free) < FULL
+            f"{space.mebibytes} MiB under {space.folder}"
+            for space in protocol.parse_lines(output)
+            if isinstance(space, protocol.FreeSpace) and space.mebibytes < FULL
         ]
         return f"; its disk is full ({', '.join(full)} free): delete old runs there" if full else ""
 

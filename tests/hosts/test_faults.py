@@ -20,9 +20,9 @@ from ssh_gang import commands
 from ssh_gang.errors import GangError, HostsBusy
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
+from ssh_gang.protocol import parse_line
 from ssh_gang.resume import Decision
 from ssh_gang.ssh import connect
-from ssh_gang.state import parse_state
 from ssh_gang.trigger import HostsFreeTrigger
 from ssh_gang.watch import Watch
 from tests.conftest import ROOT
@@ -455,7 +455,7 @@ def test_a_clock_an_hour_off_changes_neither_the_skew_nor_the_blame(sshds, tmp_p
     g = gang(sshds, [bash("sleep 1; exit 3"), bash("sleep 1.5; exit 4")])
     event = asyncio.run(_watched_too_late(g)) if late else asyncio.run(run(g))[1]
     assert event["failed"] == "a" and "exit code 3" in event["reason"] and event["skew"] < 2, event
-    state = parse_state(asyncio.run(_look(g, 1)))[0]
+    state = parse_line(asyncio.run(_look(g, 1))).state
     assert abs(time.time() - state.started_at - 3600) < 60, "the clock was not shifted"
 
 

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from ssh_gang import commands
 from ssh_gang.model import Gang, Limits, Member, gang_name
-from ssh_gang.state import JobState, parse_state
+from ssh_gang.protocol import Clock, StateReport, parse_line
+from ssh_gang.state import JobState
 from tests.conftest import bash, free_port
 
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ.get('VALUE')]))"
@@ -86,7 +87,9 @@ def line(script: str) -> Iterator[Line]:
 
 
 def look(g: Gang) -> JobState:
-    return parse_state(say(commands.query_state_command(g)))[0]
+    message = parse_line(say(commands.query_state_command(g)))
+    assert isinstance(message, StateReport)
+    return message.state
 
 
 def until(g: Gang, true: Callable[[JobState], object]) -> JobState:
@@ -103,9 +106,9 @@ def until_ended(g: Gang) -> tuple[JobState, bytes]:
 
 def launched(g: Gang, replace: str | None = None) -> None:
     with line(commands.prepare_command(g, g.members[0], replace)) as armed:
-        assert armed.answer() == "armed"
-        armed.write(b"go\n")
-        assert armed.answer() == "gone"
+        assert armed.answer() == "prepared"
+        armed.write(b"start\n")
+        assert armed.answer() == "started"
 
 
 def refused(g: Gang, replace: str | None = None) -> str:
@@ -116,13 +119,15 @@ def refused(g: Gang, replace: str | None = None) -> str:
 def test_armed_waits_for_the_word(tmp_path):
     g = gang(tmp_path, ["touch", "done"])
     with line(commands.prepare_command(g, g.members[0])) as armed:
-        assert armed.answer() == "armed"
+        assert armed.answer() == "prepared"
         armed.write(b"time\n")
-        assert abs(float(armed.answer()) - time.time()) < 5
+        clock = parse_line(armed.answer())
+        assert isinstance(clock, Clock)
+        assert abs(clock.host_time - time.time()) < 5
         state = look(g)
         assert state.is_running and state.started_at is None and not (tmp_path / "work" / "done").exists()
-        armed.write(b"go\n")
-        assert armed.answer() == "gone"
+        armed.write(b"start\n")
+        assert armed.answer() == "started"
     state, _ = until_ended(g)
     assert state.succeeded and state.started_at and (tmp_path / "work" / "done").exists()
 
@@ -130,8 +135,8 @@ def test_armed_waits_for_the_word(tmp_path):
 def test_who_armed_and_went_away_disarms(tmp_path):
     g = gang(tmp_path, ["touch", "never"])
     with line(commands.prepare_command(g, g.members[0])) as armed:
-        assert armed.answer() == "armed"
-    assert until(g, lambda s: s.exit_status and not s.alive).outcome == "disarmed"
+        assert armed.answer() == "prepared"
+    assert until(g, lambda s: s.exit_status and not s.alive).outcome == "not_started"
     assert not (tmp_path / "work" / "never").exists()
 
 
@@ -139,11 +144,11 @@ def test_claimed_twice_is_refused_and_changes_nothing(tmp_path):
     g = gang(tmp_path, ["sleep", "30"])
     launched(g)
     other = g.model_copy(update={"attempt": "try2"})
-    assert refused(other) == "claimed try1"
+    assert refused(other) == "claimed=try1"
     # Another owner than the one that was seen.
-    assert refused(other, replace="try0") == "claimed try1"
+    assert refused(other, replace="try0") == "claimed=try1"
     assert look(g).attempt == "try1"
-    assert say(commands.stop_command(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped=0"
 
 
 def test_what_ended_is_put_aside_with_its_log(tmp_path):
@@ -161,11 +166,11 @@ def test_an_older_try_can_not_stop_a_newer_one(tmp_path):
     new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"fencing_token": 9})
     launched(new)
     old = new.model_copy(update={"attempt": "try0", "fencing_token": 8})
-    assert say(commands.stop_command(old, None)).startswith("fenced")
+    assert say(commands.stop_command(old, None)).startswith("fenced=")
     assert look(new).is_running
     assert (
         say(commands.stop_command(new.model_copy(update={"fencing_token": commands.MAX_FENCING_TOKEN}), None))
-        == "stopped 0"
+        == "stopped=0"
     )
 
 
@@ -173,13 +178,13 @@ def test_an_exclusive_gang_waits_for_another(tmp_path):
     first = gang(tmp_path, ["sleep", "30"]).model_copy(update={"exclusive": True})
     launched(first)
     second = first.model_copy(update={"name": "dag.task.other", "attempt": "try9"})
-    assert refused(second) == f"busy {first.marker}"
+    assert refused(second) == f"busy={first.marker}"
     with line(commands.wait_until_free_command(second)) as waiting:
-        assert waiting.answer() == f"busy {first.marker}"
-        assert say(commands.stop_command(first, "try1")) == "stopped 0"
+        assert waiting.answer() == f"busy={first.marker}"
+        assert say(commands.stop_command(first, "try1")) == "stopped=0"
         assert waiting.answer() == "free"
     launched(second)
-    assert say(commands.stop_command(second, "try9")) == "stopped 0"
+    assert say(commands.stop_command(second, "try9")) == "stopped=0"
 
 
 def test_exit_code_and_signal(tmp_path):
@@ -201,10 +206,10 @@ def test_output_comes_whole_and_goes_on_where_it_was_confirmed(tmp_path):
         while len(got) < 9_000_001:
             got += followed.process.stdout.read(1 << 20)
         assert got == b"x" * 9_000_000 + b"\n"
-        while not (state := parse_state(followed.said())[0]).exit_status:
+        while not (state := parse_line(followed.said()).state).exit_status:
             pass
         assert state.output_size == 9_000_001
-        followed.write(b"taken 9000000\ntime\n")
+        followed.write(b"acknowledge 9000000\ntime\n")
         while not followed.said().startswith("clock="):
             pass
     with line(commands.follow_command(g, g.members[0])) as followed:
@@ -223,7 +228,7 @@ def test_the_ranks_that_torchrun_has_started_are_counted(tmp_path):
     )
     launched(g)
     assert until(g, lambda s: s.ranks_started).ranks_started == 1
-    assert say(commands.stop_command(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped=0"
 
 
 def test_stop_ends_workers_in_sessions_of_their_own(tmp_path):
@@ -235,7 +240,7 @@ def test_stop_ends_workers_in_sessions_of_their_own(tmp_path):
     while b"up" not in (tmp_path / "gangs" / g.name / "output").read_bytes():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert say(commands.stop_command(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped=0"
     mark = f"{commands.MARKER}={g.marker}".encode()
     assert not [p for p in Path("/proc").glob("[0-9]*/environ") if mark in _read(p)]
 
@@ -250,9 +255,9 @@ def _read(path: Path) -> bytes:
 def test_an_old_trys_kill_does_not_touch_a_new_one(tmp_path):
     new = gang(tmp_path, ["sleep", "30"]).model_copy(update={"attempt": "try2"})
     launched(new)
-    assert say(commands.stop_command(new, "try1")) == "stopped 0"
+    assert say(commands.stop_command(new, "try1")) == "stopped=0"
     assert look(new).is_running
-    assert say(commands.stop_command(new, None)) == "stopped 0"
+    assert say(commands.stop_command(new, None)) == "stopped=0"
 
 
 def test_a_killed_wrapper_is_lost_not_running(tmp_path):
@@ -266,7 +271,7 @@ def test_a_killed_wrapper_is_lost_not_running(tmp_path):
     os.kill(int((folder / "pid").read_text().split()[0]), 9)
     state = until(g, lambda s: not s.alive)
     assert state.is_lost and "wrapper" in state.outcome
-    assert say(commands.stop_command(g, "try1")) == "stopped 0"
+    assert say(commands.stop_command(g, "try1")) == "stopped=0"
 
 
 def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
@@ -277,7 +282,7 @@ def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
         s.bind(("127.0.0.1", port))
         s.listen()
         g = gang(tmp_path, ["true"], port_free=port)
-        assert refused(g).startswith(f"refused port {port} is taken")
+        assert refused(g).startswith(f"refused=port {port} is taken")
     launched(g)
     assert until_ended(g)[0].succeeded
 
@@ -291,7 +296,7 @@ def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, acce
     stranger = subprocess.Popen(["sleep", "60"])
     answer = _arm_beside(tmp_path, accelerator, tool, recorded, stranger.pid)
     assert (
-        answer.startswith("refused somebody else is on its GPUs")
+        answer.startswith("refused=somebody else is on its GPUs")
         and f"{stranger.pid} " in answer
         and ";" not in answer.split("(")[1].split(")")[0]
     )
@@ -302,7 +307,7 @@ def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, acce
 
 def test_our_own_served_model_on_the_gpus_is_no_stranger(tmp_path):
     server = subprocess.Popen(["sleep", "60"], env=os.environ | {commands.SERVING: "1"})
-    assert _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps.csv", server.pid) == "armed"
+    assert _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps.csv", server.pid) == "prepared"
     server.kill()
     server.wait()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, get_current_context
@@ -14,7 +14,7 @@ from sqltune.config.cluster import Cluster, Host
 from sqltune.config.loading import load_cluster
 from sqltune.config.plan import RunPlan
 from sqltune.records.files import installation
-from ssh_gang import commands
+from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Member, gang_name
@@ -108,16 +108,17 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
         if not isinstance(silent, HostError):
             raise silent
         log.warning("%s", silent)
-    lines = [
-        (host, line)
+    running = [
+        (host, gang)
         for host in cluster.hosts
         if isinstance(answer := said[host.name], str)
-        for line in answer.splitlines()
+        for gang in protocol.parse_lines(answer)
+        if isinstance(gang, protocol.RunningGang)
     ]
     unwanted: dict[tuple[str, str], list[Host]] = {}
-    for host, line in lines:
-        name, attempt, *words = line.split()
-        if why := _unwanted(dict(word.split("=", 1) for word in words)):
+    for host, gang in running:
+        name, attempt = gang.name, gang.attempt
+        if why := _unwanted(gang.owner):
             log.warning("[%s] %s (%s): %s; stopping it", host.name, name, attempt, why)
             unwanted.setdefault((name, attempt), []).append(host)
         else:
@@ -144,7 +145,7 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
     return stopped
 
 
-def _unwanted(owner: dict[str, str]) -> str | None:
+def _unwanted(owner: Mapping[str, str]) -> str | None:
     """Why a gang of this Airflow is wanted by no task any more; None for one that is wanted, and for another's."""
     if owner.get("airflow") != installation():
         return None
