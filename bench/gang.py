@@ -41,9 +41,10 @@ from airflow.providers.ssh.operators.ssh_remote_job import SSHRemoteJobOperator 
 from airflow.sdk.exceptions import TaskDeferred  # noqa: E402
 
 from lab import loopback  # noqa: E402
-from sqltune.records.files import Record  # noqa: E402
+from ssh_gang.folder_recorder import FolderRecorder  # noqa: E402
 from ssh_gang.hook import GangHook  # noqa: E402
 from ssh_gang.model import Gang, Limits, Member  # noqa: E402
+from ssh_gang.recorder import GangRecorder  # noqa: E402
 from ssh_gang.watch import Watch  # noqa: E402
 
 GRACE = 5
@@ -130,7 +131,7 @@ System = Callable[[Sequence[loopback.Sshd], Sequence[list[str]]], Awaitable[bool
 
 
 async def sqltune(
-    hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]], record: Record | None = None
+    hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]], record: GangRecorder | None = None
 ) -> bool:
     """A gang, launched and watched to its end; whether all ended well."""
     members = [
@@ -148,7 +149,7 @@ async def sqltune(
         with slot():
             await hook.launch()
     async with GangHook(gang) as hook:
-        return (await Watch(hook, logging.getLogger("bench"), record).until_the_end())["ok"]
+        return (await Watch(hook, logging.getLogger("bench"), record).until_the_end()).ok
 
 
 def remote_job(poll: int = 5) -> System:
@@ -381,7 +382,7 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             if system is sqltune:
-                await sqltune(hosts, [program] * 2, Record(folder))
+                await sqltune(hosts, [program] * 2, FolderRecorder(folder, "bench"))
                 got = sum(p.stat().st_size for p in Path(folder).glob("logs/*.log"))
             else:
                 await asyncio.wait_for(system(hosts, [program] * 2), 300)

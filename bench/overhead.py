@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import statistics
 import subprocess
@@ -29,11 +30,13 @@ from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
+from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
 from sqltune.prompt import render  # noqa: E402
 from sqltune.records.files import installation  # noqa: E402
 from sqltune.tasks import evaluate  # noqa: E402
-from ssh_gang.progress import parse_line  # noqa: E402
+from ssh_gang.progress import parse_progress  # noqa: E402
 
+_PATTERN = re.compile(PROGRESS_PATTERN)
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
 WARM_UP = 2
 """Steps left out of the rate: the first ones allocate."""
@@ -49,7 +52,9 @@ def say(measure: str, system: str, value: float, unit: str) -> None:
 def rate(lines: list[str]) -> float:
     """Median seconds per step in a log, without the warm-up."""
     found = [
-        p.seconds_per_step for p in map(parse_line, lines) if p and p.seconds_per_step and p.step > WARM_UP
+        p.seconds_per_step
+        for p in (parse_progress(_PATTERN, line) for line in lines)
+        if p and p.seconds_per_step and p.step > WARM_UP
     ]
     return statistics.median(found)
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import logging
-import re
 import shlex
 import tarfile
 from typing import Any
@@ -29,9 +28,6 @@ _SHARED = ("*.py", "sql/*.py", "dataset/*.py")
 BAD_DATA = 65
 """EX_DATAERR of sysexits.h: a script's word for "another try will not help"."""
 
-_SECRET_NAME = re.compile(r"(^|_)(token|key|secret|password)s?(_|$)", re.I)
-_SECRET_VALUE = re.compile(r"://[^/@:]+:[^/@]+@")
-
 
 def bundle() -> tuple[str, bytes]:
     """The version and the tar.gz of everything that is copied to the hosts; the same files give the same version."""
@@ -49,11 +45,6 @@ def bundle() -> tuple[str, bytes]:
         b"".join(name.encode() + content for name, content in files.items())
     ).hexdigest()[:12]
     return version, buffer.getvalue()
-
-
-def masked(env: dict[str, str]) -> dict[str, str]:
-    """An environment for a log: secrets and passwords in proxy addresses hidden."""
-    return {k: "***" if _SECRET_NAME.search(k) or _SECRET_VALUE.search(v) else v for k, v in env.items()}
 
 
 def exports(site: Site) -> str:

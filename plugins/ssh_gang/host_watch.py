@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sqltune.records.files import Record
 from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError
 from ssh_gang.gpus import Gpu
 from ssh_gang.hook import GangHook
 from ssh_gang.log import Lines, Teller
 from ssh_gang.model import Member
-from ssh_gang.progress import Progress, parse_line
+from ssh_gang.progress import Progress, parse_progress
+from ssh_gang.recorder import GangRecorder, RecorderUnavailable
 from ssh_gang.state import JobState
 
 if TYPE_CHECKING:
@@ -37,24 +38,20 @@ SILENT = 15.0
 class Keeper:
     """The run's record, written off the loop. One that can't be written (disk full here) ends no training: said once, and gone on without."""
 
-    def __init__(self, record: Record | None, log: Any) -> None:
-        self.record, self.log = record, log
+    def __init__(self, recorder: GangRecorder | None, log: Any) -> None:
+        self.recorder, self.log = recorder, log
         self._failed = False
 
-    async def keep(self, method: Literal["append", "put", "write_log"], *what: Any) -> None:
-        """Call a method of the record, where there is one."""
-        if self.record is None:
+    async def keep(self, write: Callable[[GangRecorder], None]) -> None:
+        """Write to the recorder, where there is one."""
+        if self.recorder is None:
             return
         try:
-            await asyncio.to_thread(getattr(self.record, method), *what)
-        except OSError as e:
+            await asyncio.to_thread(write, self.recorder)
+        except (OSError, RecorderUnavailable) as e:
             if not self._failed:
                 self._failed = True
-                self.log.warning(
-                    "the run's record can't be written (%s): the training goes on without it; free space under %s",
-                    e,
-                    self.record.folder,
-                )
+                self.log.warning("the run's record can't be written (%s): the training goes on without it", e)
 
 
 class HostWatch:
@@ -85,6 +82,7 @@ class HostWatch:
             keeper,
             changed,
         )
+        self.pattern = re.compile(self.gang.progress_pattern) if self.gang.progress_pattern else None
         self.teller = Teller(member.host)
         self.lines = Lines()
         self.state: JobState | None = None
@@ -240,7 +238,10 @@ class HostWatch:
     async def _read_output(self, line: Line, positioned: asyncio.Event) -> None:
         await positioned.wait()
         while data := await line.stdout.read(CHUNK):
-            await self.keeper.keep("write_log", self.log_name, self.position, data)
+            position = self.position
+            await self.keeper.keep(
+                lambda to, at=position, data=data: to.output(self.gang.attempt, self.member.host, at, data)
+            )
             # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
             again = min(max(self.told - self.position, 0), len(data))
             self.position += len(data)
@@ -270,28 +271,21 @@ class HostWatch:
     async def _tell(self, lines: list[str]) -> None:
         """Lines to the task's log; what they say of progress to the record."""
         steps = {}
-        if self.gang.progress:
-            steps = {at: progress for at, text in enumerate(lines) if (progress := parse_line(text))}
+        if self.pattern:
+            steps = {
+                at: found for at, text in enumerate(lines) if (found := parse_progress(self.pattern, text))
+            }
         for entry in self.teller.tell(lines, steps):
             self.log.info("%s", entry)
         for progress in steps.values():
             if self.progress is None or progress.step > self.progress.step:
-                self.progress, self.progressed = progress, time.monotonic()
+                self.progress, self.progressed = progress.after(self.progress), time.monotonic()
                 await self.keeper.keep(
-                    "append",
-                    "progress",
-                    {"attempt": self.gang.attempt, "at": time.time(), "progress": progress.model_dump()},
+                    lambda to, step=self.progress: to.progress(self.gang.attempt, time.time(), step)
                 )
 
     async def _remember_gpus(self, cards: Sequence[Gpu]) -> None:
         if cards:
             await self.keeper.keep(
-                "append",
-                "gpus",
-                {
-                    "attempt": self.gang.attempt,
-                    "at": time.time(),
-                    "host": self.member.host,
-                    "gpus": [c.model_dump() for c in cards],
-                },
+                lambda to: to.gpu_samples(self.gang.attempt, time.time(), self.member.host, cards)
             )

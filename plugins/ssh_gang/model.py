@@ -125,9 +125,6 @@ class Gang(Model):
     root: HostPath = Field(description="Folder on each host under which gangs are kept.")
     members: list[Member] = Field(min_length=1, description="One per host.")
     limits: Limits = Limits()
-    progress: bool = Field(
-        False, description="The log holds training progress; the first_step and stall limits apply."
-    )
     progress_pattern: str | None = Field(
         None,
         description=(

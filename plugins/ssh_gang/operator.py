@@ -1,189 +1,332 @@
-"""The one who decides: operators that start a gang, defer while it runs, and judge it by evidence."""
+"""Operators that start a gang, defer while it runs, and judge its end by evidence."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
 
-from sqltune.config.base import digest
-from sqltune.config.plan import RunPlan
-from sqltune.node import masked
-from sqltune.records.files import Record, installation
 from ssh_gang import commands
 from ssh_gang.errors import GangError, HostsBusy
+from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.hook import GangHook
-from ssh_gang.model import Gang, Member, gang_name
+from ssh_gang.masking import masked
+from ssh_gang.model import Accelerator, Gang, Limits, Member, gang_name
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Context
+    from airflow.triggers.base import BaseTrigger
 
+    from ssh_gang.recorder import RecorderRef
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 UNWATCHED = 600.0
-"""Seconds beyond its own limits after which a wait is ended by Airflow's scheduler: nobody watches it then."""
+"""Seconds beyond its own limits after which Airflow's scheduler ends a wait: no trigger watches it then."""
 
 
-class GangJobOperator(BaseOperator):
-    """Run one job on several hosts at once: all start or none, the first failure ends all, no worker slot is held meanwhile.
+class BaseGangOperator(BaseOperator):
+    """Run one job on several hosts at once: all start or none, and the first failure stops all of them.
 
-    :param plan: the `RunPlan` as JSON.
-
-    A subclass gives the members and judges the end. The gang is named after DAG, task and run, so a retry finds what the
-    last try left: it watches ranks that run, judges ranks that ended well, and starts again where they did not.
+    While the gang runs, the task is deferred and occupies no worker slot. The gang is named after DAG, task
+    and run, so a retry finds what the last attempt left: it watches ranks that run, judges ranks that ended
+    well, and otherwise starts again. A subclass says what runs, and may judge the end.
     """
 
-    template_fields: Sequence[str] = ("plan",)
-    progress = False
-    """Whether its log tells of steps: the first_step and stall limits apply."""
-    exclusive = False
-    """Whether it wants its hosts for itself."""
-
-    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan = plan
         self._gang: Gang | None = None
 
-    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        """What runs on each host."""
+    def gang(self, context: Context, attempt: str) -> Gang:
+        """Return the gang of this task, for one attempt; `task_gang` fills in what Airflow decides."""
         raise NotImplementedError
 
-    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> Any:
-        """The task's XCom, from evidence; `GangError` where it is missing. `output` is the end of the first member's log."""
-        raise NotImplementedError
-
-    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
-        """The gang that is started, when nothing is there to reconnect to and every process of an earlier try is gone."""
+    async def prepare(self, gang: Gang) -> Gang:
+        """Return the gang to start; called when no process of an earlier attempt is left on any host."""
         return gang
 
-    async def after_failure(self, plan: RunPlan) -> str:
-        """What the error says beside the reason, such as where a retry goes on."""
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> Any:
+        """Return the task's XCom, from evidence that the gang did its work.
+
+        Args:
+            gang: The gang that ended with exit code 0 on every host.
+            event: How it ended.
+            output: The last 200 lines of the first member's log.
+
+        Raises:
+            GangError: The evidence is missing; the next attempt starts the gang again.
+        """
+        raise NotImplementedError
+
+    async def after_failure(self) -> str:
+        """Return a line for the error message, such as where a retry continues; empty for none."""
         return ""
 
-    def gang(self, plan: RunPlan, context: Context, attempt: str) -> Gang:
-        """The gang of this task; its name does not hold the try."""
-        ti = context["ti"]
-        return Gang(
-            name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation()),
-            attempt=attempt,
-            root=f"{plan.cluster.work_dir}/gangs",
-            # The id of a try is a UUIDv7: its first 48 bits are the moment Airflow made it, by one clock for all tries, Clears included.
-            fencing_token=ti.id.int >> 80,
-            # Airflow raises max_tries when a person clears the task, and leaves it when it tries again by itself.
-            generation=ti.max_tries,
-            spec_hash=digest(self.plan),
-            exclusive=self.exclusive,
-            owner={
-                "dag_id": ti.dag_id,
-                "task_id": ti.task_id,
-                "run_id": ti.run_id,
-                "airflow": installation(),
-            },
-            members=self.members(plan, attempt),
-            limits=plan.cluster.limits,
-            progress=self.progress,
-        )
+    def recorder_for(self, gang: Gang) -> RecorderRef | None:
+        """Return what records the gang's log and numbers; None records nothing."""
+        return None
 
     def execute(self, context: Context) -> None:
-        plan = RunPlan.model_validate(self.plan)
+        """Start the gang, or find the one that runs, then defer until it has ended."""
         attempt = f"try{context['ti'].try_number}-{uuid.uuid4().hex[:8]}"
-        self._gang = gang = self.gang(plan, context, attempt)
-        for m in gang.members:
-            self.log.info(
-                "[%s] environment: %s", m.host, " ".join(f"{k}={v}" for k, v in masked(m.env).items())
-            )
+        self._gang = self.gang(context, attempt)
+        self._log_environments(self._gang)
         try:
-            decision, self._gang = asyncio.run(self._launch(plan, gang))
+            decision, self._gang = asyncio.run(self._launch(self._gang))
         except HostsBusy as e:
-            self.log.info("%s; waiting for it to leave, without a worker slot", e)
-            wait = timedelta(seconds=gang.limits.queue + UNWATCHED)
-            self.defer(
-                trigger=HostsFreeTrigger(gang.model_dump(mode="json")),
-                method_name="execute_when_free",
-                timeout=wait,
-            )
-        self.log.info(
-            "%s: %s on %s", self._gang.marker, decision.value, ", ".join(m.host for m in gang.members)
-        )
-        for m in self._gang.members:
-            self.log.info("[%s] command, in %s: %s", m.host, m.cwd, commands.command_line(m))
-        trigger = GangTrigger(self._gang.model_dump(mode="json"), str(Record.of(plan.key).folder))
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=gang.limits.total + UNWATCHED),
-        )
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Airflow's way back from a deferral. Where that ran out of time no trigger ends the ranks: this does.
-
-        A trigger that failed is another matter: its ranks go on, and the retry watches them.
-        """
-        if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
-            gang = self.gang(RunPlan.model_validate(self.plan), context, "timeout")
-            self.log.error("%s: not done in time, and no trigger said so; ending every try of it", gang.name)
-            asyncio.run(self._stop(gang, None))
-        return super().resume_execution(next_method, next_kwargs, context)
+            self.log.info("%s; waiting without a worker slot until it has ended", e)
+            gang = self._gang
+            trigger = HostsFreeTrigger(gang.model_dump(mode="json"))
+            self._defer(trigger, "execute_when_free", gang.limits.queue)
+        self._log_commands(self._gang, decision)
+        self._defer(self._watcher(self._gang), "execute_complete", _longest_watch(self._gang.limits))
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
-        """The hosts are free, or were not in time."""
-        if not event["free"]:
-            raise GangError(event["reason"])
+        """Go on when the hosts are free; `GangError` where they were not in time."""
+        hosts_free = HostsFreeEvent.model_validate(event)
+        if not hosts_free.free:
+            raise GangError(hosts_free.reason)
         self.execute(context)
 
-    async def _launch(self, plan: RunPlan, gang: Gang) -> tuple[Decision, Gang]:
-        async with GangHook(gang) as hook:
-            return await hook.launch(lambda g: self.prepare(plan, g))
-
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        plan = RunPlan.model_validate(self.plan)
-        gang = self.gang(plan, context, event["attempt"])
-        if not event["ok"]:
-            raise GangError(self._what_happened(event, asyncio.run(self.after_failure(plan))))
-        output = asyncio.run(self._output(gang))
+        """Judge the gang's end; `GangError` where a member failed or the evidence is missing."""
+        ended = GangEvent.model_validate(event)
+        if not ended.ok:
+            raise GangError(describe_failure(ended, asyncio.run(self.after_failure())))
+        gang = self.gang(context, ended.attempt)
+        output = self._with_hook(gang, lambda hook: hook.tail(gang.members[0], lines=200))
         try:
-            return self.judge(plan, gang, event, output)
+            return self.judge(gang, ended, output)
         except GangError:
-            # Ended with 0 and did not do its work: the next try starts it again.
-            asyncio.run(self._refuse(gang))
+            # It ended with exit code 0 and did not do its work: the next attempt starts it again.
+            self._with_hook(gang, lambda hook: hook.refuse())
             raise
 
-    @staticmethod
-    def _what_happened(event: dict[str, Any], beside: str) -> str:
-        """The reason, where a retry goes on, the first errors, and the last lines of who failed first."""
-        lines = [
-            event["reason"],
-            *filter(None, [beside]),
-            *(f"first error: {e}" for e in event["first_errors"]),
-        ]
-        if event["failed"]:
-            who = event["failed"] if event["rank"] is None else f"{event['failed']} rank {event['rank']}"
-            lines += [f"--- last lines of {who} ---", event["tail"]]
-        return "\n".join(lines)
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Come back from a deferral; called by Airflow.
 
-    async def _output(self, gang: Gang) -> str:
-        """The end of the first member's log, as evidence."""
-        async with GangHook(gang) as hook:
-            return await hook.tail(gang.members[0], lines=200)
-
-    async def _refuse(self, gang: Gang) -> None:
-        async with GangHook(gang) as hook:
-            await hook.refuse()
+        Where the deferral timed out, no trigger ends the ranks, so they are ended here. Where the trigger
+        failed, the ranks go on, and the retry watches them.
+        """
+        if (next_kwargs or {}).get("error") == TriggerFailureReason.TRIGGER_TIMEOUT:
+            gang = self.gang(context, "timeout")
+            self.log.error("%s: no trigger reported its end in time; ending every attempt of it", gang.name)
+            self._with_hook(gang, lambda hook: hook.stop(None))
+        return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Killed while submitting: nothing of this try may stay behind."""
+        """Stop this attempt on every host: the task was killed while it started the gang."""
         if self._gang is not None:
-            asyncio.run(self._stop(self._gang, self._gang.attempt))
+            gang = self._gang
+            self._with_hook(gang, lambda hook: hook.stop(gang.attempt))
 
-    async def _stop(self, gang: Gang, attempt: str | None) -> None:
+    async def _launch(self, gang: Gang) -> tuple[Decision, Gang]:
         async with GangHook(gang) as hook:
-            await hook.stop(attempt)
+            return await hook.launch(self.prepare)
+
+    def _watcher(self, gang: Gang) -> GangTrigger:
+        recorder = self.recorder_for(gang)
+        dumped = recorder.model_dump(mode="json") if recorder else None
+        return GangTrigger(gang.model_dump(mode="json"), dumped)
+
+    def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> None:
+        self.defer(trigger=trigger, method_name=method_name, timeout=timedelta(seconds=limit + UNWATCHED))
+
+    @staticmethod
+    def _with_hook(gang: Gang, call: Callable[[GangHook], Coroutine[Any, Any, T]]) -> T:
+        """Run one call of a hook in an event loop of its own."""
+
+        async def run() -> T:
+            async with GangHook(gang) as hook:
+                return await call(hook)
+
+        return asyncio.run(run())
+
+    def _log_environments(self, gang: Gang) -> None:
+        for member in gang.members:
+            env = " ".join(f"{name}={value}" for name, value in masked(member.env).items())
+            self.log.info("[%s] environment: %s", member.host, env)
+
+    def _log_commands(self, gang: Gang, decision: Decision) -> None:
+        hosts = ", ".join(member.host for member in gang.members)
+        self.log.info("%s: %s on %s", gang.marker, decision.value, hosts)
+        for member in gang.members:
+            self.log.info("[%s] command, in %s: %s", member.host, member.cwd, commands.command(member))
+
+
+class GangOperator(BaseGangOperator):
+    """Run one command on several hosts at once.
+
+    In the command's environment, `GANG_NNODES` is the number of hosts and `GANG_NODE_RANK` the position of
+    the host in `hosts`, from 0. The task's XCom is the last line that the first host printed.
+
+    Args:
+        hosts: Airflow Connections of type ssh, one for each host; the hosts have these names in the log.
+        command: The program and its arguments; no shell reads them.
+        env: Environment variables on top of the login's.
+        files: Files that are written to the working directory before the start: relative path to text.
+        work_dir: Folder on each host; the working directory `work/<gang>` and the state `gangs/<gang>` are made in it.
+        path_prefix: Folder that is put first on PATH, such as the `bin` of a virtual environment.
+        ranks: Ranks that torchrun starts on each host; 0 where the command is not torchrun.
+        accelerator: Whose GPUs are sampled, and must be free before the start: `cuda`, `rocm` or `cpu` (none).
+        exclusive: Whether to wait, without a worker slot, until no other exclusive gang runs on the hosts.
+        limits: How long the parts of the gang's life may take.
+        progress_pattern: Regular expression that finds progress in a log line; see `Gang.progress_pattern`.
+        recorder: What records the whole log and the numbers; None records nothing.
+        installation: Names this Airflow on the hosts; set it where several Airflows share hosts.
+    """
+
+    template_fields: Sequence[str] = ("hosts", "command", "env", "files", "work_dir")
+
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[str],
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        files: Mapping[str, str] | None = None,
+        work_dir: str = "~/ssh_gang",
+        path_prefix: str | None = None,
+        ranks: int = 0,
+        accelerator: Accelerator = "cpu",
+        exclusive: bool = False,
+        limits: Limits | None = None,
+        progress_pattern: str | None = None,
+        recorder: RecorderRef | None = None,
+        installation: str = "airflow",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hosts = hosts
+        self.command = command
+        self.env = env
+        self.files = files
+        self.work_dir = work_dir
+        self.path_prefix = path_prefix
+        self.ranks = ranks
+        self.accelerator = accelerator
+        self.exclusive = exclusive
+        self.limits = limits
+        self.progress_pattern = progress_pattern
+        self.recorder = recorder
+        self.installation = installation
+
+    def gang(self, context: Context, attempt: str) -> Gang:
+        """Return the gang that runs the command on every host."""
+        ti = context["ti"]
+        name = gang_name(ti.dag_id, ti.task_id, ti.run_id, self.installation)
+        members = [self._member(rank, f"{self.work_dir}/work/{name}") for rank in range(len(self.hosts))]
+        return task_gang(
+            context,
+            attempt,
+            installation=self.installation,
+            spec=_spec(members),
+            root=f"{self.work_dir}/gangs",
+            members=members,
+            limits=self.limits or Limits(),
+            exclusive=self.exclusive,
+            progress_pattern=self.progress_pattern,
+        )
+
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> str:
+        """Return the last line that the first host printed."""
+        return next((line for line in reversed(output.splitlines()) if line.strip()), "")
+
+    def recorder_for(self, gang: Gang) -> RecorderRef | None:
+        """Return the recorder that the operator was given."""
+        return self.recorder
+
+    def _member(self, node_rank: int, cwd: str) -> Member:
+        position = {"GANG_NNODES": str(len(self.hosts)), "GANG_NODE_RANK": str(node_rank)}
+        return Member(
+            host=self.hosts[node_rank],
+            conn_id=self.hosts[node_rank],
+            argv=list(self.command),
+            env=position | dict(self.env or {}),
+            path_prefix=self.path_prefix,
+            cwd=cwd,
+            files=dict(self.files or {}),
+            ranks=self.ranks,
+            accelerator=self.accelerator,
+        )
+
+
+def task_gang(
+    context: Context,
+    attempt: str,
+    *,
+    installation: str,
+    spec: str,
+    root: str,
+    members: list[Member],
+    limits: Limits,
+    exclusive: bool,
+    progress_pattern: str | None,
+) -> Gang:
+    """Return the gang of a task: its name, fencing token, generation and owner come from the task instance.
+
+    Args:
+        context: The task's context.
+        attempt: Names the attempt; the gang's name does not hold it.
+        installation: Names this Airflow on the hosts.
+        spec: Hash of what is run; what ran for another spec is not taken for this one's.
+        root: Folder on each host under which gangs are kept.
+        members: What runs on each host.
+        limits: How long the parts of the gang's life may take.
+        exclusive: Whether no other exclusive gang may run on the hosts.
+        progress_pattern: Finds progress in a log line; None where the log has none.
+    """
+    ti = context["ti"]
+    return Gang(
+        name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation),
+        attempt=attempt,
+        root=root,
+        # A task instance's id is a UUIDv7. Its first 48 bits are the time at which Airflow made this try,
+        # by one clock for all tries, Clears included.
+        fence=ti.id.int >> 80,
+        # Airflow raises max_tries when a person clears the task, and leaves it when it retries by itself.
+        generation=ti.max_tries,
+        spec=spec,
+        exclusive=exclusive,
+        owner={
+            "dag_id": ti.dag_id,
+            "task_id": ti.task_id,
+            "run_id": ti.run_id,
+            "airflow": installation,
+        },
+        members=members,
+        limits=limits,
+        progress_pattern=progress_pattern,
+    )
+
+
+def describe_failure(event: GangEvent, hint: str) -> str:
+    """Return the error message of a failed gang.
+
+    It has the reason, the hint, the first errors, and the last lines of the host or rank that failed first.
+    """
+    lines = [event.reason, hint, *(f"first error: {error}" for error in event.first_errors)]
+    if event.failed_host:
+        rank = "" if event.failed_rank is None else f" rank {event.failed_rank}"
+        lines += [f"--- last lines of {event.failed_host}{rank} ---", event.tail]
+    return "\n".join(line for line in lines if line)
+
+
+def _longest_watch(limits: Limits) -> float:
+    """Seconds that a gang may be watched: it runs, then its records are written."""
+    return limits.total
+
+
+def _spec(members: Sequence[Member]) -> str:
+    """A short hash of everything that the members run."""
+    return hashlib.sha256("\n".join(m.model_dump_json() for m in members).encode()).hexdigest()[:16]

@@ -1,53 +1,96 @@
-"""Log lines of a training to numbers."""
+"""Turns log lines of a training into numbers."""
 
 from __future__ import annotations
 
+import math
 import re
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Progress(BaseModel):
-    """Where a training stands, from one line of mmengine's log."""
+    """Where a training stands, from one line of its log.
 
-    step: int = Field(description="Iteration, from 1.")
-    total: int = Field(description="Iterations in all.")
-    loss: float | None = Field(None, description="Training loss, nan left out.")
+    A step is an iteration, counted from 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(description="The step that the line reports.")
+    total: int = Field(description="Number of steps of the whole training.")
+    loss: float | None = Field(
+        None, description="Training loss; None where the line has none, or it is NaN or infinite."
+    )
+    loss_is_finite: bool = Field(
+        True, description="False where the line has a loss that is NaN or infinite: `loss` is None then."
+    )
+    last_finite_step: int | None = Field(
+        None, description="The latest step up to this one that reported a finite loss."
+    )
+    first_nonfinite_step: int | None = Field(
+        None, description="The first step up to this one that reported a NaN or infinite loss."
+    )
     lr: float | None = Field(None, description="Learning rate.")
-    seconds_per_step: float | None = Field(None, description="Seconds an iteration took.")
+    seconds_per_step: float | None = Field(None, description="Seconds that a step took.")
     eta: str | None = Field(None, description="Time left, [D days, ]H:MM:SS.")
     tokens_per_second: float | None = Field(
-        None,
-        description="Tokens a second on one rank, padding included, where xtuner's ThroughputHook counts them.",
+        None, description="Tokens per second on one rank, padding included, where the training counts them."
     )
-    memory: int | None = Field(None, description="MiB of GPU memory at its highest on rank 0; none on CPU.")
+    memory: int | None = Field(None, description="Peak GPU memory on rank 0, in MiB; None on CPU.")
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f" · loss {self.loss:.4f}"
         eta = "" if self.eta is None else f" · ETA {self.eta}"
-        return f"iter {self.step}/{self.total}{loss}{eta}"
+        return (
+            f"iter {self.step}/{self.total}{'' if self.loss_is_finite else ' · loss not finite'}{loss}{eta}"
+        )
+
+    def after(self, previous: Progress | None) -> Progress:
+        """Return this step with the history of the loss carried on from the step before."""
+        last_finite = previous.last_finite_step if previous else None
+        first_nonfinite = previous.first_nonfinite_step if previous else None
+        if not self.loss_is_finite and first_nonfinite is None:
+            first_nonfinite = self.step
+        if self.loss is not None:
+            last_finite = self.step
+        return self.model_copy(
+            update={"last_finite_step": last_finite, "first_nonfinite_step": first_nonfinite}
+        )
 
 
-_STEP = re.compile(r"Iter\(train\)\s*\[\s*(\d+)/(\d+)\]")
-_VALUE = re.compile(r"\b(lr|loss|time|tokens_per_sec|memory): ([\d.eE+-]+|nan|inf)")
-_ETA = re.compile(r"\beta: ((?:\d+ days?, )?\d+:\d\d:\d\d)")
+def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
+    """Return the progress that a line reports, or None where the pattern does not match.
 
-
-def parse_line(line: str) -> Progress | None:
-    """Progress from a line such as `… Iter(train) [ 10/157]  lr: 1.0e-04  eta: 0:20:59  time: 8.5  loss: 1.2`, or None."""
-    step = _STEP.search(line) if "Iter(train)" in line else None
-    if step is None:
+    Args:
+        pattern: Has the named groups `step` and `total`; further groups are named after fields of `Progress`.
+            A group may be absent from the pattern, or not take part in the match.
+        line: One line of the log.
+    """
+    match = pattern.search(line)
+    if match is None:
         return None
-    values = {name: float(value) for name, value in _VALUE.findall(line)}
-    eta = _ETA.search(line)
-    loss = values.get("loss")
+    groups = match.groupdict()
+    loss, memory = _number(groups.get("loss")), _number(groups.get("memory"))
     return Progress(
-        step=int(step[1]),
-        total=int(step[2]),
-        loss=None if loss is None or loss != loss else loss,
-        lr=values.get("lr"),
-        seconds_per_step=values.get("time"),
-        eta=eta[1] if eta else None,
-        tokens_per_second=values.get("tokens_per_sec"),
-        memory=int(values["memory"]) if "memory" in values else None,
+        step=int(groups["step"]),
+        total=int(groups["total"]),
+        loss=_finite(loss),
+        loss_is_finite=loss is None or math.isfinite(loss),
+        lr=_finite(_number(groups.get("lr"))),
+        seconds_per_step=_finite(_number(groups.get("seconds_per_step"))),
+        eta=groups.get("eta"),
+        tokens_per_second=_finite(_number(groups.get("tokens_per_second"))),
+        memory=None if memory is None else int(memory),
     )
+
+
+def _number(text: str | None) -> float | None:
+    """None too for what is not a number, such as the start of one in a line that was cut."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

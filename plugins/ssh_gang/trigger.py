@@ -1,4 +1,4 @@
-"""The one who waits: for a gang to end, or for its hosts to be free."""
+"""Triggers that wait for a gang to end, or for its hosts to be free."""
 
 from __future__ import annotations
 
@@ -7,77 +7,89 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from pydantic import BaseModel
 
-from sqltune.records.files import Record
 from ssh_gang.errors import HostError, SshGangError
+from ssh_gang.event import HostsFreeEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang
+from ssh_gang.recorder import RecorderRef
 from ssh_gang.watch import Watch
+
+RETRY_PAUSE = 10.0
+"""Seconds before the hosts are queried again, when one of them did not answer."""
 
 
 class GangTrigger(BaseTrigger):
-    """Watch a gang on its hosts until it has ended; its one event is `Watch.until_the_end`'s.
+    """Watch a gang on its hosts until it has ended; the event's payload is a `GangEvent`.
 
-    :param gang: a `Gang` as JSON.
-    :param record: folder of the run's record, where logs and progress are kept; None keeps none.
+    Args:
+        gang: A `Gang` as JSON.
+        recorder: A `RecorderRef` as JSON: what records the whole log and the numbers. None records nothing.
     """
 
-    def __init__(self, gang: dict[str, Any], record: str | None = None) -> None:
-        super().__init__()
+    def __init__(self, gang: dict[str, Any], recorder: dict[str, Any] | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it.
         self.gang = gang
-        self.record = record
+        self.recorder = recorder
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "ssh_gang.trigger.GangTrigger", {"gang": self.gang, "record": self.record}
+        """Return the import path and the arguments from which another triggerer makes the same trigger."""
+        return "ssh_gang.trigger.GangTrigger", {"gang": self.gang, "recorder": self.recorder}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch until the gang has ended."""
+        recorder = RecorderRef.model_validate(self.recorder).resolve() if self.recorder else None
         async with GangHook(Gang.model_validate(self.gang)) as hook:
-            yield TriggerEvent(
-                await Watch(hook, self.log, Record(self.record) if self.record else None).until_the_end()
-            )
+            yield _event(await Watch(hook, self.log, recorder).until_the_end())
 
     async def on_kill(self) -> None:
-        """A user cleared, failed or succeeded the task: end this try's processes, and no other's."""
+        """Stop the processes of this attempt and of no other: a user cleared, failed or succeeded the task."""
         gang = Gang.model_validate(self.gang)
         async with GangHook(gang) as hook:
             try:
                 await hook.stop(gang.attempt)
-                self.log.info("%s stopped on every host, no process left", gang.marker)
+                self.log.info("%s stopped on every host; no process is left", gang.marker)
             except SshGangError as e:
-                self.log.error("%s: the teardown will look again: %s", gang.marker, e)
+                self.log.error("%s: not stopped everywhere; the teardown tries again: %s", gang.marker, e)
 
 
 class HostsFreeTrigger(BaseTrigger):
-    """Wait until no other exclusive gang runs on a gang's hosts; the event is `{"free": bool, "reason": str}`.
+    """Wait until no other exclusive gang runs on a gang's hosts; the event's payload is a `HostsFreeEvent`.
 
-    :param gang: the `Gang` that waits, as JSON. Nothing of it is on the hosts yet, so a kill has nothing to end.
+    Args:
+        gang: The `Gang` that waits, as JSON. Nothing of it is on the hosts yet, so a kill has nothing to stop.
     """
 
     def __init__(self, gang: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it.
         self.gang = gang
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the import path and the arguments from which another triggerer makes the same trigger."""
         return "ssh_gang.trigger.HostsFreeTrigger", {"gang": self.gang}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait until the hosts are free, or the limit `queue` is exceeded."""
         gang = Gang.model_validate(self.gang)
         try:
             async with asyncio.timeout(gang.limits.queue):
-                while True:
-                    try:
-                        async with GangHook(gang) as hook:
-                            await hook.wait_until_free()
-                        break
-                    except HostError as e:
-                        self.log.warning("%s; asking again", e)
-                        await asyncio.sleep(10)
+                await self._until_free(gang)
         except TimeoutError:
-            yield TriggerEvent(
-                {
-                    "free": False,
-                    "reason": f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue)",
-                }
-            )
+            reason = f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue)"
+            yield _event(HostsFreeEvent(free=False, reason=reason))
             return
-        yield TriggerEvent({"free": True, "reason": "its hosts are free"})
+        yield _event(HostsFreeEvent(free=True, reason="its hosts are free"))
+
+    async def _until_free(self, gang: Gang) -> None:
+        while True:
+            try:
+                async with GangHook(gang) as hook:
+                    return await hook.wait_until_free()
+            except HostError as e:
+                self.log.warning("%s; asking again in %.0f s", e, RETRY_PAUSE)
+                await asyncio.sleep(RETRY_PAUSE)
+
+
+def _event(payload: BaseModel) -> TriggerEvent:
+    return TriggerEvent(payload.model_dump(mode="json"))  # type: ignore[no-untyped-call]  # Nor this.

@@ -8,13 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqltune.records.files import Record
 from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError, SshGangError
+from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.host_watch import SILENT, HostWatch, Keeper
 from ssh_gang.log import RankFailure, rank_failure
 from ssh_gang.progress import Progress
+from ssh_gang.recorder import GangRecorder
 from ssh_gang.state import JobState
 
 CATCH_UP = 5.0
@@ -29,19 +30,18 @@ class Watch:
 
     :param hook: its connections.
     :param log: where its output goes; a watcher that takes over goes on where the last one stopped.
-    :param record: the run's record: the whole log, progress and GPU samples are kept there.
+    :param recorder: keeps the whole log, progress and GPU samples.
     """
 
-    def __init__(self, hook: GangHook, log: Any, record: Record | None) -> None:
-        self.hook, self.gang, self.log, self.record = hook, hook.gang, log, record
+    def __init__(self, hook: GangHook, log: Any, recorder: GangRecorder | None) -> None:
+        self.hook, self.gang, self.log, self.recorder = hook, hook.gang, log, recorder
         self.limits = hook.gang.limits
         self._changed = asyncio.Event()
-        self._keeper = Keeper(record, log)
+        self._keeper = Keeper(recorder, log)
         self._said_hosts: dict[str, str] = {}
         # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
-        last = (record.last("progress") if record and self.gang.progress else None) or {}
         before = (
-            Progress.model_validate(last["progress"]) if last.get("attempt") == self.gang.attempt else None
+            recorder.last_progress(self.gang.attempt) if recorder and self.gang.progress_pattern else None
         )
         self.hosts = {
             m.host: HostWatch(hook, m, log, self._keeper, self._changed, before) for m in hook.gang.members
@@ -55,8 +55,8 @@ class Watch:
             (h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None
         )
 
-    async def until_the_end(self) -> dict[str, Any]:
-        """The event's payload: `ok`, `reason`, `failed` (host), `rank`, `tail`, `first_errors`, `attempt`, `seconds` since the start, `skew` and `skew_error` in seconds, `progress`."""
+    async def until_the_end(self) -> GangEvent:
+        """Watch until the gang has ended."""
         followers = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
         try:
             while True:
@@ -99,8 +99,8 @@ class Watch:
                 )
         if said != self._said_hosts:
             self._said_hosts = said
-            if self.gang.progress:
-                await self._keeper.keep("put", "hosts", said)
+            if self.gang.progress_pattern:
+                await self._keeper.keep(lambda to: to.host_states(self.gang.attempt, time.time(), said))
 
     def _notice_starts(self) -> None:
         """Once: that all have started, how far apart, and that torchrun has started every rank."""
@@ -151,7 +151,9 @@ class Watch:
         ]
         if late and elapsed > self.limits.rendezvous:
             return f"after {self.limits.rendezvous:.0f} s not every rank has started: {', '.join(late)} (limit rendezvous)"
-        if self.gang.progress and not all(h.state and h.state.is_terminal for h in self.hosts.values()):
+        if self.gang.progress_pattern and not all(
+            h.state and h.state.is_terminal for h in self.hosts.values()
+        ):
             limit = "stall" if self.progress else "first_step"
             if time.monotonic() - max(h.progressed for h in self.hosts.values()) > getattr(
                 self.limits, limit
@@ -159,7 +161,7 @@ class Watch:
                 return f"no progress for {getattr(self.limits, limit):.0f} s (limit {limit}), last: {self.progress or 'no iteration yet'}"
         return None
 
-    async def _give_up(self, reason: str) -> dict[str, Any]:
+    async def _give_up(self, reason: str) -> GangEvent:
         """End every rank everywhere, then say who failed first, with the last lines of its own log."""
         self.log.error("%s; ending the gang", reason)
         failed = {name: h.state for name, h in self.hosts.items() if h.state and h.state.has_failed}
@@ -258,7 +260,7 @@ class Watch:
         """What was not shown, in numbers, and where the whole of it is."""
         for host in self.hosts.values():
             for words in host.teller.last_words():
-                self.log.info("%s; the whole log is in the run's record: logs/%s.log", words, host.log_name)
+                self.log.info("%s; the whole log is recorded", words)
 
     def _event(
         self,
@@ -268,18 +270,18 @@ class Watch:
         rank: int | None = None,
         tail: str = "",
         first_errors: Sequence[str] = (),
-    ) -> dict[str, Any]:
+    ) -> GangEvent:
         skew, error = self.skew()
-        return {
-            "ok": ok,
-            "reason": reason,
-            "failed": failed,
-            "rank": rank,
-            "tail": tail,
-            "first_errors": list(first_errors),
-            "attempt": self.gang.attempt,
-            "seconds": max(h.elapsed for h in self.hosts.values()),
-            "skew": skew,
-            "skew_error": error if skew is not None else None,
-            "progress": self.progress.model_dump() if self.progress else None,
-        }
+        return GangEvent(
+            ok=ok,
+            reason=reason,
+            failed_host=failed,
+            failed_rank=rank,
+            tail=tail,
+            first_errors=tuple(first_errors),
+            attempt=self.gang.attempt,
+            seconds=max(h.elapsed for h in self.hosts.values()),
+            launch_skew=skew,
+            launch_skew_error=error if skew is not None else None,
+            progress=self.progress,
+        )

@@ -15,9 +15,10 @@ import pytest
 
 from sqltune.config.plan import RunPlan
 from sqltune.operators.training import TrainOperator
-from sqltune.records.files import Record
 from ssh_gang.errors import GangError
+from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
+from ssh_gang.progress import Progress
 from ssh_gang.resume import Decision
 from ssh_gang.watch import Watch
 from tests.chain.conftest import DAG, STATE
@@ -48,20 +49,20 @@ def trained(lab, connected, records, tmp_path):
             max_tries=1,
             try_number=number,
         )
-        return plan, op, op.gang(plan, {"ti": ti}, f"try{number}")
+        return plan, op, op.gang({"ti": ti}, f"try{number}")
 
     def train(run_id, number, kill_after=None):
         plan, op, gang = make(run_id, number)
-        record = Record(tmp_path / run_id)
+        record = FolderRecorder(tmp_path / run_id, gang.name)
 
         async def go():
             async with GangHook(gang) as hook:
-                _, started = await hook.launch(lambda g: op.prepare(plan, g))
+                _, started = await hook.launch(op.prepare)
                 watching = asyncio.create_task(Watch(hook, LOG, record).until_the_end())
                 while (
                     kill_after
                     and not watching.done()
-                    and not ((last := record.last("progress")) and last["progress"]["step"] >= kill_after)
+                    and not ((last := record.last_progress(gang.attempt)) and last.step >= kill_after)
                 ):
                     await asyncio.sleep(0.05)
                 if kill_after:
@@ -92,9 +93,9 @@ def trained(lab, connected, records, tmp_path):
 
 def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
-    assert event["ok"] and sorted(whole) == list(range(1, 9))
+    assert event.ok and sorted(whole) == list(range(1, 9))
     event, begun, plan = trained("broken", 1, kill_after=7)
-    assert not event["ok"] and event["failed"] == "host-b" and event["rank"] == 1
+    assert not event.ok and event.failed_host == "host-b" and event.failed_rank == 1
     # One byte of the latest checkpoint is wrong on one host.
     shards = sorted(
         STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt")
@@ -105,13 +106,13 @@ def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
         f.seek(-2000, os.SEEK_END)
         f.write(bytes([byte[0] ^ 1]))
     event, resumed, _ = trained("broken", 2)
-    assert event["ok"] and sorted(resumed) == [5, 6, 7, 8], "not from the checkpoint before the damaged one"
+    assert event.ok and sorted(resumed) == [5, 6, 7, 8], "not from the checkpoint before the damaged one"
     for step, loss in (begun | resumed).items():
         assert loss == pytest.approx(whole[step], abs=2e-4), step
 
 
 def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_again(trained):
-    plan, op, gang = trained.make("idle", 1)
+    _, op, gang = trained.make("idle", 1)
     idle = gang.model_copy(
         update={"members": [m.model_copy(update={"argv": ["true"], "ranks": 0}) for m in gang.members]}
     )
@@ -122,17 +123,17 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
             return decision, await Watch(hook, LOG, None).until_the_end()
 
     decision, event = asyncio.run(ran(idle))
-    assert decision is Decision.FRESH_SUBMIT and event["ok"]
+    assert decision is Decision.FRESH_SUBMIT and event.ok
     with pytest.raises(
         GangError, match="every rank ended with 0, but the last iteration seen is None of None"
     ):
-        op.judge(plan, idle, event, "")
+        op.judge(idle, event, "")
     # Iterations in the log, and no shard on any host.
     with pytest.raises(GangError, match=r"iter_8.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
-        op.judge(plan, idle, event | {"progress": {"step": 8, "total": 8, "loss": 1.0}}, "")
-    asyncio.run(op._refuse(idle))
+        op.judge(idle, event.model_copy(update={"progress": Progress(step=8, total=8, loss=1.0)}), "")
+    op._with_hook(idle, lambda hook: hook.refuse())
     decision, event = asyncio.run(ran(idle.model_copy(update={"attempt": "try2"})))
-    assert decision is Decision.TERMINAL_RESUBMIT and event["ok"]
+    assert decision is Decision.TERMINAL_RESUBMIT and event.ok
 
 
 def test_old_checkpoints_do_not_fill_the_other_host(lab):

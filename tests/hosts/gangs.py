@@ -8,11 +8,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sqltune.operators.mmengine import PROGRESS_PATTERN
 from ssh_gang import commands
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.watch import Watch
 from tests.conftest import BASE
+
+GANG = "dag.train.run"
+"""Name of the test's gang."""
+
+__all__ = ["PROGRESS_PATTERN"]
 
 
 def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more) -> Gang:
@@ -33,7 +39,7 @@ def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more)
         for s, a in zip(sshds, argvs, strict=True)
     ]
     return Gang(
-        name="dag.train.run",
+        name=GANG,
         attempt=attempt,
         root="~/gangs",
         members=members,

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 import pytest
 
 from lab import loopback
-from sqltune.records.files import Record
+from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.watch import Watch
-from tests.hosts.gangs import bash, gang, left, run, told, until, watch
+from tests.hosts.gangs import GANG, bash, gang, left, run, told, until, watch
 
 pytestmark = [pytest.mark.chaos]
 LOG = logging.getLogger("test")
@@ -135,7 +135,7 @@ def test_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
             (tmp_path / "end").touch()
             return await asyncio.wait_for(watching, 60)
 
-    assert asyncio.run(go())["ok"]
+    assert asyncio.run(go()).ok
     assert any("its ranks go on" in m for m in caplog.messages)
     assert_every_line_once(caplog, "a")
     assert_every_line_once(caplog, "b")
@@ -165,10 +165,10 @@ def test_a_link_that_is_down_for_ever(linked):
 
     g, event, still = asyncio.run(go())
     assert (
-        not event["ok"]
-        and event["failed"] == "b"
-        and "limit unreachable" in event["reason"]
-        and "not all could be stopped: b:" in event["reason"]
+        not event.ok
+        and event.failed_host == "b"
+        and "limit unreachable" in event.reason
+        and "not all could be stopped: b:" in event.reason
     )
     assert still and left(g) == []
 
@@ -179,8 +179,8 @@ def test_a_gigabyte_of_log_from_one_rank(sshds, tmp_path):
     )
     g = gang(sshds, [[sys.executable, "-c", words], ["true"]])
     began = time.monotonic()
-    _, event = asyncio.run(run(g, Record(tmp_path / "r")))
-    assert event["ok"]
+    _, event = asyncio.run(run(g, FolderRecorder(tmp_path / "r", GANG)))
+    assert event.ok
     print(f"{1000 / (time.monotonic() - began):.1f} MB/s")
     want = hashlib.sha256()
     for _ in range(10000):
@@ -206,4 +206,4 @@ def test_thirty_gangs_found_again_by_one_watcher_through_a_narrow_door(sshds, tm
         end.touch()
         return await asyncio.wait_for(asyncio.gather(*watching), 120)
 
-    assert all(event["ok"] for event in asyncio.run(go()))
+    assert all(event.ok for event in asyncio.run(go()))

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sqltune.records.files import Record
 from ssh_gang import commands
 from ssh_gang.errors import GangError, HostsBusy
+from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.protocol import parse_line
@@ -26,7 +26,7 @@ from ssh_gang.ssh import connect
 from ssh_gang.trigger import HostsFreeTrigger
 from ssh_gang.watch import Watch
 from tests.conftest import ROOT
-from tests.hosts.gangs import bash, folder, gang, left, run, told, until
+from tests.hosts.gangs import GANG, bash, folder, gang, left, run, told, until
 
 LOG = logging.getLogger("test")
 RANK = "import os, sys, time; print('rank', os.environ['RANK'], 'is up', flush=True); time.sleep(600)"
@@ -80,7 +80,9 @@ def test_a_rank_killed_is_blamed_by_its_number_and_everything_is_gone(sshds, tmp
     async def go():
         g = torchrun(sshds)
         async with await launched(g) as hook:
-            watching = asyncio.create_task(Watch(hook, LOG, Record(tmp_path / "r")).until_the_end())
+            watching = asyncio.create_task(
+                Watch(hook, LOG, FolderRecorder(tmp_path / "r", GANG)).until_the_end()
+            )
             await until_up(g)
             victim = next(
                 p
@@ -94,11 +96,11 @@ def test_a_rank_killed_is_blamed_by_its_number_and_everything_is_gone(sshds, tmp
 
     g, event, took = asyncio.run(go())
     assert (
-        event["failed"] == "b"
-        and event["rank"] == 1
-        and event["reason"].startswith("b rank 1: killed by signal 9")
+        event.failed_host == "b"
+        and event.failed_rank == 1
+        and event.reason.startswith("b rank 1: killed by signal 9")
     ), event
-    assert event["tail"].strip() == "rank 1 is up" and left(g) == []
+    assert event.tail.strip() == "rank 1 is up" and left(g) == []
     # Far below the 30 s that torchrun gives its other rank, and the 300 s of its exit barrier.
     assert took < 20
 
@@ -113,7 +115,7 @@ def test_torchrun_killed(sshds):
             return g, await watching
 
     g, event = asyncio.run(go())
-    assert event["failed"] == "a" and "killed by signal 9" in event["reason"] and left(g) == []
+    assert event.failed_host == "a" and "killed by signal 9" in event.reason and left(g) == []
 
 
 def test_every_process_of_a_host_killed_as_by_a_restart(sshds):
@@ -129,7 +131,7 @@ def test_every_process_of_a_host_killed_as_by_a_restart(sshds):
             return g, await watching
 
     g, event = asyncio.run(go())
-    assert event["failed"] == "b" and "lost" in event["reason"] and left(g) == []
+    assert event.failed_host == "b" and "lost" in event.reason and left(g) == []
 
 
 def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
@@ -151,8 +153,7 @@ def test_a_program_that_never_starts_its_ranks(sshds):
     g = gang(sshds, ["sleep", "600"], limits=Limits(connect=10, prepare=10, grace=1, rendezvous=1.5), ranks=4)
     _, event = asyncio.run(run(g))
     assert (
-        "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event["reason"]
-        and left(g) == []
+        "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event.reason and left(g) == []
     )
 
 
@@ -177,14 +178,14 @@ def test_a_full_disk_is_said(sshds):
         event = asyncio.run(run(g))[1]
     finally:
         subprocess.run(["umount", str(work)], check=True)
-    assert event["failed"] == "b" and f"its disk is full (0 MiB under {work} free)" in event["reason"], event
+    assert event.failed_host == "b" and f"its disk is full (0 MiB under {work} free)" in event.reason, event
     assert left(g) == []
 
 
 def test_a_log_with_broken_utf8_and_no_last_newline(sshds, caplog, tmp_path):
     caplog.set_level(logging.INFO)
     g = gang(sshds, bash(r"printf 'good\nbad \xff\xfe end\n损失'"))
-    assert asyncio.run(run(g, Record(tmp_path / "r")))[1]["ok"]
+    assert asyncio.run(run(g, FolderRecorder(tmp_path / "r", GANG)))[1].ok
     for host in "ab":
         assert told(caplog, host) == ["good", "bad \ufffd\ufffd end", "损失"]
         assert (
@@ -213,12 +214,12 @@ def test_a_rank_that_logs_without_end(sshds, caplog, tmp_path):
                 worst = max(worst, now() - before - 0.02)
 
         beating = asyncio.create_task(heartbeat())
-        _, event = await run(g, Record(tmp_path / "r"))
+        _, event = await run(g, FolderRecorder(tmp_path / "r", GANG))
         beating.cancel()
         return event, worst
 
     event, worst = asyncio.run(go())
-    assert event["ok"] and worst < 2.0
+    assert event.ok and worst < 2.0
     want = hashlib.sha256((b"x" * 99 + b"\n") * 2_000_000 + b"end\n").hexdigest()
     for host in "ab":
         with (tmp_path / "r" / "logs" / f"{g.name}.try1.{host}.log").open("rb") as f:
@@ -327,7 +328,7 @@ asyncio.run(go())
     decision, event = asyncio.run(again())
     assert (
         decision is Decision.TERMINAL_RESUBMIT
-        and event["ok"]
+        and event.ok
         and len((tmp_path / "went").read_text().split()) == 2
     )
 
@@ -422,12 +423,12 @@ def test_an_sshd_that_turns_connections_away(sshds):
 def test_sixteen_hosts_by_the_same_code(sshds):
     g = gang(sshds, bash("sleep 0.5"))
     _, event = asyncio.run(run(g))
-    assert event["ok"] and event["skew"] < 2
+    assert event.ok and event.launch_skew < 2
 
 
 def test_a_gang_that_ended_before_anyone_watched_has_its_skew(sshds):
     """Nothing printed, and ended: all of it is known from the first word, but for the hosts' clocks."""
-    assert asyncio.run(_watched_too_late(gang(sshds, bash("true"))))["skew"] < 2
+    assert asyncio.run(_watched_too_late(gang(sshds, bash("true")))).launch_skew < 2
 
 
 def _an_hour_off(sshd, folder):
@@ -454,7 +455,7 @@ def test_a_clock_an_hour_off_changes_neither_the_skew_nor_the_blame(sshds, tmp_p
     # By the clocks as they are, b failed an hour before a.
     g = gang(sshds, [bash("sleep 1; exit 3"), bash("sleep 1.5; exit 4")])
     event = asyncio.run(_watched_too_late(g)) if late else asyncio.run(run(g))[1]
-    assert event["failed"] == "a" and "exit code 3" in event["reason"] and event["skew"] < 2, event
+    assert event.failed_host == "a" and "exit code 3" in event.reason and event.launch_skew < 2, event
     state = parse_line(asyncio.run(_look(g, 1))).state
     assert abs(time.time() - state.started_at - 3600) < 60, "the clock was not shifted"
 

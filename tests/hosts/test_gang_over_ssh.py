@@ -10,15 +10,15 @@ import subprocess
 
 import pytest
 
-from sqltune.records.files import Record
 from ssh_gang.errors import GangError, HostError
+from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger
 from ssh_gang.watch import Watch
 from tests.conftest import free_port
-from tests.hosts.gangs import bash, folder, gang, left, run, told, until, watch
+from tests.hosts.gangs import GANG, PROGRESS_PATTERN, bash, folder, gang, left, run, told, until, watch
 
 
 def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
@@ -29,31 +29,33 @@ def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
             gang(
                 sshds,
                 bash(f"echo 开始; for i in $(seq 2000); do echo line $i; done; echo '{line}'"),
-                progress=True,
+                progress_pattern=PROGRESS_PATTERN,
             ),
-            Record(tmp_path / "record"),
+            FolderRecorder(tmp_path / "record", GANG),
         )
     )
-    assert decision is Decision.FRESH_SUBMIT and event["ok"] and event["skew"] < 2
+    assert decision is Decision.FRESH_SUBMIT and event.ok and event.launch_skew < 2
     for host in "ab":
         assert told(caplog, host) == ["开始", *(f"line {i}" for i in range(1, 2001)), line]
         whole = (tmp_path / "record" / "logs" / f"dag.train.run.try1.{host}.log").read_text()
         assert whole.splitlines() == told(caplog, host)
-    assert event["skew_error"] < 0.5
-    assert event["progress"]["loss"] == 0.5
-    assert Record(tmp_path / "record").last("progress")["progress"]["step"] == 2
+    assert event.launch_skew_error < 0.5
+    assert event.progress.loss == 0.5
+    assert FolderRecorder(tmp_path / "record", GANG).last_progress("try1").step == 2
 
 
 def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds, caplog, tmp_path):
     caplog.set_level(logging.INFO)
-    record = Record(tmp_path / "record")
+    record = FolderRecorder(tmp_path / "record", GANG)
     g = gang(
-        sshds, bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"), progress=True
+        sshds,
+        bash("echo 'Iter(train) [1/1]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5'"),
+        progress_pattern=PROGRESS_PATTERN,
     )
     asyncio.run(run(g, record))
     caplog.clear()
     event = asyncio.run(watch(g, record))
-    assert event["ok"] and event["progress"]["step"] == 1
+    assert event.ok and event.progress.step == 1
     assert not [m for m in caplog.messages if "Iter(train)" in m]
 
 
@@ -61,10 +63,10 @@ def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
     g = gang(sshds, [bash("sleep 60"), bash("echo 'Traceback: out of memory'; sleep 0.5; exit 7")])
     _, event = asyncio.run(run(g))
     assert (
-        not event["ok"]
-        and event["failed"] == "b"
-        and event["reason"] == "b: exit code 7, before all others"
-        and "out of memory" in event["tail"]
+        not event.ok
+        and event.failed_host == "b"
+        and event.reason == "b: exit code 7, before all others"
+        and "out of memory" in event.tail
     )
     assert left(g) == []
 
@@ -92,14 +94,14 @@ def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
                 decision, found = await again.launch()
                 assert decision is Decision.RECONNECT and found.attempt == "try1"
         (tmp_path / "end").touch()
-        assert (await watch(found))["ok"]
+        assert (await watch(found)).ok
         async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
             assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
         # A person cleared it: run again.
         async with GangHook(first.model_copy(update={"attempt": "try4", "generation": 2})) as fourth:
             decision, fresh = await fourth.launch()
             assert decision is Decision.TERMINAL_RESUBMIT and fresh.attempt == "try4"
-        assert (await watch(fresh))["ok"]
+        assert (await watch(fresh)).ok
 
     asyncio.run(twice())
 
@@ -131,7 +133,7 @@ def test_a_killed_wrapper_is_found_and_the_rest_ended(sshds):
         return g, await watch(g)
 
     g, event = asyncio.run(kill())
-    assert not event["ok"] and event["failed"] == "a" and "lost" in event["reason"] and left(g) == []
+    assert not event.ok and event.failed_host == "a" and "lost" in event.reason and left(g) == []
 
 
 def test_sshd_restarted_while_it_runs(sshds, tmp_path):
@@ -147,7 +149,7 @@ def test_sshd_restarted_while_it_runs(sshds, tmp_path):
             (tmp_path / "end").touch()
             return await watching
 
-    assert asyncio.run(restart())["ok"]
+    assert asyncio.run(restart()).ok
 
 
 def test_a_rank_that_hangs_before_the_first_step(sshds):
@@ -155,10 +157,10 @@ def test_a_rank_that_hangs_before_the_first_step(sshds):
         sshds,
         bash("echo loading; sleep 600"),
         limits=Limits(connect=10, prepare=10, grace=1, first_step=2),
-        progress=True,
+        progress_pattern=PROGRESS_PATTERN,
     )
     _, event = asyncio.run(run(g))
-    assert not event["ok"] and "limit first_step" in event["reason"] and left(g) == []
+    assert not event.ok and "limit first_step" in event.reason and left(g) == []
 
 
 @pytest.mark.parametrize(
@@ -174,10 +176,10 @@ def test_limits_are_named(sshds, limits, words):
         sshds,
         bash(f"echo '{line}'; sleep 600"),
         limits=Limits(connect=10, prepare=10, grace=1, **limits),
-        progress=True,
+        progress_pattern=PROGRESS_PATTERN,
     )
     _, event = asyncio.run(run(g))
-    assert event["reason"] == words and left(g) == []
+    assert event.reason == words and left(g) == []
 
 
 def test_a_host_that_is_off_is_named_with_the_fix(sshds):
@@ -228,11 +230,14 @@ def test_a_record_that_can_not_be_written_ends_no_training(sshds, caplog, tmp_pa
     line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
     _, event = asyncio.run(
         asyncio.wait_for(
-            run(gang(sshds, bash(f"echo '{line}'; echo over"), progress=True), Record(tmp_path / "record")),
+            run(
+                gang(sshds, bash(f"echo '{line}'; echo over"), progress_pattern=PROGRESS_PATTERN),
+                FolderRecorder(tmp_path / "record", GANG),
+            ),
             30,
         )
     )
-    assert event["ok"] and event["progress"]["step"] == 2 and told(caplog, "b") == [line, "over"]
+    assert event.ok and event.progress.step == 2 and told(caplog, "b") == [line, "over"]
     assert sum("record can't be written" in m for m in caplog.messages) == 1
 
 
@@ -257,11 +262,11 @@ def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_p
             (tmp_path / "end").touch()
             return await asyncio.wait_for(watching, 20)
 
-    assert asyncio.run(go())["ok"] and told(caplog, "a") == ["one", "two"]
+    assert asyncio.run(go()).ok and told(caplog, "a") == ["one", "two"]
 
 
 def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):
     """The job's end is told after the last of its output: the half line is told then, and nobody waits for the other half."""
     caplog.set_level(logging.INFO)
     _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash("printf half; sleep 1"))), 20))
-    assert event["ok"] and told(caplog, "a") == ["half"]
+    assert event.ok and told(caplog, "a") == ["half"]

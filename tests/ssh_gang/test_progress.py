@@ -1,40 +1,81 @@
-"""Log lines to numbers."""
+"""Log lines to numbers, and the history of the loss."""
 
 from __future__ import annotations
 
-from ssh_gang.progress import parse_line
+import re
 
-# As mmengine 0.10.7 printed it.
-LINE = "11/23 04:49:10 - mmengine - INFO - Iter(train) [23/24]  lr: 1.6430e-04  eta: 0:00:08  time: 6.6287  data_time: 0.0316  loss: 0.0870"
+import pytest
+
+from ssh_gang.progress import Progress, parse_progress
+
+PATTERN = re.compile(r"step (?P<step>\d+)/(?P<total>\d+)(?: loss=(?P<loss>\S+))?(?: lr=(?P<lr>\S+))?")
 
 
-def test_an_iteration():
-    p = parse_line(LINE)
-    assert p and (p.step, p.total, p.loss, p.lr, p.seconds_per_step, p.eta) == (
-        23,
-        24,
-        0.0870,
-        1.643e-4,
-        6.6287,
-        "0:00:08",
+def parse(line: str) -> Progress | None:
+    return parse_progress(PATTERN, line)
+
+
+def steps(*losses: str) -> Progress:
+    """The progress after as many steps, one for each loss."""
+    last = None
+    for step, loss in enumerate(losses, 1):
+        last = parse(f"step {step}/9 loss={loss}").after(last)
+    return last
+
+
+def test_parse_progress_reads_the_named_groups():
+    assert parse("12:03 step 3/9 loss=0.5 lr=1e-4") == Progress(step=3, total=9, loss=0.5, lr=1e-4)
+
+
+def test_parse_progress_without_a_match_is_none():
+    assert parse("epoch 3") is None
+
+
+def test_parse_progress_without_a_loss_keeps_loss_is_finite():
+    progress = parse("step 3/9")
+    assert progress.loss is None
+    assert progress.loss_is_finite
+
+
+@pytest.mark.parametrize("loss", ["nan", "inf", "-inf"])
+def test_parse_progress_of_a_loss_that_is_not_finite(loss):
+    progress = parse(f"step 3/9 loss={loss}")
+    assert progress.loss is None
+    assert not progress.loss_is_finite
+
+
+def test_parse_progress_of_a_number_that_was_cut_leaves_it_out():
+    assert parse("step 3/9 loss=1e-").loss is None
+
+
+def test_progress_is_valid_json_whatever_the_loss():
+    progress = parse("step 3/9 loss=nan lr=inf")
+    assert Progress.model_validate_json(progress.model_dump_json()) == progress
+
+
+def test_after_a_finite_loss_the_step_is_the_last_finite_one():
+    assert steps("0.5", "0.4").last_finite_step == 2
+    assert steps("0.5", "0.4").first_nonfinite_step is None
+
+
+def test_after_a_loss_that_became_nan_both_steps_are_known():
+    progress = steps("0.5", "0.4", "nan", "nan")
+    assert progress.last_finite_step == 2
+    assert progress.first_nonfinite_step == 3
+
+
+def test_after_a_loss_that_recovered_the_first_nan_stays_known():
+    progress = steps("0.5", "nan", "0.4")
+    assert progress.last_finite_step == 3
+    assert progress.first_nonfinite_step == 2
+
+
+def test_str_shows_step_loss_and_time_left():
+    assert (
+        str(Progress(step=23, total=24, loss=0.087, eta="0:00:08"))
+        == "iter 23/24 · loss 0.0870 · ETA 0:00:08"
     )
-    assert str(p) == "iter 23/24 · loss 0.0870 · ETA 0:00:08"
 
 
-def test_days_and_nan_and_padding():
-    p = parse_line(
-        "… Iter(train) [  10/15700]  lr: 2.0e-04  eta: 1 day, 2:03:04  time: 6.1  loss: nan  grad_norm: 1.5"
-    )
-    assert p and (p.step, p.total, p.loss, p.eta) == (10, 15700, None, "1 day, 2:03:04")
-    assert str(p) == "iter 10/15700 · ETA 1 day, 2:03:04"
-
-
-def test_other_lines():
-    assert parse_line("Iter(val) [1/2] loss: 3") is None and parse_line("loss: 3.2") is None
-
-
-def test_what_a_gpu_host_logs_besides():
-    p = parse_line(
-        "11/23 04:49:10 - mmengine - INFO - Iter(train) [ 10/157]  lr: 1.0e-04  eta: 0:20:59  time: 8.5  data_time: 0.01  memory: 15873  loss: 1.2  tflops: 4.6  tokens_per_sec: 240.5"
-    )
-    assert p.memory == 15873 and p.tokens_per_second == 240.5
+def test_str_shows_a_loss_that_is_not_finite():
+    assert str(Progress(step=2, total=9, loss_is_finite=False)) == "iter 2/9 · loss not finite"

@@ -11,13 +11,15 @@ from sqltune.config import xtuner_config
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.operators.checkpoints import Checkpoint, candidates
+from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member, rank_member
+from sqltune.operators.mmengine import PROGRESS_PATTERN
 from sqltune.records.files import Record
 from ssh_gang import commands, transfer
 from ssh_gang.errors import GangError, HostError
+from ssh_gang.event import GangEvent
 from ssh_gang.log import split_ranks
 from ssh_gang.model import Gang, Member
-from ssh_gang.operator import GangJobOperator
 from ssh_gang.ssh import bash, connected
 
 
@@ -29,7 +31,7 @@ def result_of(output: str) -> dict[str, Any]:
     raise GangError(f"the script ended with 0 and left no result; its last words:\n{output[-1500:]}")
 
 
-class AllReduceOperator(GangJobOperator):
+class AllReduceOperator(PlanGangOperator):
     """A real all-reduce over all ranks, before anything is downloaded or loaded.
 
     :param master_addr: address of the master's interface.
@@ -49,7 +51,8 @@ class AllReduceOperator(GangJobOperator):
             for rank in range(len(plan.cluster.hosts))
         ]
 
-    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> str:
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> str:
+        plan = self.run_plan
         for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
             if said.startswith("all-reduce of"):
                 if f"over {plan.cluster.world_size} ranks" not in said:
@@ -60,7 +63,7 @@ class AllReduceOperator(GangJobOperator):
         raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
 
 
-class TrainOperator(GangJobOperator):
+class TrainOperator(PlanGangOperator):
     """xtuner's training, one torchrun per host.
 
     :param master_addr: address of the master's interface.
@@ -68,7 +71,7 @@ class TrainOperator(GangJobOperator):
     """
 
     template_fields = ("plan", "master_addr", "datasets")
-    progress = True
+    progress_pattern = PROGRESS_PATTERN
     exclusive = True
 
     def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
@@ -101,8 +104,9 @@ class TrainOperator(GangJobOperator):
             for rank in range(len(plan.cluster.hosts))
         ]
 
-    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+    async def prepare(self, gang: Gang) -> Gang:
         """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
+        plan = self.run_plan
         hosts = plan.cluster.storage_hosts
         work_dir = self.work_dir(plan, gang.attempt)
         for checkpoint in await self._candidates(plan):
@@ -151,9 +155,9 @@ class TrainOperator(GangJobOperator):
         )
         return candidates(found, plan.fingerprint, plan.cluster.world_size)
 
-    async def after_failure(self, plan: RunPlan) -> str:
+    async def after_failure(self) -> str:
         try:
-            found = await self._candidates(plan)
+            found = await self._candidates(self.run_plan)
         except HostError as e:
             return f"(its checkpoints can't be listed: {e})"
         return (
@@ -171,15 +175,15 @@ class TrainOperator(GangJobOperator):
         """The config that is trained with. In a folder of its own: mmengine writes what it made of it to the work folder, under the same name, without the shim."""
         return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
 
-    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
         """Exit codes are not enough: the last iteration was reached, and every rank's shard lies on its host."""
-        progress = event["progress"]
-        if not progress or progress["step"] < progress["total"]:
+        plan, progress = self.run_plan, event.progress
+        if progress is None or progress.step < progress.total:
             raise GangError(
-                f"every rank ended with 0, but the last iteration seen is {progress and progress['step']} of {progress and progress['total']}; the log's end:\n{output[-1500:]}"
+                f"every rank ended with 0, but the last iteration seen is {progress and progress.step} of {progress and progress.total}; the log's end:\n{output[-1500:]}"
             )
         work_dir = self.work_dir(plan, gang.attempt)
-        name = f"iter_{progress['step']}.pth"
+        name = f"iter_{progress.step}.pth"
         shards = asyncio.run(self._shards(plan, f"{work_dir}/{name}"))
         found = sum(shards.values())
         if found != plan.cluster.world_size:
@@ -191,25 +195,25 @@ class TrainOperator(GangJobOperator):
             name,
             found,
             ", ".join(f"{h}: {n}" for h, n in shards.items()),
-            progress["loss"],
-            event["skew"] or 0,
+            progress.loss,
+            event.launch_skew or 0,
         )
         Record.of(plan.key).put(
             "trained",
-            event["progress"]
+            progress.model_dump()
             | {
                 "attempt": gang.attempt,
                 "config_text": xtuner_config.render(plan, next(iter(self.datasets))["train_path"]),
             },
         )
         return {
-            "seconds": event["seconds"],
+            "seconds": event.seconds,
             "config": self.config(plan, gang.attempt),
             "checkpoint": f"{work_dir}/{name}",
-            "steps": progress["step"],
-            "loss": progress["loss"],
-            "launch_skew": event["skew"],
-            "launch_skew_error": event["skew_error"],
+            "steps": progress.step,
+            "loss": progress.loss,
+            "launch_skew": event.launch_skew,
+            "launch_skew_error": event.launch_skew_error,
         }
 
     async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
@@ -227,7 +231,7 @@ class TrainOperator(GangJobOperator):
         return found
 
 
-class ConvertAdapterOperator(GangJobOperator):
+class ConvertAdapterOperator(PlanGangOperator):
     """Gather the checkpoint's shards on the serving host and turn them into a Hugging Face adapter.
 
     :param trained: what `train` left.
@@ -239,8 +243,9 @@ class ConvertAdapterOperator(GangJobOperator):
         super().__init__(**kwargs)
         self.trained = trained
 
-    async def prepare(self, plan: RunPlan, gang: Gang) -> Gang:
+    async def prepare(self, gang: Gang) -> Gang:
         """Every other host's shards to the serving host."""
+        plan = self.run_plan
         target = plan.cluster.serving_host
         for host in plan.cluster.storage_hosts:
             if host != target and not plan.cluster.shared_storage:
@@ -260,11 +265,11 @@ class ConvertAdapterOperator(GangJobOperator):
         ]
         return [member(plan, host, argv, cwd=plan.run_dir)]
 
-    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
         return result_of(output)
 
 
-class MergeAdapterOperator(GangJobOperator):
+class MergeAdapterOperator(PlanGangOperator):
     """Merge the adapter into the base model on the serving host; the logits of both must agree.
 
     :param adapter: what `convert_adapter` left.
@@ -287,5 +292,5 @@ class MergeAdapterOperator(GangJobOperator):
         ]
         return [member(plan, host, argv, cwd=plan.run_dir)]
 
-    def judge(self, plan: RunPlan, gang: Gang, event: dict[str, Any], output: str) -> dict[str, Any]:
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
         return result_of(output)

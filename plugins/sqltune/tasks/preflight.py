@@ -11,6 +11,7 @@ from sqltune import node
 from sqltune.config.plan import RunPlan
 from sqltune.records.files import installation
 from ssh_gang.errors import HostError
+from ssh_gang.masking import masked
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def preflight(plan: dict[str, Any], host: str) -> dict[str, Any]:
     log.info(
         "[%s] environment: %s",
         host,
-        " ".join(f"{k}={v}" for k, v in sorted(node.masked(p.cluster.host_env()).items())),
+        " ".join(f"{k}={v}" for k, v in sorted(masked(p.cluster.host_env()).items())),
     )
     answer = node.run(
         p,

@@ -1,0 +1,64 @@
+"""A gang whose hosts, folders and limits come from the run plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqltune.config.base import digest
+from sqltune.config.plan import RunPlan
+from sqltune.records.files import installation
+from sqltune.records.recorder import RunRecorder
+from ssh_gang.model import Gang, Member
+from ssh_gang.operator import BaseGangOperator, task_gang
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from ssh_gang.recorder import RecorderRef
+
+
+class PlanGangOperator(BaseGangOperator):
+    """Run one job of the chain on hosts of the plan's cluster.
+
+    Args:
+        plan: The `RunPlan` as JSON.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+    exclusive = False
+    """Whether no other exclusive gang may run on the hosts."""
+    progress_pattern: str | None = None
+    """Finds progress in a log line; see `Gang.progress_pattern`."""
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+
+    @property
+    def run_plan(self) -> RunPlan:
+        """The plan, validated; only once Airflow has rendered the template fields."""
+        return RunPlan.model_validate(self.plan)
+
+    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        """Return what runs on each host."""
+        raise NotImplementedError
+
+    def gang(self, context: Context, attempt: str) -> Gang:
+        """Return the gang of this task, for one attempt."""
+        plan = self.run_plan
+        return task_gang(
+            context,
+            attempt,
+            installation=installation(),
+            spec=digest(self.plan),
+            root=f"{plan.cluster.work_dir}/gangs",
+            members=self.members(plan, attempt),
+            limits=plan.cluster.limits,
+            exclusive=self.exclusive,
+            progress_pattern=self.progress_pattern,
+        )
+
+    def recorder_for(self, gang: Gang) -> RecorderRef:
+        """Return the recorder of the run."""
+        return RunRecorder.ref(self.run_plan.key, gang.name)

@@ -1,0 +1,82 @@
+"""A recorder that needs nothing but a folder: logs as they were printed, numbers as JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from ssh_gang.gpus import Gpu
+from ssh_gang.progress import Progress
+
+
+class FolderRecorder:
+    """A `GangRecorder` for one gang.
+
+    It writes `progress.jsonl`, `gpus.jsonl`, `hosts.json` and `logs/<gang>.<attempt>.<host>.log`.
+
+    Args:
+        folder: Where the files are written; made when the first one is.
+        gang: Name of the gang; log files are named after it.
+    """
+
+    def __init__(self, folder: str | Path, gang: str) -> None:
+        self.folder = Path(folder)
+        self.gang = gang
+
+    def progress(self, attempt: str, at: float, progress: Progress) -> None:
+        """Append the step to `progress.jsonl`."""
+        self._append("progress", {"attempt": attempt, "at": at, "progress": progress.model_dump()})
+
+    def gpu_samples(self, attempt: str, at: float, host: str, samples: Sequence[Gpu]) -> None:
+        """Append the samples to `gpus.jsonl`."""
+        gpus: list[JsonValue] = [sample.model_dump() for sample in samples]
+        self._append("gpus", {"attempt": attempt, "at": at, "host": host, "gpus": gpus})
+
+    def host_states(self, attempt: str, at: float, states: Mapping[str, str]) -> None:
+        """Write `hosts.json`, whole or not at all: a reader never sees half a file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=self.folder, prefix="hosts.json")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(dict(states), file, ensure_ascii=False, indent=1)
+            Path(temporary).replace(self.folder / "hosts.json")
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+            raise
+
+    def output(self, attempt: str, host: str, offset: int, data: bytes) -> None:
+        """Write the bytes at their offset in the host's log file."""
+        path = self.log_path(attempt, host)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        with os.fdopen(descriptor, "wb") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def last_progress(self, attempt: str) -> Progress | None:
+        """Return the last line of `progress.jsonl`, where it belongs to this attempt."""
+        try:
+            lines = (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return None
+        last = json.loads(lines[-1]) if lines else None
+        if not last or last["attempt"] != attempt:
+            return None
+        return Progress.model_validate(last["progress"])
+
+    def log_path(self, attempt: str, host: str) -> Path:
+        """Return the file that holds the whole log of one host."""
+        return self.folder / "logs" / f"{self.gang}.{attempt}.{host}.log"
+
+    def _append(self, name: str, value: dict[str, JsonValue]) -> None:
+        """Add one line in one call, so that two writers do not mix."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
