@@ -7,12 +7,11 @@ Trigger it as it opens to roll back: the version that served before the champion
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
-from sqltune.config.loading import cluster_names
+from sqltune.config.form import cluster_param
 from sqltune.tasks import promote
 
 
@@ -42,13 +41,7 @@ from sqltune.tasks import promote
             title="Reason",
             description="What the journal says about it.",
         ),
-        "cluster": Param(
-            os.environ.get("SQLTUNE_CLUSTER", "lab"),
-            type="string",
-            examples=cluster_names(),
-            title="Cluster",
-            description="The cluster it serves on: a file in include/configs/clusters, without .yaml.",
-        ),
+        "cluster": cluster_param(),
     },
     tags=["text2sql", "serving"],
     default_args={"owner": "sqltune", "retries": 1, "retry_delay": timedelta(seconds=20)},

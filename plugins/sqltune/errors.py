@@ -1,15 +1,15 @@
-"""What can go wrong, in one tree.
+"""Errors that the project raises on purpose.
 
 SqltuneError
-├── ConfigError            the form, a recipe or a cluster file is wrong: every mistake at once, before anything starts
-├── HubError               the dataset hub has not what was asked for
-│   └── HubUnreachable     it does not answer: worth another try
-├── DatasetError           rows that can't be trained on
-├── ServingError           the model server does not come up or does not answer
-├── ScoringError           answers that could not be judged
+├── ConfigError            the form, a recipe or a cluster file is wrong: all mistakes at once, before a start
+├── HubError               the dataset hub does not have what the plan names
+│   └── HubUnreachable     the hub does not answer: worth another try
+├── DatasetError           rows that cannot be trained on
+├── ServingError           the model server does not start or does not answer
+├── ScoringError           answers that cannot be judged
 └── RegistryError          the record of versions and of the champion
 
-What goes wrong on the hosts, or with a gang, is in `ssh_gang.errors`.
+Errors of hosts and gangs are in `ssh_gang.errors`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from collections.abc import Sequence
 
 
 class SqltuneError(Exception):
-    """Base of all errors raised on purpose; the message says what was found, what was wanted and what to do."""
+    """Base of all errors raised on purpose.
+
+    The message says what was found, what was expected, and what to do.
+    """
 
 
 class ConfigError(SqltuneError):
-    """Every mistake in a form or a configuration file, one line each."""
+    """All mistakes in a form or a configuration file, one line each."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         self.mistakes = list(mistakes)
@@ -32,7 +35,7 @@ class ConfigError(SqltuneError):
 
 
 class HubError(SqltuneError):
-    """The dataset hub has not what was asked for."""
+    """The dataset hub does not have what the plan names."""
 
 
 class HubUnreachable(HubError):
@@ -40,16 +43,16 @@ class HubUnreachable(HubError):
 
 
 class DatasetError(SqltuneError):
-    """Rows that can't be trained on, or a split that leaks."""
+    """Rows that cannot be trained on, or a split that leaks."""
 
 
 class ServingError(SqltuneError):
-    """The model server does not come up or does not answer."""
+    """The model server does not start or does not answer."""
 
 
 class ScoringError(SqltuneError):
-    """Answers that could not be judged."""
+    """Answers that cannot be judged."""
 
 
 class RegistryError(SqltuneError):
-    """The record of versions and of the champion can't be read or written."""
+    """The record of versions and of the champion cannot be read or written."""

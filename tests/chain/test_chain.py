@@ -147,6 +147,8 @@ def test_again_there_is_nothing_new(lab):
         ({"deepspeed": "zero9"}, "is not one of"),
         ({"promote": "perhaps"}, "is not one of"),
         ({"base_model": "$(touch pwned)"}, "does not match"),
+        ({"recipe": "lab_tinny"}, "'lab_tinny' is not one of"),
+        ({"cluster": "nowhere"}, "'nowhere' is not one of"),
     ],
 )
 def test_the_form_refuses(lab, form, words):
@@ -157,15 +159,12 @@ def test_the_form_refuses(lab, form, words):
 
 
 def test_the_plan_refuses_all_at_once(lab):
-    run = lab.airflow.trigger(DAG, {"recipe": "lab_tinny", "cluster": "nowhere"})
+    run = lab.airflow.trigger(DAG, FORM | {"max_length": 16, "suites": "nothing"})
     state, tasks = lab.until_ended(run)
     words = lab.words(run, "plan")
     assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
-    assert (
-        "recipe: 'lab_tinny' does not exist (choices: codellama_7b_qlora, lab_dusql, lab_smollm2, lab_tiny)"
-        in words
-        and "cluster: 'nowhere' is not there" in words
-    )
+    assert "max_length: 16 tokens hold no example" in words
+    assert "suites: 'nothing'" in words
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_the_form_is_the_run_spec(dag):
     assert list(dag.params) == list(RunSpec.model_fields)
     rate = dag.params.get_param("learning_rate").schema
     assert (rate["minimum"], rate["maximum"], rate["section"]) == (1e-7, 0.01, "Training")
-    assert "lab" in dag.params.get_param("cluster").schema["examples"]
+    assert "lab" in dag.params.get_param("cluster").schema["enum"]
     assert dag.params.get_param("deepspeed").schema["enum"] == [
         "zero1",
         "zero2",

@@ -11,21 +11,21 @@ from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Mod
 
 
 class Host(GangHost):
-    """One machine of a cluster."""
+    """One host of a cluster."""
 
-    processes: int = Field(ge=1, le=64, description="Ranks on this host: its GPUs, or 1 on CPU.")
+    processes: int = Field(ge=1, le=64, description="Ranks on this host: one per GPU, or 1 on CPU.")
 
 
 class Serving(Model):
-    """Where the model is served with FastChat."""
+    """Where and how the model is served with FastChat."""
 
-    host: Name = Field(description="Which host of the cluster serves.")
+    host: Name = Field(description="The host of the cluster that serves.")
     bind: str = Field(
         "127.0.0.1",
         pattern=r"^[A-Za-z0-9.:-]+$",
-        description="Address the servers listen on; Airflow's workers must reach it.",
+        description="Address that the servers listen on; Airflow's workers must reach it.",
     )
-    controller_port: int = Field(21001, ge=1, le=65535)
+    controller_port: int = Field(21001, ge=1, le=65535, description="Port of the controller.")
     worker_ports: tuple[int, int] = Field(
         (21002, 21031), description="First and last port for model workers."
     )
@@ -33,26 +33,26 @@ class Serving(Model):
     model_name: Name = Field("text2sql", description="Public name of the champion.")
     api_key_env: EnvName | Literal[""] | None = Field(
         None,
-        description="Variable of Airflow's environment that holds the API key; empty serves without one.",
+        description="Variable in Airflow's environment that holds the API key; empty: serve without a key.",
     )
     num_gpus: int = Field(
         1,
         ge=1,
         le=64,
-        description="GPUs that one model worker spreads its model over (FastChat's --num-gpus).",
+        description="GPUs that a model worker spreads its model over (FastChat's --num-gpus).",
     )
     max_gpu_memory: str | None = Field(
         None,
         pattern=r"^[1-9][0-9]*(MiB|GiB)$",
-        description="Memory that a model worker may use on each GPU, such as 15GiB (FastChat's --max-gpu-memory). "
-        "Empty: FastChat's own choice, 85 % of what is free.",
+        description="Memory that a model worker may use on each of its GPUs, such as 15GiB (FastChat's "
+        "--max-gpu-memory). Needs num_gpus above 1. Empty: 85 % of what is free.",
     )
-    threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
+    threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a model worker; 0 leaves it unset.")
     drain_timeout: float = Field(
-        120, ge=0, description="Seconds that requests of a model that is replaced may still take."
+        120, ge=0, description="Seconds that open requests to a replaced model may still take."
     )
     ready_timeout: float = Field(
-        600, gt=0, description="Seconds until a model must have answered its first prompt."
+        600, gt=0, description="Seconds within which a model must answer its first prompt."
     )
 
     @property
@@ -62,46 +62,51 @@ class Serving(Model):
 
 
 class Keep(Model):
-    """What stays on the hosts when a run has ended; the champion's model and the one's before it always do."""
+    """What stays on the hosts after a run, beside the models of the champion and of its predecessor."""
 
-    merged_models: int = Field(5, ge=1, description="Merged models of the newest versions.")
+    merged_models: int = Field(5, ge=1, description="Newest versions whose merged model stays.")
     checkpoints: int = Field(
-        3, ge=1, description="Newest runs whose checkpoints stay, so that they can be gone on with."
+        3, ge=1, description="Newest runs whose checkpoints stay, so that their training can resume."
     )
 
 
 class Cluster(Model):
-    """The hosts and what they have in common: `include/configs/clusters/*.yaml`."""
+    """The hosts and what they have in common: a file in `include/configs/clusters`."""
 
     description: str = Field("", description="One line for the form and the record.")
-    hosts: list[Host] = Field(min_length=1, description="The first one is the master.")
+    hosts: list[Host] = Field(min_length=1, description="The hosts; the first one is the master.")
     work_dir: HostPath = Field(
-        description="Folder on each host for data, runs and models, of this Airflow alone; ~ is the home there."
+        description="Folder on each host for data, runs and models, used by this Airflow only; ~ is the "
+        "home directory there."
     )
     node_env: HostPath = Field(
-        description="Virtual environment on each host, from include/node/bootstrap.sh."
+        description="Virtual environment on each host, made by include/node/bootstrap.sh."
     )
-    interface: Name = Field(description="Network interface between the hosts (NCCL_SOCKET_IFNAME).")
+    interface: Name = Field(
+        description="Network interface between the hosts (NCCL_SOCKET_IFNAME, GLOO_SOCKET_IFNAME)."
+    )
     backend: Literal["nccl", "gloo"] = Field(
         "nccl", description="nccl for GPUs (RCCL under ROCm), gloo for CPU."
     )
-    accelerator: Accelerator = Field("cuda", description="What preflight looks for.")
+    accelerator: Accelerator = Field("cuda", description="Which GPUs the hosts have; cpu: none.")
     master_port: int = Field(12345, ge=1024, le=65535, description="Port of the rendezvous on the master.")
-    shared_storage: bool = Field(False, description="work_dir is the same folder on all hosts.")
-    min_free_disk_gb: float = Field(20, ge=0, description="Free space wanted under work_dir, in GiB.")
-    min_free_memory_gb: float = Field(16, ge=0, description="Free memory wanted, in GiB.")
+    shared_storage: bool = Field(False, description="Whether work_dir is the same folder on all hosts.")
+    min_free_disk_gb: float = Field(20, ge=0, description="Free space required under work_dir, in GiB.")
+    min_free_memory_gb: float = Field(16, ge=0, description="Free memory required, in GiB.")
     env: dict[EnvName, str] = Field(
-        default_factory=dict, description="Environment of everything that runs on the hosts."
+        default_factory=dict, description="Environment variables of everything that runs on the hosts."
     )
     hub_endpoint: str = Field(
-        "https://huggingface.co", description="HF_ENDPOINT as Airflow's workers reach it."
+        "https://huggingface.co",
+        description="Address of the dataset hub, for Airflow's workers and the hosts (HF_ENDPOINT).",
     )
-    serving: Serving
-    limits: Limits = Limits()
-    keep: Keep = Keep()
+    serving: Serving = Field(description="Where and how the model is served.")
+    limits: Limits = Field(Limits(), description="Time limits of jobs on the hosts.")
+    keep: Keep = Field(Keep(), description="What stays on the hosts after a run.")
 
     @property
     def master(self) -> Host:
+        """The host of rank 0, which the others connect to."""
         return self.hosts[0]
 
     @property
@@ -116,19 +121,25 @@ class Cluster(Model):
 
     @property
     def world_size(self) -> int:
+        """Ranks on all hosts together."""
         return sum(host.processes for host in self.hosts)
 
     def host(self, name: str) -> Host:
-        """The host of that name; KeyError where there is none."""
+        """The host with this name.
+
+        Raises:
+            KeyError: The cluster has no such host.
+        """
         return {h.name: h for h in self.hosts}[name]
 
     def host_env(self) -> dict[str, str]:
-        """The whole environment a process on a host gets from us, the interface's two variables among it."""
+        """Every environment variable that the chain sets for a process on a host."""
         return {
             "NCCL_SOCKET_IFNAME": self.interface,
             "GLOO_SOCKET_IFNAME": self.interface,
             "HF_ENDPOINT": self.hub_endpoint,
-            # Where bootstrap.sh built DeepSpeed's helper: else every home would build it again, in a minute and a half.
+            # bootstrap.sh builds DeepSpeed's helper here. Elsewhere each home directory would build it again,
+            # in a minute and a half.
             "TORCH_EXTENSIONS_DIR": f"{self.node_env}/torch_extensions",
             "PYTHONUNBUFFERED": "1",
             "TOKENIZERS_PARALLELISM": "false",

@@ -10,30 +10,49 @@ from airflow.sdk import Param
 from sqltune.config.loading import cluster_names, recipe_names
 from sqltune.config.spec import RunSpec
 
-_LIMITS = {"minimum": "minimum", "maximum": "maximum", "enum": "enum", "pattern": "pattern"}
+_CONSTRAINTS = ("minimum", "maximum", "enum", "pattern")
+
+
+def params() -> dict[str, Param]:
+    """One Param for each field of `RunSpec`, in its order."""
+    return {name: _param(name, prop) for name, prop in RunSpec.model_json_schema()["properties"].items()}
+
+
+def cluster_param() -> Param:
+    """The field that selects a cluster."""
+    return params()["cluster"]
+
+
+def _param(name: str, prop: dict[str, Any]) -> Param:
+    schema = _schema(prop)
+    default: Any = prop.get("default")
+    if name == "recipe":
+        schema, default = _select(schema, default, "SQLTUNE_RECIPE", recipe_names())
+    elif name == "cluster":
+        schema, default = _select(schema, default, "SQLTUNE_CLUSTER", cluster_names())
+    if "section" in prop:
+        schema["section"] = prop["section"]
+    return Param(default, title=prop["title"], description=prop["description"], **schema)
 
 
 def _schema(prop: dict[str, Any]) -> dict[str, Any]:
-    """JSON schema of one field for Airflow, which wants one flat list of types in place of anyOf."""
+    """JSON schema of one field for Airflow, which expects a flat list of types in place of anyOf."""
     branches = prop.get("anyOf", [prop])
     schema: dict[str, Any] = {"type": [b["type"] for b in branches if "type" in b]}
     for branch in branches:
-        schema |= {ours: branch[theirs] for theirs, ours in _LIMITS.items() if theirs in branch}
+        schema |= {key: branch[key] for key in _CONSTRAINTS if key in branch}
     if "enum" in schema and "null" in schema["type"]:
         schema["enum"] = [*schema["enum"], None]
     return schema
 
 
-def params() -> dict[str, Param]:
-    """One Param per field of `RunSpec`, in its order; SQLTUNE_RECIPE and SQLTUNE_CLUSTER set what the form starts with."""
-    found = {}
-    for name, prop in RunSpec.model_json_schema()["properties"].items():
-        schema = _schema(prop)
-        default = prop.get("default")
-        if name in ("recipe", "cluster"):
-            default = os.environ.get(f"SQLTUNE_{name.upper()}", default)
-            schema["examples"] = recipe_names() if name == "recipe" else cluster_names()
-        if "section" in prop:
-            schema["section"] = prop["section"]
-        found[name] = Param(default, title=prop["title"], description=prop["description"], **schema)
-    return found
+def _select(
+    schema: dict[str, Any], default: str, variable: str, names: list[str]
+) -> tuple[dict[str, Any], str]:
+    """A select with the files that exist when the DAG is parsed; an environment variable sets its default.
+
+    A default without a file stays in the list: it would make the DAG unimportable, while the task `plan`
+    names the mistake.
+    """
+    default = os.environ.get(variable, default)
+    return schema | {"enum": sorted({*names, default})}, default

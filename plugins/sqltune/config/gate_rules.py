@@ -8,16 +8,26 @@ from ssh_gang.model import Model
 
 
 class GateRules(Model):
-    """When a new model may serve: `include/configs/gate.yaml`. Shares are of 1; a difference is the new model's share of right answers minus the old one's."""
+    """When a candidate may be served: `include/configs/gate.yaml`.
 
-    confidence: float = Field(gt=0.5, lt=1, description="Level of the interval around the difference.")
-    margin: float = Field(
-        ge=0, le=1, description="How much worse the new model may truly be, at the interval's lower end."
+    Shares are from 0 to 1. A difference is the candidate's share of correct answers minus the share of the
+    model that is served.
+    """
+
+    confidence: float = Field(
+        gt=0.5, lt=1, description="Confidence level of the interval around the difference."
     )
-    min_gain: float = Field(ge=-1, le=1, description="How much more it must answer right.")
-    min_questions: int = Field(ge=1, description="Questions below which a comparison proves nothing.")
-    floor: float = Field(ge=0, le=1, description="Share of right answers below which nothing serves.")
-    max_invalid: float = Field(ge=0, le=1, description="Share of answers that may not run.")
+    margin: float = Field(
+        ge=0,
+        le=1,
+        description="How much worse the candidate may be, at the lower end of the interval.",
+    )
+    min_gain: float = Field(ge=-1, le=1, description="Smallest difference that passes.")
+    min_questions: int = Field(ge=1, description="Fewest questions that a comparison needs.")
+    floor: float = Field(ge=0, le=1, description="Smallest share of correct answers that passes.")
+    max_invalid: float = Field(
+        ge=0, le=1, description="Largest share of answers whose SQL does not run that passes."
+    )
     max_vacuous: float = Field(
-        ge=0, le=1, description="Share of the right answers whose results may both be empty."
+        ge=0, le=1, description="Largest share of the correct answers with two empty results that passes."
     )

@@ -1,12 +1,14 @@
-"""Where the data files of the project are."""
+"""Where the project's data files are."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", Path(__file__).resolve().parents[3] / "include" / "configs"))
-"""Where clusters, recipes, xtuner configs and regression suites lie."""
+_INCLUDE = Path(__file__).resolve().parents[3] / "include"
 
-NODE_FILES = Path(__file__).resolve().parents[3] / "include" / "node"
+CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", _INCLUDE / "configs"))
+"""Clusters, recipes, xtuner configs, suites and the gate's rules."""
+
+NODE_FILES = _INCLUDE / "node"
 """What is copied to the hosts."""

@@ -16,55 +16,61 @@ from ssh_gang.model import Model, slug
 class Champion(Model):
     """The model that is served now."""
 
-    version: int
-    merged_path: str
-    model_hash: str
+    version: int = Field(description="Number of its version.")
+    merged_path: str = Field(description="Folder of the merged model on the serving host.")
+    model_hash: str = Field(description="Hash of the model's files.")
 
 
 class Site(Model):
-    """A cluster, and what of ours lies on its hosts."""
+    """A cluster, and the version of the scripts on its hosts."""
 
-    cluster_name: str
-    cluster: Cluster
-    code_version: str = Field(description="Hash of what is copied to the hosts.")
+    cluster_name: str = Field(description="Name of the cluster's file, without .yaml.")
+    cluster: Cluster = Field(description="The cluster, as its file was when the run began.")
+    code_version: str = Field(description="Hash of the scripts that are copied to the hosts.")
 
     @property
     def code_dir(self) -> str:
+        """Folder of the scripts on each host."""
         return f"{self.cluster.work_dir}/code/{self.code_version}"
 
 
 class RunPlan(Site):
-    """What one run does, pinned: every task receives this, whole."""
+    """What one run does, with everything pinned."""
 
-    run_id: str
-    recipe_name: str
-    recipe: Recipe
-    training: Training = Field(description="The recipe's, with the form's values on top.")
-    dataset_repo: str
-    dataset_revision: str = Field(description="As it was named, or '' for newest.")
-    dataset_commit: str = Field(description="What dataset_revision was pinned to.")
-    dataset_date: str = Field(description="The commit's date, ISO 8601.")
-    base_model: str
-    eval_questions: int
+    run_id: str = Field(description="Id of the Airflow run.")
+    recipe_name: str = Field(description="Name of the recipe's file, without .yaml.")
+    recipe: Recipe = Field(description="The recipe, as its file was when the run began.")
+    training: Training = Field(description="The recipe's training settings, overridden by the form's.")
+    dataset_repo: str = Field(description="Dataset repository on the hub, owner/name.")
+    dataset_revision: str = Field(description="The revision as the form names it; '' for the newest.")
+    dataset_commit: str = Field(description="The commit that dataset_revision was pinned to.")
+    dataset_date: str = Field(description="Date of the commit, ISO 8601.")
+    base_model: str = Field(description="Folder of the base model on every host.")
+    eval_questions: int = Field(description="Held-out questions that both models answer.")
     suites: list[str] = Field(description="Suites beside the held-out questions.")
-    gate: GateRules
-    reference_model: str | None = None
-    promote: Promote
-    force: bool
-    champion: Champion | None
+    gate: GateRules = Field(description="The gate's rules for this run.")
+    reference_model: str | None = Field(
+        None, description="The hosted model that the form names; None: the Connection's."
+    )
+    promote: Promote = Field(description="Who decides whether a passed model is served.")
+    force: bool = Field(description="Whether to train although nothing is new.")
+    champion: Champion | None = Field(description="The model served when the run began; None: none yet.")
 
     @property
     def fingerprint(self) -> str:
-        """Names what is trained, and on what: two plans with the same fingerprint train the same model."""
-        what = self.model_dump(
+        """Hash of everything that decides the result of the training.
+
+        Two plans with the same fingerprint train the same model.
+        """
+        decisive = self.model_dump(
             mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
         )
-        # What a recipe says of the judging does not change what is trained.
-        what["recipe"] = self.recipe.model_dump(
+        # How a model is evaluated does not change what is trained.
+        decisive["recipe"] = self.recipe.model_dump(
             mode="json", exclude={"description", "suites", "gate", "eval_questions"}
         )
-        what["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
-        return digest(what)
+        decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
+        return digest(decisive)
 
     @property
     def key(self) -> str:
@@ -83,7 +89,10 @@ class RunPlan(Site):
 
     @property
     def split_dir(self) -> str:
-        """Folder of the prepared rows on each host. The prompt is part of a row: another template, another folder."""
+        """Folder of the prepared rows on each host.
+
+        A row holds the rendered prompt, so another prompt template has another folder.
+        """
         return f"{self.data_dir}/split-{self.recipe.held_out_percent}-{TEMPLATE_HASH}"
 
     @property

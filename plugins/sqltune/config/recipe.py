@@ -14,59 +14,76 @@ DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]
 
 
 class Training(Model):
-    """Part 1 of an xtuner config: what the chain writes into the copy that is trained with."""
+    """Part 1 of an xtuner config: the settings that a run writes into the copy it trains with."""
 
     max_steps: int | None = Field(
-        None, ge=1, description="Iterations (micro-batches per rank) to train for; None trains max_epochs."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Iterations (micro-batches per rank) to train for; takes precedence over max_epochs.",
     )
-    max_epochs: int | None = Field(None, ge=1, description="Passes over the training rows.")
+    max_epochs: int | None = Field(
+        None, ge=1, le=100, description="Passes over the training rows, where max_steps is empty."
+    )
     learning_rate: float = Field(ge=1e-7, le=0.01, description="Peak learning rate of AdamW.")
     lora_rank: int = Field(ge=1, le=512, description="Rank r of the adapter.")
-    max_length: int = Field(ge=1, description="Tokens per row; a row that is longer is cut.")
+    max_length: int = Field(
+        ge=1, le=32_768, description="Tokens per training row; must hold the longest example."
+    )
     batch_size: int = Field(ge=1, description="Rows per rank and micro-batch.")
     accumulative_counts: int = Field(1, ge=1, description="Micro-batches per optimizer step.")
-    deepspeed: DeepSpeed = Field(description="DeepSpeed strategy, as in xtuner's deepspeed_<name>.json.")
-    seed: int = Field(42, ge=0, description="Seed of the adapter's weights and of the order of the rows.")
+    deepspeed: DeepSpeed = Field(
+        description="DeepSpeed strategy: how weights and optimizer state are spread over the ranks."
+    )
+    seed: int = Field(
+        42, ge=0, le=2**31 - 1, description="Seed of the adapter's weights and of the order of the rows."
+    )
     save_steps: int = Field(500, ge=1, description="Iterations between checkpoints.")
-    save_total_limit: int = Field(2, ge=1, description="Checkpoints kept.")
+    save_total_limit: int = Field(2, ge=1, description="Checkpoints kept; older ones are removed.")
     log_interval: int = Field(10, ge=1, description="Iterations between log lines.")
 
 
 class Decoding(Model):
-    """How a served model is asked when it is judged."""
+    """How a served model generates its answers when it is evaluated."""
 
-    max_tokens: int = Field(128, ge=8, le=4096, description="Tokens an answer may have.")
-    temperature: float = Field(0.0, ge=0, le=2, description="0 takes the likeliest token each time.")
-    concurrency: int = Field(4, ge=1, le=256, description="Questions asked at the same time.")
-    timeout: float = Field(120, gt=0, description="Seconds one answer may take.")
-    stop: list[str] = Field(
-        list(STOP), description="Texts at which an answer ends if the model goes on past it."
+    max_tokens: int = Field(128, ge=8, le=4096, description="Maximum tokens of one answer.")
+    temperature: float = Field(
+        0.0, ge=0, le=2, description="Sampling temperature; 0 always takes the likeliest token."
     )
+    concurrency: int = Field(4, ge=1, le=256, description="Requests in flight at the same time.")
+    timeout: float = Field(120, gt=0, description="Seconds that one answer may take.")
+    stop: list[str] = Field(list(STOP), description="Texts that end an answer; they are not part of it.")
 
 
 class Recipe(Model):
-    """What is trained and how: `include/configs/recipes/*.yaml`."""
+    """What is trained and how: a file in `include/configs/recipes`."""
 
     description: str = Field(description="One line for the form and the record.")
     xtuner_config: str = Field(pattern=r"^[\w-]+\.py$", description="File in include/configs/xtuner.")
-    base_model: ModelPath = Field(description="Path of the base model on every host; ~ is the home there.")
-    dataset_repo: RepoId = Field(description="Dataset on the hub.")
+    base_model: ModelPath = Field(
+        description="Folder of the base model on every host; ~ is the home directory there."
+    )
+    dataset_repo: RepoId = Field(description="Dataset repository on the hub, owner/name.")
     dataset_files: list[str] = Field(
         ["*.jsonl", "*.json"],
-        description="Patterns of the files to read, in order of preference; the first that matches any file is taken.",
+        description="Patterns of the files to read, in order of preference; the first that matches is used.",
     )
     held_out_percent: int = Field(
         10, ge=1, le=50, description="Share of the databases kept out of training, in percent."
     )
-    eval_questions: int = Field(200, ge=10, description="Held-out questions asked before and after.")
+    eval_questions: int = Field(
+        200, ge=10, le=10_000, description="Held-out questions that both models answer."
+    )
     suites: SuiteNames | None = Field(
-        None, description="Suites to judge by beside the held-out questions, divided by commas."
+        None,
+        description="Suites to evaluate on beside the held-out questions, separated by commas: files in "
+        "include/configs/regression, or folders in SQLTUNE_SUITES.",
     )
     gate: dict[str, float] = Field(
-        default_factory=dict, description="Rules of gate.yaml that are others for this recipe."
+        default_factory=dict, description="Rules of gate.yaml with another value for this recipe."
     )
-    training: Training
-    decoding: Decoding = Decoding()
+    training: Training = Field(description="Training settings.")
+    decoding: Decoding = Field(Decoding(), description="How answers are generated.")
     serving_dtype: Literal["float32", "float16", "bfloat16"] = Field(
-        "float16", description="Type of the served weights."
+        "float16", description="Data type of the served weights."
     )

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from annotated_types import Ge, Le
+from pydantic import BaseModel, Field
 
 from sqltune.config.base import ModelPath, Name, RepoId, Revision, SuiteNames
-from sqltune.config.recipe import DeepSpeed
+from sqltune.config.recipe import DeepSpeed, Recipe, Training
 from ssh_gang.model import Model
 
 Promote = Literal["yes", "ask", "hold"]
+Section = Literal["Data", "Training", "Verdict"]
+
+
+def overrides(model: type[BaseModel], name: str, title: str, section: Section) -> Any:
+    """A form field that overrides a setting of the recipe; its description and range are the setting's.
+
+    Args:
+        model: `Recipe`, or a part of it.
+        name: The setting in `model`.
+        title: Heading of the field.
+        section: Section of the form.
+    """
+    setting = model.model_fields[name]
+    ranges: dict[str, Any] = {}
+    for limit in setting.metadata:
+        if isinstance(limit, Ge):
+            ranges["ge"] = limit.ge
+        elif isinstance(limit, Le):
+            ranges["le"] = limit.le
+    return Field(
+        None,
+        title=title,
+        description=f"{setting.description} Empty: the recipe's value.",
+        json_schema_extra={"section": section},
+        **ranges,
+    )
 
 
 class RunSpec(Model):
@@ -24,109 +51,51 @@ class RunSpec(Model):
     cluster: Name = Field(
         "lab",
         title="Cluster",
-        description="The hosts it is trained on: a file in include/configs/clusters, without .yaml.",
+        description="The hosts to train on: a file in include/configs/clusters, without .yaml.",
     )
-    dataset_repo: RepoId | None = Field(
-        None,
-        title="Dataset repository",
-        description="owner/name on the hub. Empty: the recipe's.",
-        json_schema_extra={"section": "Data"},
-    )
+    dataset_repo: RepoId | None = overrides(Recipe, "dataset_repo", "Dataset repository", "Data")
     dataset_revision: Revision | None = Field(
         None,
         title="Dataset revision",
         description="Branch, tag or commit. Empty: the newest commit of main as of the run's logical date.",
         json_schema_extra={"section": "Data"},
     )
-    base_model: ModelPath | None = Field(
-        None,
-        title="Base model",
-        description="Path of the base model on every host. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    max_steps: int | None = Field(
-        None,
-        ge=1,
-        le=1_000_000,
-        title="Max steps",
-        description="Iterations to train for; wins over epochs. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    max_epochs: int | None = Field(
-        None,
-        ge=1,
-        le=100,
-        title="Max epochs",
-        description="Passes over the training rows. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    learning_rate: float | None = Field(
-        None,
-        ge=1e-7,
-        le=0.01,
-        title="Learning rate",
-        description="Peak learning rate of AdamW. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    lora_rank: int | None = Field(
-        None,
-        ge=1,
-        le=512,
-        title="LoRA rank",
-        description="Rank r of the adapter. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    max_length: int | None = Field(
-        None,
-        ge=1,
-        le=32768,
-        title="Sequence length",
-        description="Tokens per row; must hold the longest example. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    deepspeed: DeepSpeed | None = Field(
-        None,
-        title="DeepSpeed strategy",
-        description="How optimizer state and weights are spread over the ranks. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    seed: int | None = Field(
-        None,
-        ge=0,
-        le=2**31 - 1,
-        title="Seed",
-        description="Seed of the adapter's weights and of the order of the rows. Empty: the recipe's.",
-        json_schema_extra={"section": "Training"},
-    )
-    eval_questions: int | None = Field(
-        None,
-        ge=10,
-        le=10_000,
-        title="Questions to judge by",
-        description="Held-out questions asked before and after. Empty: the recipe's.",
-        json_schema_extra={"section": "Verdict"},
-    )
-    suites: SuiteNames | None = Field(
-        None,
-        title="Further suites",
-        description="Suites to judge by beside the held-out questions, divided by commas: files in include/configs/regression, or folders in SQLTUNE_SUITES. Empty: the recipe's.",
-        json_schema_extra={"section": "Verdict"},
-    )
+    base_model: ModelPath | None = overrides(Recipe, "base_model", "Base model", "Training")
+    max_steps: int | None = overrides(Training, "max_steps", "Max steps", "Training")
+    max_epochs: int | None = overrides(Training, "max_epochs", "Max epochs", "Training")
+    learning_rate: float | None = overrides(Training, "learning_rate", "Learning rate", "Training")
+    lora_rank: int | None = overrides(Training, "lora_rank", "LoRA rank", "Training")
+    max_length: int | None = overrides(Training, "max_length", "Sequence length", "Training")
+    deepspeed: DeepSpeed | None = overrides(Training, "deepspeed", "DeepSpeed strategy", "Training")
+    seed: int | None = overrides(Training, "seed", "Seed", "Training")
+    eval_questions: int | None = overrides(Recipe, "eval_questions", "Evaluation questions", "Verdict")
+    suites: SuiteNames | None = overrides(Recipe, "suites", "Further suites", "Verdict")
     reference_model: Name | None = Field(
         None,
         title="Hosted reference",
-        description="Name of the hosted model that answers the same questions beside; asked only where the Connection sqltune_glm is there. Empty: the Connection's.",
+        description="Name of the hosted model that answers the same questions for comparison, if the "
+        "Connection sqltune_glm exists. Empty: the Connection's.",
         json_schema_extra={"section": "Verdict"},
     )
     promote: Promote = Field(
         "yes",
         title="Promote",
-        description="yes: serve the new model if the gate lets it through. ask: a person decides, with the table before them. hold: judge it, and serve on what is served.",
+        description="yes: serve the new model if the gate passes it. ask: a person approves it first, with "
+        "the before/after table at hand. hold: evaluate it, and keep serving the current one.",
         json_schema_extra={"section": "Verdict"},
     )
     force: bool = Field(
         False,
         title="Train even if nothing is new",
-        description="Off: a plan that was trained before ends the run early, green.",
+        description="Off: a plan that was trained before ends the run early, as a success.",
         json_schema_extra={"section": "Verdict"},
     )
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The training settings that the form overrides."""
+        return self.model_dump(include=TRAINING_FIELDS, exclude_none=True)
+
+
+TRAINING_FIELDS = set(RunSpec.model_fields) & set(Training.model_fields)
+"""Fields of the form that are training settings."""

@@ -1,16 +1,16 @@
-"""The form becomes a plan: everything is checked at once, and what is named loosely is pinned."""
+"""From the form to the plan: everything is checked at once, and loose names are pinned."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from sqltune.config import paths
 from sqltune.config.cluster import Cluster
-from sqltune.config.gate_rules import GateRules
+from sqltune.config.consistency import inconsistencies
 from sqltune.config.loading import describe, load_cluster, load_gate_rules, load_recipe
 from sqltune.config.plan import RunPlan
 from sqltune.config.recipe import Recipe, Training
@@ -20,135 +20,116 @@ from sqltune.errors import ConfigError, HubError, HubUnreachable
 from sqltune.evaluation import suites
 from sqltune.registry import versions
 
-_TRAINING_FIELDS = {
-    "max_steps",
-    "max_epochs",
-    "learning_rate",
-    "lora_rank",
-    "max_length",
-    "deepspeed",
-    "seed",
-}
-
-
-def training_of(spec: RunSpec, recipe: Recipe) -> Training:
-    """The recipe's training with the form's values on top. Steps on the form win over epochs, and epochs over the recipe's steps."""
-    given = spec.model_dump(include=_TRAINING_FIELDS, exclude_none=True)
-    base = recipe.training.model_dump()
-    if "max_epochs" in given and "max_steps" not in given:
-        base["max_steps"] = None
-    return Training.model_validate(base | given)
-
-
-def problems_of(recipe: Recipe, cluster: Cluster, training: Training) -> list[str]:
-    """What does not fit together, although each value is allowed."""
-    found = []
-    if not (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file():
-        there = ", ".join(sorted(p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")))
-        found.append(
-            f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner (there are: {there})"
-        )
-    if training.max_steps is None and training.max_epochs is None:
-        found.append("max_steps: neither max_steps nor max_epochs is set: set one in the form or the recipe")
-    if training.max_length < 64:
-        found.append(
-            f"max_length: {training.max_length} tokens hold no example (the prompt alone has more than 64): set 128 or more"
-        )
-    names = [h.name for h in cluster.hosts]
-    found += [
-        f"cluster.hosts: {n!r} is named twice" for n in sorted({n for n in names if names.count(n) > 1})
-    ]
-    if cluster.serving.host not in names:
-        found.append(
-            f"cluster.serving.host: {cluster.serving.host!r} is not one of the hosts ({', '.join(names)})"
-        )
-    if len({h.processes for h in cluster.hosts}) > 1:
-        found.append(
-            f"cluster.hosts: processes differ ({', '.join(f'{h.name}: {h.processes}' for h in cluster.hosts)}): torchrun wants as many on each"
-        )
-    if cluster.serving.api_key_env and not os.environ.get(cluster.serving.api_key_env):
-        found.append(
-            f"cluster.serving.api_key_env: {cluster.serving.api_key_env} is not set: set it for Airflow, or serve without a key"
-        )
-    if cluster.accelerator == "cpu" and cluster.backend == "nccl":
-        found.append("cluster.backend: nccl needs GPUs, and accelerator is cpu: set backend to gloo")
-    return found
+T = TypeVar("T")
 
 
 def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: str) -> RunPlan:
-    """The plan for a filled-in form; `ConfigError` with every mistake that can be seen without touching a host.
+    """The plan for a form.
 
-    `HubUnreachable` when the form is right and the hub does not answer: that may be another in a minute.
+    Args:
+        form: What a person filled in, by field.
+        run_id: Id of the Airflow run.
+        as_of: Without a revision on the form, the newest commit at this moment is trained on.
+        code_version: Hash of the scripts that are copied to the hosts.
+
+    Raises:
+        ConfigError: Every mistake that can be seen without connecting to a host.
+        HubUnreachable: The form is correct, but the hub does not answer; another try may succeed.
     """
-    mistakes: list[str] = []
-    unreachable: HubUnreachable | None = None
-    try:
-        spec = RunSpec.model_validate(form)
-    except ValidationError as e:
-        mistakes += describe(e)
-        # Go on with the fields that are right, to find the other mistakes too.
-        wrong = {error["loc"][0] for error in e.errors()}
-        spec = RunSpec.model_validate({k: v for k, v in form.items() if k not in wrong})
-    recipe = cluster = None
-    try:
-        recipe = load_recipe(spec.recipe)
-    except ConfigError as e:
-        mistakes += e.mistakes
-    try:
-        cluster = load_cluster(spec.cluster)
-    except ConfigError as e:
-        mistakes += e.mistakes
-    pinned = training = gate = None
-    further: list[str] = []
-    if isinstance(recipe, Recipe):
-        further = [name.strip() for name in (spec.suites or recipe.suites or "").split(",") if name.strip()]
+    return _Planner(form).plan(run_id, as_of, code_version)
+
+
+def training_of(spec: RunSpec, recipe: Recipe) -> Training:
+    """The recipe's training settings, overridden by the form's.
+
+    max_steps takes precedence over max_epochs, so epochs on the form remove the recipe's steps.
+    """
+    settings = recipe.training.model_dump() | spec.training
+    if spec.max_epochs is not None and spec.max_steps is None:
+        settings["max_steps"] = None
+    return Training.model_validate(settings)
+
+
+def suites_of(spec: RunSpec, recipe: Recipe) -> list[str]:
+    """Names of the suites beside the held-out questions: the form's, or the recipe's."""
+    names = spec.suites or recipe.suites or ""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+class _Planner:
+    """Makes one plan, and collects the mistakes on the way."""
+
+    def __init__(self, form: dict[str, Any]) -> None:
+        self.mistakes: list[str] = []
+        self.unreachable: HubUnreachable | None = None
+        self.spec = self._read(form)
+
+    def plan(self, run_id: str, as_of: datetime, code_version: str) -> RunPlan:
+        spec = self.spec
+        recipe = self._try(lambda: load_recipe(spec.recipe))
+        cluster = self._try(lambda: load_cluster(spec.cluster))
+        gate = self._try(lambda: load_gate_rules(recipe, spec.recipe)) if recipe else None
+        further = suites_of(spec, recipe) if recipe else []
         for name in further:
-            try:
-                suites.load(name, 1)
-            except ConfigError as e:
-                mistakes += e.mistakes
+            self._try(partial(suites.load, name, 1))
+        pinned = self._check_and_pin(recipe, cluster, as_of) if recipe and cluster else None
+        self._raise_mistakes()
+        assert recipe
+        assert cluster
+        assert gate
+        assert pinned
+        return RunPlan(
+            run_id=run_id,
+            recipe_name=spec.recipe,
+            cluster_name=spec.cluster,
+            recipe=recipe,
+            cluster=cluster,
+            training=training_of(spec, recipe),
+            dataset_repo=spec.dataset_repo or recipe.dataset_repo,
+            dataset_revision=spec.dataset_revision or "",
+            dataset_commit=pinned.commit,
+            dataset_date=pinned.date.isoformat(),
+            base_model=spec.base_model or recipe.base_model,
+            eval_questions=spec.eval_questions or recipe.eval_questions,
+            suites=further,
+            gate=gate,
+            reference_model=spec.reference_model,
+            promote=spec.promote,
+            force=spec.force,
+            champion=versions.champion(spec.cluster),
+            code_version=code_version,
+        )
+
+    def _read(self, form: dict[str, Any]) -> RunSpec:
+        """The form, with the default in place of each mistake, so that the other fields are checked too."""
         try:
-            gate = load_gate_rules(recipe, spec.recipe)
+            return RunSpec.model_validate(form)
+        except ValidationError as e:
+            self.mistakes += describe(e)
+            wrong = {error["loc"][0] for error in e.errors()}
+            return RunSpec.model_validate({k: v for k, v in form.items() if k not in wrong})
+
+    def _check_and_pin(self, recipe: Recipe, cluster: Cluster, as_of: datetime) -> hub.Pinned | None:
+        spec = self.spec
+        self.mistakes += inconsistencies(recipe, cluster, training_of(spec, recipe))
+        repo = spec.dataset_repo or recipe.dataset_repo
+        return self._try(lambda: hub.pin(repo, spec.dataset_revision or "", cluster.hub_endpoint, as_of))
+
+    def _try(self, step: Callable[[], T]) -> T | None:
+        """The step's result; None where it fails, with its mistakes collected."""
+        try:
+            return step()
         except ConfigError as e:
-            mistakes += e.mistakes
-    if isinstance(recipe, Recipe) and isinstance(cluster, Cluster):
-        training = training_of(spec, recipe)
-        mistakes += problems_of(recipe, cluster, training)
-        try:
-            pinned = hub.pin(
-                spec.dataset_repo or recipe.dataset_repo,
-                spec.dataset_revision or "",
-                cluster.hub_endpoint,
-                as_of,
-            )
+            self.mistakes += e.mistakes
         except HubUnreachable as e:
-            unreachable = e
+            self.unreachable = e
         except HubError as e:
-            mistakes.append(str(e))
-    if mistakes:
-        raise ConfigError([*mistakes, *([str(unreachable)] if unreachable else [])])
-    if unreachable:
-        raise unreachable
-    assert pinned is not None and training is not None
-    assert isinstance(recipe, Recipe) and isinstance(cluster, Cluster) and isinstance(gate, GateRules)
-    return RunPlan(
-        run_id=run_id,
-        recipe_name=spec.recipe,
-        cluster_name=spec.cluster,
-        recipe=recipe,
-        cluster=cluster,
-        training=training,
-        dataset_repo=spec.dataset_repo or recipe.dataset_repo,
-        dataset_revision=spec.dataset_revision or "",
-        dataset_commit=pinned.commit,
-        dataset_date=pinned.date.isoformat(),
-        base_model=spec.base_model or recipe.base_model,
-        eval_questions=spec.eval_questions or recipe.eval_questions,
-        suites=further,
-        gate=gate,
-        reference_model=spec.reference_model,
-        promote=spec.promote,
-        force=spec.force,
-        champion=versions.champion(spec.cluster),
-        code_version=code_version,
-    )
+            self.mistakes.append(str(e))
+        return None
+
+    def _raise_mistakes(self) -> None:
+        """Raise what was collected. Another try may help only if an unreachable hub is all there is."""
+        if self.mistakes:
+            raise ConfigError([*self.mistakes, *([str(self.unreachable)] if self.unreachable else [])])
+        if self.unreachable:
+            raise self.unreachable

@@ -6,10 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sqltune.config import loading, paths
-from sqltune.config.cluster import Serving
 from sqltune.config.plan import RunPlan
-from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError, HubUnreachable
 from sqltune.tasks.planning import make_plan
 
@@ -109,28 +106,3 @@ def test_same_plan_same_fingerprint_and_any_change_another(plan):
 
 def test_a_plan_survives_json(plan):
     assert RunPlan.model_validate(plan().model_dump(mode="json")) == plan()
-
-
-def test_every_field_has_a_title_and_a_description():
-    for name, field in RunSpec.model_fields.items():
-        assert field.title and field.description, name
-
-
-def test_a_variable_that_is_not_set_is_named(plan, monkeypatch, tmp_path):
-    (tmp_path / "clusters").mkdir()
-    (tmp_path / "clusters" / "c.yaml").write_text("work_dir: ${NOT_SET_ANYWHERE}\n")
-    monkeypatch.setattr(paths, "CONFIGS", tmp_path)
-    with pytest.raises(ConfigError, match=r"\$\{NOT_SET_ANYWHERE\} is not set"):
-        loading.load_cluster("c")
-
-
-def test_every_shipped_file_is_valid():
-    recipes = [loading.load_recipe(name) for name in loading.recipe_names()]
-    clusters = [loading.load_cluster(name) for name in loading.cluster_names()]
-    assert len(recipes) == 4 and len(clusters) == 2
-    for recipe in recipes:
-        assert (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
-
-
-def test_serving_address():
-    assert Serving(host="a", bind="10.0.0.1").url == "http://10.0.0.1:8000/v1"

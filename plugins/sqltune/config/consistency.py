@@ -1,0 +1,71 @@
+"""Values that are each allowed, and do not fit together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from sqltune.config import paths
+from sqltune.config.cluster import Cluster
+from sqltune.config.recipe import Recipe, Training
+
+SHORTEST_PROMPT = 64
+"""Tokens below which max_length holds no example: the prompt template alone is longer."""
+
+
+def inconsistencies(recipe: Recipe, cluster: Cluster, training: Training) -> list[str]:
+    """One line for each inconsistency: the field, what was found, what was expected, what to do."""
+    return [*_xtuner_config(recipe), *_training(training), *_hosts(cluster), *_serving(cluster)]
+
+
+def _xtuner_config(recipe: Recipe) -> Iterator[str]:
+    folder = paths.CONFIGS / "xtuner"
+    if not (folder / recipe.xtuner_config).is_file():
+        choices = ", ".join(sorted(p.name for p in folder.glob("*.py")))
+        yield (
+            f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner "
+            f"(choices: {choices}): correct it in the recipe"
+        )
+
+
+def _training(training: Training) -> Iterator[str]:
+    if training.max_steps is None and training.max_epochs is None:
+        yield "max_steps: neither max_steps nor max_epochs is set: set one in the form or the recipe"
+    if training.max_length < SHORTEST_PROMPT:
+        yield (
+            f"max_length: {training.max_length} tokens hold no example (the prompt alone has more than "
+            f"{SHORTEST_PROMPT}): set 128 or more"
+        )
+
+
+def _hosts(cluster: Cluster) -> Iterator[str]:
+    names = [h.name for h in cluster.hosts]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        yield f"cluster.hosts: {name!r} is named twice: give each host a name of its own"
+    if len({h.processes for h in cluster.hosts}) > 1:
+        processes = ", ".join(f"{h.name}: {h.processes}" for h in cluster.hosts)
+        yield f"cluster.hosts: processes differ ({processes}): torchrun needs the same number on each"
+    if cluster.accelerator == "cpu" and cluster.backend == "nccl":
+        yield "cluster.backend: nccl needs GPUs, and accelerator is cpu: set backend to gloo"
+
+
+def _serving(cluster: Cluster) -> Iterator[str]:
+    serving = cluster.serving
+    hosts = {h.name: h for h in cluster.hosts}
+    if serving.host not in hosts:
+        yield f"cluster.serving.host: {serving.host!r} is not one of the hosts ({', '.join(hosts)})"
+    elif cluster.accelerator != "cpu" and serving.num_gpus > hosts[serving.host].processes:
+        yield (
+            f"cluster.serving.num_gpus: {serving.num_gpus} GPUs, and {serving.host} has "
+            f"{hosts[serving.host].processes} (its processes): set num_gpus to that or less"
+        )
+    if serving.max_gpu_memory and serving.num_gpus == 1:
+        yield (
+            f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory} has no effect on one GPU, which "
+            "FastChat fills as it needs: set num_gpus to 2 or more, or remove it"
+        )
+    if serving.api_key_env and not os.environ.get(serving.api_key_env):
+        yield (
+            f"cluster.serving.api_key_env: {serving.api_key_env} is not set: set it in Airflow's "
+            "environment, or serve without a key"
+        )
