@@ -1,0 +1,1 @@
+"""What is known of runs, versions and promotions: the database, and the store of whole logs."""

@@ -1,8 +1,8 @@
 """The tables of runs, answers, versions and promotions. Every moment is UTC.
 
 Keys and indexes serve the questions that the page asks (`bench/records.py` measures them). Runs, questions
-and answers have a text key that callers use and a number that other tables refer to: a run of 2,000 questions has
-4,000 judgements, and each stays small.
+and answers have a text key that callers use and a number that other tables refer to: a run of 2,000
+questions has 4,000 judgements, and each stays small.
 """
 
 from __future__ import annotations
@@ -79,10 +79,8 @@ class Run(Base):
     dataset_commit: Mapped[str]
     plan: Mapped[Json]
     """`RunPlan`."""
-    state: Mapped[str]
-    """See `runs.State`."""
     same_as: Mapped[str | None]
-    """Run id of the run that had trained the same plan, where the state is nothing_new."""
+    """Run id of the run that had trained the same plan: this one ended with nothing new."""
     trained: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     """Last iteration and the rendered xtuner config."""
     created_at: Mapped[datetime]

@@ -108,7 +108,6 @@ def _create_tables() -> None:
         sa.Column("dataset_repo", sa.Text(), nullable=False),
         sa.Column("dataset_commit", sa.Text(), nullable=False),
         sa.Column("plan", sa.JSON(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("same_as", sa.Text(), nullable=True),
         sa.Column("trained", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

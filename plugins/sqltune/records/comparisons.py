@@ -1,0 +1,125 @@
+"""One run's answers before and after, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, and_, func, not_, select
+from sqlalchemy.orm import aliased
+
+from sqltune.records import database
+from sqltune.records.evaluations import JudgementRecord, judgement_from_row
+from sqltune.records.models import Answer, Judgement, Question
+from sqltune.records.questions import QuestionRecord, from_row
+from sqltune.records.runs import number
+
+Outcome = Literal["gained", "lost", "both_right", "both_wrong"]
+
+
+@dataclass(frozen=True)
+class AnswerFilter:
+    """Which of a run's answers are shown; None shows all."""
+
+    outcome: Outcome | None = None
+    verdict: str | None = None
+    """Of the candidate's answer."""
+    trouble: str | None = None
+    """Of the candidate's answer."""
+    language: str | None = None
+    hardness: str | None = None
+
+
+@dataclass(frozen=True)
+class ComparedAnswer:
+    """One question with both models' answers."""
+
+    question: QuestionRecord
+    before: JudgementRecord
+    after: JudgementRecord
+
+
+@dataclass(frozen=True)
+class ComparedAnswers:
+    """A page of a run's answers."""
+
+    total: int
+    """How many answers the filter leaves."""
+    rows: list[ComparedAnswer]
+
+
+_before, _after = aliased(Judgement), aliased(Judgement)
+_answer_before, _answer_after = aliased(Answer), aliased(Answer)
+
+
+def compare(
+    run_key: str, shown: AnswerFilter | None = None, limit: int = 100, offset: int = 0
+) -> ComparedAnswers:
+    """Return one run's answers before and after, filtered, in the suite's order.
+
+    Args:
+        run_key: The run.
+        shown: Which answers.
+        limit: How many at most.
+        offset: How many of the first ones are left out.
+    """
+    with database.reading() as session:
+        run = number(session, run_key)
+        conditions = [*_conditions(shown or AnswerFilter())]
+        total = session.scalar(_pairs(select(func.count()), run).where(*conditions)) or 0
+        statement = (
+            _pairs(select(Question, _before, _answer_before, _after, _answer_after), run)
+            .outerjoin(_answer_before, _answer_before.id == _before.answer_id)
+            .outerjoin(_answer_after, _answer_after.id == _after.answer_id)
+            .where(*conditions)
+            .order_by(_after.position)
+            .limit(limit)
+            .offset(offset)
+        )
+        rows = [
+            ComparedAnswer(
+                question=from_row(question),
+                before=judgement_from_row(before, question, answer_before),
+                after=judgement_from_row(after, question, answer_after),
+            )
+            for question, before, answer_before, after, answer_after in session.execute(statement)
+        ]
+        return ComparedAnswers(total=total, rows=rows)
+
+
+def _pairs(statement: Select[*tuple[Any, ...]], run: int) -> Select[Any]:
+    """Both phases of a run, paired by their place in the suite."""
+    same_place = and_(
+        _before.run_id == _after.run_id,
+        _before.phase == "before",
+        _before.position == _after.position,
+        _before.question_id == _after.question_id,
+    )
+    return (
+        statement.select_from(_after)
+        .join(_before, same_place)
+        .join(Question, Question.id == _after.question_id)
+        .where(_after.run_id == run, _after.phase == "after")
+    )
+
+
+def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
+    right_before, right_after = _before.verdict == "match", _after.verdict == "match"
+    outcomes: dict[Outcome, ColumnElement[bool]] = {
+        "gained": and_(not_(right_before), right_after),
+        "lost": and_(right_before, not_(right_after)),
+        "both_right": and_(right_before, right_after),
+        "both_wrong": and_(not_(right_before), not_(right_after)),
+    }
+    found: list[ColumnElement[bool]] = []
+    if shown.outcome is not None:
+        found.append(outcomes[shown.outcome])
+    for column, value in (
+        (_after.verdict, shown.verdict),
+        (_after.trouble, shown.trouble),
+        (Question.language, shown.language),
+        (Question.hardness, shown.hardness),
+    ):
+        if value is not None:
+            found.append(column == value)
+    return found

@@ -1,0 +1,185 @@
+"""Evaluations: what each model answered in a run, and what the answers are worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import delete, select
+
+from sqltune.records import answers, database
+from sqltune.records.models import Answer, Evaluation, Json, Judgement, Question
+from sqltune.records.questions import QuestionRecord, from_row, ids_of
+from sqltune.records.runs import number, touch
+from sqltune.records.types import now
+
+Phase = Literal["before", "after", "reference"]
+"""The champion or base model; the candidate; the hosted model."""
+
+
+@dataclass(frozen=True)
+class JudgementRecord:
+    """One answer and what it is worth."""
+
+    question: QuestionRecord
+    prompt_hash: str
+    verdict: str
+    reason: str = ""
+    strict: bool = False
+    exact: bool = False
+    vacuous: bool = False
+    trouble: str | None = None
+    answer: str = ""
+    """Filled in when it is read; it is kept with the answers."""
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """A model's result on a run's suite."""
+
+    model: str
+    model_hash: str
+    questions: int
+    matched: int
+    score: Json
+    """`Score` without the single answers."""
+    judgements: list[JudgementRecord]
+    at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """How far an evaluation is."""
+
+    phase: str
+    answered: int
+    questions: int
+    is_scored: bool
+
+
+def put_progress(
+    run_key: str, phase: Phase, model: str, model_hash: str, answered: int, questions: int
+) -> None:
+    """Record how many questions of an evaluation are answered."""
+    with database.writing() as session:
+        run = number(session, run_key)
+        row = {
+            "run_id": run,
+            "phase": phase,
+            "model": model,
+            "model_hash": model_hash,
+            "questions": questions,
+            "matched": 0,
+            "score": None,
+            "answered": answered,
+            "at": now(),
+        }
+        database.upsert(session, Evaluation, [row], keys=["run_id", "phase"])
+        touch(session, run)
+
+
+def progress(run_key: str) -> EvaluationProgress | None:
+    """Return how far a run's newest evaluation is, or None before the first."""
+    with database.reading() as session:
+        row = session.scalar(
+            select(Evaluation)
+            .where(Evaluation.run_id == number(session, run_key), Evaluation.phase != "reference")
+            .order_by(Evaluation.at.desc())
+            .limit(1)
+        )
+        if row is None:
+            return None
+        return EvaluationProgress(
+            phase=row.phase,
+            answered=row.answered,
+            questions=row.questions,
+            is_scored=row.score is not None,
+        )
+
+
+def put(run_key: str, phase: Phase, evaluation: EvaluationRecord, decoding: str) -> None:
+    """Record a judged evaluation in place of an earlier one of the same phase.
+
+    Args:
+        run_key: The run.
+        phase: Which of its models.
+        evaluation: The result; its answers must have been kept with `answers.put`.
+        decoding: Hash under which they were kept.
+    """
+    judgements = evaluation.judgements
+    with database.writing() as session:
+        run = number(session, run_key)
+        questions = ids_of(session, [j.question for j in judgements])
+        given = answers.rows(session, evaluation.model_hash, decoding, [j.prompt_hash for j in judgements])
+        row = {
+            "run_id": run,
+            "phase": phase,
+            "model": evaluation.model,
+            "model_hash": evaluation.model_hash,
+            "questions": evaluation.questions,
+            "matched": evaluation.matched,
+            "score": evaluation.score,
+            "answered": len(given),
+            "at": evaluation.at,
+        }
+        database.upsert(session, Evaluation, [row], keys=["run_id", "phase"])
+        session.execute(delete(Judgement).where(Judgement.run_id == run, Judgement.phase == phase))
+        rows = [
+            {
+                "run_id": run,
+                "phase": phase,
+                "position": position,
+                "question_id": questions[j.question.key],
+                "answer_id": given[j.prompt_hash].id if j.prompt_hash in given else None,
+                "verdict": j.verdict,
+                "reason": j.reason,
+                "strict": j.strict,
+                "exact": j.exact,
+                "vacuous": j.vacuous,
+                "trouble": j.trouble,
+            }
+            for position, j in enumerate(judgements)
+        ]
+        database.upsert(session, Judgement, rows, keys=["run_id", "phase", "position"])
+        touch(session, run)
+
+
+def get(run_key: str, phase: Phase) -> EvaluationRecord | None:
+    """Return a judged evaluation with its answers in the suite's order, or None."""
+    with database.reading() as session:
+        run = number(session, run_key)
+        row = session.get(Evaluation, (run, phase))
+        if row is None or row.score is None:
+            return None
+        statement = (
+            select(Judgement, Question, Answer)
+            .join(Question, Question.id == Judgement.question_id)
+            .outerjoin(Answer, Answer.id == Judgement.answer_id)
+            .where(Judgement.run_id == run, Judgement.phase == phase)
+            .order_by(Judgement.position)
+        )
+        return EvaluationRecord(
+            model=row.model,
+            model_hash=row.model_hash,
+            questions=row.questions,
+            matched=row.matched,
+            score=row.score,
+            judgements=[judgement_from_row(j, q, a) for j, q, a in session.execute(statement)],
+            at=row.at,
+        )
+
+
+def judgement_from_row(row: Judgement, question: Question, answer: Answer | None) -> JudgementRecord:
+    """Return a stored judgement with its question and answer."""
+    return JudgementRecord(
+        question=from_row(question),
+        prompt_hash=answer.prompt_hash if answer else "",
+        verdict=row.verdict,
+        reason=row.reason,
+        strict=row.strict,
+        exact=row.exact,
+        vacuous=row.vacuous,
+        trouble=row.trouble,
+        answer=answer.text if answer else "",
+    )

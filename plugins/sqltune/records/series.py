@@ -1,0 +1,141 @@
+"""Series of a training: iterations, samples of the GPUs, and the state of each host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from sqltune.records import database
+from sqltune.records.models import GpuSample, HostState, Iteration
+from sqltune.records.runs import number, touch
+from sqltune.records.types import now
+from ssh_gang.gpus import Gpu
+from ssh_gang.progress import Progress
+
+
+@dataclass(frozen=True)
+class IterationPoint:
+    """One iteration, with the attempt that took it and the moment it was seen."""
+
+    attempt: str
+    at: datetime
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class GpuPoint:
+    """One GPU at one moment."""
+
+    host: str
+    attempt: str
+    at: datetime
+    gpu: Gpu
+
+
+def put_iteration(run_key: str, attempt: str, at: datetime, progress: Progress) -> None:
+    """Record an iteration; recorded twice, it is there once."""
+    with database.writing() as session:
+        run = number(session, run_key)
+        row = {"run_id": run, "attempt": attempt, "at": at} | progress.model_dump()
+        database.upsert(session, Iteration, [row], keys=["run_id", "attempt", "step"])
+        touch(session, run)
+
+
+def put_gpu_samples(run_key: str, attempt: str, host: str, at: datetime, gpus: Sequence[Gpu]) -> None:
+    """Record a host's GPUs at one moment; recorded twice, they are there once."""
+    with database.writing() as session:
+        run = number(session, run_key)
+        rows = [
+            {
+                "run_id": run,
+                "host": host,
+                "gpu": gpu.index,
+                "at": at,
+                "attempt": attempt,
+                "use": gpu.use,
+                "memory_used": gpu.memory_used,
+                "memory_total": gpu.memory_total,
+            }
+            for gpu in gpus
+        ]
+        database.upsert(session, GpuSample, rows, keys=["run_id", "host", "gpu", "at"])
+
+
+def put_host_states(run_key: str, states: dict[str, str]) -> None:
+    """Record the state of each host of a training, in place of the one before."""
+    with database.writing() as session:
+        run = number(session, run_key)
+        rows = [{"run_id": run, "host": h, "state": s, "at": now()} for h, s in sorted(states.items())]
+        database.upsert(session, HostState, rows, keys=["run_id", "host"])
+        touch(session, run)
+
+
+def iterations(run_key: str) -> list[IterationPoint]:
+    """Return a run's iterations by step; a step that a later attempt took again is the later attempt's."""
+    by_step: dict[int, IterationPoint] = {}
+    with database.reading() as session:
+        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
+        for row in session.scalars(statement.order_by(Iteration.step, Iteration.at)):
+            by_step[row.step] = _point(row)
+    return list(by_step.values())
+
+
+def every_iteration(run_key: str) -> list[IterationPoint]:
+    """Return the iterations of all attempts, in the order in which they were seen."""
+    with database.reading() as session:
+        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
+        return [_point(row) for row in session.scalars(statement.order_by(Iteration.at, Iteration.step))]
+
+
+def last_iteration(run_key: str, attempt: str | None = None) -> IterationPoint | None:
+    """Return the iteration that was seen last, of one attempt or of all; None where there is none."""
+    with database.reading() as session:
+        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
+        if attempt is not None:
+            statement = statement.where(Iteration.attempt == attempt)
+        row = session.scalar(statement.order_by(Iteration.at.desc(), Iteration.step.desc()).limit(1))
+        return None if row is None else _point(row)
+
+
+def gpu_samples(run_key: str) -> list[GpuPoint]:
+    """Return the samples of a run's GPUs, by host, GPU and moment."""
+    with database.reading() as session:
+        statement = select(GpuSample).where(GpuSample.run_id == number(session, run_key))
+        return [
+            GpuPoint(
+                host=row.host,
+                attempt=row.attempt,
+                at=row.at,
+                gpu=Gpu(
+                    index=row.gpu,
+                    use=row.use,
+                    memory_used=row.memory_used,
+                    memory_total=row.memory_total,
+                ),
+            )
+            for row in session.scalars(statement.order_by(GpuSample.host, GpuSample.gpu, GpuSample.at))
+        ]
+
+
+def host_states(run_key: str) -> dict[str, str]:
+    """Return the state of each host of a training."""
+    with database.reading() as session:
+        statement = select(HostState).where(HostState.run_id == number(session, run_key))
+        return {row.host: row.state for row in session.scalars(statement.order_by(HostState.host))}
+
+
+def _point(row: Iteration) -> IterationPoint:
+    progress = Progress(
+        step=row.step,
+        total=row.total,
+        loss=row.loss,
+        lr=row.lr,
+        seconds_per_step=row.seconds_per_step,
+        tokens_per_second=row.tokens_per_second,
+        memory=row.memory,
+        eta=row.eta,
+    )
+    return IterationPoint(attempt=row.attempt, at=row.at, progress=progress)

@@ -1,0 +1,58 @@
+"""Which run trains a fingerprint now."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sqltune.records import claims
+from sqltune.records.claims import Owner
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+A, B, C = (Owner("retrain", name) for name in "abc")
+
+
+def test_of_two_runs_one_gets_the_claim():
+    assert claims.take("f", A).owner == A
+    assert claims.take("f", B).owner == A
+
+
+def test_of_many_at_once_one_gets_the_claim():
+    owners = [Owner("retrain", str(number)) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        holding = set(pool.map(lambda owner: claims.take("f", owner).owner, owners))
+    assert len(holding) == 1
+
+
+def test_a_run_that_claims_again_has_it_still():
+    assert claims.take("f", A) == claims.take("f", A)
+
+
+def test_another_fingerprint_is_another_claim():
+    claims.take("f", A)
+    assert claims.take("g", B).owner == B
+
+
+def test_a_released_claim_is_free():
+    claims.take("f", A)
+    claims.release("f", A)
+    assert claims.take("f", B).owner == B
+
+
+def test_only_its_owner_releases_a_claim():
+    claims.take("f", A)
+    claims.release("f", B)
+    assert claims.take("f", B).owner == A
+
+
+def test_a_dead_runs_claim_is_taken_over():
+    dead = claims.take("f", A)
+    assert claims.take_over(dead, B).owner == B
+
+
+def test_of_two_that_take_over_one_gets_it():
+    dead = claims.take("f", A)
+    claims.take_over(dead, B)
+    assert claims.take_over(dead, C).owner == B

@@ -1,0 +1,119 @@
+"""Versions and promotions: numbers that stay unique, and a history that nobody rewrites."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from sqltune.records import database, evaluations, promotions, runs, verdicts, versions
+from sqltune.records.evaluations import EvaluationRecord
+from tests.plans import run_plan
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def register(run: str, cluster: str = "lab", **lineage: str) -> versions.Version:
+    candidate = {"run_key": run, "host": "a", "merged_path": f"/{run}", "dtype": "float32"}
+    return versions.register(cluster, run, lineage=lineage, model_hash=f"h-{run}", **candidate)
+
+
+def test_candidates_are_numbered_for_each_cluster():
+    assert [register("r1").number, register("r2").number, register("g1", "gpu").number] == [1, 2, 1]
+
+
+def test_a_retry_keeps_its_number_and_replaces_what_is_known():
+    first = register("r1", score="1/2")
+    second = register("r1", score="2/2")
+    assert (second.number, second.registered_at) == (first.number, first.registered_at)
+    assert versions.find("lab", 1).lineage == {"score": "2/2"}
+
+
+def test_two_that_register_at_once_get_two_numbers():
+    with ThreadPoolExecutor(8) as pool:
+        numbers = [v.number for v in pool.map(register, [f"r{number}" for number in range(8)])]
+    assert sorted(numbers) == list(range(1, 9))
+
+
+def test_an_unknown_version_is_none():
+    assert versions.find("lab", 7) is None
+
+
+def test_the_scores_of_all_versions():
+    runs.put_plan(run_plan("r1"))
+    evaluations.put("r1", "after", EvaluationRecord("m", "h", 10, 7, {}, []), "d")
+    verdicts.put("r1", passed=True, table="", decision={}, rules=[])
+    register("r1")
+    register("r2")
+    first, second = versions.scores("lab")
+    assert (first.number, first.matched, first.questions, first.passed) == (1, 7, 10, True)
+    assert first.dataset_commit == run_plan().dataset_commit
+    assert (second.number, second.matched) == (2, None)
+
+
+def test_before_the_first_promotion_nothing_serves():
+    assert promotions.champion("lab") is None
+
+
+def test_the_champion_is_the_version_that_was_promoted_last():
+    first, second = register("r1"), register("r2")
+    for version in (first, second, first):
+        promotions.promote(version, "gate", "r")
+    assert promotions.champion("lab") == first.champion
+    assert [(p.version, p.before) for p in promotions.history("lab")] == [(1, None), (2, 1), (1, 2)]
+
+
+def test_a_version_promoted_twice_in_a_row_is_recorded_once():
+    version = register("r1")
+    promotions.promote(version, "gate", "r1")
+    promotions.promote(version, "again, by a retry", "r1")
+    assert [p.why for p in promotions.history("lab")] == ["gate"]
+
+
+def test_a_promotion_names_its_data_and_score():
+    promotions.promote(register("r1", score="7/10"), "gate", "r1")
+    (found,) = promotions.history("lab")
+    assert (found.why, found.by, found.run_id, found.lineage) == ("gate", "r1", "r1", {"score": "7/10"})
+
+
+def test_two_that_promote_at_once_are_recorded_one_after_the_other():
+    chosen = [register(f"r{number}") for number in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda v: promotions.promote(v, "gate", v.run_id), chosen))
+    history = promotions.history("lab")
+    assert sorted(p.version for p in history) == [1, 2, 3, 4, 5, 6]
+    assert [p.before for p in history] == [None, *(p.version for p in history[:-1])]
+
+
+def test_what_served_at_a_moment():
+    promotions.promote(register("r1"), "gate", "r1")
+    promotions.promote(register("r2"), "gate", "r2")
+    first, second = promotions.history("lab")
+    assert promotions.served_at("lab", first.at - timedelta(seconds=1)) is None
+    assert promotions.served_at("lab", first.at) == first
+    assert promotions.served_at("lab", second.at + timedelta(days=1)) == second
+    assert promotions.served_at("gpu", second.at) is None
+
+
+def test_a_number_is_higher_than_every_one_that_was_served():
+    promotions.promote(register("r1").model_copy(update={"number": 5}), "gate", "r1")
+    assert register("r2").number == 6
+
+
+@pytest.mark.parametrize("statement", ["UPDATE promotions SET why = 'other'", "DELETE FROM promotions"])
+def test_a_promotion_is_never_changed(statement):
+    promotions.promote(register("r1"), "gate", "r1")
+    with database.engine().connect() as connection, pytest.raises(DBAPIError, match="append-only"):
+        connection.execute(text(statement))
+    assert [p.why for p in promotions.history("lab")] == ["gate"]
+
+
+def test_promotions_are_never_truncated(engine):
+    if engine == "sqlite":
+        pytest.skip("SQLite has no TRUNCATE")
+    promotions.promote(register("r1"), "gate", "r1")
+    with database.engine().connect() as connection, pytest.raises(DBAPIError, match="append-only"):
+        connection.execute(text("TRUNCATE promotions"))

@@ -1,0 +1,97 @@
+"""Series of a training."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from sqltune.records import runs, series
+from ssh_gang.gpus import Gpu
+from ssh_gang.progress import Progress
+from tests.plans import run_plan
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def run(engine):
+    runs.put_plan(run_plan())
+
+
+def put(step: int, seconds: float, attempt: str = "try1", loss: float | None = 1.0) -> None:
+    progress = Progress(step=step, total=9, loss=loss, lr=1e-4, eta="0:01:00", memory=7)
+    series.put_iteration("r1", attempt, START + timedelta(seconds=seconds), progress)
+
+
+def test_an_iteration_is_read_back_whole():
+    put(1, 0)
+    (point,) = series.iterations("r1")
+    assert point.attempt == "try1"
+    assert point.at == START
+    assert point.progress == Progress(step=1, total=9, loss=1.0, lr=1e-4, eta="0:01:00", memory=7)
+
+
+def test_an_iteration_recorded_twice_is_there_once():
+    put(1, 0)
+    put(1, 0)
+    assert len(series.every_iteration("r1")) == 1
+
+
+def test_a_later_attempts_step_replaces_the_earlier_ones():
+    for step in (1, 2, 3):
+        put(step, step, loss=2.0)
+    put(3, 9, attempt="try2", loss=1.0)
+    assert [(p.progress.step, p.attempt, p.progress.loss) for p in series.iterations("r1")] == [
+        (1, "try1", 2.0),
+        (2, "try1", 2.0),
+        (3, "try2", 1.0),
+    ]
+    assert len(series.every_iteration("r1")) == 4
+
+
+def test_an_earlier_attempts_step_that_arrives_late_does_not_win():
+    put(3, 9, attempt="try2", loss=1.0)
+    put(3, 2, attempt="try1", loss=2.0)
+    assert [p.attempt for p in series.iterations("r1")] == ["try2"]
+
+
+def test_the_last_iteration_is_of_the_attempt_that_is_asked_for():
+    put(5, 1)
+    put(3, 9, attempt="try2")
+    assert series.last_iteration("r1").progress.step == 3
+    assert series.last_iteration("r1", "try1").progress.step == 5
+    assert series.last_iteration("r1", "try3") is None
+
+
+def test_a_moment_of_another_time_zone_is_kept_as_utc():
+    berlin = START.astimezone(timezone(timedelta(hours=1)))
+    series.put_iteration("r1", "try1", berlin, Progress(step=1, total=9))
+    assert series.iterations("r1")[0].at == START
+    assert series.iterations("r1")[0].at.utcoffset() == timedelta(0)
+
+
+def test_a_moment_without_a_time_zone_is_refused():
+    with pytest.raises(Exception, match="has no time zone"):
+        series.put_iteration("r1", "try1", START.replace(tzinfo=None), Progress(step=1, total=9))
+
+
+def test_gpu_samples_recorded_twice_are_there_once():
+    gpus = [
+        Gpu(index=0, use=50.0, memory_used=1, memory_total=2),
+        Gpu(index=1, use=None, memory_used=3, memory_total=4),
+    ]
+    for _ in range(2):
+        series.put_gpu_samples("r1", "try1", "a", START, gpus)
+    series.put_gpu_samples("r1", "try1", "b", START, gpus[:1])
+    assert [(p.host, p.gpu, p.at) for p in series.gpu_samples("r1")] == [
+        ("a", gpus[0], START),
+        ("a", gpus[1], START),
+        ("b", gpus[0], START),
+    ]
+
+
+def test_the_newest_state_of_each_host_is_kept():
+    series.put_host_states("r1", {"a": "running", "b": "running"})
+    series.put_host_states("r1", {"a": "ended", "b": "silent"})
+    assert series.host_states("r1") == {"a": "ended", "b": "silent"}
