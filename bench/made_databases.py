@@ -20,7 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 from sqltune.dataset.rows import read_rows
-from sqltune.evaluation.execution_match import Pair, match
+from sqltune.evaluation.execution_match import match_pairs
+from sqltune.evaluation.judge import Pair
 from sqltune.evaluation.score_files import read_predictions
 from sqltune.evaluation.suites import from_row
 from sqltune.sql.tokens import mended, orders, with_ties_broken, without_distinct
@@ -90,10 +91,12 @@ def main(data: Path, show: bool) -> None:
         }
         for file in sorted((data / "predictions").iterdir()):
             predicted = read_predictions(file)
-            real = match(
+            real = match_pairs(
                 [Pair(q.gold, p, q.context, q.database) for q, p in zip(questions, predicted, strict=True)]
             )
-            made = match([Pair(q.gold, p, q.context) for q, p in zip(questions, predicted, strict=True)])
+            made = match_pairs(
+                [Pair(q.gold, p, q.context) for q, p in zip(questions, predicted, strict=True)]
+            )
             kinds: Counter[str] = Counter()
             for q, p, r, m in zip(questions, predicted, real, made, strict=True):
                 if r.matched == m.matched:
@@ -102,7 +105,7 @@ def main(data: Path, show: bool) -> None:
                 if r.matched:
                     apart = any(
                         not f.matched
-                        for f in match(
+                        for f in match_pairs(
                             [Pair(q.gold, p, q.context, copy) for copy in copies[q.database or ""]], 1
                         )
                     )

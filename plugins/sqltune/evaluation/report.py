@@ -1,11 +1,11 @@
-"""Scores and verdicts as text: the before/after table, the reference prompts, and the whole report of a run."""
+"""Scores and verdicts as text: the before/after table, the reference prompts, the report of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqltune.evaluation.sandbox import TROUBLES as FAILURE_CLASSES
+from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
 from sqltune.evaluation.verdict import RecordedVerdict
 

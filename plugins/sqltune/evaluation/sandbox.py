@@ -1,9 +1,15 @@
-"""Model-written SQL, run so that it can only read: hostile until proven otherwise.
+"""Runs model-written SQL read-only; it is hostile until proven otherwise.
 
-What holds it, from the inside out: SQLite's authorizer lets reading through and nothing else; SQLite's own limits on length, depth and memory; a
-progress handler for the time (a thread or a signal does not end a query, the handler does); a limit on rows and cells; the process has no right to
-write a file and none to take more memory. What none of these ends, such as one call of a function that never comes back, is ended by killing the process,
-which is `execution_match`'s part.
+The protections, from the inside out:
+
+1. SQLite's authorizer permits reading and nothing else.
+2. SQLite's own limits bound the length, the depth and the memory of a query.
+3. A progress handler bounds its time. A thread or a signal does not end a query; the handler does.
+4. Rows and cells are counted while they are fetched.
+5. The process gives up the right to write files and to take more memory (`confine`).
+
+What none of these ends, such as a single call of a function that never returns, ends when its process is
+killed: that is the part of `execution_match`.
 """
 
 from __future__ import annotations
@@ -12,57 +18,45 @@ import resource
 import sqlite3
 import time
 from pathlib import Path
-from typing import Literal
 
+from sqltune.evaluation.failures import QueryFailed, classify
 from sqltune.sql.tokens import MAX_LENGTH, first_word
 
 MAX_SECONDS = 2.0
+"""Seconds one query may take."""
 MAX_ROWS = 200_000
+"""Rows of one result."""
 MAX_CELLS = 2_000_000
+"""Rows times columns of one result."""
 MAX_TEXT = 1_000_000
 """Bytes of one value."""
 MAX_HEAP = 256 * 1024**2
-"""Bytes SQLite may take."""
+"""Bytes SQLite may allocate."""
 MAX_MEMORY = 1024**3
 """Bytes of address space of the whole process."""
 
-Trouble = Literal[
-    "syntax",
-    "unknown_table",
-    "unknown_column",
-    "timeout",
-    "not_a_select",
-    "several_statements",
-    "forbidden",
-    "too_large",
-    "other",
-]
-TROUBLES: tuple[Trouble, ...] = (
-    "syntax",
-    "unknown_table",
-    "unknown_column",
-    "timeout",
-    "not_a_select",
-    "several_statements",
-    "forbidden",
-    "too_large",
-    "other",
-)
+_LIMITS = {
+    sqlite3.SQLITE_LIMIT_LENGTH: MAX_TEXT,
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: MAX_LENGTH,
+    sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 200,
+    sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 50,
+    sqlite3.SQLITE_LIMIT_ATTACHED: 0,
+    sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 1000,
+    sqlite3.SQLITE_LIMIT_FUNCTION_ARG: 32,
+    sqlite3.SQLITE_LIMIT_WORKER_THREADS: 0,
+    sqlite3.SQLITE_LIMIT_COLUMN: 500,
+}
+"""SQLite's own limits: far above what an answer to a question needs, far below what exhausts a machine."""
 
-Row = tuple[object, ...]
-
-
-class Refused(Exception):
-    """A query that gave no rows: `trouble` is its class, the message what SQLite said."""
-
-    def __init__(self, trouble: Trouble, reason: str) -> None:
-        super().__init__(reason)
-        self.trouble = trouble
-
+_PROGRESS_STEPS = 2000
+"""SQLite instructions between two looks at the clock: well under a millisecond, and no measurable cost."""
+_FETCH_ROWS = 200
+"""Rows fetched between two looks at the limits."""
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-# Of SQLite's own functions: those that load, write, read files, or show memory. Several exist in its shell only; a build may have them.
-_FORBIDDEN = {
+_SELECTING_WORDS = ("select", "with", "values")
+
+_FORBIDDEN_FUNCTIONS = {
     "load_extension",
     "writefile",
     "readfile",
@@ -78,128 +72,109 @@ _FORBIDDEN = {
     "zipfile",
     "eval",
 }
-_CLASSES: tuple[tuple[str, Trouble], ...] = (
-    ("interrupted", "timeout"),
-    ("no such table", "unknown_table"),
-    ("no such column", "unknown_column"),
-    ("only execute one statement", "several_statements"),
-    ("not authorized", "forbidden"),
-    ("authorization denied", "forbidden"),
-    ("prohibited", "forbidden"),
-    ("out of memory", "too_large"),
-    ("too big", "too_large"),
-    ("too large", "too_large"),
-    ("too many", "too_large"),
-    ("too long", "too_large"),
-    ("too complex", "too_large"),
-    ("too much", "too_large"),
-    ("at most", "too_large"),
-    ("disk is full", "too_large"),
-    ("disk i/o", "too_large"),
-    ("stack overflow", "too_large"),
-    ("parser stack", "too_large"),
-    ("syntax error", "syntax"),
-    ("unrecognized token", "syntax"),
-    ("incomplete input", "syntax"),
-    ("null character", "syntax"),
-)
+"""SQLite functions that load code, touch files or reveal memory.
 
+Several exist only in SQLite's shell, but a build may include them.
+"""
 
-def _classified(error: BaseException) -> Refused:
-    """SQLite's words as a class."""
-    words = str(error) or type(error).__name__
-    if isinstance(error, MemoryError | RecursionError | OverflowError):
-        return Refused("too_large", words)
-    if isinstance(error, UnicodeError | ValueError):
-        return Refused("syntax", words)
-    lower = words.lower()
-    trouble = next((t for part, t in _CLASSES if part in lower), "other")
-    return Refused(trouble, f"took longer than {MAX_SECONDS:g} s" if trouble == "timeout" else words[:300])
+Row = tuple[object, ...]
 
 
 def confine() -> None:
-    """Take from this process the right to write a file and to take much memory. There is no way back."""
+    """Give up this process's right to write files and to take more memory. It can't be regained."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Database:
-    """A database that can only be read from now on.
+    """A database that is read-only from now on.
 
-    :param connection: opened by `open_file`, or filled by `made_database`.
+    Args:
+        connection: an open connection; `open_file` makes one for a file, `synthetic.build` one in memory.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._writing = False
+        self._write_attempted = False
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA hard_heap_limit = {MAX_HEAP}")
-        for limit, value in (
-            (sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT),
-            (sqlite3.SQLITE_LIMIT_SQL_LENGTH, MAX_LENGTH),
-            (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
-            (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50),
-            (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
-            (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
-            (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 32),
-            (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
-            (sqlite3.SQLITE_LIMIT_COLUMN, 500),
-        ):
+        for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         connection.set_authorizer(self._authorize)
 
     @classmethod
     def open_file(cls, path: Path) -> Database:
-        """A database file: read only, and taken as it is, so that not even a lock is written beside it."""
-        return cls(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
-        )
+        """Open a database file read-only and immutable, so that not even a lock file is written beside it."""
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        return cls(sqlite3.connect(uri, uri=True, isolation_level=None))
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        if action in _READING and not (
-            action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN
-        ):
-            return sqlite3.SQLITE_OK
-        self._writing = self._writing or action not in _READING
-        return sqlite3.SQLITE_DENY
+        if action not in _READING:
+            self._write_attempted = True
+            return sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN_FUNCTIONS:
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
 
     def rows(self, query: str) -> list[Row]:
-        """The rows of one SELECT; `Refused` for anything else, and beyond the limits."""
+        """Return the rows of one SELECT.
+
+        Raises:
+            QueryFailed: the query is not one SELECT, does not run, or exceeds a limit.
+        """
         if len(query) > MAX_LENGTH:
-            raise Refused("too_large", f"{len(query)} characters, {MAX_LENGTH} allowed")
+            raise QueryFailed("too_large", f"{len(query)} characters, at most {MAX_LENGTH} allowed")
         word = first_word(query)
         if not word:
-            raise Refused("syntax", "there is no SQL in it")
+            raise QueryFailed("syntax", "contains no SQL")
         deadline = time.monotonic() + MAX_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 2000)
-        self._writing = False
+        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
+        self._write_attempted = False
         try:
-            return self._fetched(self._connection.execute(query), word, deadline)
+            return _fetch(self._connection.execute(query), word, deadline)
         except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError, RecursionError, OverflowError) as e:
-            refused = _classified(e)
-            if refused.trouble == "forbidden" and self._writing and word not in ("select", "values"):
-                refused = Refused("not_a_select", f"{word.upper()} is not a SELECT")
-            raise refused from None
+            raise self._failure(e, word) from None
         finally:
             self._connection.set_progress_handler(None, 0)
 
-    @staticmethod
-    def _fetched(cursor: sqlite3.Cursor, word: str, deadline: float) -> list[Row]:
-        if cursor.description is None or word not in ("select", "with", "values"):
-            raise Refused("not_a_select", f"{word.upper()[:30]} is not a SELECT")
-        most = max(1, min(MAX_ROWS, MAX_CELLS // max(1, len(cursor.description))))
-        rows: list[Row] = []
-        while part := cursor.fetchmany(200):
-            rows += part
-            if len(rows) > most:
-                raise Refused("too_large", f"more than {most} rows of {len(cursor.description)} columns")
-            if time.monotonic() > deadline:
-                raise Refused("timeout", f"took longer than {MAX_SECONDS:g} s")
-        return rows
+    def _failure(self, error: BaseException, word: str) -> QueryFailed:
+        failure = classify(error)
+        if failure.failure_class == "timeout":
+            return _timeout()
+        if (
+            failure.failure_class == "forbidden"
+            and self._write_attempted
+            and word not in ("select", "values")
+        ):
+            return _not_a_select(word)
+        return failure
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Close the connection; a database in memory is gone."""
         self._connection.close()
+
+
+def _fetch(cursor: sqlite3.Cursor, word: str, deadline: float) -> list[Row]:
+    if cursor.description is None or word not in _SELECTING_WORDS:
+        raise _not_a_select(word)
+    columns = len(cursor.description)
+    most = max(1, min(MAX_ROWS, MAX_CELLS // max(1, columns)))
+    rows: list[Row] = []
+    while part := cursor.fetchmany(_FETCH_ROWS):
+        rows += part
+        if len(rows) > most:
+            raise QueryFailed("too_large", f"more than {most} rows of {columns} columns")
+        if time.monotonic() > deadline:
+            raise _timeout()
+    return rows
+
+
+def _timeout() -> QueryFailed:
+    return QueryFailed("timeout", f"took longer than {MAX_SECONDS:g} s")
+
+
+def _not_a_select(word: str) -> QueryFailed:
+    return QueryFailed("not_a_select", f"{word.upper()[:30]} is not a SELECT")

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from sqltune.evaluation.execution_match import Verdict as Outcome
-from sqltune.evaluation.sandbox import Trouble as FailureClass
+from sqltune.evaluation.failures import FailureClass
+from sqltune.evaluation.judge import Outcome
 
 Count = Annotated[int, Field(ge=0)]
 

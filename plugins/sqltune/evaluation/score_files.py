@@ -18,12 +18,12 @@ def score_files(gold: Path, predictions: Path, databases: Path | None = None, as
     """Score a file of predictions.
 
     Args:
-        gold: JSON lines or one JSON list, with the gold query under `query`, `answer_sqlite` or `answer` (which is
-            brought to SQLite's dialect), the database's name under `db_id` and its CREATE TABLE statements under
-            `context`.
+        gold: JSON lines or one JSON list, with the gold query under `query`, `answer_sqlite` or `answer`
+            (which is brought to SQLite's dialect), the database's name under `db_id` and its CREATE TABLE
+            statements under `context`.
         predictions: one query a line, or a JSON list of queries or of objects with `result`.
-        databases: folder of `<db_id>.sqlite` or `<db_id>/<db_id>.sqlite`; by default the queries run on synthetic
-            databases, generated from each row's `context`.
+        databases: folder of `<db_id>.sqlite` or `<db_id>/<db_id>.sqlite`; by default the queries run on
+            synthetic databases, generated from each row's `context`.
         as_json: return one JSON object instead of a report for people.
 
     Raises:
@@ -55,8 +55,8 @@ def read_predictions(file: Path) -> list[str]:
     """Return the predicted queries of a file.
 
     Args:
-        file: one query a line, or a JSON list of queries or of objects with `result`, whose leading SELECT may be
-            missing (the format in which ChatGPT's predictions for Spider were published).
+        file: one query a line, or a JSON list of queries or of objects with `result`, whose leading SELECT
+            may be missing (the format in which ChatGPT's predictions for Spider were published).
 
     Raises:
         ScoringError: the file can't be read, or an item holds no query.

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqltune.errors import ScoringError
-from sqltune.evaluation.execution_match import Match, Pair, match
-from sqltune.evaluation.sandbox import TROUBLES as FAILURE_CLASSES
+from sqltune.evaluation.execution_match import match_pairs
+from sqltune.evaluation.failures import FAILURE_CLASSES
+from sqltune.evaluation.judge import Match, Pair
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
 from sqltune.evaluation.suites import Question, language
 from sqltune.sql.shape import CLAUSES, HARDNESS, clauses, hardness, same_query
@@ -69,7 +70,7 @@ def score_queries(
     """
     _check_ids(questions)
     answers = queries if answers is None else answers
-    matches = match([Pair(q.gold, queries[q.id], q.context, q.database) for q in questions], processes)
+    matches = match_pairs([Pair(q.gold, queries[q.id], q.context, q.database) for q in questions], processes)
     judged = [
         _judged(q, queries[q.id], answers.get(q.id, ""), result)
         for q, result in zip(questions, matches, strict=True)
@@ -92,13 +93,13 @@ def _judged(question: Question, query: str, answer: str, result: Match) -> Judge
         expected_sql=question.gold,
         answer=answer,
         sql=query,
-        outcome=result.verdict,
+        outcome=result.outcome,
         reason=result.reason,
         strict=result.strict,
         # Parsing is the most expensive part; only a query that returned the expected rows can be the same.
         exact=result.matched and same_query(question.gold, query),
         vacuous=result.matched and result.vacuous,
-        failure_class=result.trouble,
+        failure_class=result.failure_class,
         tags=tuple(question.tags),
         must_not_break=question.must_not_break,
     )

@@ -34,7 +34,8 @@ class PairedComparison(BaseModel):
     low: float = Field(description="Lower end of the difference's confidence interval.")
     high: float = Field(description="Upper end of it.")
     p_value: float = Field(
-        description="McNemar's exact test, two-sided: how often two equally good models differ at least as much."
+        description="McNemar's exact test, two-sided: how often two equally good models differ at least "
+        "as much."
     )
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sqltune.evaluation.execution_match import Judge, Pair, match, same_rows
+from sqltune.evaluation.execution_match import match_pairs
+from sqltune.evaluation.judge import Judge, Pair
+from sqltune.evaluation.result_rows import same_rows
 from tests.conftest import shared_data
 from tests.sqltune.evaluation.hostile_sql import HOSTILE
 
@@ -35,7 +37,7 @@ def predictions(file: Path) -> list[str]:
 def test_calibrated_on_spider(file, share, strict):
     data = shared_data("spider_dev")
     questions = json.loads((data / "dev.json").read_text())
-    found = match(
+    found = match_pairs(
         [
             Pair(q["query"], p, database=str(data / "sqlite" / f"{q['db_id']}.sqlite"))
             for q, p in zip(questions, predictions(data / "predictions" / file), strict=True)
@@ -43,7 +45,7 @@ def test_calibrated_on_spider(file, share, strict):
     )
     assert 100 * sum(m.matched for m in found) / len(found) == pytest.approx(share, abs=0.3)
     assert strict is None or 100 * sum(m.strict for m in found) / len(found) == pytest.approx(strict, abs=0.3)
-    assert not any(m.verdict == "gold_invalid" for m in found)
+    assert not any(m.outcome == "gold_invalid" for m in found)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_calibrated_on_spider(file, share, strict):
     ],
 )
 def test_same_rows(gold, predicted, ordered, same):
-    assert same_rows(gold, predicted, ordered) is same
+    assert same_rows(gold, predicted, ordered=ordered) is same
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_same_rows(gold, predicted, ordered, same):
     ],
 )
 def test_on_databases_made_from_the_context(gold, predicted, matched):
-    assert Judge().compare(Pair(gold, predicted, context=T)).matched is matched
+    assert Judge().judge(Pair(gold, predicted, context=T)).matched is matched
 
 
 def test_what_a_set_takes_away_another_row_may_have_too():
@@ -87,7 +89,7 @@ def test_what_a_set_takes_away_another_row_may_have_too():
     gold = "SELECT country FROM channel EXCEPT SELECT T1.country FROM channel AS T1 JOIN cartoon AS T2 ON T1.id = T2.channel WHERE T2.author = 'A'"
     assert (
         not Judge()
-        .compare(
+        .judge(
             Pair(
                 gold,
                 "SELECT country FROM channel WHERE id NOT IN (SELECT channel FROM cartoon WHERE author = 'A')",
@@ -98,7 +100,7 @@ def test_what_a_set_takes_away_another_row_may_have_too():
     )
     assert (
         Judge()
-        .compare(
+        .judge(
             Pair(
                 gold,
                 "SELECT country FROM channel WHERE country NOT IN (SELECT a.country FROM channel a JOIN cartoon b ON a.id = b.channel WHERE b.author = 'A')",
@@ -121,14 +123,14 @@ def test_a_hundred_hostile_statements_end_in_a_clear_class_and_nothing_is_writte
     assert len(HOSTILE) >= 100 and len({statement for statement, _ in HOSTILE}) == len(HOSTILE)
     # On a database all of them, on made ones some: each that is slow takes its two seconds.
     for where, hostile in (({"database": str(database)}, HOSTILE), ({"context": T}, HOSTILE[::7])):
-        found = match(
+        found = match_pairs(
             [Pair(fine, query, **where) for statement, _ in hostile for query in (statement, fine)],
             processes=2,
         )
         wrong = [
-            (statement[:80], m.verdict, m.trouble, m.reason[:80])
+            (statement[:80], m.outcome, m.failure_class, m.reason[:80])
             for (statement, classes), m in zip(hostile, found[::2], strict=True)
-            if m.verdict != "invalid" or m.trouble not in classes or not m.reason
+            if m.outcome != "invalid" or m.failure_class not in classes or not m.reason
         ]
         assert not wrong, wrong
         assert all(m.matched for m in found[1::2]), "the scorer did not live on"
@@ -160,8 +162,8 @@ def test_rows_are_made_whatever_a_prediction_compares_with(literal):
             ("SELECT a FROM t WHERE b = 'x'", f"SELECT a FROM t WHERE {column} = {literal}"),
             (f"SELECT a FROM t WHERE {column} <> {literal}", f"SELECT a FROM t WHERE {column} <> {literal}"),
         ):
-            found = Judge().compare(Pair(gold, predicted, context=context))
-            assert found.verdict == ("match" if gold == predicted else "mismatch"), found
+            found = Judge().judge(Pair(gold, predicted, context=context))
+            assert found.outcome == ("match" if gold == predicted else "mismatch"), found
 
 
 def test_long_numbers_are_found_to_the_last_digit():
@@ -172,21 +174,24 @@ def test_long_numbers_are_found_to_the_last_digit():
     )
     for column, quote in (("number", ""), ("text_number", "'")):
         right = gold.format(column, quote, quote)
-        found = Judge().compare(Pair(right, right, context=context))
+        found = Judge().judge(Pair(right, right, context=context))
         assert found.matched and not found.vacuous, column
-        assert not Judge().compare(Pair(right, right.replace("1233", "1234"), context=context)).matched
+        assert not Judge().judge(Pair(right, right.replace("1233", "1234"), context=context)).matched
 
 
 def test_what_nobody_thought_of_costs_one_question(monkeypatch):
-    monkeypatch.setattr("sqltune.evaluation.execution_match.build", lambda *_: 1 / 0)
-    found = Judge().compare(Pair("SELECT name FROM t", "SELECT name FROM t", context=T))
-    assert (found.verdict, found.trouble) == ("invalid", "other") and "ZeroDivisionError" in found.reason
+    monkeypatch.setattr("sqltune.evaluation.judge.build", lambda *_: 1 / 0)
+    found = Judge().judge(Pair("SELECT name FROM t", "SELECT name FROM t", context=T))
+    assert (found.outcome, found.failure_class) == (
+        "invalid",
+        "other",
+    ) and "ZeroDivisionError" in found.reason
 
 
 def test_a_process_that_dies_is_one_predictions_fault(monkeypatch):
     monkeypatch.setattr("sqltune.evaluation.execution_match.GRACE", -1e6)
     pair = Pair("SELECT name FROM t", "SELECT name FROM t", context=T)
     # Every pair is out of time before it is heard: each is told, none hangs.
-    assert [m.trouble for m in match([pair, pair], processes=1)] == ["timeout", "timeout"]
+    assert [m.failure_class for m in match_pairs([pair, pair], processes=1)] == ["timeout", "timeout"]
     children = ["ps", "--ppid", str(os.getpid()), "-o", "args"]
-    assert "execution_match" not in subprocess.run(children, capture_output=True, text=True).stdout
+    assert "evaluation.worker" not in subprocess.run(children, capture_output=True, text=True).stdout
