@@ -22,14 +22,12 @@ from datetime import timedelta
 from airflow.sdk import CronTriggerTimetable, dag, task, task_group
 
 from sqltune.config.form import params
+from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import AskOperator
+from sqltune.operators.convert import ConvertAdapterOperator
+from sqltune.operators.merge import MergeAdapterOperator
 from sqltune.operators.reap import ReapGangOperator
-from sqltune.operators.training import (
-    AllReduceOperator,
-    ConvertAdapterOperator,
-    MergeAdapterOperator,
-    TrainOperator,
-)
+from sqltune.operators.train import TrainOperator
 from sqltune.serving.hosted import CONNECTION, ask_hosted
 from sqltune.tasks import dataset, evaluate, gate, preflight, promote, prune, reference, register
 from sqltune.tasks import plan as planned

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from sqltune.config.plan import RunPlan
-from sqltune.operators.training import TrainOperator
+from sqltune.operators.train import TrainOperator
 from ssh_gang.errors import GangError
 from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook

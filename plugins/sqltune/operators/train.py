@@ -1,4 +1,4 @@
-"""The chain's gangs: what each runs on the hosts, and the evidence that it did."""
+"""The gang of `train`: xtuner's training, and the evidence that it finished."""
 
 from __future__ import annotations
 
@@ -12,55 +12,14 @@ from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.operators.checkpoints import Checkpoint, candidates
 from sqltune.operators.gang import PlanGangOperator
-from sqltune.operators.members import member, rank_member
+from sqltune.operators.members import rank_member
 from sqltune.operators.mmengine import PROGRESS_PATTERN
 from sqltune.records.files import Record
 from ssh_gang import commands, transfer
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
-from ssh_gang.log import split_ranks
 from ssh_gang.model import Gang, Member
 from ssh_gang.ssh import bash, connected
-
-
-def result_of(output: str) -> dict[str, Any]:
-    """The value behind the last RESULT of a script's output; `GangError` where there is none."""
-    for line in reversed(output.splitlines()):
-        if line.startswith("RESULT "):
-            return json.loads(line[7:])
-    raise GangError(f"the script ended with 0 and left no result; its last words:\n{output[-1500:]}")
-
-
-class AllReduceOperator(PlanGangOperator):
-    """A real all-reduce over all ranks, before anything is downloaded or loaded.
-
-    :param master_addr: address of the master's interface.
-    """
-
-    template_fields = ("plan", "master_addr")
-    exclusive = True
-
-    def __init__(self, *, master_addr: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.master_addr = master_addr
-
-    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
-        return [
-            rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir)
-            for rank in range(len(plan.cluster.hosts))
-        ]
-
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> str:
-        plan = self.run_plan
-        for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
-            if said.startswith("all-reduce of"):
-                if f"over {plan.cluster.world_size} ranks" not in said:
-                    raise GangError(
-                        f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost"
-                    )
-                return said
-        raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
 
 
 class TrainOperator(PlanGangOperator):
@@ -229,68 +188,3 @@ class TrainOperator(PlanGangOperator):
                 )
             found[host.name] = int(answer or 0)
         return found
-
-
-class ConvertAdapterOperator(PlanGangOperator):
-    """Gather the checkpoint's shards on the serving host and turn them into a Hugging Face adapter.
-
-    :param trained: what `train` left.
-    """
-
-    template_fields = ("plan", "trained")
-
-    def __init__(self, *, trained: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.trained = trained
-
-    async def prepare(self, gang: Gang) -> Gang:
-        """Every other host's shards to the serving host."""
-        plan = self.run_plan
-        target = plan.cluster.serving_host
-        for host in plan.cluster.storage_hosts:
-            if host != target and not plan.cluster.shared_storage:
-                count = await transfer.copy(host, target, self.trained["checkpoint"])
-                self.log.info("%d files from %s, hashes right", count, host.name)
-        return gang
-
-    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.serving_host
-        argv = [
-            "python",
-            f"{plan.code_dir}/convert_adapter.py",
-            self.trained["config"],
-            self.trained["checkpoint"],
-            f"{plan.run_dir}/adapter",
-            str(plan.cluster.world_size),
-        ]
-        return [member(plan, host, argv, cwd=plan.run_dir)]
-
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        return result_of(output)
-
-
-class MergeAdapterOperator(PlanGangOperator):
-    """Merge the adapter into the base model on the serving host; the logits of both must agree.
-
-    :param adapter: what `convert_adapter` left.
-    """
-
-    template_fields = ("plan", "adapter")
-
-    def __init__(self, *, adapter: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.adapter = adapter
-
-    def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.serving_host
-        argv = [
-            "python",
-            f"{plan.code_dir}/merge_adapter.py",
-            plan.base_model,
-            self.adapter["adapter_path"],
-            f"{plan.run_dir}/merged",
-        ]
-        return [member(plan, host, argv, cwd=plan.run_dir)]
-
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        return result_of(output)
