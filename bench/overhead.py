@@ -71,7 +71,7 @@ def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
         time.sleep(0.5)
     seconds = time.monotonic() - began
     if airflow.run(demo.DAG, run_id)["state"] != "success":
-        raise SystemExit(demo.failed_words(airflow, run_id))
+        raise SystemExit(demo.failure_report(airflow, run_id))
     plan = RunPlan.model_validate(airflow.xcom(demo.DAG, run_id, "plan"))
     return plan, seconds, rate(airflow.log(demo.DAG, run_id, "train"))
 

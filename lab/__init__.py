@@ -1,1 +1,1 @@
-"""The lab: the embedded default. Two SSH hosts, a hub, a base model and Airflow's components on this machine."""
+"""The lab: SSH hosts on this machine, a dataset hub, a base model and Airflow; no GPU is needed."""

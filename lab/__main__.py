@@ -1,135 +1,150 @@
-"""The lab from the command line: `python -m lab demo|lab|airflow|ask|served|status|down`; the Makefile calls it."""
+"""The lab's command line: `python -m lab demo|lab|airflow|ask|served|status|down`. The Makefile calls it."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Callable
 
 from lab import credentials, postgres, settings, start, stop, supervisor
+from lab.airflow_settings import RECORDS, airflow_env
+from lab.settings import HOSTS, ROOT, Settings
 
 
-def up(airflow: bool) -> settings.Settings:
-    """Bring up what is not up; the same settings for as long as the lab is up."""
-    found = settings.load()
-    if found and not supervisor.is_running():
-        # Left by a crash or a restart of the machine: its namespaces, or processes without their supervisor.
-        stop.stop_all(found)
-        found = None
-    chosen = found or settings.choose()
-    how = (
-        f"network namespaces, 10.213.{chosen.subnet}.0/24"
-        if chosen.namespaces
-        else "two ports on loopback (root could have namespaces)"
-    )
-    print(f"hosts {', '.join(settings.HOSTS)}: {how}", flush=True)
-    start.start_hosts(chosen)
+def up(airflow: bool) -> Settings:
+    """Start what is not running; a lab that is up keeps its settings.
+
+    Args:
+        airflow: With Airflow and its database; otherwise the hosts and the hub only.
+    """
+    s = settings.load()
+    if s and not supervisor.is_running():
+        # Left by a crash or a restart of the machine: namespaces, or processes without their supervisor.
+        stop.stop_all(s)
+        s = None
+    s = s or settings.choose()
+    print(f"hosts {', '.join(HOSTS)}: {_network(s)}", flush=True)
+    start.start_hosts(s)
     if airflow:
-        postgres.start_database(chosen)
+        postgres.start_database()
         print("Airflow: api-server, scheduler, dag-processor, triggerer", flush=True)
-        start.start_airflow(chosen)
-    return chosen
+        start.start_airflow(s)
+    return s
 
 
-def needs_lab() -> settings.Settings:
-    """The lab that is up, or an exit that says how to have one."""
-    found = settings.load()
-    if found is None or not supervisor.is_running():
+def _network(s: Settings) -> str:
+    if s.namespaces:
+        return f"network namespaces, 10.213.{s.subnet}.0/24"
+    return "two ports on loopback (network namespaces need root)"
+
+
+def running_lab() -> Settings:
+    """The settings of the lab that is up.
+
+    Raises:
+        SystemExit: no lab is up; the message is how to start one.
+    """
+    s = settings.load()
+    if s is None or not supervisor.is_running():
         raise SystemExit("the lab is not up: make lab, or make demo")
-    return found
+    return s
 
 
-def ask() -> None:
-    """One question to the served model."""
-    import httpx
+def _sqltune(s: Settings | None, *arguments: str) -> int:
+    """Run the `sqltune` command with the lab's environment; return its exit code."""
+    lab_env = airflow_env(s) if s else {"SQLTUNE_HOME": str(RECORDS)}
+    env = os.environ | lab_env | {"PYTHONPATH": str(ROOT / "plugins")}
+    return subprocess.run([sys.executable, "-m", "sqltune.cli", *arguments], env=env, check=False).returncode
 
-    sys.path.insert(0, str(settings.ROOT / "plugins"))
-    from sqltune.prompt import STOP, render
 
-    s = needs_lab()
+def demo() -> int:
+    """Train, evaluate and serve a model."""
+    from lab.arguments import form_values
+    from lab.demo import demo as run_demo
+
+    conf = form_values()
+    return run_demo(up(airflow=True), conf)
+
+
+def lab() -> int:
+    """Start the hosts and the hub."""
+    up(airflow=False)
+    return status()
+
+
+def airflow() -> int:
+    """Start the lab and Airflow, without a run."""
+    from lab.demo import connect
+
+    s = up(airflow=True)
+    connect(s)
+    print(f"{s.airflow_url}  ({credentials.USER} / {credentials.password()})")
+    return 0
+
+
+def ask() -> int:
+    """Ask the served model one question, from the variables Q and C."""
+    s = running_lab()
     question, context = os.environ.get("Q", ""), os.environ.get("C", "")
     if not question or not context:
         raise SystemExit("make ask Q='the question' C='CREATE TABLE …'")
-    key = os.environ.get("SQLTUNE_LAB_API_KEY")
-    body = {
-        "model": "text2sql",
-        "prompt": render(question, context),
-        "max_tokens": 64,
-        "temperature": 0,
-        "stop": list(STOP),
-    }
-    try:
-        answer = httpx.post(
-            f"{s.endpoint}/completions",
-            json=body,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=120,
-            trust_env=False,
-        )
-    except httpx.TransportError as e:
-        raise SystemExit(f"nothing is served at {s.endpoint} ({e}): make demo") from None
-    print(answer.json()["choices"][0]["text"].strip() if answer.status_code == 200 else answer.text)
+    code = _sqltune(s, "ask", question, "--context", context, "--cluster", "lab")
+    if code:
+        print("if nothing is served yet: make demo", file=sys.stderr)
+    return code
 
 
-def served() -> None:
-    """What serves, and what served when."""
-    os.environ["SQLTUNE_HOME"] = str(settings.LAB / "records")
-    sys.path.insert(0, str(settings.ROOT / "plugins"))
-    from sqltune.registry import versions
-
-    if versions.main("lab", os.environ.get("AT") or None):
-        raise SystemExit(1)
+def served() -> int:
+    """Show what was served when, at the moment AT if it is set."""
+    at = os.environ.get("AT")
+    return _sqltune(settings.load(), "served", "--cluster", "lab", *(["--at", at] if at else []))
 
 
-def status() -> None:
-    """Every process and its state."""
-    s = needs_lab()
-    for info in supervisor.supervisor().getAllProcessInfo():  # type: ignore[operator,union-attr]
-        print(f"{info['name']:15} {info['statename']:9} {info['description']}")
-    for host in settings.HOSTS:
-        extra = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
-        print(
-            f"ssh -i {settings.LAB}/keys/id_ed25519 -o UserKnownHostsFile={settings.LAB}/keys/known_hosts -p {s.ssh_ports[host]} {s.address(host)}   # {host}{extra}"
-        )
+def status() -> int:
+    """Show every process, and how to reach the hosts."""
+    s = running_lab()
+    for p in supervisor.programs():
+        print(f"{p.name:15} {p.state:9} {p.description}")
+    keys = f"-i {settings.LAB}/keys/id_ed25519 -o UserKnownHostsFile={settings.LAB}/keys/known_hosts"
+    for host in HOSTS:
+        namespace = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
+        print(f"ssh {keys} -p {s.ssh_ports[host]} {s.address(host)}   # {host}{namespace}")
     print(f"hub {s.hub}, Airflow {s.airflow_url}")
+    return 0
 
 
-def down() -> None:
+def down() -> int:
     """Stop everything that this lab started."""
     s = settings.load()
     if s is None and not supervisor.is_running():
         print("the lab is not up")
-        return
+        return 0
     if s:
         stop.stop_all(s)
         settings.STATE.unlink(missing_ok=True)
     print("down: no process of the lab is left")
-
-
-def main(verb: str) -> int:
-    """One verb; the exit code."""
-    if verb == "demo":
-        from lab import demo
-
-        conf = demo.arguments()
-        return demo.demo(up(airflow=True), conf)
-    if verb == "lab":
-        up(airflow=False)
-        status()
-    elif verb == "airflow":
-        from lab import demo
-
-        s = up(airflow=True)
-        demo.connect(s)
-        print(f"{s.airflow_url}  ({credentials.USER} / {credentials.password()})")
-    elif verb in ("ask", "served", "status", "down"):
-        {"ask": ask, "served": served, "status": status, "down": down}[verb]()
-    else:
-        raise SystemExit(f"{verb!r} is not one of demo, lab, airflow, ask, served, status, down")
     return 0
+
+
+VERBS: dict[str, Callable[[], int]] = {
+    verb.__name__: verb for verb in (demo, lab, airflow, ask, served, status, down)
+}
+
+
+def main(name: str) -> int:
+    """Run one verb; return the exit code.
+
+    Raises:
+        SystemExit: no verb has this name.
+    """
+    if name not in VERBS:
+        raise SystemExit(f"{name!r} is not one of {', '.join(VERBS)}")
+    return VERBS[name]()
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
     except KeyboardInterrupt:
-        sys.exit("\nleft as it is: `make demo` follows on, `make down` stops everything")
+        sys.exit("\ninterrupted, the lab stays up: `make demo` goes on, `make down` stops everything")

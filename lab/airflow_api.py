@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import httpx
+
+
+class Task(TypedDict):
+    """What is read of a task instance; Airflow sends more."""
+
+    task_id: str
+    map_index: int
+    """-1 unless the task is mapped."""
+    state: str | None
+    try_number: int
+    start_date: str | None
+    duration: float | None
+    """Seconds."""
 
 
 class Airflow:
@@ -15,36 +29,50 @@ class Airflow:
         self.url = url
         self._login = {"username": user, "password": password}
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
-        self._token()
+        self._log_in()
 
-    def _token(self) -> None:
+    def _log_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._login)
         answer.raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One request under /api/v2; logged in again when the token has run out."""
-        answer = self._http.request(method, f"/api/v2{path}", **more)
+    def call(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request under /api/v2; logs in again if the token has expired.
+
+        Args:
+            method: The HTTP method.
+            path: The path below /api/v2.
+            options: As `httpx.Client.request` takes them.
+        """
+        answer = self._http.request(method, f"/api/v2{path}", **options)
         if answer.status_code == 401:
-            self._token()
-            answer = self._http.request(method, f"/api/v2{path}", **more)
+            self._log_in()
+            answer = self._http.request(method, f"/api/v2{path}", **options)
         return answer
 
     def get(self, path: str, **params: Any) -> Any:
-        """GET as JSON; httpx.HTTPStatusError when refused."""
+        """GET as JSON.
+
+        Raises:
+            httpx.HTTPStatusError: Airflow refused.
+        """
         answer = self.call("GET", path, params=params)
         answer.raise_for_status()
         return answer.json()
 
-    def put_connection(self, connection: dict[str, Any]) -> None:
-        """Make or replace a Connection."""
+    def put_connection(self, connection: Mapping[str, object]) -> None:
+        """Create or replace a Connection."""
         answer = self.call("POST", "/connections", json=connection)
         if answer.status_code == 409:
             answer = self.call("PATCH", f"/connections/{connection['connection_id']}", json=connection)
         answer.raise_for_status()
 
     def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
-        """Until the DAG has been read; SystemExit with its import error when it can't be."""
+        """Wait until Airflow has parsed a DAG.
+
+        Raises:
+            SystemExit: it cannot be imported, the message is the traceback; or time is up.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.call("GET", f"/dags/{dag_id}/details").status_code == 200:
@@ -53,32 +81,38 @@ class Airflow:
             if errors:
                 raise SystemExit("\n".join(e["stack_trace"] for e in errors))
             time.sleep(0.3)
-        raise SystemExit(f"Airflow has not read {dag_id} within {seconds:.0f} s")
+        raise SystemExit(f"Airflow has not parsed {dag_id} within {seconds:.0f} s")
 
-    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Start a run and return its id; SystemExit with Airflow's words when the form is refused."""
+    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """Start a run; return its id.
+
+        Raises:
+            SystemExit: Airflow refused the form's values; the message is Airflow's.
+        """
         answer = self.call("POST", f"/dags/{dag_id}/dagRuns", json={"conf": conf, "logical_date": None})
         if answer.status_code >= 400:
             raise SystemExit(f"Airflow refused the run: {answer.json().get('detail', answer.text)}")
-        return answer.json()["dag_run_id"]
+        return str(answer.json()["dag_run_id"])
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """A run."""
-        return self.get(f"/dags/{dag_id}/dagRuns/{run_id}")
+        run: dict[str, Any] = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")
+        return run
 
-    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """A run's task instances, in the order they started."""
-        found = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)["task_instances"]
-        return sorted(found, key=lambda t: (t["start_date"] or "9", t["task_id"], t["map_index"]))
+        answer = self.get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", limit=100)
+        return sorted(
+            answer["task_instances"], key=lambda t: (t["start_date"] or "9", t["task_id"], t["map_index"])
+        )
 
     def log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> list[str]:
-        """A task's log, one line an entry."""
+        """A task's log, one string a line."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        content = self.get(path, full_content=True, map_index=map_index)["content"]
-        lines = []
-        for entry in content:
+        lines: list[str] = []
+        for entry in self.get(path, full_content=True, map_index=map_index)["content"]:
             if isinstance(entry, str):
                 lines.append(entry)
                 continue
@@ -89,8 +123,5 @@ class Airflow:
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> Any:
         """What a task returned."""
-        return self.get(
-            f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value",
-            map_index=map_index,
-            deserialize=True,
-        )["value"]
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/return_value"
+        return self.get(path, map_index=map_index, deserialize=True)["value"]

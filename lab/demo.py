@@ -1,136 +1,149 @@
-"""Trigger the chain and follow it to its end: a live display in a terminal, plain lines elsewhere."""
+"""Trigger the chain, follow it to its end and report."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from lab import credentials
 from lab.airflow_api import Airflow
 from lab.follow import DAG, Follow, read
-from lab.settings import DATA, LAB, Settings
+from lab.network import connections
+from lab.settings import LAB, ROOT, Settings
+
+sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.evaluation.report import run_report
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.verdict import RecordedVerdict
 
-
-def arguments() -> dict[str, Any]:
-    """The form's values from ARGS (JSON) and DATASET; SystemExit when they can't be read."""
-    text = os.environ.get("ARGS", "").strip()
-    try:
-        conf = json.loads(text) if text else {}
-    except ValueError as e:
-        raise SystemExit(
-            f"ARGS is not JSON ({e}); an example: make demo ARGS='{{\"max_steps\": 20}}'"
-        ) from None
-    if not isinstance(conf, dict):
-        raise SystemExit(
-            f"ARGS is {type(conf).__name__}, an object of form values is wanted, such as '{{\"max_steps\": 20}}'"
-        )
-    which = os.environ.get("DATASET", "")
-    if which == "dusql":
-        if not (DATA / "hub_dataset" / "train.jsonl").exists():
-            raise SystemExit(
-                "DATASET=dusql: hub_dataset/train.jsonl is not there: set SQLTUNE_DATA to the folder that holds it"
-            )
-        conf = {"recipe": "lab_dusql"} | conf
-    elif which:
-        raise SystemExit(f"DATASET: {which!r} is not known (there is: dusql)")
-    return conf
+LOG_TAIL = 25
+"""Lines that are shown of a failed task's log."""
 
 
 def connect(s: Settings) -> Airflow:
-    """Airflow with the lab's connections and variables in it."""
+    """Log in to Airflow, and put the lab's Connections into it."""
     airflow = Airflow(s.airflow_url, credentials.USER, credentials.password())
-    from lab.network import connections
-
-    for connection in connections(s):
+    for connection in [*connections(s), _hosted_reference(s)]:
         airflow.put_connection(connection)
-    key = os.environ.get("ZHIPUAI_API_KEY")
-    airflow.put_connection(
-        {
-            "connection_id": "sqltune_glm",
-            "conn_type": "http",
-            "description": "The hosted reference",
-            "host": "" if key else s.glm,
-            "password": key or "stand-in.stand-in",
-            "extra": json.dumps(
-                {"model": "glm-4", "max_calls": 50}
-                if key
-                else {"model": "stand-in", "label": "stand-in for glm-4", "price": 0}
-            ),
-        }
-    )
     airflow.wait_for_dag(DAG)
     return airflow
 
 
-def failed_words(airflow: Airflow, run_id: str) -> str:
-    """The first failed task and the last lines of its log."""
-    for t in airflow.tasks(DAG, run_id):
-        if t["state"] == "failed":
-            lines = [
-                line
-                for line in airflow.log(DAG, run_id, t["task_id"], t["try_number"], t["map_index"])
-                if line.strip()
-            ]
-            return f"{t['task_id']} failed:\n" + "\n".join(lines[-25:])
-    return "no task failed"
+def _hosted_reference(s: Settings) -> dict[str, object]:
+    """The Connection of the hosted reference: the real one if ZHIPUAI_API_KEY is set, else the stand-in."""
+    key = os.environ.get("ZHIPUAI_API_KEY")
+    real = {"model": "glm-4", "max_calls": 50}
+    stand_in = {"model": "stand-in", "label": "stand-in for glm-4", "price": 0}
+    return {
+        "connection_id": "sqltune_glm",
+        "conn_type": "http",
+        "description": "The hosted reference",
+        "host": "" if key else s.glm,
+        "password": key or "stand-in.stand-in",
+        "extra": json.dumps(real if key else stand_in),
+    }
+
+
+def failure_report(airflow: Airflow, run_id: str) -> str:
+    """The first failed task, and the last lines of its log."""
+    failed = next((t for t in airflow.tasks(DAG, run_id) if t["state"] == "failed"), None)
+    if failed is None:
+        return "no task failed"
+    log = airflow.log(DAG, run_id, failed["task_id"], failed["try_number"], failed["map_index"])
+    tail = [line for line in log if line.strip()][-LOG_TAIL:]
+    return "\n".join([f"{failed['task_id']} failed:", *tail])
 
 
 def demo(s: Settings, conf: dict[str, Any]) -> int:
-    """Trigger, follow, report; 0 only when the run is green."""
+    """Trigger a run, follow it and report.
+
+    Args:
+        s: The lab that is up.
+        conf: Values of the trigger form.
+
+    Returns:
+        0 only if the run succeeded.
+    """
     airflow = connect(s)
-    under_way = airflow.get(f"/dags/{DAG}/dagRuns", state="running", order_by="-run_after")["dag_runs"]
-    if under_way and not conf:
-        run_id = under_way[0]["dag_run_id"]
-        print("a run is under way: following it")
-    else:
-        run_id = airflow.trigger(DAG, conf)
-        if under_way:
-            print(
-                f"{under_way[0]['dag_run_id']} is under way, and one run trains at a time: this one begins after it"
-            )
-    print(
-        f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({credentials.USER} / {credentials.password()})"
-    )
+    run_id = _run_to_follow(airflow, conf)
+    print(f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({_login()})")
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
-    before, after = (read(follow.record / f"{which}.json") for which in ("before", "after"))
-    verdict = read(follow.record / "verdict.json")
-    champion = read(LAB / "records" / "champion-lab.json")
+    is_served = read(LAB / "records" / "champion-lab.json") is not None
+    _write_report(s, follow, is_served)
+    print(_outcome(airflow, follow))
+    print(_what_next(s, is_served))
+    return 0 if state == "success" else 1
+
+
+def _run_to_follow(airflow: Airflow, conf: dict[str, Any]) -> str:
+    """The run that is under way if the form is empty, else a new one."""
+    running = airflow.get(f"/dags/{DAG}/dagRuns", state="running", order_by="-run_after")["dag_runs"]
+    under_way = str(running[0]["dag_run_id"]) if running else None
+    if under_way and not conf:
+        print("a run is under way: following it")
+        return under_way
+    run_id = airflow.trigger(DAG, conf)
+    if under_way:
+        print(f"{under_way} is under way, and one run trains at a time: this one starts after it")
+    return run_id
+
+
+def _login() -> str:
+    return f"{credentials.USER} / {credentials.password()}"
+
+
+def _write_report(s: Settings, follow: Follow, is_served: bool) -> None:
+    """Write .lab/demo.json, the report for scripts."""
     report = {
-        "run_id": run_id,
-        "state": state,
+        "run_id": follow.run_id,
+        "state": follow.state,
         "airflow_url": s.airflow_url,
         "user": credentials.USER,
         "password": credentials.password(),
         "endpoint": s.endpoint,
         "mlflow_url": s.mlflow,
-        "model": "text2sql" if champion else None,
-        "before": before and {k: before[k] for k in ("questions", "matched")},
-        "after": after and {k: after[k] for k in ("questions", "matched")},
+        "model": "text2sql" if is_served else None,
+        "before": _counts(follow.record / "before.json"),
+        "after": _counts(follow.record / "after.json"),
     }
     path = LAB / "demo.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(report, indent=1))
-    nothing_new = (read(follow.record / "state.json") or {}).get("nothing_new")
-    if state != "success":
-        print(failed_words(airflow, run_id))
-    elif nothing_new:
-        print(
-            f"\nnothing new: {nothing_new} trained and judged this very plan. To train again: make demo ARGS='{{\"force\": true}}'"
+
+
+def _counts(score: Path) -> dict[str, int] | None:
+    found = read(score)
+    return found and {name: found[name] for name in ("questions", "matched")}
+
+
+def _outcome(airflow: Airflow, follow: Follow) -> str:
+    """What a person wants to read at the end: the failure, or the reference prompts, scores and verdict."""
+    if follow.state != "success":
+        return failure_report(airflow, follow.run_id)
+    if same := (read(follow.record / "state.json") or {}).get("nothing_new"):
+        return (
+            f"\nnothing new: run {same} trained and evaluated this very plan. "
+            """To train again: make demo ARGS='{"force": true}'"""
         )
-    elif verdict:
-        scores = Score.model_validate(before), Score.model_validate(after)
-        print(f"\n{run_report(*scores, RecordedVerdict.model_validate(verdict))}")
-    print(f"""
-Airflow   {s.airflow_url}  ({credentials.USER} / {credentials.password()})
+    verdict = read(follow.record / "verdict.json")
+    if not verdict:
+        return ""
+    before, after = (
+        Score.model_validate(read(follow.record / f"{name}.json")) for name in ("before", "after")
+    )
+    return f"\n{run_report(before, after, RecordedVerdict.model_validate(verdict))}"
+
+
+def _what_next(s: Settings, is_served: bool) -> str:
+    return f"""
+Airflow   {s.airflow_url}  ({_login()})
 MLflow    {s.mlflow}
-model     {s.endpoint}  ({"text2sql" if champion else "nothing is served yet"})
+model     {s.endpoint}  ({"text2sql" if is_served else "nothing is served yet"})
 
 try next  make ask Q='部门中有多少人年龄大于56岁？' C='CREATE TABLE head (age INTEGER)'
           make demo ARGS='{{"learning_rate": 0.0005, "force": true}}'     another run, from the form's values
-          make down                                                  stop everything""")
-    return 0 if state == "success" else 1
+          make down                                                  stop everything"""

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lab.airflow_api import Airflow
+from lab.airflow_api import Airflow, Task
 from lab.settings import LAB, ROOT
 
 sys.path.insert(0, str(ROOT / "plugins"))
@@ -22,7 +22,7 @@ from ssh_gang.model import slug
 from ssh_gang.progress import Progress
 
 DAG = "text2sql_retrain"
-_SIGNS = {
+SIGNS = {
     "success": "[green]✔[/]",
     "failed": "[red]✘[/]",
     "running": "[yellow]▶[/]",
@@ -31,14 +31,25 @@ _SIGNS = {
     "queued": "[dim]…[/]",
     "up_for_retry": "[yellow]↻[/]",
 }
+NOT_STARTED = (None, "scheduled", "upstream_failed")
 
 
 def read(path: Path) -> Any:
-    """JSON, or None where it is not there yet."""
+    """Read JSON; None if the file does not exist yet."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _label(task: Task) -> str:
+    """A task's name, with its index if it is mapped."""
+    index = f"[{task['map_index']}]" if task["map_index"] >= 0 else ""
+    return f"{task['task_id']}{index}"
+
+
+def _seconds(task: Task) -> str:
+    return f"{task['duration']:.0f} s" if task["duration"] else ""
 
 
 class Follow:
@@ -47,83 +58,85 @@ class Follow:
     def __init__(self, airflow: Airflow, run_id: str) -> None:
         self.airflow, self.run_id = airflow, run_id
         self.record = LAB / "records" / "runs" / slug(run_id)
-        self.tasks: list[dict[str, Any]] = []
+        self.tasks: list[Task] = []
         self.state = "queued"
-        self._said: dict[tuple[str, int], str] = {}
-        self._said_progress = ""
+        self._printed_states: dict[str, str] = {}
+        self._printed_progress = ""
 
-    def look(self) -> bool:
-        """Ask Airflow; whether the run has ended."""
+    def refresh(self) -> bool:
+        """Query Airflow; return whether the run has ended."""
         self.state = self.airflow.run(DAG, self.run_id)["state"]
         self.tasks = self.airflow.tasks(DAG, self.run_id)
         return self.state in ("success", "failed")
 
     def progress(self) -> str:
-        """What the task that runs is at: iterations and each host's state, or questions answered."""
-        running = [t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")]
+        """How far the running task is: iteration and each host's state, or the number of answers."""
+        running = {t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")}
         if "train" in running:
-            last = Record(self.record).last("progress")
-            hosts = read(self.record / "hosts.json") or {}
-            at = str(Progress.model_validate(last["progress"])) if last else "loading the model"
-            return " · ".join([at, *(f"{h} {s}" for h, s in hosts.items())])
-        if "before.ask" in running or "after.ask" in running:
-            asked = read(self.record / "asked.json")
-            if asked and f"{asked['which']}.ask" in running:
-                return f"{asked['done']}/{asked['of']} questions answered"
+            return self._training_progress()
+        if running & {"before.ask", "after.ask"}:
+            return self._answering_progress(running)
+        return ""
+
+    def _training_progress(self) -> str:
+        last = Record(self.record).last("progress")
+        hosts = read(self.record / "hosts.json") or {}
+        step = str(Progress.model_validate(last["progress"])) if last else "loading the model"
+        return " · ".join([step, *(f"{host} {state}" for host, state in hosts.items())])
+
+    def _answering_progress(self, running: set[str]) -> str:
+        asked = read(self.record / "asked.json")
+        if asked and f"{asked['which']}.ask" in running:
+            return f"{asked['done']}/{asked['of']} questions answered"
         return ""
 
     def lines(self) -> list[str]:
         """What is new since the last call, as plain lines."""
-        found = []
-        for t in self.tasks:
-            key = (t["task_id"], t["map_index"])
-            if (
-                t["state"]
-                and t["state"] not in ("scheduled", "queued", "upstream_failed")
-                and self._said.get(key) != t["state"]
-            ):
-                self._said[key] = t["state"]
-                took = (
-                    f" in {t['duration']:.0f} s"
-                    if t["duration"] and t["state"] in ("success", "failed")
-                    else ""
-                )
-                index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
-                found.append(f"{time.strftime('%H:%M:%S')} {t['task_id']}{index}: {t['state']}{took}")
+        now = time.strftime("%H:%M:%S")
+        lines = []
+        for task in self.tasks:
+            state, label = task["state"], _label(task)
+            if state in (*NOT_STARTED, "queued") or self._printed_states.get(label) == state:
+                continue
+            self._printed_states[label] = str(state)
+            is_over = state in ("success", "failed") and task["duration"]
+            lines.append(f"{now} {label}: {state}{f' in {_seconds(task)}' if is_over else ''}")
         progress = self.progress()
-        if progress and progress != self._said_progress:
-            self._said_progress = progress
-            found.append(f"{time.strftime('%H:%M:%S')}   {progress}")
-        return found
+        if progress and progress != self._printed_progress:
+            self._printed_progress = progress
+            lines.append(f"{now}   {progress}")
+        return lines
 
     def picture(self) -> Group:
         """The live display."""
         table = Table(box=None, show_header=False, pad_edge=False)
-        for t in self.tasks:
-            if t["state"] in (None, "scheduled", "upstream_failed"):
-                continue
-            index = f"[{t['map_index']}]" if t["map_index"] >= 0 else ""
-            table.add_row(
-                _SIGNS.get(t["state"], t["state"]),
-                Text(t["task_id"] + index),
-                f"{t['duration']:.0f} s" if t["duration"] else "",
-            )
+        for task in self.tasks:
+            state = task["state"]
+            if state not in NOT_STARTED:
+                table.add_row(SIGNS.get(str(state), state), Text(_label(task)), _seconds(task))
         return Group(Text(f"{DAG} {self.run_id}"), table, Text(self.progress(), style="cyan"))
 
     def until_the_end(self) -> str:
-        """Show the run until it has ended; its state."""
+        """Show the run until it has ended; return its state."""
         console = Console()
-        if not console.is_terminal:
-            while True:
-                ended = self.look()
-                for line in self.lines():
-                    print(line, flush=True)
-                if ended:
-                    return self.state
-                time.sleep(1)
+        if console.is_terminal:
+            self._show_live(console)
+        else:
+            self._print_lines()
+        return self.state
+
+    def _print_lines(self) -> None:
+        while True:
+            has_ended = self.refresh()
+            for line in self.lines():
+                print(line, flush=True)
+            if has_ended:
+                return
+            time.sleep(1)
+
+    def _show_live(self, console: Console) -> None:
         with Live(console=console, refresh_per_second=4) as live:
-            while not self.look():
+            while not self.refresh():
                 live.update(self.picture())
                 time.sleep(1)
             live.update(self.picture())
-        return self.state

@@ -1,7 +1,7 @@
-"""A stand-in for the hosted GLM, used where no key for the real one is set, and labelled as such wherever its answers show.
+"""A stand-in for the hosted GLM, used where no key for the real one is set; its answers are labelled as such.
 
-It speaks the part of the API that zhipuai's client uses. It is no model: it answers every prompt by counting the rows of the
-first table in it.
+It implements the part of the API that zhipuai's client uses. It is no model: it answers every prompt by
+counting the rows of the first table in it.
 
     python -m lab.glm_stand_in PORT
 """
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 
 async def completions(request: Request) -> JSONResponse:
-    """One chat completion."""
+    """Answer a chat completion."""
     body = await request.json()
     prompt = body["messages"][-1]["content"]
     table = re.search(r"CREATE TABLE (\S+)", prompt)
@@ -40,7 +40,7 @@ async def completions(request: Request) -> JSONResponse:
 
 
 async def health(request: Request) -> JSONResponse:
-    """For those who wait for it."""
+    """Answer 200, for those who wait until it listens."""
     return JSONResponse({"stand-in": True})
 
 

@@ -1,15 +1,16 @@
 """A local dataset hub that the real huggingface_hub client talks to through HF_ENDPOINT.
 
-Branches, commits with dates, trees with git blob ids, files with ranges: the part of the Hub's HTTP API that a client needs
-to pin a revision and to download it. Contents are made at the start and never change.
+It implements the part of the Hub's HTTP API that a client needs to pin a revision and to download it:
+branches, commits with dates, trees with git's blob ids, files with ranges. Its content is created at the
+start and never changes.
 
     python -m lab.hub HOST PORT
 """
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lab.repositories import Commit, blob_id, repositories
+from lab.repositories import Commit, Repo, blob_id, repositories
 
 REPOS = repositories()
 
@@ -27,22 +28,39 @@ def _missing(code: str, text: str) -> JSONResponse:
     return JSONResponse({"error": text}, 404, {"X-Error-Code": code, "X-Error-Message": text})
 
 
-def _found(request: Request) -> tuple[list[Commit], int] | Response:
-    repo = REPOS.get("{owner}/{name}".format(**request.path_params))
-    if repo is None:
-        return _missing("RepoNotFound", "Repository not found")
-    found = repo.find(request.path_params.get("revision", "main"))
-    return found or _missing("RevisionNotFound", f"Invalid rev id: {request.path_params['revision']}")
+def _name(request: Request) -> str:
+    return "{owner}/{name}".format(**request.path_params)
 
 
-def info(request: Request) -> Response:
-    """What a revision is."""
-    found = _found(request)
-    if isinstance(found, Response):
-        return found
-    branch, number = found
-    commit = branch[number]
-    name = "{owner}/{name}".format(**request.path_params)
+def _of_repo(endpoint: Callable[[Request, Repo], Response]) -> Callable[[Request], Response]:
+    """Turn a function of a repository into an endpoint that answers 404 for an unknown one."""
+
+    def handle(request: Request) -> Response:
+        repo = REPOS.get(_name(request))
+        return endpoint(request, repo) if repo else _missing("RepoNotFound", "Repository not found")
+
+    return handle
+
+
+def _of_revision(endpoint: Callable[[Request, Sequence[Commit]], Response]) -> Callable[[Request], Response]:
+    """Turn a function of a revision's history, oldest first, into an endpoint; the default is main."""
+
+    def handle(request: Request, repo: Repo) -> Response:
+        revision = request.path_params.get("revision", "main")
+        history = repo.history(revision)
+        return (
+            endpoint(request, history)
+            if history
+            else _missing("RevisionNotFound", f"Invalid rev id: {revision}")
+        )
+
+    return _of_repo(handle)
+
+
+@_of_revision
+def info(request: Request, history: Sequence[Commit]) -> Response:
+    """Describe a revision."""
+    name, commit = _name(request), history[-1]
     return JSONResponse(
         {
             "id": name,
@@ -60,58 +78,42 @@ def info(request: Request) -> Response:
     )
 
 
-def commits(request: Request) -> Response:
-    """The history of a revision, newest first."""
-    found = _found(request)
-    if isinstance(found, Response):
-        return found
-    branch, number = found
+@_of_revision
+def commits(request: Request, history: Sequence[Commit]) -> Response:
+    """List the history of a revision, newest first."""
     return JSONResponse(
         [
             {"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]}
-            for c in reversed(branch[: number + 1])
+            for c in reversed(history)
         ]
     )
 
 
-def refs(request: Request) -> Response:
-    """Branches."""
-    if isinstance(found := _found(request), Response):
-        return found
-    branches = REPOS["{owner}/{name}".format(**request.path_params)].branches
-    return JSONResponse(
-        {
-            "branches": [
-                {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commits[-1].sha}
-                for name, commits in branches.items()
-            ],
-            "converts": [],
-            "tags": [],
-        }
-    )
+@_of_repo
+def refs(request: Request, repo: Repo) -> Response:
+    """List the branches."""
+    branches = [
+        {"name": name, "ref": f"refs/heads/{name}", "targetCommit": history[-1].sha}
+        for name, history in repo.branches.items()
+    ]
+    return JSONResponse({"branches": branches, "converts": [], "tags": []})
 
 
-def tree(request: Request) -> Response:
-    """Files of a revision with sizes and ids."""
-    found = _found(request)
-    if isinstance(found, Response):
-        return found
-    branch, number = found
+@_of_revision
+def tree(request: Request, history: Sequence[Commit]) -> Response:
+    """List the files of a revision with sizes and ids."""
     return JSONResponse(
         [
-            {"type": "file", "path": f, "size": len(c), "oid": blob_id(c)}
-            for f, c in sorted(branch[number].files.items())
+            {"type": "file", "path": path, "size": len(content), "oid": blob_id(content)}
+            for path, content in sorted(history[-1].files.items())
         ]
     )
 
 
-def resolve(request: Request) -> Response:
-    """A file, or the range of it that is asked for."""
-    found = _found(request)
-    if isinstance(found, Response):
-        return found
-    branch, number = found
-    commit = branch[number]
+@_of_revision
+def resolve(request: Request, history: Sequence[Commit]) -> Response:
+    """Send a file, or the range of it that the request names."""
+    commit = history[-1]
     content = commit.files.get(request.path_params["path"])
     if content is None:
         return _missing("EntryNotFound", "Entry not found")
@@ -122,10 +124,8 @@ def resolve(request: Request) -> Response:
         "Content-Type": "application/octet-stream",
     }
     status = 200
-    asked = request.headers.get("range", "")
-    if asked.startswith("bytes="):
-        begin, _, end = asked[6:].partition("-")
-        first, last = int(begin or 0), min(int(end), len(content) - 1) if end else len(content) - 1
+    if wanted := _range(request.headers.get("range", ""), len(content)):
+        first, last = wanted
         if first >= len(content):
             return Response(status_code=416, headers={"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
@@ -135,23 +135,28 @@ def resolve(request: Request) -> Response:
     return Response(content, status, headers)
 
 
-def health(request: Request) -> Response:
-    """What is there, for those who wait for it."""
-    return Response(
-        json.dumps(
-            {
-                name: {branch: [c.sha for c in commits] for branch, commits in repo.branches.items()}
-                for name, repo in REPOS.items()
-            }
-        ),
-        media_type="application/json",
+def _range(header: str, size: int) -> tuple[int, int] | None:
+    """First and last byte of a Range header; None without one."""
+    if not header.startswith("bytes="):
+        return None
+    begin, _, end = header.removeprefix("bytes=").partition("-")
+    return int(begin or 0), min(int(end), size - 1) if end else size - 1
+
+
+def index(request: Request) -> Response:
+    """List every repository's branches and commit ids; also a sign that the hub listens."""
+    return JSONResponse(
+        {
+            name: {branch: [c.sha for c in history] for branch, history in repo.branches.items()}
+            for name, repo in REPOS.items()
+        }
     )
 
 
 _REPO = "/api/datasets/{owner}/{name}"
 app = Starlette(
     routes=[
-        Route("/", health),
+        Route("/", index),
         Route(f"{_REPO}/revision/{{revision:path}}", info),
         Route(f"{_REPO}/commits/{{revision:path}}", commits),
         Route(f"{_REPO}/tree/{{revision}}", tree),

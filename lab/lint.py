@@ -59,7 +59,8 @@ def checks() -> list[Check]:
     """All checks, the slowest first, so that the short ones run beside it."""
     return [
         Check("mypy", ["mypy", "plugins", "dags", "lab"]),
-        # The scripts that are copied to the hosts import each other by bare names, from a folder of their own.
+        # The scripts that are copied to the hosts lie in one folder there and import each other by bare
+        # names.
         Check(
             "mypy include/node",
             ["mypy", "--cache-dir", ".mypy_cache/node", *tracked("include/node/*.py")],

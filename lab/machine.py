@@ -1,4 +1,4 @@
-"""What the machine must have before the long work starts, and steps that are run on it. Standard library only."""
+"""What the machine must have before the long work starts; how setup runs a step. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,82 +7,119 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from lab.paths import BASE, NODE
 
-GIB_WANTED = 10
+REQUIRED_GIB = 10
+"""Disk space that the environments and base models take."""
+REQUIRED_PROGRAMS = {"g++": "g++", "ssh-keygen": "openssh-client", "make": "make"}
+"""Programs, and the Debian package that brings each."""
 
 
-def say(text: str) -> None:
-    """One line of what is being done."""
+def report(text: str) -> None:
+    """Print one line of progress with the time of day."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def run(command: list[str], what: str, **more: object) -> None:
-    """Run one step, its words in .lab/logs/setup.log; exit with their end when it fails."""
+def run(command: list[str], step: str, env: Mapping[str, str] | None = None) -> None:
+    """Run one step, its output appended to .lab/logs/setup.log.
+
+    Args:
+        command: The command line.
+        step: What the step does, for the error message.
+        env: The environment; the caller's by default.
+
+    Raises:
+        SystemExit: the command failed; the message ends with the last lines of its output.
+    """
     log = BASE / "logs" / "setup.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as f:
         f.write(f"\n$ {' '.join(command)}\n")
         f.flush()
         code = subprocess.run(
-            command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, **more
-        ).returncode  # type: ignore[call-overload]
+            command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, check=False
+        ).returncode
     if code:
-        words = log.read_text(errors="replace").splitlines()[-25:]
-        offline = any("resolution" in w or "Connection" in w or "network" in w.lower() for w in words)
-        hint = (
-            "\nIs there a network? Packages come from the index that pip is configured for."
-            if offline
-            else ""
-        )
-        sys.exit("\n".join(words) + f"\n{what} failed; all of it is in {log}{hint}")
+        sys.exit(_failure(step, log))
+
+
+def _failure(step: str, log: Path) -> str:
+    """The end of the log, and a hint where it looks like a missing network."""
+    tail = log.read_text(errors="replace").splitlines()[-25:]
+    is_offline = any(
+        "resolution" in line or "Connection" in line or "network" in line.lower() for line in tail
+    )
+    hint = "\nIs there a network? Packages come from the index that pip is configured for."
+    return "\n".join(tail) + f"\n{step} failed; the whole output is in {log}{hint if is_offline else ''}"
 
 
 def check_machine() -> None:
-    """What can't be mended by waiting: said first."""
-    problems = []
-    if sys.version_info[:2] != (3, 11):
-        problems.append(
-            f"Python 3.11 is wanted, this is {sys.version.split()[0]}: install it (apt-get install python3.11 python3.11-venv), or make PYTHON=/path/to/python3.11"
-        )
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
-        problems.append("Python has no venv: apt-get install python3-venv")
-    BASE.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(BASE).free / 1024**3
-    if free < GIB_WANTED and not (NODE / ".stamp").exists():
-        problems.append(
-            f"{free:.1f} GiB are free under {BASE}, {GIB_WANTED} wanted: make room, or set SQLTUNE_LAB_DIR to another disk"
-        )
-    for program, package in (("g++", "g++"), ("ssh-keygen", "openssh-client"), ("make", "make")):
+    """Check everything that waiting does not fix.
+
+    Raises:
+        SystemExit: something is missing; the message lists all of it with its remedy.
+    """
+    problems = [*_python_problems(), *_disk_problems()]
+    for program, package in REQUIRED_PROGRAMS.items():
         if not shutil.which(program):
-            problems.append(f"{program} is not there: apt-get install {package}")
+            problems.append(f"{program} is not installed: apt-get install {package}")
     if problems:
         sys.exit("\n".join(problems))
 
 
+def _python_problems() -> Iterator[str]:
+    if sys.version_info[:2] != (3, 11):
+        yield (
+            f"Python 3.11 is required, this is {sys.version.split()[0]}: install it "
+            "(apt-get install python3.11 python3.11-venv), or make PYTHON=/path/to/python3.11"
+        )
+    if not find_spec("ensurepip") or not find_spec("venv"):
+        yield "Python has no venv module: apt-get install python3-venv"
+
+
+def _disk_problems() -> Iterator[str]:
+    BASE.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(BASE).free / 1024**3
+    if free < REQUIRED_GIB and not (NODE / ".stamp").exists():
+        yield (
+            f"{free:.1f} GiB are free under {BASE}, {REQUIRED_GIB} are required: free some space, or set "
+            "SQLTUNE_LAB_DIR to a folder on another disk"
+        )
+
+
 def ensure_sshd() -> None:
-    """OpenSSH's server: from the system's packages when it is missing and we may install it."""
+    """Install OpenSSH's server from the system's packages if it is missing and this user may.
+
+    Raises:
+        SystemExit: it is missing, and this user may not install it; the message is the command to run.
+    """
     if shutil.which("sshd") or Path("/usr/sbin/sshd").exists():
         return
-    line = "apt-get install -y --no-install-recommends openssh-server"
+    install = "apt-get install -y --no-install-recommends openssh-server"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit(f"the OpenSSH server is not installed: {'sudo ' if os.geteuid() else ''}{line}")
-    say("installing openssh-server")
+        sys.exit(f"the OpenSSH server is not installed: {'sudo ' if os.geteuid() else ''}{install}")
+    report("installing openssh-server")
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    # No server of the system's own is wanted, only the program.
+    with _services_not_started():
+        run(["apt-get", "update"], "apt-get update", env)
+        run(install.split(), install, env)
+
+
+@contextmanager
+def _services_not_started() -> Iterator[None]:
+    """Keep apt from starting what it installs: the lab needs the program, not a system-wide server."""
     policy = Path("/usr/sbin/policy-rc.d")
-    mine = not policy.exists()
-    if mine:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
     try:
-        run(["apt-get", "update"], "apt-get update", env=env)
-        run(line.split(), line, env=env)
+        yield
     finally:
-        if mine:
-            policy.unlink()
+        policy.unlink()

@@ -3,106 +3,136 @@
 from __future__ import annotations
 
 import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import network
-from lab.airflow_settings import airflow_env
-from lab.postgres import not_root, postgres_bin
+from lab.airflow_settings import airflow_env, mark
+from lab.postgres import postgres_bin, server_command
 from lab.settings import CONTROL, DATA, HOSTS, LAB, LOGS, MLFLOW, ROOT, RUN, Settings
+from lab.supervisor import SOCKET
 
 AIRFLOW = ("scheduler", "dag-processor", "triggerer")
-
-
-def _program(
-    name: str,
-    command: str,
-    env: dict[str, str] | None = None,
-    priority: int = 50,
-    stop: str = "TERM",
-    group: bool = True,
-) -> str:
-    environment = ",".join(f'{k}="{v}"' for k, v in ({"SQLTUNE_LAB_MARK": str(LAB)} | (env or {})).items())
-    return f"""
-[program:{name}]
-command={command.replace("%", "%%")}
-directory={ROOT}
-autostart=false
-autorestart=true
-startsecs=1
-priority={priority}
-stopsignal={stop}
-stopasgroup={str(group).lower()}
-killasgroup=true
-stopwaitsecs=20
-redirect_stderr=true
-stdout_logfile={LOGS}/{name}.log
-stdout_logfile_maxbytes=20MB
-stdout_logfile_backups=1
-environment={environment.replace("%", "%%")}
-"""
-
-
-def write_config(s: Settings) -> Path:
-    """supervisor's configuration for every process of the lab."""
-    LOGS.mkdir(parents=True, exist_ok=True)
-    RUN.mkdir(mode=0o700, exist_ok=True)
-    python = CONTROL / "bin/python"
-    env = airflow_env(s)
-    programs = [_program(h, network.sshd_command(s, h), priority=10) for h in HOSTS]
-    programs.append(
-        _program(
-            "hub",
-            f"{python} -m lab.hub {s.address('')} {s.hub_port}",
-            {"SQLTUNE_DATA": str(DATA)},
-            priority=10,
-        )
-    )
-    programs.append(_program("glm-stand-in", f"{python} -m lab.glm_stand_in {s.glm_port}", priority=10))
-    store = LAB / "mlflow"
-    store.mkdir(parents=True, exist_ok=True)
-    mlflow = f"{MLFLOW}/bin/mlflow server --host 127.0.0.1 --port {s.mlflow_port} --workers 1 --backend-store-uri sqlite:///{store}/mlflow.db --artifacts-destination {store}/artifacts"
-    # Jobs of its own, for judging with language models, would be four processes more.
-    programs.append(
-        _program(
-            "mlflow",
-            mlflow,
-            {
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "PATH": f"{MLFLOW}/bin:{os.environ['PATH']}",
-            },
-            priority=40,
-        )
-    )
-    binaries = postgres_bin()
-    if binaries:
-        # SIGINT is PostgreSQL's fast shutdown; its children follow it by themselves.
-        programs.append(
-            _program(
-                "postgres",
-                not_root(
-                    f"{binaries}/postgres -D {LAB}/postgres -k {RUN} -c listen_addresses= -c max_connections=200"
-                ),
-                priority=20,
-                stop="INT",
-                group=False,
-            )
-        )
-    for number, component in enumerate(("api-server", *AIRFLOW)):
-        programs.append(_program(component, f"{CONTROL}/bin/airflow {component}", env, priority=30 + number))
-    config = LAB / "supervisord.conf"
-    config.touch(mode=0o600)
-    config.write_text(f"""\
+"""Airflow's components that start once the api-server answers."""
+CONFIG = LAB / "supervisord.conf"
+CONFIG_HEAD = f"""\
 [supervisord]
 logfile={LOGS}/supervisord.log
 pidfile={RUN}/supervisord.pid
 childlogdir={LOGS}
 [unix_http_server]
-file={RUN}/supervisor.sock
+file={SOCKET}
 chmod=0700
 [supervisorctl]
-serverurl=unix://{RUN}/supervisor.sock
+serverurl=unix://{SOCKET}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-{"".join(programs)}""")
-    return config
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A process of the lab.
+
+    Attributes:
+        name: Its name for supervisor, and of its log.
+        command: The command line, as a shell reads it.
+        env: Variables beside those of supervisor.
+        priority: Programs with a smaller one start first and stop last.
+        stop_signal: The signal that ends it.
+        stop_group: Whether its children get that signal too.
+    """
+
+    name: str
+    command: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    priority: int
+    stop_signal: str = "TERM"
+    stop_group: bool = True
+
+    def section(self) -> str:
+        """Its section of supervisord.conf."""
+        variables = ",".join(f'{name}="{value}"' for name, value in (mark() | dict(self.env)).items())
+        # supervisor expands %(...)s in these two values.
+        command, environment = (text.replace("%", "%%") for text in (self.command, variables))
+        return f"""
+[program:{self.name}]
+command={command}
+directory={ROOT}
+autostart=false
+autorestart=true
+startsecs=1
+priority={self.priority}
+stopsignal={self.stop_signal}
+stopasgroup={str(self.stop_group).lower()}
+killasgroup=true
+stopwaitsecs=20
+redirect_stderr=true
+stdout_logfile={LOGS}/{self.name}.log
+stdout_logfile_maxbytes=20MB
+stdout_logfile_backups=1
+environment={environment}
+"""
+
+
+def _hosts_and_hub(s: Settings) -> list[Program]:
+    python = CONTROL / "bin/python"
+    return [
+        *(Program(name=host, command=network.sshd_command(s, host), priority=10) for host in HOSTS),
+        Program(
+            name="hub",
+            command=f"{python} -m lab.hub {s.address('')} {s.hub_port}",
+            env={"SQLTUNE_DATA": str(DATA)},
+            priority=10,
+        ),
+        Program(name="glm-stand-in", command=f"{python} -m lab.glm_stand_in {s.glm_port}", priority=10),
+    ]
+
+
+def _mlflow(s: Settings) -> Program:
+    store = LAB / "mlflow"
+    store.mkdir(parents=True, exist_ok=True)
+    return Program(
+        name="mlflow",
+        command=f"{MLFLOW}/bin/mlflow server --host 127.0.0.1 --port {s.mlflow_port} --workers 1 "
+        f"--backend-store-uri sqlite:///{store}/mlflow.db --artifacts-destination {store}/artifacts",
+        env={
+            # Its job runners, for evaluation with language models, would be four more processes.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PATH": f"{MLFLOW}/bin:{os.environ['PATH']}",
+        },
+        priority=40,
+    )
+
+
+def _postgres(folder: Path) -> Program:
+    # SIGINT is PostgreSQL's fast shutdown; the server ends its children itself.
+    command = shlex.join(server_command(folder))
+    return Program(name="postgres", command=command, priority=20, stop_signal="INT", stop_group=False)
+
+
+def _airflow(s: Settings) -> list[Program]:
+    env = airflow_env(s)
+    return [
+        Program(name=component, command=f"{CONTROL}/bin/airflow {component}", env=env, priority=30 + number)
+        for number, component in enumerate(("api-server", *AIRFLOW))
+    ]
+
+
+def write_config(s: Settings) -> Path:
+    """Write supervisor's configuration for every process of the lab; return its path."""
+    LOGS.mkdir(parents=True, exist_ok=True)
+    RUN.mkdir(mode=0o700, exist_ok=True)
+    postgres = postgres_bin()
+    programs = [
+        *_hosts_and_hub(s),
+        _mlflow(s),
+        *([_postgres(postgres)] if postgres else []),
+        *_airflow(s),
+    ]
+    CONFIG.touch(mode=0o600)
+    CONFIG.write_text(CONFIG_HEAD + "".join(program.section() for program in programs))
+    return CONFIG

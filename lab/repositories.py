@@ -3,78 +3,93 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lab import dataset
 from lab.settings import DATA, REPO
 
 DUSQL = "jtjt520j/CSpider_and_DUSQL_sql_create_context"
+README = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
+HELD_OUT_PERCENT = 20
+"""Share of the databases that the lab's recipes hold out."""
+SHORTEST_ID = 7
+"""Characters that an abbreviated commit id has at least."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit: date (ISO 8601), title, and every file's bytes."""
+    """A commit.
+
+    Attributes:
+        date: In ISO 8601.
+        title: The first line of its message.
+        files: Each file's content, by path.
+    """
 
     date: str
     title: str
-    files: dict[str, bytes]
+    files: Mapping[str, bytes]
 
     @property
     def sha(self) -> str:
+        """Its id."""
         tree = "".join(f"{blob_id(content)} {name}\n" for name, content in sorted(self.files.items()))
         return hashlib.sha1(f"{self.date}\n{self.title}\n{tree}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Repo:
-    """A dataset repository: each branch's commits, oldest first."""
+    """A dataset repository.
 
-    branches: dict[str, list[Commit]]
+    Attributes:
+        branches: Each branch's commits, oldest first.
+    """
 
-    def find(self, revision: str) -> tuple[list[Commit], int] | None:
-        """A branch and where a revision stands on it: a branch's name, or a commit's id or the beginning of one."""
+    branches: Mapping[str, Sequence[Commit]]
+
+    def history(self, revision: str) -> Sequence[Commit] | None:
+        """The commits up to a revision, oldest first; None if there is no such revision.
+
+        Args:
+            revision: A branch, with or without refs/heads/, or a commit's id, which may be abbreviated.
+        """
         branch = self.branches.get(revision.removeprefix("refs/heads/"))
-        if branch:
-            return branch, len(branch) - 1
-        if len(revision) >= 7:
-            for commits in self.branches.values():
-                for number, commit in enumerate(commits):
-                    if commit.sha.startswith(revision):
-                        return commits, number
+        if branch or len(revision) < SHORTEST_ID:
+            return branch
+        for commits in self.branches.values():
+            for number, commit in enumerate(commits, 1):
+                if commit.sha.startswith(revision):
+                    return commits[:number]
         return None
 
 
 def blob_id(content: bytes) -> str:
-    """git's id of a file."""
+    """The id that git gives a file with this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def repositories() -> dict[str, Repo]:
-    """The lab's data set in two commits of different dates, and a branch with a mistake in it; DuSQL's rows where their folder is (SQLTUNE_DATA)."""
-    card = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
-    main = [
-        Commit(
-            "2026-09-14T08:00:00.000Z",
-            "40 tables",
-            {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(1)).encode()},
-        ),
-        Commit(
-            "2026-10-12T08:00:00.000Z",
-            "20 more tables",
-            {"README.md": card, "train.jsonl": dataset.to_jsonl(dataset.rows(2)).encode()},
-        ),
-    ]
-    # As the lab's recipes hold out.
-    wrong = dataset.to_jsonl(dataset.mislabelled(dataset.rows(2), 20)).encode()
-    slip = Commit(
-        "2026-10-20T08:00:00.000Z",
-        "answers shifted by one, by mistake",
-        {"README.md": card, "train.jsonl": wrong},
-    )
-    repos = {REPO: Repo({"main": main, "mislabelled": [*main, slip]})}
+    """The lab's dataset, and DuSQL's rows if they are in the data folder (SQLTUNE_DATA)."""
+    repos = {REPO: _lab_dataset()}
     dusql = DATA / "hub_dataset" / "train.jsonl"
     if dusql.exists():
-        repos[DUSQL] = Repo(
-            {"main": [Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})]}
-        )
+        commit = Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})
+        repos[DUSQL] = Repo({"main": [commit]})
     return repos
+
+
+def _lab_dataset() -> Repo:
+    """Two commits of different dates on main, and a branch with a mistake in it."""
+    first, second = dataset.rows(1), dataset.rows(2)
+    main = [
+        _commit("2026-09-14T08:00:00.000Z", "40 tables", first),
+        _commit("2026-10-12T08:00:00.000Z", "20 more tables", second),
+    ]
+    wrong = dataset.mislabelled(second, HELD_OUT_PERCENT)
+    mistake = _commit("2026-10-20T08:00:00.000Z", "answers shifted by one, by mistake", wrong)
+    return Repo({"main": main, "mislabelled": [*main, mistake]})
+
+
+def _commit(date: str, title: str, rows: list[dict[str, str]]) -> Commit:
+    return Commit(date, title, {"README.md": README, "train.jsonl": dataset.to_jsonl(rows).encode()})

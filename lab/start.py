@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -11,18 +10,18 @@ import urllib.request
 
 from lab import network
 from lab.airflow_settings import AIRFLOW_HOME, airflow_env
-from lab.credentials import USER, secret
+from lab.credentials import password
 from lab.programs import AIRFLOW, write_config
-from lab.settings import CONTROL, HOSTS, LAB, LOGS, Settings
-from lab.supervisor import renew, start, start_supervisor, supervisor
+from lab.settings import CONTROL, HOSTS, LOGS, Settings
+from lab.supervisor import program, renew, start, start_supervisor
 
 
 def start_hosts(s: Settings) -> None:
-    """The two hosts, the hub and the stand-in."""
+    """Start the two hosts, the hub and the stand-in for the hosted model."""
     network.make_network(s)
     network.make_hosts(s)
     start_supervisor(write_config(s))
-    # It reads its data once: a lab that was up before SQLTUNE_DATA was named had none of it.
+    # The hub reads its data once: if the lab was started before SQLTUNE_DATA was set, the hub has none of it.
     renew("hub")
     start(*HOSTS, "hub", "glm-stand-in")
     wait_for("the hub", f"{s.hub}/")
@@ -31,31 +30,48 @@ def start_hosts(s: Settings) -> None:
 
 
 def start_airflow(s: Settings) -> None:
-    """Airflow's components. The scheduler comes when the api-server is healthy: tasks it starts before that fail for good."""
-    password = LAB / "secrets" / "passwords.json"
-    if not password.exists():
-        password.touch(mode=0o600)
-        password.write_text(json.dumps({USER: secret("password")}))
-    env = os.environ | airflow_env(s)
-    if supervisor().getProcessInfo("api-server")["statename"] != "RUNNING":  # type: ignore[operator,index]
-        AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
-        migrated = subprocess.run(
-            [CONTROL / "bin/airflow", "db", "migrate"],
-            env=env,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if migrated.returncode:
-            raise SystemExit(f"airflow db migrate failed:\n{migrated.stderr[-2000:]}")
-    # Nothing waits for it: versions are told to it when it answers.
+    """Start Airflow's components and MLflow.
+
+    The scheduler starts once the api-server is healthy: tasks that it starts before that fail for good.
+
+    Raises:
+        SystemExit: the database cannot be migrated, or the api-server does not answer.
+    """
+    password()
+    if program("api-server").state != "RUNNING":
+        _migrate(s)
+    # Nothing waits for MLflow: what it missed is sent when it answers.
     start("api-server", "dag-processor", "mlflow")
     wait_for("Airflow's api-server", f"{s.airflow_url}/api/v2/monitor/health", 180)
     start(*AIRFLOW)
 
 
+def _migrate(s: Settings) -> None:
+    """Bring Airflow's database to the version of its code."""
+    AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
+    migration = subprocess.run(
+        [CONTROL / "bin/airflow", "db", "migrate"],
+        env=os.environ | airflow_env(s),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if migration.returncode:
+        raise SystemExit(f"airflow db migrate failed:\n{migration.stderr[-2000:]}")
+
+
 def wait_for(what: str, url: str, seconds: float = 90) -> None:
-    """Wait until an address answers 200."""
+    """Wait until an address answers with 200.
+
+    Args:
+        what: The server's name, for the error message.
+        url: Its address.
+        seconds: How long to wait.
+
+    Raises:
+        SystemExit: it did not answer in time.
+    """
     deadline = time.monotonic() + seconds
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     reason: object = ""

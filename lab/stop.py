@@ -6,24 +6,42 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from lab import network, settings
+from lab.airflow_settings import mark
 from lab.settings import LAB, LOGS, ROOT, Settings
-from lab.supervisor import is_running, supervisor
+from lab.supervisor import call, is_running
+
+LISTENING = "0A"
+"""State of a socket that listens, in /proc/net/tcp."""
 
 
 def stop_all(s: Settings) -> None:
-    """End everything, and look until nothing is left."""
+    """Stop everything, and wait until nothing is left.
+
+    Raises:
+        SystemExit: supervisor or a process of the lab does not end.
+    """
     if is_running():
-        pid = supervisor().getPID()  # type: ignore[operator]
-        supervisor().shutdown()  # type: ignore[operator]
-        deadline = time.monotonic() + 90
-        # Its socket goes before it does.
-        while _is_alive(pid):
-            if time.monotonic() > deadline:
-                raise SystemExit(f"supervisor does not end; look at {LOGS}/supervisord.log")
-            time.sleep(0.2)
+        pid = int(call("getPID"))
+        call("shutdown")
+        # supervisor removes its socket before it ends.
+        _wait(lambda: not _is_alive(pid), 90, f"supervisor does not end; its log is {LOGS}/supervisord.log")
+    _kill_left_over()
+    network.remove_network(s)
+
+
+def _wait(condition: Callable[[], bool], seconds: float, problem: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(problem)
+        time.sleep(0.2)
+
+
+def _kill_left_over() -> None:
     # A process with a model in memory takes a moment to die.
     deadline = time.monotonic() + 30
     while left := left_over():
@@ -33,10 +51,9 @@ def stop_all(s: Settings) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    network.remove_network(s)
 
 
-def _is_alive(pid: object) -> bool:
+def _is_alive(pid: int) -> bool:
     """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -45,42 +62,48 @@ def _is_alive(pid: object) -> bool:
 
 
 def left_over() -> list[int]:
-    """Processes with this lab's mark, or with a home on one of its hosts; none when all is down."""
-    marks = (f"SQLTUNE_LAB_MARK={LAB}\0".encode(), f"HOME={LAB}/hosts/".encode())
-    found = []
-    mine = {os.getpid(), os.getppid()}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) in mine:
-            continue
-        try:
-            text = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if any(mark in text for mark in marks) or _is_our_log_server(folder):
-            found.append(int(folder.name))
-    return found
+    """Ids of the processes that carry this lab's mark, or whose home is on one of its hosts."""
+    marks = [f"{name}={value}\0".encode() for name, value in mark().items()]
+    marks.append(f"HOME={LAB}/hosts/".encode())
+    this = {os.getpid(), os.getppid()}
+    processes = [p for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) not in this]
+    return [int(p.name) for p in processes if _is_ours(p, marks)]
 
 
-def _is_our_log_server(process: Path) -> bool:
-    """Whether a process is Airflow's log server on one of this lab's ports: it writes its title over its environment, and outlives a component that is SIGKILLed."""
-    s = settings.load()
+def _is_ours(process: Path, marks: list[bytes]) -> bool:
     try:
-        if (
-            s is None
-            or not (process / "cmdline").read_bytes().startswith(b"airflow serve-logs")
-            or (process / "cwd").readlink() != ROOT
-        ):
-            return False
-        sockets = {os.readlink(fd) for fd in (process / "fd").iterdir()}
+        environment = (process / "environ").read_bytes()
     except OSError:
         return False
-    ours = {f":{port:04X}" for port in (s.log_port, s.trigger_log_port)}
-    listening = [
+    return any(m in environment for m in marks) or _is_log_server(process)
+
+
+def _is_log_server(process: Path) -> bool:
+    """Whether a process is Airflow's log server on one of this lab's ports.
+
+    It writes its title over its environment, so it carries no mark, and it outlives a component that is
+    killed with SIGKILL.
+    """
+    s = settings.load()
+    try:
+        return (
+            s is not None
+            and (process / "cmdline").read_bytes().startswith(b"airflow serve-logs")
+            and (process / "cwd").readlink() == ROOT
+            and not _listening_sockets((s.log_port, s.trigger_log_port)).isdisjoint(
+                str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()
+            )
+        )
+    except OSError:
+        return False
+
+
+def _listening_sockets(ports: tuple[int, ...]) -> set[str]:
+    """The sockets that listen on these ports, as a link in /proc/PID/fd names them."""
+    endings = tuple(f":{port:04X}" for port in ports)
+    rows = [
         line.split()
         for table in ("tcp", "tcp6")
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     ]
-    return any(
-        fields[3] == "0A" and fields[1][-5:] in ours and f"socket:[{fields[9]}]" in sockets
-        for fields in listening
-    )
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == LISTENING and row[1].endswith(endings)}

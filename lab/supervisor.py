@@ -1,46 +1,75 @@
-"""supervisor's interface: start programs and read their states."""
+"""supervisor keeps the lab's processes up: start it, start its programs, read their states."""
 
 from __future__ import annotations
 
 import http.client
-import socket
 import subprocess
 import xmlrpc.client
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
 
 from lab.settings import CONTROL, LOGS, ROOT, RUN
 
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("localhost")
-
-        def connect() -> None:
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.connect(str(RUN / "supervisor.sock"))
-
-        connection.connect = connect  # type: ignore[method-assign]
-        return connection
+SOCKET = RUN / "supervisor.sock"
 
 
-def supervisor() -> xmlrpc.client.ServerProxy:
-    """supervisor's own interface."""
-    return xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport()).supervisor  # type: ignore[return-value]
+@dataclass(frozen=True)
+class Program:
+    """A program's state.
+
+    Attributes:
+        name: Its name in supervisord.conf.
+        state: supervisor's word for it, such as RUNNING.
+        description: pid and uptime, or why it does not run.
+    """
+
+    name: str
+    state: str
+    description: str
+
+
+def call(method: str, *arguments: object) -> Any:
+    """Call a method of supervisor's interface, such as `getPID`.
+
+    Raises:
+        OSError: no supervisor listens.
+        xmlrpc.client.Fault: supervisor refused; `faultString` says why.
+    """
+    transport = SupervisorTransport(serverurl=f"unix://{SOCKET}")
+    with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+        return getattr(proxy.supervisor, method)(*arguments)
 
 
 def is_running() -> bool:
     """Whether this lab's supervisor answers."""
     try:
-        return supervisor().getState()["statename"] == "RUNNING"  # type: ignore[operator,index]
+        return bool(call("getState")["statename"] == "RUNNING")
     except (OSError, xmlrpc.client.Error, http.client.HTTPException):
         return False
 
 
+def _program(info: dict[str, Any]) -> Program:
+    return Program(info["name"], info["statename"], info["description"])
+
+
+def programs() -> list[Program]:
+    """Every program's state."""
+    return [_program(info) for info in call("getAllProcessInfo")]
+
+
+def program(name: str) -> Program:
+    """One program's state."""
+    return _program(call("getProcessInfo", name))
+
+
 def start_supervisor(config: Path) -> None:
-    """supervisor, with nothing started yet."""
+    """Start supervisor without any program, unless it runs."""
     if is_running():
         return
-    (RUN / "supervisor.sock").unlink(missing_ok=True)
+    SOCKET.unlink(missing_ok=True)
     subprocess.run(
         [CONTROL / "bin/supervisord", "-c", config],
         check=True,
@@ -51,23 +80,26 @@ def start_supervisor(config: Path) -> None:
 
 
 def renew(name: str) -> None:
-    """End a program whose configuration is another one than it was started with; it is started with that."""
-    if name in supervisor().reloadConfig()[0][1]:  # type: ignore[operator,index]
-        supervisor().stopProcessGroup(name)  # type: ignore[operator]
-        supervisor().removeProcessGroup(name)  # type: ignore[operator]
-        supervisor().addProcessGroup(name)  # type: ignore[operator]
+    """Stop a program whose configuration has changed since its start, so that it starts with the new one."""
+    _, changed, _ = call("reloadConfig")[0]
+    if name in changed:
+        for method in ("stopProcessGroup", "removeProcessGroup", "addProcessGroup"):
+            call(method, name)
 
 
 def start(*names: str) -> None:
-    """Start programs that are not running; exits with the log's end of one that does not stay up."""
+    """Start programs that are not running.
+
+    Raises:
+        SystemExit: one does not stay up; the message holds the end of its log.
+    """
     for name in names:
-        if supervisor().getProcessInfo(name)["statename"] in ("RUNNING", "STARTING"):  # type: ignore[operator,index]
+        if program(name).state in ("RUNNING", "STARTING"):
             continue
         try:
-            supervisor().startProcess(name)  # type: ignore[operator]
+            call("startProcess", name)
         except xmlrpc.client.Fault as e:
             log = LOGS / f"{name}.log"
-            words = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
-            raise SystemExit(
-                "\n".join([*words, f"{name} does not start ({e.faultString}); its log is {log}"])
-            ) from None
+            tail = log.read_text(errors="replace").splitlines()[-20:] if log.exists() else []
+            problem = f"{name} does not start ({e.faultString}); its log is {log}"
+            raise SystemExit("\n".join([*tail, problem])) from None

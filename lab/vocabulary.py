@@ -1,4 +1,4 @@
-"""The words of the lab's data set: entities and columns, in SQL, Chinese and English."""
+"""The vocabulary of the lab's dataset: entities and columns, in SQL, Chinese and English."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name in SQL, in Chinese and in English, and values it may hold (none: numbers)."""
+    """A column.
+
+    Attributes:
+        sql: Its name in SQL.
+        zh: Its name in Chinese.
+        en: Its name in English.
+        values: Texts that it may hold; empty for a number.
+        span: Smallest and largest number that it may hold; unused for a text.
+    """
 
     sql: str
     zh: str
@@ -17,10 +25,12 @@ class Column:
 
     @property
     def is_text(self) -> bool:
+        """Whether it holds texts rather than numbers."""
         return bool(self.values)
 
     @property
     def ddl(self) -> str:
+        """Its part of CREATE TABLE."""
         return f"{self.sql} {'VARCHAR' if self.is_text else 'INTEGER'}"
 
 

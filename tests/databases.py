@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -14,15 +13,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from lab.postgres import postgres_bin
+from lab.postgres import as_postgres_user, initialise, postgres_bin
 from sqltune.records import database
 from sqltune.records.migrate import migrate
-
-
-def as_postgres_user(*command: object) -> list[str]:
-    """PostgreSQL refuses to run as root; in a user namespace of its own, root is somebody else."""
-    prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
-    return [*prefix, *map(str, command)]
 
 
 class Postgres:
@@ -37,20 +30,7 @@ class Postgres:
 
     def initialise(self) -> None:
         """Create the server's files."""
-        command = as_postgres_user(
-            f"{self.binaries}/initdb",
-            "-D",
-            self.folder / "data",
-            "-U",
-            "sqltune",
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        )
-        subprocess.run(command, check=True, capture_output=True)
+        initialise(self.binaries, self.folder / "data", "sqltune")
 
     def start(self) -> None:
         """Start the server and wait until it accepts a connection."""

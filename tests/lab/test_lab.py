@@ -28,7 +28,7 @@ def run(verb: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("args", "words"), [("{oops", "ARGS is not JSON"), ("[1]", "an object of form values is wanted")]
+    ("args", "words"), [("{oops", "ARGS is not JSON"), ("[1]", "expected an object of form values")]
 )
 def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, words):
     answer = run("demo", ARGS=args, SQLTUNE_LAB_STATE=str(tmp_path))
