@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "plugins"))
 from sqltune.dataset.rows import read_rows
 from sqltune.evaluation.execution_match import match_pairs
 from sqltune.evaluation.judge import Pair
+from sqltune.evaluation.questions import question_from_row
 from sqltune.evaluation.score_files import read_predictions
-from sqltune.evaluation.suites import from_row
 from sqltune.sql.tokens import mended, orders, with_ties_broken, without_distinct
 
 SHUFFLES = 5
@@ -79,7 +79,8 @@ def ties(gold: str, database: str) -> bool:
 def main(data: Path, show: bool) -> None:
     """Compare the verdicts on both kinds of databases, for each file of predictions."""
     questions = [
-        from_row(row, f"{i:04d}", data / "sqlite") for i, row in enumerate(read_rows([data / "dev.json"]))
+        question_from_row(row, f"{i:04d}", data / "sqlite")
+        for i, row in enumerate(read_rows([data / "dev.json"]))
     ]
     with tempfile.TemporaryDirectory() as folder:
         copies = {

@@ -7,30 +7,25 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import Field
 
 from sqltune.evaluation.failures import FailureClass
 from sqltune.evaluation.judge import Outcome
+from sqltune.evaluation.questions import REFERENCE
+from ssh_gang.model import Model
 
 Count = Annotated[int, Field(ge=0)]
 
-REFERENCE = "reference"
-"""Tag of the reference prompts, which are shown one by one and counted in no number."""
 
-
-class Tally(BaseModel):
+class Tally(Model):
     """How many of some questions were answered correctly."""
-
-    model_config = ConfigDict(frozen=True)
 
     matched: Count = Field(description="Questions answered with the expected rows.")
     evaluated: Count = Field(description="Questions evaluated.")
 
 
-class JudgedAnswer(BaseModel):
+class JudgedAnswer(Model):
     """One answer of a model, and whether it is correct."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="Id of the question; two models are compared by it.")
     question: str = Field(description="The question in natural language.")
@@ -62,13 +57,11 @@ class JudgedAnswer(BaseModel):
         return not self.is_reference_prompt and self.outcome != "gold_invalid"
 
 
-class ScoreSummary(BaseModel):
+class ScoreSummary(Model):
     """The counts of a score, without the single answers.
 
     No count includes the reference prompts or questions whose gold query does not run.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     model: str = Field(description="Name of the model.")
     questions: Count = Field(description="Questions evaluated: those whose gold query runs.")
@@ -87,7 +80,6 @@ class ScoreSummary(BaseModel):
     by_clause: dict[str, Tally] = Field(description="By clause of the gold query.")
     reference_prompts: dict[str, bool] = Field(description="Each reference prompt: answered correctly?")
 
-    @computed_field(description="Share of the evaluated questions answered correctly.")  # type: ignore[prop-decorator]  # pydantic's documented form; mypy does not support decorated properties
     @property
     def accuracy(self) -> float:
         """Share of the evaluated questions answered correctly, from 0 to 1."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ScoringError
+from sqltune.evaluation.questions import Question, question_from_row
 from sqltune.evaluation.report import score_report
 from sqltune.evaluation.scorer import score_queries
-from sqltune.evaluation.suites import Question, from_row
 from sqltune.sql.tokens import first_word
 
 
@@ -46,7 +45,10 @@ def score_files(gold: Path, predictions: Path, databases: Path | None = None, as
 
 def _read_questions(gold: Path, databases: Path | None) -> list[Question]:
     try:
-        return [from_row(row, f"{number:06d}", databases) for number, row in enumerate(read_rows([gold]), 1)]
+        return [
+            question_from_row(row, f"{number:06d}", databases)
+            for number, row in enumerate(read_rows([gold]), 1)
+        ]
     except (OSError, UnicodeError) as e:
         raise ScoringError(f"{gold}: can't be read ({e})") from e
 
@@ -71,7 +73,7 @@ def read_predictions(file: Path) -> list[str]:
     return [_query(item, f"{file} item {number}") for number, item in enumerate(items, 1)]
 
 
-def _query(item: Any, where: str) -> str:
+def _query(item: object, where: str) -> str:
     query = item.get("result") if isinstance(item, dict) else item
     if not isinstance(query, str):
         found = json.dumps(item, ensure_ascii=False)[:120]

@@ -10,8 +10,8 @@ from sqltune.errors import ScoringError
 from sqltune.evaluation.execution_match import match_pairs
 from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.judge import Match, Pair
+from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
-from sqltune.evaluation.suites import Question, language
 from sqltune.sql.shape import CLAUSES, HARDNESS, clauses, hardness, same_query
 
 _CODE_FENCE = re.compile(r"```(?:sql)?\s*(.*?)(?:```|$)", re.S | re.I)
@@ -100,7 +100,7 @@ def _judged(question: Question, query: str, answer: str, result: Match) -> Judge
         exact=result.matched and same_query(question.gold, query),
         vacuous=result.matched and result.vacuous,
         failure_class=result.failure_class,
-        tags=tuple(question.tags),
+        tags=question.tags,
         must_not_break=question.must_not_break,
     )
 

@@ -12,7 +12,9 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ssh_gang.model import Model
 
 _EDGE = 1e-9
 """Distance kept from differences of exactly -1 and 1, where the score statistic is not defined."""
@@ -22,10 +24,8 @@ _PRECISION = 1e-10
 """To which an end of the interval is computed."""
 
 
-class PairedComparison(BaseModel):
+class PairedComparison(Model):
     """The difference between two models that answered the same questions."""
-
-    model_config = ConfigDict(frozen=True)
 
     questions: int = Field(ge=0, description="Questions that both models answered.")
     gained: int = Field(ge=0, description="Correct after, wrong before.")

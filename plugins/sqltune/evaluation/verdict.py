@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sqltune.evaluation.statistics import PairedComparison
+from ssh_gang.model import Model
 
 
-class RuleResult(BaseModel):
+class RuleResult(Model):
     """What one rule of the gate measured, its limit, and whether it is met."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="Stable name of the rule, as in docs/verdict.md.")
     passed: bool = Field(description="Whether the rule is met.")
@@ -22,20 +21,16 @@ class RuleResult(BaseModel):
         return f"{'ok ' if self.passed else 'NO '} {self.id}: {self.explanation}"
 
 
-class ChangedAnswer(BaseModel):
+class ChangedAnswer(Model):
     """A discordant pair: a question that exactly one of the two models answers correctly."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: str = Field(description="Id of the question.")
     before: str = Field(description="Outcome and reason of the old model's answer.")
     after: str = Field(description="Outcome and reason of the candidate's answer.")
 
 
-class Verdict(BaseModel):
+class Verdict(Model):
     """Whether the candidate may be served, and why."""
-
-    model_config = ConfigDict(frozen=True)
 
     passed: bool = Field(description="Whether every rule is met.")
     rules: tuple[RuleResult, ...] = Field(description="Every rule, in the order of docs/verdict.md.")

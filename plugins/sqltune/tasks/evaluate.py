@@ -9,6 +9,7 @@ from typing import Any
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.evaluation import suites
+from sqltune.evaluation.questions import Question
 from sqltune.evaluation.scorer import score_answers
 from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records.files import Record, home, read_json, write_json
@@ -47,7 +48,7 @@ def _identity(
     }
 
 
-def suite_of(p: RunPlan) -> list[suites.Question]:
+def suite_of(p: RunPlan) -> list[Question]:
     """The questions of a run: the reference prompts, the held-out rows that `download_dataset` sampled, and the plan's further suites."""
     return suites.assemble(Record.of(p.key).get("held_out", []), p.suites, p.eval_questions)
 

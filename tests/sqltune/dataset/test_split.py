@@ -10,7 +10,8 @@ from lab import dataset as lab_dataset
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import clean, database, sample, split, write
 from sqltune.errors import DatasetError
-from sqltune.evaluation.suites import REFERENCE, load
+from sqltune.evaluation.questions import REFERENCE
+from sqltune.evaluation.suites import load
 from tests.conftest import shared_data
 
 

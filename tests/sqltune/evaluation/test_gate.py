@@ -14,10 +14,10 @@ from sqltune.config.loading import load_gate_rules, load_recipe
 from sqltune.config.recipe import Recipe
 from sqltune.errors import ConfigError, ScoringError
 from sqltune.evaluation.gate import decide
+from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import score_queries
 from sqltune.evaluation.statistics import compare, interval
-from sqltune.evaluation.suites import Question
 from sqltune.evaluation.verdict import Verdict
 from tests.conftest import shared_data
 

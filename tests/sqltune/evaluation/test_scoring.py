@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from sqltune.errors import ConfigError, ScoringError
+from sqltune.evaluation.questions import Question, language, question_from_row
 from sqltune.evaluation.report import Column, comparison_table
 from sqltune.evaluation.score import Tally
 from sqltune.evaluation.scorer import extract_sql, score_answers
-from sqltune.evaluation.suites import Question, assemble, from_row, held_out, language, load, names
+from sqltune.evaluation.suites import assemble, held_out, load, names
 from tests.conftest import ROOT, shared_data
 
 ROWS = [
@@ -186,9 +187,9 @@ def test_a_suite_with_mistakes_names_them_all(monkeypatch, tmp_path):
     with pytest.raises(ConfigError) as e:
         load("mine")
     for words in (
-        "line 2: id 'a' stands there twice",
+        "line 2: id 'a' is used before",
         "line 3.gold",
-        "line 4: database 'no.sqlite' is not there",
+        "line 4: database 'no.sqlite' is not in",
         "line 5.question: is missing",
     ):
         assert words in str(e.value)
@@ -206,7 +207,7 @@ def test_a_suite_with_mistakes_names_them_all(monkeypatch, tmp_path):
 )
 def test_a_row_that_is_no_question(row, words):
     with pytest.raises(ScoringError, match=words):
-        from_row(row, "1", None)
+        question_from_row(row, "1", None)
 
 
 def test_the_command_on_contexts(tmp_path):
