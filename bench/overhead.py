@@ -98,7 +98,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
 
     def ranks(words: list[str]) -> list[str]:
         return [
-            f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
+            f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan.cluster, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
             for r in (0, 1)
         ]
 

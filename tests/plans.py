@@ -14,16 +14,18 @@ LAB = {
 }
 
 
-def run_plan(run_id: str = "r1", **fields: object) -> RunPlan:
-    """A plan of the lab's cluster and tiny recipe, with other values for some fields."""
+def run_plan(
+    run_id: str = "r1", *, recipe_file: str = "lab_tiny", cluster_file: str = "lab", **fields: object
+) -> RunPlan:
+    """A plan of a shipped recipe on a shipped cluster, with other values for some fields."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in LAB.items():
             patch.setenv(name, value)
-        recipe, cluster = load_recipe("lab_tiny"), load_cluster("lab")
+        recipe, cluster = load_recipe(recipe_file), load_cluster(cluster_file)
     plan = RunPlan(
         run_id=run_id,
-        recipe_name="lab_tiny",
-        cluster_name="lab",
+        recipe_name=recipe_file,
+        cluster_name=cluster_file,
         recipe=recipe,
         cluster=cluster,
         training=recipe.training,
@@ -34,7 +36,7 @@ def run_plan(run_id: str = "r1", **fields: object) -> RunPlan:
         base_model="~/models/base",
         eval_questions=12,
         suites=[],
-        gate=load_gate_rules(recipe, "lab_tiny"),
+        gate=load_gate_rules(recipe, recipe_file),
         promote="yes",
         force=False,
         champion=None,

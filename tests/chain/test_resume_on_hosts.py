@@ -124,9 +124,7 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
 
     decision, event = asyncio.run(ran(idle))
     assert decision is Decision.FRESH_SUBMIT and event.ok
-    with pytest.raises(
-        GangError, match="every rank ended with 0, but the last iteration seen is None of None"
-    ):
+    with pytest.raises(GangError, match="every rank ended with 0, but the last iteration in the log is none"):
         op.judge(idle, event, "")
     # Iterations in the log, and no shard on any host.
     with pytest.raises(GangError, match=r"iter_8.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):

@@ -6,17 +6,22 @@ from typing import Any
 
 from sqltune.config.plan import RunPlan
 from sqltune.operators.gang import PlanGangOperator
-from sqltune.operators.members import rank_member
+from sqltune.operators.members import rank_members
+from sqltune.operators.results import end_of
 from ssh_gang.errors import GangError
 from ssh_gang.event import GangEvent
 from ssh_gang.log import split_ranks
 from ssh_gang.model import Gang, Member
 
+REPORT = "all-reduce of"
+"""How rank 0's report of the sum begins (`include/node/all_reduce.py`)."""
+
 
 class AllReduceOperator(PlanGangOperator):
-    """A real all-reduce over all ranks, before anything is downloaded or loaded.
+    """Run an all-reduce over all ranks, before anything is downloaded or loaded.
 
-    :param master_addr: address of the master's interface.
+    Args:
+        master_addr: Address of the master's interface.
     """
 
     template_fields = ("plan", "master_addr")
@@ -27,19 +32,21 @@ class AllReduceOperator(PlanGangOperator):
         self.master_addr = master_addr
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
+        """One torchrun on each host."""
         script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
-        return [
-            rank_member(plan, rank, self.master_addr, script, cwd=plan.run_dir)
-            for rank in range(len(plan.cluster.hosts))
-        ]
+        return rank_members(plan, self.master_addr, script, cwd=plan.run_dir)
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> str:
-        plan = self.run_plan
-        for said in (said for line in output.splitlines() for _, said in split_ranks(line)):
-            if said.startswith("all-reduce of"):
-                if f"over {plan.cluster.world_size} ranks" not in said:
-                    raise GangError(
-                        f"{said}: {plan.cluster.world_size} ranks wanted; a variable of torchrun was lost"
-                    )
-                return said
-        raise GangError(f"every rank ended with 0, and rank 0 said nothing of a sum:\n{output[-1500:]}")
+        """Rank 0's report of a sum over all ranks.
+
+        Raises:
+            GangError: There is no report, or the sum is over fewer ranks.
+        """
+        world_size = self.run_plan.cluster.world_size
+        texts = [text for line in output.splitlines() for _, text in split_ranks(line)]
+        report = next((text for text in texts if text.startswith(REPORT)), None)
+        if report is None:
+            raise GangError(f"every rank ended with 0, but rank 0 reported no sum:\n{end_of(output)}")
+        if f"over {world_size} ranks" not in report:
+            raise GangError(f"{report}: expected {world_size} ranks; torchrun did not receive a variable")
+        return report

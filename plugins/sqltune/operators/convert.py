@@ -1,10 +1,11 @@
-"""The gang of `convert_adapter`."""
+"""The gang of `convert_adapter`: from the checkpoint's shards to a Hugging Face adapter."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import Adapter, TrainedCheckpoint
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
 from sqltune.operators.results import result_of
@@ -14,9 +15,10 @@ from ssh_gang.model import Gang, Member
 
 
 class ConvertAdapterOperator(PlanGangOperator):
-    """Gather the checkpoint's shards on the serving host and turn them into a Hugging Face adapter.
+    """Gather the checkpoint's shards on the serving host and convert them to a Hugging Face adapter.
 
-    :param trained: what `train` left.
+    Args:
+        trained: The `TrainedCheckpoint` as JSON.
     """
 
     template_fields = ("plan", "trained")
@@ -26,26 +28,31 @@ class ConvertAdapterOperator(PlanGangOperator):
         self.trained = trained
 
     async def prepare(self, gang: Gang) -> Gang:
-        """Every other host's shards to the serving host."""
-        plan = self.run_plan
-        target = plan.cluster.serving_host
-        for host in plan.cluster.storage_hosts:
-            if host != target and not plan.cluster.shared_storage:
-                count = await transfer.copy(host, target, self.trained["checkpoint"])
-                self.log.info("%d files from %s, hashes right", count, host.name)
+        """Copy every other host's shards to the serving host."""
+        cluster = self.run_plan.cluster
+        if not cluster.shared_storage:
+            for host in cluster.hosts:
+                if host != cluster.serving_host:
+                    count = await transfer.copy(host, cluster.serving_host, self._checkpoint.checkpoint)
+                    self.log.info("%d files copied from %s; their hashes match", count, host.name)
         return gang
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.serving_host
+        """The conversion, on the serving host."""
         argv = [
             "python",
             f"{plan.code_dir}/convert_adapter.py",
-            self.trained["config"],
-            self.trained["checkpoint"],
+            self._checkpoint.config,
+            self._checkpoint.checkpoint,
             f"{plan.run_dir}/adapter",
             str(plan.cluster.world_size),
         ]
-        return [member(plan, host, argv, cwd=plan.run_dir)]
+        return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        return result_of(output)
+        """The `Adapter` as JSON."""
+        return Adapter.model_validate(result_of(output)).model_dump(mode="json")
+
+    @property
+    def _checkpoint(self) -> TrainedCheckpoint:
+        return TrainedCheckpoint.model_validate(self.trained)

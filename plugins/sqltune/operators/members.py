@@ -2,50 +2,95 @@
 
 from __future__ import annotations
 
-from sqltune.config.cluster import Host
+from collections.abc import Mapping
+
+from sqltune.config.cluster import Cluster, Host
 from sqltune.config.plan import RunPlan
 from ssh_gang.model import Member, torchrun_command
 
 
-def member(plan: RunPlan, host: Host, argv: list[str], cwd: str, **more: object) -> Member:
-    """A member that runs in the node environment of `host`, with the cluster's variables and our scripts importable."""
-    # Unbuffered: a line is in the log when it was printed, not 8 KiB later.
-    env = plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir, "PYTHONUNBUFFERED": "1"}
+def member(
+    plan: RunPlan,
+    host: Host,
+    argv: list[str],
+    cwd: str,
+    *,
+    files: Mapping[str, str] | None = None,
+    ranks: int = 0,
+    port_free: int | None = None,
+) -> Member:
+    """A member that runs in the node environment of a host.
+
+    Args:
+        plan: The run plan; its cluster's variables and the chain's scripts are in the environment.
+        host: The host it runs on.
+        argv: The program and its arguments.
+        cwd: Working directory on the host.
+        files: Files written to the working directory before the start: relative path to text.
+        ranks: Ranks that torchrun starts; 0 where the program is not torchrun.
+        port_free: A TCP port that must be free on the host.
+    """
     return Member(
         host=host.name,
         conn_id=host.conn_id,
         argv=argv,
-        env=env,
+        env=plan.cluster.host_env() | {"PYTHONPATH": plan.code_dir},
         cwd=cwd,
         path_prefix=f"{plan.cluster.node_env}/bin",
         accelerator=plan.cluster.accelerator,
-        **more,  # type: ignore[arg-type]
+        files=dict(files or {}),
+        ranks=ranks,
+        port_free=port_free,
     )
 
 
-def rank_member(
-    plan: RunPlan, node_rank: int, master_addr: str, script: list[str], cwd: str, **more: object
-) -> Member:
-    """A host's torchrun, and what it has to have for it: the master's port, and as many ranks as it has processes."""
-    host = plan.cluster.hosts[node_rank]
-    port = plan.cluster.master_port if node_rank == 0 else None
-    return member(
-        plan,
-        host,
-        torchrun(plan, node_rank, master_addr, script),
-        cwd=cwd,
-        ranks=host.processes,
-        port_free=port,
-        **more,
-    )
+def rank_members(
+    plan: RunPlan, master_addr: str, script: list[str], cwd: str, files: Mapping[str, str] | None = None
+) -> list[Member]:
+    """One torchrun on each host of the cluster; the master needs the rendezvous port.
 
+    Args:
+        plan: The run plan.
+        master_addr: Address of the master's interface.
+        script: The script that torchrun starts on every rank, and its arguments.
+        cwd: Working directory on every host.
+        files: Files written to the working directory before the start: relative path to text.
 
-def torchrun(plan: RunPlan, node_rank: int, master_addr: str, script: list[str]) -> list[str]:
-    """torchrun for one host of the plan's cluster; ValueError where the hosts have different numbers of processes."""
+    Raises:
+        ValueError: The hosts have different numbers of processes.
+    """
     cluster = plan.cluster
+    return [
+        member(
+            plan,
+            host,
+            torchrun(cluster, node_rank, master_addr, script),
+            cwd,
+            files=files,
+            ranks=host.processes,
+            port_free=cluster.master_port if host == cluster.master else None,
+        )
+        for node_rank, host in enumerate(cluster.hosts)
+    ]
+
+
+def torchrun(cluster: Cluster, node_rank: int, master_addr: str, script: list[str]) -> list[str]:
+    """The torchrun command of one host.
+
+    Args:
+        cluster: The cluster.
+        node_rank: Position of the host in the cluster, from 0.
+        master_addr: Address of the master's interface.
+        script: The script that torchrun starts on every rank, and its arguments.
+
+    Raises:
+        ValueError: The hosts have different numbers of processes.
+    """
     processes = {h.processes for h in cluster.hosts}
     if len(processes) > 1:
-        raise ValueError(f"torchrun wants as many processes on every host, found {sorted(processes)}")
+        raise ValueError(
+            f"torchrun needs the same number of processes on every host, found {sorted(processes)}"
+        )
     return torchrun_command(
         nnodes=len(cluster.hosts),
         node_rank=node_rank,

@@ -1,10 +1,11 @@
-"""The gang of `merge_adapter`."""
+"""The gang of `merge_adapter`: from the adapter to a model that can be served."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import Adapter, MergedModel
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
 from sqltune.operators.results import result_of
@@ -15,7 +16,8 @@ from ssh_gang.model import Gang, Member
 class MergeAdapterOperator(PlanGangOperator):
     """Merge the adapter into the base model on the serving host; the logits of both must agree.
 
-    :param adapter: what `convert_adapter` left.
+    Args:
+        adapter: The `Adapter` as JSON.
     """
 
     template_fields = ("plan", "adapter")
@@ -25,15 +27,16 @@ class MergeAdapterOperator(PlanGangOperator):
         self.adapter = adapter
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        host = plan.cluster.serving_host
+        """The merge, on the serving host."""
         argv = [
             "python",
             f"{plan.code_dir}/merge_adapter.py",
             plan.base_model,
-            self.adapter["adapter_path"],
+            Adapter.model_validate(self.adapter).adapter_path,
             f"{plan.run_dir}/merged",
         ]
-        return [member(plan, host, argv, cwd=plan.run_dir)]
+        return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        return result_of(output)
+        """The `MergedModel` as JSON."""
+        return MergedModel.model_validate(result_of(output)).model_dump(mode="json")

@@ -6,27 +6,33 @@ import asyncio
 import json
 from typing import Any
 
-from sqltune import node
 from sqltune.config import xtuner_config
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
-from sqltune.operators.checkpoints import Checkpoint, candidates
+from sqltune.contracts import DownloadedDataset, TrainedCheckpoint
+from sqltune.operators.checkpoints import SHARD, Checkpoint, CheckpointStore
 from sqltune.operators.gang import PlanGangOperator
-from sqltune.operators.members import rank_member
+from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import PROGRESS_PATTERN
+from sqltune.operators.results import end_of
 from sqltune.records.files import Record
-from ssh_gang import commands, transfer
+from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
 from ssh_gang.model import Gang, Member
+from ssh_gang.progress import Progress
 from ssh_gang.ssh import bash, connected
+
+RESUME = ["--cfg-options", "resume=True"]
+"""Resumes from the work folder's latest checkpoint; xtuner 0.2.0's own `--resume` fails without a path."""
 
 
 class TrainOperator(PlanGangOperator):
-    """xtuner's training, one torchrun per host.
+    """Train with xtuner, one torchrun on each host.
 
-    :param master_addr: address of the master's interface.
-    :param datasets: what `download_dataset` left, one per host or one in all.
+    Args:
+        master_addr: Address of the master's interface.
+        datasets: The `DownloadedDataset` of each host that stores one, as JSON.
     """
 
     template_fields = ("plan", "master_addr", "datasets")
@@ -39,12 +45,12 @@ class TrainOperator(PlanGangOperator):
         self.datasets = datasets
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        config = xtuner_config.render(plan, next(iter(self.datasets))["train_path"])
-        work_dir = self.work_dir(plan, attempt)
+        """One torchrun on each host, with the config and what is trained beside it."""
+        work_dir = CheckpointStore(plan).work_dir(attempt)
         script = [
             "-m",
             "xtuner.tools.train",
-            self.config(plan, attempt),
+            self._config_path(plan, attempt),
             "--work-dir",
             work_dir,
             "--deepspeed",
@@ -52,139 +58,138 @@ class TrainOperator(PlanGangOperator):
             "--launcher",
             "pytorch",
         ]
-        run = json.dumps(
-            {"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")},
-            ensure_ascii=False,
-            indent=1,
-        )
-        files = {f"config/{plan.recipe.xtuner_config}": config, "run.json": run}
-        return [
-            rank_member(plan, rank, self.master_addr, script, cwd=work_dir, files=files)
-            for rank in range(len(plan.cluster.hosts))
-        ]
+        files = {f"config/{plan.recipe.xtuner_config}": self._config(plan), "run.json": _run_json(plan)}
+        return rank_members(plan, self.master_addr, script, cwd=work_dir, files=files)
 
     async def prepare(self, gang: Gang) -> Gang:
-        """Go on from the latest checkpoint of an earlier try that is whole on all hosts and whose hashes are right; else from the start."""
-        plan = self.run_plan
-        hosts = plan.cluster.storage_hosts
-        work_dir = self.work_dir(plan, gang.attempt)
-        for checkpoint in await self._candidates(plan):
-            folder = f"{self.work_dir(plan, checkpoint.attempt)}/{checkpoint.name}"
-            wrong = await asyncio.gather(*(self._checkpoints(plan, h, "verify", folder) for h in hosts))
-            bad = [f"{name} on {h.name}" for h, names in zip(hosts, wrong, strict=True) for name in names]
-            if bad:
-                self.log.warning(
-                    "%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(bad)
-                )
-                continue
-            staged = list(
-                map(
-                    set,
-                    await asyncio.gather(
-                        *(self._checkpoints(plan, h, "stage", folder, work_dir) for h in hosts)
-                    ),
-                )
-            )
-            for host, there in zip(hosts, staged, strict=True):
-                # ZeRO-1 and -2 write the model's states on rank 0's host alone; every rank reads them.
-                missing = sorted(name for name in staged[0] - there if name.startswith("mp_rank_"))
-                if missing:
-                    await transfer.copy(hosts[0], host, f"{work_dir}/{checkpoint.name}", missing)
-            self.log.info(
-                "going on from iteration %d of %d: %s, hashes right on every host",
-                checkpoint.step,
-                checkpoint.total,
-                checkpoint,
-            )
-            resumed = [
-                m.model_copy(update={"argv": [*m.argv, "--cfg-options", "resume=True"]}) for m in gang.members
-            ]
-            return gang.model_copy(update={"members": resumed})
-        return gang
-
-    @staticmethod
-    async def _checkpoints(plan: RunPlan, host: Host, *arguments: str) -> list[Any]:
-        """What `checkpoints.py` says on a host; hashing hundreds of gigabytes may take it an hour."""
-        return (await node.run_async(plan, host, "checkpoints.py", list(arguments), 3600))["value"]
-
-    async def _candidates(self, plan: RunPlan) -> list[Checkpoint]:
-        hosts = plan.cluster.storage_hosts
-        found = await asyncio.gather(
-            *(self._checkpoints(plan, h, "list", f"{plan.run_dir}/train") for h in hosts)
+        """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning."""
+        store = CheckpointStore(self.run_plan)
+        checkpoint = await self._latest_undamaged(store)
+        if checkpoint is None:
+            return gang
+        await store.stage(checkpoint, gang.attempt)
+        self.log.info(
+            "resuming from iteration %d of %d: %s; its hashes match on every host",
+            checkpoint.step,
+            checkpoint.total,
+            checkpoint,
         )
-        return candidates(found, plan.fingerprint, plan.cluster.world_size)
+        members = [m.model_copy(update={"argv": [*m.argv, *RESUME]}) for m in gang.members]
+        return gang.model_copy(update={"members": members})
 
     async def after_failure(self) -> str:
+        """Where a retry resumes."""
         try:
-            found = await self._candidates(self.run_plan)
+            checkpoints = await CheckpointStore(self.run_plan).candidates()
         except HostError as e:
-            return f"(its checkpoints can't be listed: {e})"
-        return (
-            f"a retry goes on from iteration {found[0].step}: {found[0]}"
-            if found
-            else "no whole checkpoint yet: a retry starts from the beginning"
-        )
-
-    @staticmethod
-    def work_dir(plan: RunPlan, attempt: str) -> str:
-        """Where a try's config, logs and checkpoints lie. A folder per try: a shard of an older one can't be taken for this one's."""
-        return f"{plan.run_dir}/train/{attempt}"
-
-    def config(self, plan: RunPlan, attempt: str) -> str:
-        """The config that is trained with. In a folder of its own: mmengine writes what it made of it to the work folder, under the same name, without the shim."""
-        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
+            return f"(its checkpoints cannot be listed: {e})"
+        if not checkpoints:
+            return "no whole checkpoint yet: a retry starts from the beginning"
+        return f"a retry resumes from iteration {checkpoints[0].step}: {checkpoints[0]}"
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        """Exit codes are not enough: the last iteration was reached, and every rank's shard lies on its host."""
-        plan, progress = self.run_plan, event.progress
-        if progress is None or progress.step < progress.total:
-            raise GangError(
-                f"every rank ended with 0, but the last iteration seen is {progress and progress.step} of {progress and progress.total}; the log's end:\n{output[-1500:]}"
-            )
-        work_dir = self.work_dir(plan, gang.attempt)
-        name = f"iter_{progress.step}.pth"
-        shards = asyncio.run(self._shards(plan, f"{work_dir}/{name}"))
-        found = sum(shards.values())
-        if found != plan.cluster.world_size:
-            raise GangError(
-                f"{name} has {found} of {plan.cluster.world_size} shards ({', '.join(f'{h}: {n}' for h, n in shards.items())}): the checkpoint is not whole"
-            )
+        """The `TrainedCheckpoint` as JSON, from evidence: exit codes alone prove nothing.
+
+        Raises:
+            GangError: The last iteration was not reached, its loss is not finite, or a shard is missing.
+        """
+        plan = self.run_plan
+        progress = finished(event.progress, output)
+        checkpoint = f"{CheckpointStore(plan).work_dir(gang.attempt)}/iter_{progress.step}.pth"
+        shards = asyncio.run(_shards(plan, checkpoint))
+        self._require_every_shard(plan, progress.step, shards)
         self.log.info(
-            "%s: %d shards (%s), final loss %s, starts %.3f s apart",
-            name,
-            found,
-            ", ".join(f"{h}: {n}" for h, n in shards.items()),
+            "iter_%d.pth: all shards (%s), final loss %s, launch skew %.3f s",
+            progress.step,
+            _counts(shards),
             progress.loss,
             event.launch_skew or 0,
         )
-        Record.of(plan.key).put(
-            "trained",
-            progress.model_dump()
-            | {
-                "attempt": gang.attempt,
-                "config_text": xtuner_config.render(plan, next(iter(self.datasets))["train_path"]),
-            },
-        )
-        return {
-            "seconds": event.seconds,
-            "config": self.config(plan, gang.attempt),
-            "checkpoint": f"{work_dir}/{name}",
-            "steps": progress.step,
-            "loss": progress.loss,
-            "launch_skew": event.launch_skew,
-            "launch_skew_error": event.launch_skew_error,
-        }
+        evidence = {"attempt": gang.attempt, "config_text": self._config(plan)}
+        Record.of(plan.key).put("trained", progress.model_dump() | evidence)
+        return TrainedCheckpoint(
+            config=self._config_path(plan, gang.attempt),
+            checkpoint=checkpoint,
+            steps=progress.step,
+            loss=progress.loss,
+            seconds=event.seconds,
+            launch_skew=event.launch_skew,
+            launch_skew_error=event.launch_skew_error,
+        ).model_dump(mode="json")
 
-    async def _shards(self, plan: RunPlan, checkpoint: str) -> dict[str, int]:
-        """Optimizer shards on each host: every strategy leaves one per rank."""
-        found = {}
-        hosts = plan.cluster.storage_hosts
-        for host in hosts:
-            async with connected(host.name, host.conn_id) as connection:
-                answer = await bash(
-                    connection,
-                    f"ls {commands.path(checkpoint)} 2>/dev/null | grep -c _optim_states.pt || true",
-                    60,
-                )
-            found[host.name] = int(answer or 0)
-        return found
+    async def _latest_undamaged(self, store: CheckpointStore) -> Checkpoint | None:
+        for checkpoint in await store.candidates():
+            damaged = await store.damaged(checkpoint)
+            if not damaged:
+                return checkpoint
+            self.log.warning(
+                "%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(damaged)
+            )
+        return None
+
+    def _config(self, plan: RunPlan) -> str:
+        dataset = DownloadedDataset.model_validate(next(iter(self.datasets)))
+        return xtuner_config.render(plan, dataset.train_path)
+
+    @staticmethod
+    def _config_path(plan: RunPlan, attempt: str) -> str:
+        """The config on every host, in a folder of its own.
+
+        mmengine dumps the config to the work folder under the same name, without the import of the shim.
+        """
+        return f"{CheckpointStore(plan).work_dir(attempt)}/config/{plan.recipe.xtuner_config}"
+
+    @staticmethod
+    def _require_every_shard(plan: RunPlan, step: int, shards: dict[str, int]) -> None:
+        if sum(shards.values()) != plan.cluster.world_size:
+            raise GangError(
+                f"iter_{step}.pth has {sum(shards.values())} of {plan.cluster.world_size} shards "
+                f"({_counts(shards)}): the checkpoint is not whole"
+            )
+
+
+def finished(progress: Progress | None, output: str) -> Progress:
+    """The last iteration of a training that finished with a finite loss.
+
+    Args:
+        progress: The last iteration in the log.
+        output: The end of the log, for the error message.
+
+    Raises:
+        GangError: It is not the final iteration, or its loss is NaN or infinite.
+    """
+    if progress is None or progress.step < progress.total:
+        seen = f"{progress.step} of {progress.total}" if progress else "none"
+        raise GangError(
+            f"every rank ended with 0, but the last iteration in the log is {seen}; the log ends:\n"
+            f"{end_of(output)}"
+        )
+    if not progress.loss_is_finite:
+        last = progress.last_finite_step
+        raise GangError(
+            f"the loss of iteration {progress.step} is NaN or infinite; it was last finite at "
+            f"{f'iteration {last}' if last else 'no iteration'} of {progress.total}: lower learning_rate, or "
+            "look at the rows trained on after it"
+        )
+    return progress
+
+
+async def _shards(plan: RunPlan, checkpoint: str) -> dict[str, int]:
+    """Optimizer shards on each host that stores some."""
+    command = f"ls {path(checkpoint)} 2>/dev/null | grep -c {SHARD} || true"
+
+    async def count(host: Host) -> int:
+        async with connected(host.name, host.conn_id, plan.cluster.limits.connect) as connection:
+            return int(await bash(connection, command, 60) or 0)
+
+    return {host.name: await count(host) for host in plan.cluster.storage_hosts}
+
+
+def _counts(shards: dict[str, int]) -> str:
+    return ", ".join(f"{host}: {count}" for host, count in shards.items())
+
+
+def _run_json(plan: RunPlan) -> str:
+    """What is trained, kept beside the checkpoints; a resume compares the fingerprint."""
+    value = {"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}
+    return json.dumps(value, ensure_ascii=False, indent=1)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from sqltune.operators.checkpoints import candidates
+from sqltune.operators.checkpoints import Checkpoint, candidates
 
 
 def seal(attempt, step, files, **other):
-    return {
+    values = {
         "attempt": attempt,
         "step": step,
         "total": 100,
         "fingerprint": "f",
         "world_size": 2,
         "files": dict.fromkeys(files, "0"),
-    } | other
+    }
+    return Checkpoint.model_validate(values | other)
 
 
 A, B = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"
@@ -36,5 +37,5 @@ A, B = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_1_mp
         ([], [], []),
     ],
 )
-def test_checkpoints_to_go_on_from(a, b, steps):
+def test_candidates_are_whole_checkpoints_of_this_training(a, b, steps):
     assert [c.step for c in candidates([a, b], "f", 2)] == steps

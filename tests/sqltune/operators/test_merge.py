@@ -1,0 +1,30 @@
+"""The merge runs on the serving host, and hands on what its script reports."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sqltune.operators.merge import MergeAdapterOperator
+from tests.plans import run_plan
+
+ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"}
+MERGED = {"merged_path": "/code/merged", "model_hash": "cd", "largest_difference": 0.001}
+
+
+@pytest.fixture
+def operator():
+    return MergeAdapterOperator(
+        task_id="merge_adapter", plan=run_plan().model_dump(mode="json"), adapter=ADAPTER
+    )
+
+
+def test_it_merges_the_adapter_into_the_plans_base_model(operator):
+    (member,) = operator.members(run_plan(), "try1")
+    assert member.host == "host-a"
+    assert member.argv[2:] == ["~/models/base", "/code/adapter", "~/code/runs/r1/merged"]
+
+
+def test_the_merged_model_is_what_the_script_reports(operator):
+    assert operator.judge(None, None, f"RESULT {json.dumps(MERGED)}\n") == MERGED

@@ -1,0 +1,89 @@
+"""Training: what runs on each host, and what proves that it finished."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from sqltune.operators.train import TrainOperator, finished
+from ssh_gang.errors import GangError
+from ssh_gang.progress import Progress
+from tests.plans import run_plan
+
+DATASET = {
+    "host": "host-a",
+    "train_path": "~/code/data/d/c0ffee/split/train.jsonl",
+    "held_out_path": "~/code/data/d/c0ffee/split/held_out.jsonl",
+    "train_hash": "ab",
+    "counts": {},
+    "longest": 100,
+    "files": ["train.jsonl"],
+}
+
+
+def operator(plan):
+    return TrainOperator(
+        task_id="train", plan=plan.model_dump(mode="json"), master_addr="10.0.0.1", datasets=[DATASET]
+    )
+
+
+def losses(*values: float | None) -> Progress:
+    """The progress after iterations with these losses, the last one the final iteration; None is NaN."""
+    progress = None
+    for step, loss in enumerate(values, 1):
+        one = Progress(step=step, total=len(values), loss=loss, loss_is_finite=loss is not None)
+        progress = one.after(progress)
+    assert progress is not None
+    return progress
+
+
+def test_the_command_of_each_host(golden):
+    plan = run_plan(recipe_file="codellama_7b_qlora", cluster_file="gpu_2x4")
+    members = operator(plan).members(plan, "try1-ab")
+    golden("train.commands.txt", "".join(f"[{m.host}] {shlex.join(m.argv)}\n" for m in members))
+
+
+def test_config_and_plan_are_written_beside_the_checkpoints():
+    plan = run_plan()
+    member = operator(plan).members(plan, "try1-ab")[0]
+    assert sorted(member.files) == ["config/lab_lora.py", "run.json"]
+    assert member.cwd == "~/code/runs/r1/train/try1-ab"
+    assert json.loads(member.files["run.json"])["fingerprint"] == plan.fingerprint
+
+
+def test_the_config_trains_on_the_downloaded_rows():
+    plan = run_plan()
+    config = operator(plan).members(plan, "try1-ab")[0].files["config/lab_lora.py"]
+    assert f"data_path = {DATASET['train_path']!r}" in config
+
+
+def test_a_finite_loss_at_the_final_iteration_is_a_success():
+    assert finished(losses(3.0, 2.0), "").loss == 2.0
+
+
+def test_a_log_without_an_iteration_is_a_failure():
+    with pytest.raises(GangError, match=r"(?s)the last iteration in the log is none; the log ends:.*the end"):
+        finished(None, "the end")
+
+
+def test_a_training_that_stopped_early_is_a_failure():
+    with pytest.raises(GangError, match="the last iteration in the log is 4 of 10"):
+        finished(Progress(step=4, total=10, loss=1.0), "")
+
+
+def test_a_loss_that_is_not_finite_names_the_last_finite_iteration():
+    """lab_tiny once ended with loss nan from iteration 27 on, and `train` succeeded."""
+    with pytest.raises(GangError, match="the loss of iteration 4 is NaN or infinite; .*at iteration 2 of 4"):
+        finished(losses(3.0, 2.0, None, None), "")
+
+
+def test_a_loss_that_was_never_finite_is_a_failure():
+    with pytest.raises(GangError, match="last finite at no iteration of 2"):
+        finished(losses(None, None), "")
+
+
+def test_a_loss_that_is_finite_again_is_a_success():
+    """Under float16 with dynamic loss scaling, an overflow skips its step."""
+    assert finished(losses(3.0, None, 2.0), "").step == 3
