@@ -161,7 +161,7 @@ class BaseGangOperator(BaseOperator):
         hosts = ", ".join(member.host for member in gang.members)
         self.log.info("%s: %s on %s", gang.marker, decision.value, hosts)
         for member in gang.members:
-            self.log.info("[%s] command, in %s: %s", member.host, member.cwd, commands.command(member))
+            self.log.info("[%s] command, in %s: %s", member.host, member.cwd, commands.command_line(member))
 
 
 class GangOperator(BaseGangOperator):
@@ -230,7 +230,7 @@ class GangOperator(BaseGangOperator):
             context,
             attempt,
             installation=self.installation,
-            spec=_spec(members),
+            spec_hash=_spec_hash(members),
             root=f"{self.work_dir}/gangs",
             members=members,
             limits=self.limits or Limits(),
@@ -266,7 +266,7 @@ def task_gang(
     attempt: str,
     *,
     installation: str,
-    spec: str,
+    spec_hash: str,
     root: str,
     members: list[Member],
     limits: Limits,
@@ -279,7 +279,7 @@ def task_gang(
         context: The task's context.
         attempt: Names the attempt; the gang's name does not hold it.
         installation: Names this Airflow on the hosts.
-        spec: Hash of what is run; what ran for another spec is not taken for this one's.
+        spec_hash: Hash of what is run; what ran for another hash is not taken for this one's.
         root: Folder on each host under which gangs are kept.
         members: What runs on each host.
         limits: How long the parts of the gang's life may take.
@@ -293,10 +293,10 @@ def task_gang(
         root=root,
         # A task instance's id is a UUIDv7. Its first 48 bits are the time at which Airflow made this try,
         # by one clock for all tries, Clears included.
-        fence=ti.id.int >> 80,
+        fencing_token=ti.id.int >> 80,
         # Airflow raises max_tries when a person clears the task, and leaves it when it retries by itself.
         generation=ti.max_tries,
-        spec=spec,
+        spec_hash=spec_hash,
         exclusive=exclusive,
         owner={
             "dag_id": ti.dag_id,
@@ -327,6 +327,6 @@ def _longest_watch(limits: Limits) -> float:
     return limits.total
 
 
-def _spec(members: Sequence[Member]) -> str:
+def _spec_hash(members: Sequence[Member]) -> str:
     """A short hash of everything that the members run."""
     return hashlib.sha256("\n".join(m.model_dump_json() for m in members).encode()).hexdigest()[:16]

@@ -92,4 +92,4 @@ class HostsFreeTrigger(BaseTrigger):
 
 
 def _event(payload: BaseModel) -> TriggerEvent:
-    return TriggerEvent(payload.model_dump(mode="json"))  # type: ignore[no-untyped-call]  # Nor this.
+    return TriggerEvent(payload.model_dump(mode="json"))

@@ -51,7 +51,7 @@ class PlanGangOperator(BaseGangOperator):
             context,
             attempt,
             installation=installation(),
-            spec=digest(self.plan),
+            spec_hash=digest(self.plan),
             root=f"{plan.cluster.work_dir}/gangs",
             members=self.members(plan, attempt),
             limits=plan.cluster.limits,

@@ -1,0 +1,227 @@
+"""What the operators decide, without hosts: the gang they build, what they defer to, how they judge an event."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.bases.operator import TriggerFailureReason
+from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
+
+from ssh_gang.errors import GangError, HostsBusy
+from ssh_gang.event import GangEvent, HostsFreeEvent
+from ssh_gang.hook import GangHook
+from ssh_gang.model import Gang, Limits
+from ssh_gang.operator import UNWATCHED, GangOperator, describe_failure
+from ssh_gang.recorder import RecorderRef
+from ssh_gang.resume import Decision
+from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
+
+RECORDER = RecorderRef(path="ssh_gang.folder_recorder.FolderRecorder", kwargs={"folder": "/x", "gang": "g"})
+
+
+def operator(**arguments) -> GangOperator:
+    given = {"hosts": ["a", "b"], "command": ["echo", "hello"]} | arguments
+    return GangOperator(task_id="hello", **given)
+
+
+def context(try_number: int = 1, max_tries: int = 2) -> dict:
+    ti = SimpleNamespace(
+        dag_id="d",
+        task_id="hello",
+        run_id="r",
+        id=uuid.UUID(int=(7 << 80) + 5),
+        max_tries=max_tries,
+        try_number=try_number,
+    )
+    return {"ti": ti}
+
+
+def event(**fields) -> dict:
+    return GangEvent(**{"ok": True, "attempt": "try1-x", "reason": "", "seconds": 1} | fields).model_dump(
+        mode="json"
+    )
+
+
+@pytest.fixture
+def hook(monkeypatch) -> SimpleNamespace:
+    """The hook's calls, recorded; `launched` is what `launch` returns or raises, `tail` what a host printed."""
+    calls = SimpleNamespace(stopped=[], refused=0, launched=None, tail="")
+
+    async def launch(self, prepare=None):
+        if isinstance(calls.launched, Exception):
+            raise calls.launched
+        return calls.launched or (Decision.FRESH_SUBMIT, self.gang)
+
+    async def stop(self, attempt):
+        calls.stopped.append((self.gang.name, attempt))
+
+    async def refuse(self):
+        calls.refused += 1
+
+    async def tail(self, member, rank=None, lines=30):
+        return calls.tail
+
+    for method in (launch, stop, refuse, tail):
+        monkeypatch.setattr(GangHook, method.__name__, method)
+    return calls
+
+
+def test_gang_is_named_after_dag_task_and_run_but_not_the_try():
+    first, second = (operator().gang(context(number), f"try{number}") for number in (1, 2))
+    assert first.name == second.name
+    assert first.name.startswith("d.hello.r")
+
+
+def test_gang_takes_its_fencing_token_from_the_time_in_the_task_instances_id():
+    assert operator().gang(context(), "try1").fencing_token == 7
+
+
+def test_gang_takes_its_generation_from_max_tries():
+    assert operator().gang(context(max_tries=4), "try1").generation == 4
+
+
+def test_gang_names_the_task_that_owns_it():
+    owner = operator(installation="ours").gang(context(), "try1").owner
+    assert owner == {"dag_id": "d", "task_id": "hello", "run_id": "r", "airflow": "ours"}
+
+
+def test_gang_of_two_installations_has_two_names():
+    names = {operator(installation=name).gang(context(), "try1").name for name in ("one", "two")}
+    assert len(names) == 2
+
+
+def test_gang_runs_the_command_on_every_host_and_says_which_one_it_is():
+    members = operator(env={"A": "1"}, files={"x.txt": "text"}).gang(context(), "try1").members
+    assert [m.host for m in members] == ["a", "b"]
+    assert [m.argv for m in members] == [["echo", "hello"]] * 2
+    assert [m.env["GANG_NODE_RANK"] for m in members] == ["0", "1"]
+    assert {m.env["GANG_NNODES"] for m in members} == {"2"}
+    assert {m.env["A"] for m in members} == {"1"}
+    assert {m.files["x.txt"] for m in members} == {"text"}
+
+
+@pytest.mark.parametrize("change", [{"command": ["true"]}, {"env": {"A": "1"}}, {"files": {"x": "y"}}])
+def test_gang_of_another_command_has_another_spec_hash(change):
+    assert operator().gang(context(), "t").spec_hash != operator(**change).gang(context(), "t").spec_hash
+
+
+def test_gang_of_another_try_has_the_same_spec_hash():
+    assert operator().gang(context(1), "t1").spec_hash == operator().gang(context(2), "t2").spec_hash
+
+
+def test_execute_defers_to_a_trigger_that_watches_the_gang(hook):
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(recorder=RECORDER).execute(context())
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, GangTrigger)
+    assert Gang.model_validate(trigger.gang).attempt.startswith("try1-")
+    assert RecorderRef.model_validate(trigger.recorder) == RECORDER
+    assert deferred.value.method_name == "execute_complete"
+
+
+def test_execute_without_a_recorder_records_nothing(hook):
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute(context())
+    assert deferred.value.trigger.recorder is None
+
+
+def test_execute_watches_the_attempt_that_already_runs(hook):
+    running = operator().gang(context(), "try1-old")
+    hook.launched = (Decision.RECONNECT, running)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute(context(try_number=2))
+    assert Gang.model_validate(deferred.value.trigger.gang).attempt == "try1-old"
+
+
+def test_execute_defers_longer_than_the_gang_may_take(hook):
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(limits=Limits(total=100)).execute(context())
+    assert deferred.value.timeout >= timedelta(seconds=100 + UNWATCHED)
+
+
+def test_execute_on_busy_hosts_waits_for_them(hook):
+    hook.launched = HostsBusy("a: other@try1 runs there")
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(limits=Limits(queue=50)).execute(context())
+    assert isinstance(deferred.value.trigger, HostsFreeTrigger)
+    assert deferred.value.method_name == "execute_when_free"
+    assert deferred.value.timeout == timedelta(seconds=50 + UNWATCHED)
+
+
+def test_execute_when_free_starts_the_gang(hook):
+    free = HostsFreeEvent(free=True, reason="its hosts are free").model_dump(mode="json")
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute_when_free(context(), free)
+    assert isinstance(deferred.value.trigger, GangTrigger)
+
+
+def test_execute_when_free_fails_when_the_hosts_were_not_free_in_time(hook):
+    late = HostsFreeEvent(free=False, reason="its hosts were not free for 1 s").model_dump(mode="json")
+    with pytest.raises(GangError, match="not free for 1 s"):
+        operator().execute_when_free(context(), late)
+
+
+def test_execute_complete_returns_the_last_line_of_the_first_host(hook):
+    hook.tail = "one\ntwo\n\n"
+    assert operator().execute_complete(context(), event()) == "two"
+
+
+def test_execute_complete_of_a_failed_gang_raises_its_reason(hook):
+    failed = event(ok=False, reason="b rank 1: exit code 7", failed_host="b", failed_rank=1, tail="last line")
+    with pytest.raises(GangError, match=r"(?s)b rank 1: exit code 7.*last lines of b rank 1 ---\nlast line"):
+        operator().execute_complete(context(), failed)
+
+
+def test_execute_complete_without_evidence_marks_the_gang_refused(hook):
+    class Picky(GangOperator):
+        def judge(self, gang, event, output):
+            raise GangError("no evidence")
+
+    with pytest.raises(GangError, match="no evidence"):
+        Picky(task_id="hello", hosts=["a"], command=["true"]).execute_complete(context(), event())
+    assert hook.refused == 1
+
+
+def test_execute_complete_refuses_an_event_with_unknown_fields(hook):
+    with pytest.raises(ValueError, match="surprise"):
+        operator().execute_complete(context(), event() | {"surprise": 1})
+
+
+def test_resume_execution_after_a_timeout_stops_every_attempt(hook):
+    error = {"error": TriggerFailureReason.TRIGGER_TIMEOUT}
+    with pytest.raises(TaskDeferralTimeout):
+        operator().resume_execution("__fail__", error, context())
+    assert [attempt for _, attempt in hook.stopped] == [None]
+
+
+def test_on_kill_stops_the_attempt_that_this_task_started(hook):
+    task = operator()
+    with pytest.raises(TaskDeferred):
+        task.execute(context())
+    task.on_kill()
+    [(_, attempt)] = hook.stopped
+    assert attempt.startswith("try1-")
+
+
+def test_on_kill_before_anything_was_started_stops_nothing(hook):
+    operator().on_kill()
+    assert hook.stopped == []
+
+
+def test_describe_failure_leaves_out_what_is_not_known():
+    ended = GangEvent(ok=False, attempt="t", reason="not done after 1 s (limit total)", seconds=1)
+    assert describe_failure(ended, "") == "not done after 1 s (limit total)"
+
+
+def test_describe_failure_lists_hint_and_first_errors():
+    ended = GangEvent(
+        ok=False, attempt="t", reason="a: exit code 1", seconds=1, first_errors=("[a] ValueError: no",)
+    )
+    assert describe_failure(ended, "a retry starts again").splitlines() == [
+        "a: exit code 1",
+        "a retry starts again",
+        "first error: [a] ValueError: no",
+    ]
