@@ -89,7 +89,7 @@ class Run(Base):
 
 
 class Iteration(Base):
-    """One iteration of a training, as the log reports it."""
+    """One iteration of a training, as the log reports it; the fields of `Progress`, and whose they are."""
 
     __tablename__ = "iterations"
     __table_args__ = CLUSTERED
@@ -99,6 +99,9 @@ class Iteration(Base):
     step: Mapped[int] = mapped_column(primary_key=True)
     total: Mapped[int]
     loss: Mapped[float | None]
+    loss_is_finite: Mapped[bool]
+    last_finite_step: Mapped[int | None]
+    first_nonfinite_step: Mapped[int | None]
     lr: Mapped[float | None]
     seconds_per_step: Mapped[float | None]
     tokens_per_second: Mapped[float | None]

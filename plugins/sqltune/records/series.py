@@ -128,14 +128,5 @@ def host_states(run_key: str) -> dict[str, str]:
 
 
 def _point(row: Iteration) -> IterationPoint:
-    progress = Progress(
-        step=row.step,
-        total=row.total,
-        loss=row.loss,
-        lr=row.lr,
-        seconds_per_step=row.seconds_per_step,
-        tokens_per_second=row.tokens_per_second,
-        memory=row.memory,
-        eta=row.eta,
-    )
+    progress = Progress.model_validate({name: getattr(row, name) for name in Progress.model_fields})
     return IterationPoint(attempt=row.attempt, at=row.at, progress=progress)

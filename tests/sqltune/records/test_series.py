@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from sqltune.records import runs, series
+from sqltune.records.models import Iteration
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
@@ -30,6 +31,10 @@ def test_an_iteration_is_read_back_whole():
     assert point.attempt == "try1"
     assert point.at == START
     assert point.progress == Progress(step=1, total=9, loss=1.0, lr=1e-4, eta="0:01:00", memory=7)
+
+
+def test_every_field_of_progress_has_a_column():
+    assert set(Progress.model_fields) <= {column.name for column in Iteration.__table__.columns}
 
 
 def test_an_iteration_recorded_twice_is_there_once():
