@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqltune.errors import DatasetError
 from sqltune.prompt import training_row
+from sqltune.sql.create_table import quote_context
 from sqltune.sql.normalise import normalise
 
 FIELDS = ("question", "context", "answer")
@@ -53,8 +54,9 @@ def clean(row: object) -> Row | None:
 
 
 def database(context: str) -> str:
-    """Names the database a context describes: its tables and columns, whatever their order, case and spacing."""
-    statements = sorted(re.sub(r"\s+", " ", s).strip().lower() for s in context.split(";") if s.strip())
+    """Names the database a context describes: its tables and columns, whatever their order, case, spacing and quotes."""
+    unquoted = context.replace('"', "")
+    statements = sorted(re.sub(r"\s+", " ", s).strip().lower() for s in unquoted.split(";") if s.strip())
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]
 
 
@@ -80,6 +82,7 @@ def split(rows: Iterable[object], percent: int) -> Split:
     out: list[Row] = []
     changed: list[dict[str, object]] = []
     for row in unique.values():
+        row = row | {"context": quote_context(row["context"])}
         found = normalise(row["answer"], row["context"])
         if found.rules or found.problem:
             changed.append(

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from sqltune.errors import ScoringError
+from sqltune.sql.create_table import quote_context
 from sqltune.sql.normalise import normalise
 from ssh_gang.model import Model
 
@@ -66,7 +67,8 @@ def question_from_row(row: Any, name: str, databases: Path | None) -> Question:
     return Question(
         id=name,
         question=str(row.get("question") or name),
-        context=context or _schema_of(database),
+        # Like the contexts of the training rows.
+        context=quote_context(context or _schema_of(database)),
         gold=_gold_of(row, name, context, database),
         database=database and str(database),
     )

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqltune.evaluation.query_hints import Hints, Place, hints_of, number
-from sqltune.sql.schema import Column, Table, parse_context, quoted, schema
+from sqltune.sql.names import quoted
+from sqltune.sql.schema import Column, Table, parse_context, schema
 
 COPIES = 5
 """Databases a pair of queries is compared on."""

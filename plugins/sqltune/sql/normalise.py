@@ -16,15 +16,16 @@ import re
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import DatasetError, ScoringError
-from sqltune.sql.schema import quoted, schema
-from sqltune.sql.tokens import SET_OPERATIONS, Token, join, outside_parentheses, tokens
+from sqltune.sql.names import needs_quotes, quote_known_names, quote_unit_names, quoted
+from sqltune.sql.schema import names_in, schema
+from sqltune.sql.tokens import SET_OPERATIONS, Token, join, meaningful, outside_parentheses, tokens
 
 YEAR = "2020"
 """What TIME_NOW stands for: the year of DuSQL's contents. Fixed, so that an answer does not change with the day it is judged on."""
@@ -54,8 +55,52 @@ def _quote_names(found: list[Token]) -> list[Token]:
         Token("name", quoted(t.text))
         if t.kind == "word" and t.text[0].isdigit() and not re.fullmatch(r"0[xX][0-9a-fA-F]+", t.text)
         else t
-        for t in found
+        for t in quote_unit_names(found)
     ]
+
+
+_CLOCK = re.compile(r"\d{1,2}(:\d{2}){1,2}(~\d{1,2}(:\d{2}){1,2})?|\d+~\d+")
+
+
+def _quote_times(found: list[Token]) -> list[Token]:
+    """`出发时间 < 13:30:00` → `出发时间 < '13:30:00'`; ranges too: `10:00:00~21:00:00`, `1~10`."""
+    out: list[Token] = []
+    i = 0
+    while i < len(found):
+        end = i
+        while end < len(found) and (found[end].kind == "number" or found[end].text in (":", "~")):
+            end += 1
+        text = join(found[i:end])
+        if _CLOCK.fullmatch(text):
+            out.append(Token("text", f"'{text}'"))
+            i = end
+        else:
+            out.append(found[i])
+            i += 1
+    return out
+
+
+def _separate_columns(found: list[Token], names: Collection[str]) -> list[Token]:
+    """`select 姓名 出生地 职业 from 演员` → `select 姓名 , 出生地 , 职业 from 演员`.
+
+    Two names in a row are a column and its alias; three or more are columns without their commas.
+    """
+    columns = {name.lower() for name in names}
+    out: list[Token] = []
+    i = 0
+    while i < len(found):
+        end, last = i, i
+        while end >= 0 and end < len(found) and found[end].identifier in columns:
+            last, end = end, _next(found, end + 1)
+        run = meaningful(found[i : last + 1])
+        before = _next(found, i - 1, -1)
+        if len(run) > 2 and before >= 0 and found[before].key == "select":
+            out += tokens(" , ".join(t.text for t in run))
+            i = last + 1
+        else:
+            out.append(found[i])
+            i += 1
+    return out
 
 
 def _time_now(found: list[Token]) -> list[Token]:
@@ -205,7 +250,8 @@ def _alias_as_table(found: list[Token]) -> list[Token]:
         for table, alias, i in scope.tables:
             meant = scope.outer.table_of(table) if scope.outer else ""
             if meant and not alias:
-                out[i] = Token("word", f"{meant} as {found[i].text}")
+                name = quoted(meant) if needs_quotes(meant) else meant
+                out[i] = Token("word", f"{name} as {found[i].text}")
     return tokens(join(out))
 
 
@@ -248,40 +294,48 @@ def _named_aggregates(found: list[Token]) -> list[Token]:
             continue
         end = _closing(found, i)
         alias = found[_next(found, end + 1)].identifier if end > 0 and _next(found, end + 1) > 0 else ""
-        call = re.match(r"\s*select\s+\w+\s*\(\s*([\w.]+)\s*\)\s*(?=from\b)", join(found[i + 1 : end]), re.I)
+        call = re.match(
+            r'\s*select\s+\w+\s*\(\s*(?:\w+\.)?(\w+|"[^"]*")\s*\)\s*(?=from\b)',
+            join(found[i + 1 : end]),
+            re.I,
+        )
         if not alias or not call:
             continue
-        column = call[1].rpartition(".")[2]
+        column = tokens(call[1])[0].identifier
         if any(
-            a.identifier == alias and b.text == "." and c.identifier == column.lower()
+            a.identifier == alias and b.text == "." and c.identifier == column
             for a, b, c in zip(found, found[1:], found[2:], strict=False)
         ):
             close = _closing(found, next(j for j in range(i + 1, end) if found[j].text == "("))
-            out[close] = Token("word", f") as {column}")
+            out[close] = Token("word", f") as {call[1]}")
     return tokens(join(out))
 
 
 RULES: tuple[tuple[str, Callable[[list[Token]], list[Token]]], ...] = (
     ("split_limit", _split_limit),
     ("quote_names", _quote_names),
+    ("quote_times", _quote_times),
     ("time_now", _time_now),
     ("set_operands", _set_operands),
     ("alias_as_table", _alias_as_table),
     ("tables_by_alias", _tables_by_alias),
     ("named_aggregates", _named_aggregates),
 )
+RULE_NAMES = (*(name for name, _ in RULES), "separate_columns")
 
 
 @lru_cache(maxsize=512)
-def _schema(context: str) -> sqlite3.Connection | None:
+def _schema(context: str) -> tuple[sqlite3.Connection | None, tuple[str, ...], str]:
+    """A context's empty tables and their names; or None and why SQLite can't read it."""
     try:
-        return schema(context)
-    except sqlite3.Error:
-        return None
+        connection = schema(context)
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as e:
+        return None, (), f"the context can't be read: {e}"
+    return connection, tuple(names_in(connection)), ""
 
 
 def _problem(sql: str, connection: sqlite3.Connection | None) -> str:
-    """What SQLite says of a query without running it; '' when it would run, or when there is no schema to ask."""
+    """What SQLite reports for a query without running it; '' when it would run, or when there is no schema."""
     if connection is None:
         return ""
     try:
@@ -297,18 +351,24 @@ def normalise(sql: str, context: str = "", connection: sqlite3.Connection | None
     :param context: CREATE TABLE statements to try it on; without them the rules alone decide.
     :param connection: a database to try it on, in place of the context.
     """
-    where = connection or (_schema(context) if context.strip() else None)
-    if where is not None and not _problem(sql, where):
-        return Normalised(sql)
-    found = tokens(sql)
-    used = []
-    for name, rule in RULES:
+    if connection is not None:
+        database: sqlite3.Connection | None = connection
+        names, unread = tuple(names_in(connection)), ""
+    else:
+        database, names, unread = _schema(context) if context.strip() else (None, (), "")
+    # First: without its quotes SQLite may take a name for something else, and run the query.
+    found = quote_known_names(tokens(sql), names)
+    used = ["quote_names"] if join(found) != sql else []
+    if database is not None and not _problem(join(found), database):
+        return Normalised(join(found), tuple(used))
+    rules = (*RULES, ("separate_columns", partial(_separate_columns, names=names)))
+    for name, rule in rules:
         changed = rule(found)
         if join(changed) != join(found):
             used.append(name)
             found = changed
     made = join(found).strip()
-    return Normalised(made, tuple(used), _problem(made, where))
+    return Normalised(made, tuple(dict.fromkeys(used)), unread or _problem(made, database))
 
 
 def main(file: Path, databases: Path | None) -> int:
@@ -353,7 +413,7 @@ def main(file: Path, databases: Path | None) -> int:
     except (ScoringError, DatasetError, OSError, sqlite3.Error, KeyError) as e:
         print(e, file=sys.stderr)
         return 1
-    rules = ", ".join(f"{name} {counts[name]}" for name, _ in RULES if counts[name])
+    rules = ", ".join(f"{name} {counts[name]}" for name in RULE_NAMES if counts[name])
     print(
         f"{counts['rows']} rows, {counts['changed']} changed ({rules or 'by no rule'}), {counts['run']} run ({100 * counts['run'] / max(1, counts['rows']):.1f} %)",
         file=sys.stderr,

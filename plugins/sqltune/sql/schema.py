@@ -7,11 +7,11 @@ import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqltune.sql.tokens import Token, join, tokens
+from sqltune.sql.create_table import quote_context
+from sqltune.sql.names import quoted
 
 _NUMERIC = re.compile(r"INT|NUM|REAL|FLOA|DOUB|DEC|BOOL", re.I)
 _TIME = re.compile(r"TIME|DATE|YEAR", re.I)
-_CONSTRAINTS = {"primary", "foreign", "unique", "check", "constraint", "key"}
 
 
 @dataclass(frozen=True)
@@ -29,39 +29,6 @@ class Table:
 
     name: str
     columns: tuple[Column, ...]
-
-
-def quoted(name: str) -> str:
-    """A name in SQL's quotes."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _with_quoted_names(context: str) -> str:
-    """The statements with the names of tables and columns in quotes: some begin with a digit, some are words of SQL."""
-    out: list[Token] = []
-    depth, expects = 0, ""
-    for t in tokens(context):
-        if t.kind in ("space", "comment"):
-            pass
-        elif t.key == "table" and depth == 0:
-            expects = "table"
-        elif t.text == "(":
-            depth += 1
-            expects = "column" if depth == 1 else ""
-        elif t.text == ")":
-            depth -= 1
-        elif t.text == "," and depth == 1:
-            expects = "column"
-        elif t.key in ("if", "not", "exists") and expects == "table":
-            pass
-        elif expects and t.kind == "word":
-            if not (expects == "column" and t.key in _CONSTRAINTS):
-                t = Token("name", quoted(t.text))
-            expects = ""
-        else:
-            expects = ""
-        out.append(t)
-    return join(out)
 
 
 @lru_cache(maxsize=512)
@@ -85,7 +52,7 @@ def parse_context(
     connection.set_authorizer(
         lambda action, *_: sqlite3.SQLITE_OK if action in allowed else sqlite3.SQLITE_DENY
     )
-    connection.executescript(_with_quoted_names(context))
+    connection.executescript(quote_context(context, every=True))
     connection.set_authorizer(None)
     found, foreign = [], []
     for (name,) in connection.execute(
@@ -117,3 +84,12 @@ def schema(context: str) -> sqlite3.Connection:
             f"CREATE TABLE {quoted(table.name)} ({', '.join(f'{quoted(c.name)} {_AFFINITY[c.kind]}' for c in table.columns)})"
         )
     return connection
+
+
+def names_in(connection: sqlite3.Connection) -> list[str]:
+    """The names of all tables and columns of a database."""
+    rows = connection.execute(
+        "SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c "
+        "WHERE m.type IN ('table', 'view')"
+    ).fetchall()
+    return list(dict.fromkeys(name for row in rows for name in row))

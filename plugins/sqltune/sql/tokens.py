@@ -18,11 +18,17 @@ _TOKEN = re.compile(
       | (?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))
       | (?P<text>'(?:[^']|'')*(?:'|\Z))
       | (?P<name>"(?:[^"]|"")*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))
-      | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w$]))
+      | (?P<number>(?:\d+(?:\.\d*)?|(?<![\w$"`\]])\.\d+)(?:[eE][+-]?\d+)?(?![\w$]))
       | (?P<word>[\w$]+)
       | (?P<sign><>|[<>!=]=|\|\||.)""",
     re.X | re.S,
 )
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, for tables of keywords."""
+    return frozenset(text.split())
+
 
 SET_OPERATIONS = ("union", "intersect", "except")
 
