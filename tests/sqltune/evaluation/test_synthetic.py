@@ -9,7 +9,8 @@ from contextlib import closing
 import pytest
 
 from sqltune.dataset.rows import read_rows
-from sqltune.evaluation.execution_match import Judge, Pair, match
+from sqltune.evaluation.execution_match import match_pairs
+from sqltune.evaluation.judge import Judge, Pair
 from sqltune.evaluation.synthetic import build
 from sqltune.sql.normalise import normalise
 from tests.conftest import shared_data
@@ -26,13 +27,13 @@ def test_a_synthetic_database_has_the_published_names():
 @pytest.mark.parametrize("column", ['"总GDP(亿)"', '"占比%"'])
 def test_rows_just_beside_a_literal_tell_conditions_apart(column):
     gold = f"select 词条id from 城市 where {column} > 5"
-    assert Judge().compare(Pair(gold, f"select 词条id from 城市 where 5 < {column}", CITIES)).matched
-    assert not Judge().compare(Pair(gold, f"select 词条id from 城市 where {column} >= 5", CITIES)).matched
+    assert Judge().judge(Pair(gold, f"select 词条id from 城市 where 5 < {column}", CITIES)).matched
+    assert not Judge().judge(Pair(gold, f"select 词条id from 城市 where {column} >= 5", CITIES)).matched
 
 
 def test_a_prediction_without_the_quotes_does_not_run():
-    result = Judge().compare(Pair('select "总GDP(亿)" from 城市', "select 总GDP(亿) from 城市", CITIES))
-    assert (result.verdict, result.trouble) == ("invalid", "unknown_column")
+    result = Judge().judge(Pair('select "总GDP(亿)" from 城市', "select 总GDP(亿) from 城市", CITIES))
+    assert (result.outcome, result.failure_class) == ("invalid", "unknown_column")
 
 
 def test_every_dusql_gold_that_runs_is_judged_on_synthetic_databases():
@@ -46,4 +47,4 @@ def test_every_dusql_gold_that_runs_is_judged_on_synthetic_databases():
             gold = normalise(row["answer"], row["context"])
             pairs += [Pair(gold.sql, gold.sql, row["context"])] if not gold.problem else []
     assert len(pairs) > 200
-    assert [m for m in match(pairs) if not m.matched] == []
+    assert [m for m in match_pairs(pairs) if not m.matched] == []

@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from sqltune.dataset.rows import read_rows
-from sqltune.evaluation.execution_match import Pair, match
+from sqltune.evaluation.execution_match import match_pairs
+from sqltune.evaluation.judge import Pair
 from sqltune.sql.normalise import Normalised, normalise
 from tests.conftest import shared_data
 
@@ -154,7 +155,9 @@ def test_held_back_golds_run_on_the_real_databases_and_give_the_published_rows()
     golds = [normalise(row["answer"], row["context"]).sql for row in rows]
     files = [str(data / "sqlite" / f"{row['db_id']}.sqlite") for row in rows]
     running = [
-        m for m in match([Pair(g, g, database=f) for g, f in zip(golds, files, strict=True)]) if m.matched
+        m
+        for m in match_pairs([Pair(g, g, database=f) for g, f in zip(golds, files, strict=True)])
+        if m.matched
     ]
     assert len(running) >= 0.995 * len(rows)
     pairs = [
@@ -162,7 +165,7 @@ def test_held_back_golds_run_on_the_real_databases_and_give_the_published_rows()
         for row, gold, file in zip(rows, golds, files, strict=True)
         if row["answer_sqlite"]
     ]
-    assert [m for m in match(pairs) if not m.strict] == []
+    assert [m for m in match_pairs(pairs) if not m.strict] == []
 
 
 def test_what_runs_is_left_alone():
