@@ -1,8 +1,8 @@
-"""
-Serve another version: promote one that is registered, or go back to the one before.
+"""Serve another version: promote a registered one, or go back to the one before.
 
-Trigger it as it opens to roll back: the version that served before the champion serves again. Or name a version: MLflow's page lists them, and so does
-`python -m sqltune.registry.versions --versions`. What serves is not touched before the other one has answered a real prompt; no request fails meanwhile.
+Triggered with an empty form, it rolls back: the version before the champion is served again. Or name a
+version; MLflow's page and `sqltune versions` list them. The model that is served now stays until the other
+one has answered a real prompt, and no request fails meanwhile.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqltune.tasks import promote
     doc_md=__doc__,
     schedule=None,
     catchup=False,
-    # A roll back is not the moment to look for the switch.
+    # Active from the start: a rollback must not wait for the DAG to be switched on.
     is_paused_upon_creation=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
@@ -31,7 +31,7 @@ from sqltune.tasks import promote
             type=["null", "integer"],
             minimum=1,
             title="Version",
-            description="Number of a registered version. Empty: the one that served before the champion.",
+            description="Number of a registered version. Empty: the one served before the champion.",
         ),
         "reason": Param(
             "no reason given",
@@ -39,16 +39,17 @@ from sqltune.tasks import promote
             minLength=1,
             maxLength=200,
             title="Reason",
-            description="What the journal says about it.",
+            description="Why, for the record of promotions.",
         ),
         "cluster": cluster_param(),
     },
     tags=["text2sql", "serving"],
     default_args={"owner": "sqltune", "retries": 1, "retry_delay": timedelta(seconds=20)},
 )
-def text2sql_promote():
-    chosen = task(promote.choose_version, task_id="choose", execution_timeout=timedelta(minutes=5))()
-    task(promote.serve_chosen, task_id="serve", execution_timeout=timedelta(minutes=40))(chosen)
+def text2sql_promote() -> None:
+    """Choose the version, then serve it."""
+    chosen = task(task_id="choose", execution_timeout=timedelta(minutes=5))(promote.choose_version)()
+    task(task_id="serve", execution_timeout=timedelta(minutes=40))(promote.serve_chosen)(chosen)
 
 
 text2sql_promote()

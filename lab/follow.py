@@ -74,7 +74,7 @@ class Follow:
         running = {t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")}
         if "train" in running:
             return self._training_progress()
-        if running & {"before.ask", "after.ask"}:
+        if running & {"before.evaluate", "after.evaluate"}:
             return self._answering_progress(running)
         return ""
 
@@ -86,7 +86,7 @@ class Follow:
 
     def _answering_progress(self, running: set[str]) -> str:
         asked = read(self.record / "asked.json")
-        if asked and f"{asked['which']}.ask" in running:
+        if asked and f"{asked['which']}.evaluate" in running:
             return f"{asked['done']}/{asked['of']} questions answered"
         return ""
 

@@ -31,7 +31,7 @@ def registry_entry() -> dict:
 
 
 def say(lab, run: str, option: str) -> None:
-    """Wait until a person is asked, and answer as Airflow's page does; again where the task's retry asks again, as AskOperator says it may."""
+    """Wait until a person is asked, and answer as Airflow's page does; again where the task's retry asks again, as ModelApprovalOperator says it may."""
     deadline = time.monotonic() + 400
     path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve"
     answered = 0
@@ -299,7 +299,7 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
         assert lab.record(run).get("after")["questions"] == (24 if further else 12)
         assert (
-            tasks["before.hosted"] == "success"
+            tasks["reference.hosted"] == "success"
             and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
         )
     assert commits == ["2026-09-14", "2026-10-12"]

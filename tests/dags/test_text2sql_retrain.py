@@ -1,4 +1,4 @@
-"""The DAG is the README's diagram."""
+"""The retraining DAG is the README's diagram."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ import json
 
 import pytest
 
-from tests.conftest import ROOT
-
-
-@pytest.fixture(scope="module")
-def dags():
-    from airflow.dag_processing.dagbag import DagBag
-
-    bag = DagBag(dag_folder=str(ROOT / "dags"))
-    assert bag.import_errors == {}
-    assert len(bag.dags) == len([p for p in (ROOT / "dags").glob("*.py")])
-    return bag.dags
+SPINE = [
+    "plan",
+    "hosts",
+    "preflight",
+    "master_ip",
+    "all_reduce",
+    "download_dataset",
+    "before.serve",
+    "before.evaluate",
+    "train",
+    "convert_adapter",
+    "merge_adapter",
+    "after.serve",
+    "after.evaluate",
+    "gate",
+    "register",
+    "approve",
+    "promote",
+    "prune",
+]
 
 
 @pytest.fixture(scope="module")
@@ -25,69 +34,65 @@ def dag(dags):
     return dags["text2sql_retrain"]
 
 
-def test_what_ends_forgotten_training_runs_without_being_switched_on(dags):
-    assert {name: d.is_paused_upon_creation for name, d in dags.items()} == {
-        "text2sql_retrain": None,
-        "text2sql_promote": False,
-        "text2sql_housekeeping": False,
-    }
+@pytest.mark.parametrize(("earlier", "later"), [*itertools.pairwise(SPINE)])
+def test_chain_runs_in_the_order_of_the_diagram(dag, earlier, later):
+    assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}
 
 
-def test_the_chain(dag):
-    spine = [
-        "plan",
-        "hosts",
-        "preflight",
-        "master_ip",
-        "all_reduce",
-        "download_dataset",
-        "before.serve",
-        "before.ask",
-        "train",
-        "convert_adapter",
-        "merge_adapter",
-        "after.serve",
-        "after.ask",
-        "gate",
-        "register",
-        "approve",
-        "promote",
-        "prune",
-    ]
-    for earlier, later in itertools.pairwise(spine):
-        assert later in {t.task_id for t in dag.get_task(earlier).get_flat_relatives(upstream=False)}, (
-            f"{earlier} → {later}"
-        )
+def test_diagram_is_in_the_dags_documentation(dag):
+    assert "plan ─► preflight" in dag.doc_md
+    assert max(len(line) for line in dag.doc_md.splitlines() if "─►" in line) <= 100
 
 
-def test_nothing_is_left_running_whatever_happens(dag):
-    teardowns = {t.task_id for t in dag.tasks if t.is_teardown}
-    assert teardowns == {"before.stop", "reap", "after.stop"}
-    # GPUs are free before they are trained on, and adapters are not converted while ranks may run.
+def test_teardowns_end_served_models_and_training_whatever_happens(dag):
+    assert {t.task_id for t in dag.tasks if t.is_teardown} == {"before.stop", "reap", "after.stop"}
+
+
+def test_gpus_are_free_before_training_starts(dag):
     assert "before.stop" in dag.get_task("train").upstream_task_ids
+
+
+def test_adapter_is_converted_only_when_no_rank_can_run(dag):
     assert "reap" in dag.get_task("convert_adapter").upstream_task_ids
 
 
-def test_who_when_and_how_often(dag):
-    assert dag.max_active_runs == 1 and not dag.catchup and dag.timetable.expression == "0 2 * * *"
-    assert dag.start_date is None, "a start date would start to train at deployment"
-    assert {t.owner for t in dag.tasks} == {"sqltune"} and "plan ─► preflight" in dag.doc_md
-    waits = {
+def test_one_run_at_a_time(dag):
+    assert dag.max_active_runs == 1
+
+
+def test_schedule_is_nightly_without_catching_up(dag):
+    assert dag.timetable.expression == "0 2 * * *"
+    assert not dag.catchup
+
+
+def test_without_a_start_date_deployment_does_not_train(dag):
+    assert dag.start_date is None
+
+
+def test_owner_of_every_task_is_the_project(dag):
+    assert {t.owner for t in dag.tasks} == {"sqltune"}
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    [
         "preflight",
         "download_dataset",
         "before.serve",
-        "before.ask",
+        "before.evaluate",
         "after.serve",
-        "after.ask",
+        "after.evaluate",
         "promote",
         "plan",
-    }
-    assert all(dag.get_task(t).execution_timeout for t in waits)
+    ],
+)
+def test_a_task_that_may_hang_has_a_time_limit(dag, task_id):
+    assert dag.get_task(task_id).execution_timeout
 
 
 @pytest.mark.parametrize("switched_on", ["02:00:01", "02:04", "02:54", "13:00", "01:59"])
 def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, monkeypatch):
-    """Where the schedule is asked as Airflow's scheduler asks it: after a round through the database's JSON."""
+    """The schedule is asked as Airflow's scheduler asks it: after a round through the database's JSON."""
     from airflow.sdk.timezone import parse
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.timetables import trigger
@@ -100,56 +105,60 @@ def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, m
         last_automated_data_interval=None,
         restriction=TimeRestriction(earliest=None, latest=None, catchup=False),
     )
-    assert (
-        now < first.run_after
-        and first.run_after.hour == 2
-        and (first.run_after - now).total_seconds() <= 24 * 3600
-    )
+    assert now < first.run_after
+    assert first.run_after.hour == 2
+    assert (first.run_after - now).total_seconds() <= 24 * 3600
 
 
-def test_the_form_is_the_run_spec(dag):
+def test_form_is_the_run_spec(dag):
     from sqltune.config.spec import RunSpec
 
     assert list(dag.params) == list(RunSpec.model_fields)
+
+
+def test_form_has_the_ranges_and_sections_of_the_run_spec(dag):
     rate = dag.params.get_param("learning_rate").schema
     assert (rate["minimum"], rate["maximum"], rate["section"]) == (1e-7, 0.01, "Training")
-    assert "lab" in dag.params.get_param("cluster").schema["enum"]
-    assert dag.params.get_param("deepspeed").schema["enum"] == [
-        "zero1",
-        "zero2",
-        "zero2_offload",
-        "zero3",
-        "zero3_offload",
-        None,
-    ]
+    strategies = ["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload", None]
+    assert dag.params.get_param("deepspeed").schema["enum"] == strategies
+
+
+def test_form_can_be_sent_as_it_opens(dag):
+    """Airflow's page takes a field that may not be null for a required one, and refuses an empty text there."""
     dag.params.validate()
-
-
-def test_the_form_can_be_sent_as_it_opens(dag):
-    # Airflow's page takes a field that may not be null for a required one, and an empty text there for a mistake.
-    for name, param in dag.params.items():
+    for name, value in dag.params.items():
         allowed = dag.params.get_param(name).schema["type"]
-        assert "null" in allowed or param not in (None, ""), name
+        assert "null" in allowed or value not in (None, ""), name
 
 
-def test_the_hosted_reference_can_not_fail_a_run(dag):
-    hosted, told = dag.get_task("before.hosted"), dag.get_task("before.reference")
-    assert hosted.skip_on_exit_code == [1] and hosted.downstream_task_ids == {"before.reference"}
-    assert told.trigger_rule == "all_done" and dag.get_task(
-        "before.hosted_questions"
-    ).downstream_task_ids == {"before.hosted", "before.reference"}
-    assert dag.get_task("gate").upstream_task_ids == {"plan", "before.ask", "after.ask", "before.reference"}
+def test_hosted_reference_is_skipped_where_its_environment_is_missing(dag):
+    assert dag.get_task("reference.hosted").skip_on_exit_code == [1]
+
+
+def test_hosted_reference_cannot_fail_a_run(dag):
+    answers = dag.get_task("reference.answers")
+    assert answers.trigger_rule == "all_done"
+    assert dag.get_task("reference.hosted").downstream_task_ids == {"reference.answers"}
+    assert dag.get_task("reference.questions").downstream_task_ids == {
+        "reference.hosted",
+        "reference.answers",
+    }
+
+
+def test_gate_waits_for_both_models_and_the_reference(dag):
+    upstream = dag.get_task("gate").upstream_task_ids
+    assert upstream == {"plan", "before.evaluate", "after.evaluate", "reference.answers"}
 
 
 @pytest.mark.parametrize(
     ("connection", "key"),
     [(None, ""), ({"conn_type": "http"}, ""), ({"conn_type": "http", "password": "id.secret"}, "id.secret")],
 )
-def test_the_key_of_the_hosted_reference_is_that_of_its_connection(dag, monkeypatch, connection, key):
-    """Without the Connection, the template did not render, and every run failed at the gate."""
+def test_hosted_references_key_is_its_connections_password(dag, monkeypatch, connection, key):
+    """Without the Connection, the template once did not render, and every run failed at the gate."""
     from airflow.sdk.execution_time.context import ConnectionAccessor
 
     if connection:
         monkeypatch.setenv("AIRFLOW_CONN_SQLTUNE_GLM", json.dumps(connection))
-    hosted = dag.get_task("before.hosted")
+    hosted = dag.get_task("reference.hosted")
     assert hosted.render_template(hosted.op_args[1], {"conn": ConnectionAccessor()}) == key

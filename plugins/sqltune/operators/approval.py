@@ -1,11 +1,12 @@
-"""A person in the loop: the verdict's table on Airflow's page, and two buttons under it."""
+"""A person's approval: the before/after table on Airflow's page, and two buttons under it."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from sqltune.config.plan import RunPlan
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
@@ -14,17 +15,25 @@ from sqltune.records.files import Record
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+log = logging.getLogger(__name__)
 
-class AskOperator(ApprovalOperator):
-    """Wait for a person to approve a model that the gate let through, where the form says `ask`; skipped where it does not, or the gate held it back.
+APPROVE = "approve"
+"""Id of the task that waits for a person."""
 
-    A rejected model is held back: what comes directly after this task is skipped, and the run is green.
 
-    Give it retries: an answer that comes within the scheduler's next look after the question (half a second) makes Airflow 3.3.2 fail the try ("executor
-    reported success, but state is queued"), and drop the answer. The retry asks again; a person is not that fast, a script should look whether it was heard.
+class ModelApprovalOperator(ApprovalOperator):
+    """Wait for a person to approve a model that the gate passed.
 
-    :param plan: the `RunPlan` as JSON.
-    :param verdict: what the gate decided.
+    It is skipped unless the form says `ask`, or if the gate held the model back. Rejecting holds the model
+    back: the tasks directly after this one are skipped, and the run succeeds.
+
+    Give it retries. An answer within half a second of the question (the scheduler's next loop) makes Airflow
+    3.3.2 fail the try ("executor reported success, but state is queued") and drops the answer; the retry asks
+    again. A person is not that fast; a script should check that its answer was accepted.
+
+    Args:
+        plan: The `RunPlan` as JSON.
+        verdict: The `Verdict` as JSON.
     """
 
     template_fields = ("subject", "body", "plan", "verdict")
@@ -35,16 +44,55 @@ class AskOperator(ApprovalOperator):
         self.verdict = verdict
 
     def execute(self, context: Context) -> Any:
-        plan = RunPlan.model_validate(self.plan)
-        verdict = Verdict.model_validate(self.verdict)
-        if plan.promote != "ask" or not verdict.passed:
-            raise AirflowSkipException(
-                "nobody is asked: "
-                + ("the gate held the model back" if not verdict.passed else f"the form says {plan.promote}")
-            )
-        recorded = RecordedVerdict.model_validate(Record.of(plan.key).get("verdict"))
-        rules = "\n".join(f"- {rule.id}: {rule.explanation}" for rule in verdict.rules)
+        """Show the verdict and wait; skipped where no approval is needed."""
+        plan, verdict = RunPlan.model_validate(self.plan), Verdict.model_validate(self.verdict)
+        if reason := no_approval_needed(plan.promote, verdict.passed):
+            raise AirflowSkipException(reason)
         self.subject = f"Serve the new model of {plan.run_id} on {plan.cluster_name}?"
-        self.body = f"The gate lets it through. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}.\n\n```\n{recorded.table}\n```\n\n{rules}"
+        self.body = _body(plan, verdict)
         self.log.info("%s\n%s", self.subject, self.body)
         return super().execute(context)
+
+
+def no_approval_needed(promote: str, passed: bool) -> str | None:
+    """Why no person is asked to approve the model; None where one is.
+
+    Args:
+        promote: The form's value.
+        passed: Whether the gate passed the model.
+    """
+    if not passed:
+        return "no approval needed: the gate held the model back"
+    if promote != "ask":
+        return f"no approval needed: the form says promote: {promote}"
+    return None
+
+
+def skip_needless_approval(context: Context, result: Any) -> None:
+    """Skip `approve` where no approval is needed; for the `post_execute` of the gate's task.
+
+    A task of its own only to be skipped would cost seconds of the scheduler, of a worker's process and of its
+    imports.
+
+    Args:
+        context: The task's context.
+        result: The `Verdict` as JSON.
+
+    Raises:
+        DownstreamTasksSkipped: Airflow sets the named task to skipped; the gate's own task succeeds.
+    """
+    reason = no_approval_needed(context["params"]["promote"], Verdict.model_validate(result).passed)
+    if reason is None:
+        return
+    ti = context["ti"]
+    log.info("%s is skipped: %s", APPROVE, reason)
+    # Airflow does not push what a task returned when it skips tasks downstream.
+    ti.xcom_push(key="return_value", value=result)
+    raise DownstreamTasksSkipped(tasks=[APPROVE])
+
+
+def _body(plan: RunPlan, verdict: Verdict) -> str:
+    table = RecordedVerdict.model_validate(Record.of(plan.key).get("verdict")).table
+    trained_on = f"The gate passed it. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}."
+    rules = "\n".join(f"- {rule.id}: {rule.explanation}" for rule in verdict.rules)
+    return f"{trained_on}\n\n```\n{table}\n```\n\n{rules}"

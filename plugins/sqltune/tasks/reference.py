@@ -79,7 +79,7 @@ def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | No
         return None
     if hosted is None:
         log.warning(
-            "%s: its task did not end well, see before.hosted; the run goes on without", wanted["label"]
+            "%s: its task did not end well, see reference.hosted; the run goes on without", wanted["label"]
         )
         hosted = {"answers": {}, "trouble": "its task failed"}
     return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}

@@ -20,7 +20,9 @@ def test_without_its_environment_the_hosted_reference_is_skipped(plan):
 def test_a_hosted_reference_that_fails_is_told_and_no_reference_is_none(caplog):
     wanted = {"model": "glm-4", "label": "glm-4", "url": "", "questions": []}
     told = reference.reference_answers(wanted, None)
-    assert told["answers"] == {} and told["trouble"] == "its task failed" and "before.hosted" in caplog.text
+    assert (
+        told["answers"] == {} and told["trouble"] == "its task failed" and "reference.hosted" in caplog.text
+    )
     assert reference.reference_answers(wanted, {"answers": {"1": "SELECT 1"}, "trouble": ""})["answers"] == {
         "1": "SELECT 1"
     }
