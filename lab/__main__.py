@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from lab import credentials, postgres, settings, start, stop, supervisor
-from lab.airflow_settings import RECORDS, airflow_env
+from lab.airflow_settings import airflow_env, records_env
 from lab.settings import HOSTS, ROOT, Settings
 
 
@@ -53,7 +53,7 @@ def running_lab() -> Settings:
 
 def _sqltune(s: Settings | None, *arguments: str) -> int:
     """Run the `sqltune` command with the lab's environment; return its exit code."""
-    lab_env = airflow_env(s) if s else {"SQLTUNE_HOME": str(RECORDS)}
+    lab_env = airflow_env(s) if s else records_env()
     env = os.environ | lab_env | {"PYTHONPATH": str(ROOT / "plugins")}
     return subprocess.run([sys.executable, "-m", "sqltune.cli", *arguments], env=env, check=False).returncode
 

@@ -51,11 +51,21 @@ def _airflow(s: Settings) -> dict[str, str]:
     }
 
 
+def records_env() -> dict[str, str]:
+    """Where the records are: a database of their own in Airflow's PostgreSQL, and the log store in a folder."""
+    database = (
+        f"postgresql+psycopg2://airflow@/sqltune?host={RUN}"
+        if postgres_bin() is not None
+        else f"sqlite:///{RECORDS}/records.db"
+    )
+    return {"SQLTUNE_HOME": str(RECORDS), "SQLTUNE_DATABASE_URL": database}
+
+
 def _sqltune(s: Settings) -> dict[str, str]:
     """The project's settings, and the variables of the lab's cluster file."""
     api_key = ("SQLTUNE_LAB_API_KEY_ENV", "SQLTUNE_LAB_API_KEY")
     return {
-        "SQLTUNE_HOME": str(RECORDS),
+        **records_env(),
         "SQLTUNE_RECIPE": os.environ.get("SQLTUNE_RECIPE", "lab_smollm2"),
         "SQLTUNE_CLUSTER": "lab",
         "SQLTUNE_SCHEDULE": os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from lab import credentials
 from lab.airflow_api import Airflow
+from lab.airflow_settings import records_env
 from lab.follow import DAG, Follow, read
 from lab.network import connections
 from lab.settings import LAB, ROOT, Settings
@@ -18,6 +19,7 @@ sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.evaluation.report import run_report
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.verdict import RecordedVerdict
+from sqltune.records.promotions import champion
 
 LOG_TAIL = 25
 """Lines that are shown of a failed task's log."""
@@ -67,12 +69,13 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     Returns:
         0 only if the run succeeded.
     """
+    os.environ.update(records_env())
     airflow = connect(s)
     run_id = _run_to_follow(airflow, conf)
     print(f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({_login()})")
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
-    is_served = read(LAB / "records" / "champion-lab.json") is not None
+    is_served = champion("lab") is not None
     _write_report(s, follow, is_served)
     print(_outcome(airflow, follow))
     print(_what_next(s, is_served))

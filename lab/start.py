@@ -9,10 +9,10 @@ import time
 import urllib.request
 
 from lab import network
-from lab.airflow_settings import AIRFLOW_HOME, airflow_env
+from lab.airflow_settings import AIRFLOW_HOME, airflow_env, records_env
 from lab.credentials import password
 from lab.programs import AIRFLOW, write_config
-from lab.settings import CONTROL, HOSTS, LOGS, Settings
+from lab.settings import CONTROL, HOSTS, LOGS, ROOT, Settings
 from lab.supervisor import program, renew, start, start_supervisor
 
 
@@ -40,6 +40,7 @@ def start_airflow(s: Settings) -> None:
     password()
     if program("api-server").state != "RUNNING":
         _migrate(s)
+    _migrate_records()
     # Nothing waits for MLflow: what it missed is sent when it answers.
     start("api-server", "dag-processor", "mlflow")
     wait_for("Airflow's api-server", f"{s.airflow_url}/api/v2/monitor/health", 180)
@@ -59,6 +60,20 @@ def _migrate(s: Settings) -> None:
     )
     if migration.returncode:
         raise SystemExit(f"airflow db migrate failed:\n{migration.stderr[-2000:]}")
+
+
+def _migrate_records() -> None:
+    """Create the records' database, or bring it to the version of the code."""
+    migration = subprocess.run(
+        [CONTROL / "bin/python", "-m", "sqltune.cli", "migrate"],
+        env=os.environ | records_env() | {"PYTHONPATH": str(ROOT / "plugins")},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if migration.returncode:
+        raise SystemExit(f"sqltune migrate failed:\n{migration.stderr[-2000:]}")
 
 
 def wait_for(what: str, url: str, seconds: float = 90) -> None:

@@ -20,6 +20,7 @@ import pytest
 from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
+from sqltune.records import database
 from sqltune.records.files import Record
 from ssh_gang.model import slug
 from tests.conftest import BASE, ROOT, free_port
@@ -66,11 +67,23 @@ class Lab:
             timeout=60,
         ).stdout
 
+    @property
+    def socket_folder(self) -> str:
+        """Where the lab's PostgreSQL listens."""
+        return re.search(r"pidfile=(.*)/supervisord.pid", (STATE / "supervisord.conf").read_text())[1]
+
+    def read_records(self, patch: pytest.MonkeyPatch) -> None:
+        """Make this process read the lab's records."""
+        url = f"postgresql+psycopg2://airflow@/sqltune?host={self.socket_folder}"
+        patch.setenv("SQLTUNE_DATABASE_URL", url)
+        patch.setenv("SQLTUNE_HOME", str(STATE / "records"))
+
     def sql(self, statement: str, *values: Any) -> None:
         """Change Airflow's database: the only way to let a week pass at once."""
-        host = re.search(r"pidfile=(.*)/supervisord.pid", (STATE / "supervisord.conf").read_text())[1]
         with (
-            contextlib.closing(psycopg2.connect(host=host, user="airflow", dbname="airflow")) as database,
+            contextlib.closing(
+                psycopg2.connect(host=self.socket_folder, user="airflow", dbname="airflow")
+            ) as database,
             database,
             database.cursor() as cursor,
         ):
@@ -131,6 +144,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A fresh lab, and its first run; nothing of it is left afterwards."""
+    patch = pytest.MonkeyPatch()
     lab = Lab()
     lab.run("down")
     before = _log_servers()
@@ -139,9 +153,12 @@ def lab() -> Iterator[Lab]:
     (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
     try:
         assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
+        lab.read_records(patch)
         lab.first, lab.first_run = first.stdout, lab.report["run_id"]  # type: ignore[attr-defined]
         yield lab
     finally:
+        database.close()
+        patch.undo()
         down = lab.run("down")
         assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
         assert _left() == [] and _log_servers() <= before

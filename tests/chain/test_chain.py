@@ -10,6 +10,7 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+from sqltune.records import promotions
 from tests.chain.conftest import DAG, FORM, STATE
 from tests.conftest import ROOT
 
@@ -25,9 +26,9 @@ def served(lab) -> str:
     return worker["model"]
 
 
-def registry_entry() -> dict:
-    """The journal's last line."""
-    return json.loads((STATE / "records/journal.jsonl").read_text().splitlines()[-1])
+def last_promotion() -> promotions.Promotion:
+    """What was promoted last."""
+    return promotions.history("lab")[-1]
 
 
 def say(lab, run: str, option: str) -> None:
@@ -303,27 +304,26 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
             and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
         )
     assert commits == ["2026-09-14", "2026-10-12"]
-    assert registry_entry()["why"] == "approved by a person" and registry_entry()["by"] == runs[1]
+    assert last_promotion().why == "approved by a person"
+    assert last_promotion().by == runs[1]
 
 
 def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
     airflow = lab.airflow
-    now, entry = served(lab), registry_entry()
+    now, entry = served(lab), last_promotion()
     run = airflow.trigger("text2sql_promote", {"reason": "worse on joins"})
     assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success"
-    back = registry_entry()
-    assert (
-        back["version"] == entry["before"]
-        and back["before"] == entry["version"]
-        and back["why"] == "rolled back by hand (worse on joins)"
-        and back["by"] == run
-    )
+    back = last_promotion()
+    assert back.version == entry.before
+    assert back.before == entry.version
+    assert back.why == "rolled back by hand (worse on joins)"
+    assert back.by == run
     assert served(lab) != now and lab.completion().status_code == 200
-    run = airflow.trigger("text2sql_promote", {"version": entry["version"], "reason": "a mistake"})
+    run = airflow.trigger("text2sql_promote", {"version": entry.version, "reason": "a mistake"})
     assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success" and served(lab) == now
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
     assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == str(
-        entry["version"]
+        entry.version
     )
 
 

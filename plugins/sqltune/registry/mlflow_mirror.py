@@ -1,6 +1,6 @@
 """MLflow's copy of the registry: a run and a version for each candidate, and the alias `champion`.
 
-Changes are queued in files and sent in order once MLflow answers (`MLFLOW_TRACKING_URI`). Training never
+Changes are queued in the records and sent in order once MLflow answers (`MLFLOW_TRACKING_URI`). Training never
 waits for MLflow, and nothing is lost while it is down. Sending a change twice has no effect.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqltune.records.files import Record, home, read_json, write_json
+from sqltune.records import outbox
+from sqltune.records.files import Record
+from sqltune.records.types import now
 from sqltune.registry import versions
 
 if TYPE_CHECKING:
@@ -49,10 +49,6 @@ def model_name(cluster: str) -> str:
     return f"text2sql-{cluster}"
 
 
-def _outbox() -> Path:
-    return home() / "outbox"
-
-
 def tell(what: str, version: versions.Version) -> None:
     """Queue a change for MLflow.
 
@@ -60,57 +56,62 @@ def tell(what: str, version: versions.Version) -> None:
         what: "version" for a new version, "champion" for a promotion.
         version: The version concerned.
     """
-    write_json(
-        _outbox() / f"{time.time_ns()}-{what}.json",
-        {"what": what, "cluster": version.cluster, "number": version.number},
-    )
+    outbox.put(what, version.cluster, version.number)
 
 
-def waiting() -> list[Path]:
-    """Queued changes, oldest first."""
-    return sorted(_outbox().glob("*.json"))
+def waiting() -> int:
+    """How many changes are queued."""
+    return len(outbox.waiting())
 
 
 def oldest() -> float:
     """Seconds that the oldest change has been queued; 0 when the queue is empty."""
-    return time.time() - int(waiting()[0].name.partition("-")[0]) / 1e9 if waiting() else 0.0
+    queued = outbox.waiting()
+    return (now() - queued[0].created_at).total_seconds() if queued else 0.0
 
 
 def flush() -> int:
     """Send queued changes to MLflow in order, and return how many remain.
 
-    The first change that fails stays first in the queue; the log holds the reason.
+    The first change that fails stays first in the queue; the log holds the reason. Where another process is
+    sending, this one leaves it to that.
     """
     if not waiting() or uri() is None:
-        return len(waiting())
+        return waiting()
     # One attempt each time: the default retries would hold up each task for minutes while MLflow is down
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     client = MlflowClient(tracking_uri=uri(), registry_uri=uri())
-    # A separate lock, so that a promotion does not wait for a slow MLflow.
-    with versions.locked("outbox"):
-        for path in waiting():
-            item = read_json(path)
-            try:
-                version = versions.version(item["cluster"], item["number"])
-                number = _version(client, version)
-                if item["what"] == ALIAS:
-                    client.set_registered_model_alias(model_name(version.cluster), ALIAS, number)
-            except (MlflowException, OSError) as e:
-                log.warning(
-                    "MLflow at %s did not accept %s %d: %s. It stays queued and is sent later; nothing is lost",
-                    uri(),
-                    item["what"],
-                    item["number"],
-                    str(e).splitlines()[0][:300],
-                )
-                break
-            path.unlink()
-            log.info("sent to MLflow: %s, %s version %s", item["what"], model_name(version.cluster), number)
-    return len(waiting())
+    while message := outbox.claim_first():
+        if not _send(client, message):
+            break
+    return waiting()
+
+
+def _send(client: MlflowClient, message: outbox.Message) -> bool:
+    """Whether MLflow accepted a change; what it did not accept stays queued."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = versions.version(message.cluster, message.number)
+        number = _version(client, version)
+        if message.what == ALIAS:
+            client.set_registered_model_alias(model_name(version.cluster), ALIAS, number)
+    except (MlflowException, OSError) as e:
+        outbox.give_back(message)
+        log.warning(
+            "MLflow at %s did not accept %s %d: %s. It stays queued and is sent later; nothing is lost",
+            uri(),
+            message.what,
+            message.number,
+            str(e).splitlines()[0][:300],
+        )
+        return False
+    outbox.sent(message)
+    log.info("sent to MLflow: %s, %s version %s", message.what, model_name(version.cluster), number)
+    return True
 
 
 def _version(client: MlflowClient, version: versions.Version) -> str:

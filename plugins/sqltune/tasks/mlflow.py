@@ -28,6 +28,6 @@ def tell_mlflow() -> int:
     flush_mlflow()
     if mlflow_mirror.uri() and mlflow_mirror.oldest() > OVERDUE:
         raise AirflowFailException(
-            f"{len(mlflow_mirror.waiting())} for MLflow at {mlflow_mirror.uri()} wait, the first for {mlflow_mirror.oldest() / 3600:.0f} h: the reason is above; nothing is lost"
+            f"{mlflow_mirror.waiting()} for MLflow at {mlflow_mirror.uri()} wait, the first for {mlflow_mirror.oldest() / 3600:.0f} h: the reason is above; nothing is lost"
         )
-    return len(mlflow_mirror.waiting())
+    return mlflow_mirror.waiting()

@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from sqltune.records import database, installation
 from sqltune.records.errors import SchemaError
@@ -45,6 +46,20 @@ def test_migrate_by_two_processes_at_once_succeeds(empty_database):
     ]
     results = [(*process.communicate(timeout=60), process.returncode) for process in started]
     assert [(out.strip(), code) for out, _, code in results] == [(database.HEAD, 0)] * 2, results
+
+
+def test_migrate_creates_the_database_that_is_missing(postgres, monkeypatch):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", postgres.url("not there-yet"))
+    migrate()
+    assert installation.name()
+    database.close()
+
+
+def test_migrate_fails_where_no_server_answers(monkeypatch, tmp_path):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"postgresql+psycopg2://me@/records?host={tmp_path}")
+    with pytest.raises(OperationalError, match="connection to server"):
+        migrate()
+    database.close()
 
 
 def test_the_expected_revision_is_the_newest_migration():

@@ -14,7 +14,8 @@ import pytest
 
 from sqltune.config.cluster import Keep
 from sqltune.errors import RegistryError
-from sqltune.records.files import Record, append_line, home, write_json
+from sqltune.records import promotions
+from sqltune.records.files import Record, home, write_json
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.tasks.prune import kept
 from tests.conftest import BASE, ROOT, free_port
@@ -42,86 +43,108 @@ def made(run: str, cluster: str = "lab", **lineage: str) -> versions.Version:
     )
 
 
-def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(records):
-    assert [
-        made("r1").number,
-        made("r2").number,
-        made("r1", score="75/100").number,
-        made("g1", "gpu").number,
-    ] == [1, 2, 1, 1]
-    assert [v.run_id for v in versions.versions("lab")] == ["r1", "r2"] and versions.version(
-        "lab", 1
-    ).lineage["score"] == "75/100"
+def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(engine):
+    registered = [made("r1"), made("r2"), made("r1", score="75/100"), made("g1", "gpu")]
+    assert [v.number for v in registered] == [1, 2, 1, 1]
+    assert [v.run_id for v in versions.versions("lab")] == ["r1", "r2"]
+    assert versions.version("lab", 1).lineage["score"] == "75/100"
+
+
+def test_an_unknown_version_is_an_error_that_names_the_registered_ones(engine):
+    with pytest.raises(RegistryError, match=r"version: 7 is not registered for lab \(registered: none\)"):
+        versions.version("lab", 7)
+    made("r1")
+    made("r2")
     with pytest.raises(RegistryError, match=r"version: 7 is not registered for lab \(registered: 1, 2\)"):
         versions.version("lab", 7)
 
 
-def test_a_champion_from_before_there_were_versions_keeps_its_number(records):
-    write_json(home() / "champion-lab.json", {"version": 3, "merged_path": "/old", "model_hash": "old"})
-    append_line(
-        home() / "journal.jsonl",
-        {"at": "2026-10-01T00:00:00+00:00", "cluster": "lab", "champion": {"version": 3}},
-    )
+def test_a_champion_that_is_no_registered_version_keeps_its_number(engine):
+    old = made("r0", "elsewhere").model_copy(update={"cluster": "lab", "number": 3})
+    versions.promote(old, "by hand", "somebody")
     new = made("r1")
-    assert new.number == 4 and versions.journal("lab") == []
+    assert new.number == 4
     versions.promote(new, "passed the gate", "r1")
-    assert versions.champion("lab").version == 4 and versions.journal("lab")[0]["before"] == 3
+    assert versions.champion("lab").version == 4
+    assert versions.history("lab")[-1].before == 3
 
 
-def test_the_champion_the_one_before_and_what_served_when(records):
-    first, second = made("r1"), made("r2", score="80/100")
-    assert versions.champion("lab") is None and versions.served_at("lab", datetime.now(UTC)) is None
+def test_nothing_serves_before_the_first_promotion(engine):
+    made("r1")
+    assert versions.champion("lab") is None
+    assert versions.served_at("lab", datetime.now(UTC)) is None
     with pytest.raises(RegistryError, match="nothing to roll back to"):
         versions.before("lab")
-    versions.promote(first, "passed the gate", "r1")
+
+
+def test_the_first_champion_has_none_before_it(engine):
+    versions.promote(made("r1"), "passed the gate", "r1")
     with pytest.raises(RegistryError, match="no other version was served on lab before version 1"):
         versions.before("lab")
+
+
+def test_the_champion_and_the_one_before(engine):
+    first, second = made("r1"), made("r2", score="80/100")
+    versions.promote(first, "passed the gate", "r1")
     versions.promote(second, "passed the gate", "r2")
     versions.promote(second, "again, by a retry", "r2")
-    assert versions.champion("lab") == second.champion and versions.before("lab") == first
+    assert versions.champion("lab") == second.champion
+    assert versions.before("lab") == first
     versions.promote(first, "rolled back by hand (worse on joins)", "manual")
     # To go back again is to go forward: the one before the champion is the one that served last.
-    assert versions.champion("lab").version == 1 and versions.before("lab") == second
-    assert [(e["version"], e["before"]) for e in versions.journal("lab")] == [(1, None), (2, 1), (1, 2)]
+    assert versions.champion("lab").version == 1
+    assert versions.before("lab") == second
+    assert [(p.version, p.before) for p in versions.history("lab")] == [(1, None), (2, 1), (1, 2)]
 
 
-def test_the_journal_answers_what_served_on_tuesday(records, capsys):
-    for at, version, score in (
-        ("2026-11-23T02:31:00+00:00", 1, "70/100"),
-        ("2026-11-24T02:40:00+00:00", 2, "74/100"),
+@pytest.fixture
+def served(engine, monkeypatch):
+    """Version 1 serves from Monday on, version 2 from Tuesday on."""
+    for moment, run, score in (
+        ("2026-11-23T02:31:00+00:00", "r1", "70/100"),
+        ("2026-11-24T02:40:00+00:00", "r2", "74/100"),
     ):
-        append_line(
-            home() / "journal.jsonl",
-            {
-                "at": at,
-                "cluster": "lab",
-                "version": version,
-                "score": score,
-                "dataset_repo": "team/data",
-                "dataset_commit": "abc" * 5,
-                "why": "passed the gate",
-                "by": "nightly",
-            },
-        )
+        monkeypatch.setattr(promotions, "now", lambda moment=moment: datetime.fromisoformat(moment))
+        version = made(run, score=score, dataset_commit="abc" * 5)
+        versions.promote(version, "passed the gate", "nightly")
+
+
+def test_the_promotions_answer_what_served_on_tuesday(served, capsys):
     assert versions.main("lab", "2026-11-24 14:03+00:00") == 0
     assert capsys.readouterr().out.startswith(
         "2026-11-24T02:40:00+00:00  version 2  74/100  team/data@abcabcabcabc"
     )
-    assert versions.main("lab", "2026-11-24 01:00+00:00") == 0 and "version 1" in capsys.readouterr().out
-    assert versions.main("lab", "2026-11-20 01:00+00:00") == 1 and versions.main("lab", "Tuesday") == 2
+
+
+def test_the_promotions_answer_what_served_before_it(served, capsys):
+    assert versions.main("lab", "2026-11-24 01:00+00:00") == 0
+    assert "version 1" in capsys.readouterr().out
+
+
+def test_every_promotion_is_listed(served, capsys):
+    assert versions.main("lab", None) == 0
+    one, two = capsys.readouterr().out.splitlines()
+    assert "version 1" in one
+    assert two.endswith("passed the gate, by nightly")
+
+
+def test_a_moment_at_which_nothing_served(served):
+    assert versions.main("lab", "2026-11-20 01:00+00:00") == 1
     assert versions.served_at("gpu", datetime.now(UTC) + timedelta(days=1)) is None
 
 
-def test_every_version_is_listed_and_the_champion_marked(records, capsys):
+def test_what_is_no_moment_is_refused(served):
+    assert versions.main("lab", "Tuesday") == 2
+
+
+def test_every_version_is_listed_and_the_champion_marked(engine, capsys):
     versions.promote(made("r1"), "passed the gate", "r1")
     made("r2", score="6/100", verdict="held back: gain")
     assert versions.list_versions("lab") == 0
     one, two = capsys.readouterr().out.splitlines()
-    assert (
-        one.startswith("*    1  ")
-        and two.startswith("     2  ")
-        and two.endswith("6/100  team/data@0123456789ab  held back: gain")
-    )
+    assert one.startswith("*    1  ")
+    assert two.startswith("     2  ")
+    assert two.endswith("6/100  team/data@0123456789ab  held back: gain")
 
 
 @pytest.fixture
@@ -254,7 +277,7 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
 def test_without_mlflow_everything_is_kept_in_the_records(records, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow_mirror.tell("version", made("r1"))
-    assert mlflow_mirror.flush() == 1 and len(mlflow_mirror.waiting()) == 1
+    assert mlflow_mirror.flush() == 1
 
 
 def test_older_runs_are_pruned_and_what_is_named_stays(tmp_path):

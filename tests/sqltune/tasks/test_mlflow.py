@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from sqlalchemy import update
 
-from sqltune.records.files import home
+from sqltune.records import database
+from sqltune.records.models import MlflowMessage
+from sqltune.records.types import now
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.tasks import mlflow
 
@@ -26,7 +31,7 @@ def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
         ),
     )
     assert mlflow.tell_mlflow() == 1
-    (waits,) = (home() / "outbox").iterdir()
-    waits.rename(waits.with_name(f"{int(waits.name.partition('-')[0]) - 25 * 3600 * 10**9}-version.json"))
+    with database.writing() as session:
+        session.execute(update(MlflowMessage).values(created_at=now() - timedelta(hours=25)))
     with pytest.raises(AirflowFailException, match="the first for 25 h"):
         mlflow.tell_mlflow()
