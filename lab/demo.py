@@ -138,7 +138,9 @@ def _outcome(airflow: Airflow, follow: Follow) -> str:
     before, after = (
         Score.model_validate(read(follow.record / f"{name}.json")) for name in ("before", "after")
     )
-    return f"\n{run_report(before, after, RecordedVerdict.model_validate(verdict))}"
+    # The questions gained and lost are in the log of the task gate.
+    recorded = RecordedVerdict.model_validate(verdict).without_answers
+    return f"\n{run_report(before, after, recorded)}"
 
 
 def _what_next(s: Settings, is_served: bool) -> str:

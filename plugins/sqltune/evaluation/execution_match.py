@@ -24,6 +24,8 @@ from sqltune.evaluation.sandbox import MAX_SECONDS
 from sqltune.evaluation.synthetic import COPIES
 from sqltune.evaluation.worker import WorkerRequest, WorkerResponse
 
+PACKAGES = Path(__file__).resolve().parents[2]
+"""Folder that holds this package, from which a worker imports it."""
 PAIRS_PER_PROCESS = 300
 """Pairs from which on another process saves more time than its start costs."""
 QUERIES_PER_DATABASE = 4
@@ -163,7 +165,7 @@ class _Lines:
 def _environment() -> dict[str, str]:
     """Return a worker's environment: only PATH is the caller's, so that its secrets stay out of reach."""
     return {
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONPATH": str(PACKAGES),
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "PYTHONIOENCODING": "utf-8",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field
 
 from sqltune.evaluation.statistics import PairedComparison
@@ -54,7 +56,7 @@ class Verdict(Model):
         return ": ".join(filter(None, [self.outcome, ", ".join(rule.id for rule in self.failed_rules)]))
 
     @property
-    def without_answers(self) -> Verdict:
+    def without_answers(self) -> Self:
         """The verdict without its lists of changed answers, small enough to pass between tasks."""
         return self.model_copy(update={"gained": (), "lost": ()})
 

@@ -1,4 +1,7 @@
-"""A hundred statements that a model must not get away with, and the classes each may end in. The database is `CREATE TABLE t (id, name, age)`."""
+"""A hundred hostile statements, and the failure classes that each may end in.
+
+The database is `CREATE TABLE t (id, name, age)`.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,21 @@ HOSTILE: list[tuple[str, set[str]]] = [
     ("WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT x + 1 FROM c) SELECT sum(x) FROM c", SLOW),
     ("WITH RECURSIVE c(x) AS (SELECT 'a' UNION ALL SELECT x || x FROM c) SELECT length(x) FROM c", SLOW),
     (
-        "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a), b(y) AS (SELECT 1 UNION ALL SELECT y + 1 FROM b) SELECT count(*) FROM a, b",
+        "WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM a), "
+        "b(y) AS (SELECT 1 UNION ALL SELECT y + 1 FROM b) SELECT count(*) FROM a, b",
         SLOW,
     ),
     ("SELECT (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c)", SLOW),
     (
-        "SELECT name FROM t WHERE age IN (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c)",
+        "SELECT name FROM t WHERE age IN "
+        "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c)",
         SLOW,
     ),
     ("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT group_concat(x) FROM c", SLOW),
     ("WITH RECURSIVE c(x) AS (VALUES (1) UNION ALL SELECT x FROM c) SELECT * FROM c LIMIT -1", SLOW),
     (
-        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c ORDER BY x DESC LIMIT 1",
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+        "SELECT x FROM c ORDER BY x DESC LIMIT 1",
         SLOW,
     ),
     (f"{_MILLION} SELECT count(*) FROM n a, n b", SLOW),
@@ -38,7 +44,8 @@ HOSTILE: list[tuple[str, set[str]]] = [
     ("SELECT * FROM t a, t b, t c, t d, t e, t f", SLOW),
     ("SELECT count(*) FROM t a, t b, t c, t d, t e, t f, t g, t h", SLOW),
     (
-        "SELECT max(a.age * b.age) FROM t a CROSS JOIN t b CROSS JOIN t c CROSS JOIN t d CROSS JOIN t e CROSS JOIN t f CROSS JOIN t g",
+        "SELECT max(a.age * b.age) FROM t a CROSS JOIN t b CROSS JOIN t c CROSS JOIN t d "
+        "CROSS JOIN t e CROSS JOIN t f CROSS JOIN t g",
         SLOW,
     ),
     ("SELECT group_concat(a.name) FROM t a, t b, t c, t d, t e, t f", SLOW),
@@ -52,7 +59,7 @@ HOSTILE: list[tuple[str, set[str]]] = [
     ("SELECT randomblob(1000000000)", {"forbidden"}),
     ("SELECT zeroblob(2000000000)", {"forbidden"}),
     ("SELECT hex(randomblob(500000000))", {"forbidden"}),
-    # An aggregate over it: some builds of SQLite 3.40 answer printf's overflow with an empty text, not an error.
+    # In an aggregate: some builds of SQLite 3.40 answer printf's overflow with '' and no error.
     ("SELECT sum(length(printf('%.*c', 900000, a.name || b.name))) FROM t a, t b, t c, t d", SLOW),
     ("SELECT replace(printf('%.*c', 900000, 'x'), 'x', 'xxxxxxxxxxxxxxxxxxxx')", SLOW),
     ("SELECT upper(quote(printf('%.*c', 999999, 'x')))", SLOW),

@@ -1,0 +1,49 @@
+"""Questions and scores for the tests of the gate and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqltune.evaluation.judge import Outcome
+from sqltune.evaluation.score import JudgedAnswer, Score
+from sqltune.evaluation.scorer import count
+
+
+def judged(number: int, outcome: Outcome = "match", **fields: object) -> JudgedAnswer:
+    """A judged answer to question `q<number>`; correct unless another outcome is given."""
+    sql = f"SELECT b FROM t WHERE a > {number}"
+    answer = {
+        "id": f"q{number:03d}",
+        "question": "How many?",
+        "expected_sql": sql,
+        "answer": sql,
+        "sql": sql,
+        "outcome": outcome,
+        "reason": {"match": "", "mismatch": "other rows"}.get(outcome, "syntax error"),
+        "failure_class": "syntax" if outcome == "invalid" else None,
+    }
+    return JudgedAnswer(**(answer | fields))
+
+
+def score_of(
+    size: int,
+    wrong: Collection[int] = (),
+    invalid: Collection[int] = (),
+    vacuous: Collection[int] = (),
+    guarded: int = 0,
+) -> Score:
+    """A score on `size` questions.
+
+    Args:
+        size: number of questions.
+        wrong: questions answered with other rows.
+        invalid: questions answered with SQL that does not run.
+        vacuous: questions whose queries return no rows.
+        guarded: how many of the first questions must not break.
+    """
+    answers = []
+    for i in range(size):
+        outcome: Outcome = "invalid" if i in invalid else "mismatch" if i in wrong else "match"
+        empty = outcome == "match" and i in vacuous
+        answers.append(judged(i, outcome, vacuous=empty, must_not_break=i < guarded))
+    return count("m", answers)

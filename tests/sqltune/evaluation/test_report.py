@@ -1,0 +1,114 @@
+"""What a person reads: the table, the reference prompts, the report of a run, one score."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.evaluation.gate import decide
+from sqltune.evaluation.questions import Question
+from sqltune.evaluation.report import Column, comparison_table, reference_prompts, run_report, score_report
+from sqltune.evaluation.score import Score
+from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.suites import assemble
+from sqltune.evaluation.verdict import RecordedVerdict
+from tests.sqltune.evaluation.test_gate import RULES
+
+CONTEXT = "CREATE TABLE t (a INTEGER, b VARCHAR)"
+ROWS = [
+    {
+        "question": f"第{i}个问题" if i % 2 else f"question {i}",
+        "context": CONTEXT,
+        "answer": f"SELECT b FROM t WHERE a > {i}",
+    }
+    for i in range(8)
+]
+SUITE = [
+    *assemble(ROWS),
+    Question(id="no-gold", question="q", context=CONTEXT, gold="SELECT oops FROM t"),
+    Question(id="empty", question="q", context=CONTEXT, gold="SELECT a, b FROM t WHERE a > 1 AND 1 = 0"),
+]
+GOLDS = {q.id: q.gold for q in SUITE}
+IDS = [q.id for q in SUITE if q.id.startswith("held_out")]
+
+
+@pytest.fixture(scope="module")
+def before() -> Score:
+    """A model that fails some questions, in several ways."""
+    answers = {
+        IDS[0]: "SELECT 1",
+        IDS[1]: "SELEKT",
+        IDS[2]: "SELECT x FROM t",
+        IDS[3]: "DROP TABLE t",
+        "ref-zh-group": "SELECT creation\nFROM department\nGROUP BY creation",
+        "ref-zh-count": "",
+    }
+    return score_answers("base", SUITE, GOLDS | answers)
+
+
+@pytest.fixture(scope="module")
+def after() -> Score:
+    """A model that fails one question."""
+    fenced = f"```sql\n{GOLDS['ref-zh-count']};\n```\nThis counts them."
+    return score_answers("candidate", SUITE, GOLDS | {IDS[1]: "SELECT 1", "ref-zh-count": fenced})
+
+
+@pytest.fixture(scope="module")
+def nobody() -> Score:
+    """The score of a model that was not evaluated."""
+    return score_answers("glm-4", [], {})
+
+
+def test_report_of_a_run(golden, before, after):
+    verdict = RecordedVerdict.of(decide(before, after, RULES), comparison_table(before, after))
+    golden("run_report.txt", run_report(before, after, verdict) + "\n")
+
+
+def test_report_of_one_score(golden, before):
+    golden("score_report.txt", score_report(before) + "\n")
+
+
+def test_table_with_a_hosted_reference_that_was_not_evaluated(golden, before, after, nobody):
+    golden("comparison_table.txt", comparison_table(before, after, Column("glm-4 (no key)", nobody)) + "\n")
+
+
+def line(text: str, name: str) -> list[str]:
+    """The cells of the table's line of that name."""
+    return next(row for row in text.splitlines() if row.strip().startswith(name)).split()
+
+
+def test_table_shows_execution_match_of_both_models(before, after):
+    text = comparison_table(before, after)
+    assert line(text, "execution match") == ["execution", "match", "5/9", "(56%)", "8/9", "(89%)"]
+
+
+def test_table_shows_each_reference_prompt(before, after):
+    assert line(comparison_table(before, after), "ref-zh-group") == ["ref-zh-group", "wrong", "right"]
+
+
+def test_table_leaves_out_the_numbers_of_a_model_that_was_not_evaluated(before, after, nobody):
+    text = comparison_table(before, after, Column("glm-4 (no key)", nobody))
+    assert text.splitlines()[0].endswith("glm-4 (no key)")
+    assert line(text, "model")[-1] == "glm-4"
+    assert line(text, "execution match")[-1] == "–"
+    assert line(text, "ref-zh-count") == ["ref-zh-count", "wrong", "right", "–"]
+
+
+def test_reference_prompts_show_question_both_answers_and_the_expected_sql(before, after):
+    text = reference_prompts(before, after)
+    assert "ref-zh-group: 大多数部门在哪一年成立?" in text
+    assert "before    wrong  SELECT creation FROM department GROUP BY creation\n" in text
+    assert f"after     right  {GOLDS['ref-zh-group']}\n" in text
+    assert f"expected         {GOLDS['ref-zh-group']}\n" in text
+
+
+def test_reference_prompts_show_the_query_without_its_code_fence(before, after):
+    assert f"after     right  {GOLDS['ref-zh-count']}\n" in reference_prompts(before, after)
+
+
+def test_reference_prompts_say_when_an_answer_holds_no_sql(before, after):
+    assert "before    wrong  (no SQL)" in reference_prompts(before, after)
+
+
+def test_reference_prompts_are_all_three(before, after):
+    text = reference_prompts(before, after)
+    assert text.count("expected") == 3

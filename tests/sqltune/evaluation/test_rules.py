@@ -1,0 +1,110 @@
+"""Each rule of the gate by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.config.gate_rules import GateRules
+from sqltune.evaluation.gate import gather
+from sqltune.evaluation.rules import RULES, enough_questions, gain, gain_by_rows, guarded, not_worse
+from tests.sqltune.evaluation.builders import score_of
+
+LENIENT = GateRules(
+    confidence=0.95, margin=1, min_gain=-1, min_questions=1, floor=0, max_invalid=1, max_vacuous=1
+)
+
+
+def results(before, after, limits):
+    """Every rule's result by id."""
+    evidence = gather(before, after, limits.confidence)
+    return {result.id: result for result in (rule(evidence, limits) for rule in RULES)}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_has_the_name_of_its_function_as_id(rule):
+    evidence = gather(score_of(5), score_of(5), 0.95)
+    assert rule(evidence, LENIENT).id == rule.__name__
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_explains_itself_in_one_line(rule):
+    explanation = rule(gather(score_of(5), score_of(5), 0.95), LENIENT).explanation
+    assert explanation
+    assert "\n" not in explanation
+
+
+@pytest.mark.parametrize(
+    ("limits", "after", "failed"),
+    [
+        ({"min_questions": 61}, {}, "enough_questions"),
+        ({"min_gain": 0.2}, {"wrong": range(30)}, "gain"),
+        ({"floor": 0.9}, {"wrong": range(10)}, "floor"),
+        ({"max_invalid": 0.1}, {"invalid": range(7)}, "runs"),
+        ({"max_vacuous": 0.1}, {"vacuous": range(7)}, "not_vacuous"),
+    ],
+)
+def test_limit_fails_its_rule_when_exceeded(limits, after, failed):
+    before = score_of(60, wrong=range(40))
+    found = results(before, score_of(60, **after), LENIENT.model_copy(update=limits))
+    assert not found[failed].passed
+
+
+@pytest.mark.parametrize(
+    "after", [{}, {"wrong": range(30)}, {"wrong": range(10)}, {"invalid": range(7)}, {"vacuous": range(7)}]
+)
+def test_lenient_limits_pass_every_rule(after):
+    found = results(score_of(60, wrong=range(40)), score_of(60, **after), LENIENT)
+    assert all(result.passed for result in found.values())
+
+
+def test_rule_reports_value_and_limit_in_one_unit():
+    limits = LENIENT.model_copy(update={"min_questions": 61, "floor": 0.9})
+    found = results(score_of(60), score_of(60, wrong=range(15)), limits)
+    assert (found["enough_questions"].value, found["enough_questions"].limit) == (60, 61)
+    assert (found["floor"].value, found["floor"].limit) == (0.75, 0.9)
+    assert (found["gain"].value, found["gain"].limit) == (-0.25, -1)
+
+
+@pytest.mark.parametrize(("questions", "gained", "share"), [(200, 1, 0.005), (1000, 3, 0.003), (60, 9, 0.15)])
+def test_gain_that_equals_its_limit_passes(questions, gained, share):
+    before, after = score_of(questions, wrong=range(gained)), score_of(questions)
+    limits = LENIENT.model_copy(update={"min_gain": share})
+    evidence = gather(before, after, limits.confidence)
+    assert gain(evidence, limits).passed
+    assert gain_by_rows(evidence, limits).passed
+
+
+def test_not_worse_fails_with_one_gained_and_many_discordant_pairs():
+    before, after = score_of(60, wrong=range(12)), score_of(60, wrong=range(12, 23))
+    limits = LENIENT.model_copy(update={"min_gain": 0.005, "margin": 0.03})
+    evidence = gather(before, after, limits.confidence)
+    assert gain(evidence, limits).passed
+    assert not not_worse(evidence, limits).passed
+
+
+def test_gain_by_rows_fails_when_the_gain_is_of_empty_results():
+    before = score_of(60, wrong=range(25, 60))
+    after = score_of(60, wrong=range(20, 30), vacuous=range(30, 60))
+    limits = LENIENT.model_copy(update={"min_gain": 0.0, "max_vacuous": 0.3})
+    found = results(before, after, limits)
+    assert after.vacuous == 30
+    assert found["gain"].value > 0.4
+    assert [name for name, result in found.items() if not result.passed] == ["gain_by_rows", "not_vacuous"]
+
+
+def test_guarded_names_the_question_that_broke():
+    before, after = score_of(60, wrong=range(3, 40), guarded=3), score_of(60, wrong={1}, guarded=3)
+    result = guarded(gather(before, after, 0.95), LENIENT)
+    assert not result.passed
+    assert result.explanation == "broken: q001"
+    assert result.value == 1
+
+
+def test_guarded_passes_a_question_that_was_wrong_before():
+    before, after = score_of(60, wrong={1}, guarded=3), score_of(60, wrong={1}, guarded=3)
+    assert guarded(gather(before, after, 0.95), LENIENT).passed
+
+
+def test_enough_questions_counts_pairs_that_both_models_answered():
+    result = enough_questions(gather(score_of(60), score_of(60), 0.95), LENIENT)
+    assert result.value == 60
