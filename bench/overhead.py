@@ -29,6 +29,12 @@ from lab import demo, network, settings  # noqa: E402
 from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
+from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER, ConvertRequest, MergeRequest  # noqa: E402
+from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest  # noqa: E402
+from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa: E402
+from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402
+from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
+from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
 from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
 from sqltune.prompt import render  # noqa: E402
@@ -93,8 +99,9 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
     def on_both(text: list[str]) -> str:
         return f"{{ {on(a.name, text[0])}}} & first=$!\n{{ {on(b.name, text[1])}}} & second=$!\nwait $first\nwait $second\n"
 
-    def script_call(name: str, want: dict, *words: str) -> str:
-        return f"python {code}/{name} {' '.join(words)} {shlex.quote(json.dumps(want))} >/dev/null"
+    def script_call(script: NodeScript, request: NodeModel) -> str:
+        program, file, argument = script.argv(code, request)
+        return f"{program} {file} {shlex.quote(argument)} >/dev/null"
 
     def ranks(words: list[str]) -> list[str]:
         return [
@@ -103,31 +110,45 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         ]
 
     os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
-    want = evaluate.serving(plan).want
-    flight = {
-        "work_dir": plan.cluster.work_dir,
-        "installation": installation(),
-        "interface": plan.cluster.interface,
-        "accelerator": "cpu",
-        "processes": 1,
-        "is_master": True,
-        "master_port": plan.cluster.master_port,
-        "base_model": plan.base_model,
-        "min_free_disk_gb": 1,
-        "min_free_memory_gb": 1,
-    }
-    fetch = {
-        "repo": plan.dataset_repo,
-        "commit": plan.dataset_commit,
-        "files": plan.recipe.dataset_files,
-        "endpoint": plan.cluster.hub_endpoint,
-        "folder": plan.data_dir,
-        "split_dir": plan.split_dir,
-        "percent": plan.recipe.held_out_percent,
-        "questions": 0,
-        "max_length": plan.training.max_length,
-        "base_model": plan.base_model,
-    }
+    servers = evaluate.serving(plan).server_settings
+
+    def serve(action: str, name: str, model: str = "") -> str:
+        request = ServingRequest(action=action, settings=servers, name=name, model=model)
+        return script_call(SERVING, request)
+
+    flight = PreflightRequest(
+        work_dir=plan.cluster.work_dir,
+        installation=installation(),
+        interface=plan.cluster.interface,
+        accelerator="cpu",
+        processes=1,
+        is_master=True,
+        master_port=plan.cluster.master_port,
+        base_model=plan.base_model,
+        min_free_disk_gb=1,
+        min_free_memory_gb=1,
+    )
+    fetch = FetchRequest(
+        repo=plan.dataset_repo,
+        commit=plan.dataset_commit,
+        files=plan.recipe.dataset_files,
+        endpoint=plan.cluster.hub_endpoint,
+        folder=plan.data_dir,
+        split_dir=plan.split_dir,
+        percent=plan.recipe.held_out_percent,
+        questions=0,
+        max_length=plan.training.max_length,
+        base_model=plan.base_model,
+    )
+    # ~ is the home on the host: the scripts expand it.
+    folder = "~/code/runs/by-hand"
+    convert = ConvertRequest(
+        config=f"{folder}/config/c.py",
+        checkpoint=f"{folder}/train/iter_{plan.training.max_steps}.pth",
+        adapter=f"{folder}/adapter",
+        world_size=2,
+    )
+    merge = MergeRequest(base_model=plan.base_model, adapter=f"{folder}/adapter", merged=f"{folder}/merged")
     config = render_config(plan, plan.train_path)
     for number, q in enumerate(evaluate.suite_of(plan)):
         body = {
@@ -158,38 +179,25 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         "pytorch",
     ]
     put = f"rm -rf {run} && mkdir -p {run}/config && cat >{run}/config/c.py <<'CONFIG'\n{config}\nCONFIG"
-    checkpoint = f"{run}/train/iter_{steps_count}.pth"
     return "".join(
         [
             "set -e -o pipefail\n",
-            on_both([script_call("preflight.py", flight)] * 2),
-            on_both(ranks(["HOME_" + plan.code_dir[1:] + "/all_reduce.py", "gloo"])),
-            on_both([script_call("fetch_dataset.py", fetch)] * 2),
-            on(
-                a.name,
-                script_call("serving.py", want | {"name": "by-hand-base", "model": plan.base_model}, "up"),
+            on_both([script_call(PREFLIGHT, flight)] * 2),
+            on_both(
+                ranks(ALL_REDUCE.argv("HOME_" + plan.code_dir[1:], AllReduceRequest(backend="gloo"))[1:])
             ),
+            on_both([script_call(FETCH_DATASET, fetch)] * 2),
+            on(a.name, serve("up", "by-hand-base", plan.base_model)),
             ask("by-hand-base"),
-            on(a.name, script_call("serving.py", want | {"name": "by-hand-base"}, "down")),
+            on(a.name, serve("down", "by-hand-base")),
             on_both([put] * 2),
             on_both(ranks(train)),
             f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth .' | {ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth'\n",
-            on(
-                a.name,
-                f"cd {run} && python {code}/convert_adapter.py {run}/config/c.py {checkpoint} {run}/adapter 2 >/dev/null",
-            ),
-            on(
-                a.name,
-                f"cd {run} && python {code}/merge_adapter.py {plan.base_model} {run}/adapter {run}/merged >/dev/null",
-            ),
-            on(
-                a.name,
-                script_call(
-                    "serving.py", want | {"name": "by-hand", "model": "~/code/runs/by-hand/merged"}, "up"
-                ),
-            ),
+            on(a.name, f"cd {run} && {script_call(CONVERT_ADAPTER, convert)}"),
+            on(a.name, f"cd {run} && {script_call(MERGE_ADAPTER, merge)}"),
+            on(a.name, serve("up", "by-hand", f"{folder}/merged")),
             ask("by-hand"),
-            on(a.name, script_call("serving.py", want | {"name": "by-hand"}, "down")),
+            on(a.name, serve("down", "by-hand")),
         ]
     )
 

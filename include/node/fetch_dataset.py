@@ -1,14 +1,11 @@
-"""Download a pinned commit of the data set on this host, verify it, and prepare it for training.
+"""Download a pinned commit of the data set to this host, verify it, and prepare it for training.
 
-    python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "endpoint": …, "folder": …, "split_dir": …, "percent": 10, "questions": 100, "max_length": 256, "base_model": …}'
-
-The last line it prints is `RESULT {…}` with paths and counts, the held-out questions among it where `questions` is not 0.
+python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "folder": …, "percent": 10, …}'
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -16,41 +13,53 @@ from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import sample, split, write
 from sqltune.errors import DatasetError, SqltuneError
+from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest, FetchResponse
+from sqltune.node_contracts.script import BAD_DATA
+
+SPECIAL_TOKENS = 2
+"""Tokens that training adds to an example: its start and its end."""
 
 
-def longest(train: Path, base_model: Path) -> int:
-    """Tokens of the longest training example, with the end token."""
+def prepare(request: FetchRequest) -> FetchResponse:
+    """Fetch, verify, split and write; files that are whole already are not fetched again."""
+    files = fetch(
+        request.repo,
+        request.commit,
+        request.files,
+        request.endpoint,
+        Path(request.folder).expanduser() / "raw",
+    )
+    parts = split(read_rows(files), request.percent)
+    summary = write(parts, Path(request.split_dir).expanduser())
+    tokens = longest_example(Path(str(summary["train_path"])), Path(request.base_model).expanduser())
+    if tokens > request.max_length:
+        raise DatasetError(
+            f"max_length: {request.max_length} tokens, but the longest example has {tokens} and would be "
+            f"cut: set max_length to {tokens} or more in the form"
+        )
+    return FetchResponse.model_validate(
+        summary
+        | {
+            "longest": tokens,
+            "files": [f.name for f in files],
+            "held_out": sample(parts.held_out, request.questions),
+        }
+    )
+
+
+def longest_example(train: Path, base_model: Path) -> int:
+    """Tokens of the longest training example, special tokens included."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base_model)
-    texts = []
-    for line in train.read_text(encoding="utf-8").splitlines():
-        turn = json.loads(line)["conversation"][0]
-        texts.append(turn["input"] + turn["output"])
-    return max(len(ids) for ids in tokenizer(texts).input_ids) + 2
-
-
-def main(want: dict) -> dict:
-    """Fetch, verify, split, write; what is whole already is not done again."""
-    folder = Path(want["folder"]).expanduser()
-    files = fetch(want["repo"], want["commit"], want["files"], want["endpoint"], folder / "raw")
-    parts = split(read_rows(files), want["percent"])
-    result = write(parts, Path(want["split_dir"]).expanduser())
-    tokens = longest(Path(str(result["train_path"])), Path(want["base_model"]).expanduser())
-    if tokens > want["max_length"]:
-        raise DatasetError(
-            f"max_length: {want['max_length']} tokens, but the longest example has {tokens}: set max_length to {tokens} or more in the form, or it would be cut"
-        )
-    return result | {
-        "longest": tokens,
-        "files": [f.name for f in files],
-        "held_out": sample(parts.held_out, want["questions"]),
-    }
+    turns = [json.loads(line)["conversation"][0] for line in train.read_text(encoding="utf-8").splitlines()]
+    encoded = tokenizer([turn["input"] + turn["output"] for turn in turns])
+    return max(len(ids) for ids in encoded.input_ids) + SPECIAL_TOKENS
 
 
 if __name__ == "__main__":
     try:
-        print("RESULT " + json.dumps(main(json.loads(sys.argv[1]))))
+        FETCH_DATASET.main(prepare)
     except SqltuneError as e:
         print(e)
-        sys.exit(os.EX_DATAERR if isinstance(e, DatasetError) else 1)
+        sys.exit(BAD_DATA if isinstance(e, DatasetError) else 1)

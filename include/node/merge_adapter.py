@@ -1,90 +1,93 @@
-"""Merge an adapter into its base model with xtuner, and prove that the merged model is base + adapter.
+"""Merge an adapter into its base model with xtuner, and check that the merged model is base + adapter.
 
-    python merge_adapter.py BASE ADAPTER MERGED
+    python merge_adapter.py '{"base_model": …, "adapter": …, "merged": …}'
 
-The target appears only when the logits agree. Compared in float32 on the CPU, on a real prompt.
+The merged folder gets its name only when the log-probabilities agree. They are compared on a real prompt, in
+float32, on the CPU.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from peft import PeftModel
-from preflight import folder_hash
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
+from hashing import folder_hash
+from sqltune.node_contracts.adapter import MERGE_ADAPTER, MergedModel, MergeRequest
 from sqltune.prompt import render
 
+if TYPE_CHECKING:
+    import torch
+
 TOLERANCE = 0.05
-"""Largest difference allowed between log-probabilities of the five likeliest tokens, in nats: xtuner stores the merged weights in 16 bits."""
+"""Largest difference allowed between log-probabilities of the five likeliest tokens, in nats.
+
+xtuner stores the merged weights in 16 bits.
+"""
+LIKELIEST = 5
+QUESTION = "部门中有多少人年龄大于56岁？"
+CONTEXT = "CREATE TABLE head (age INTEGER)"
 
 
-def log_probabilities(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities of every next token, for each place of the prompt."""
+def merge(request: MergeRequest) -> MergedModel:
+    """Merge, compare, and then name the folder; exits with 1 when the difference exceeds the tolerance."""
+    base, adapter, merged = (
+        Path(p).expanduser() for p in (request.base_model, request.adapter, request.merged)
+    )
+    partial = merged.with_name(f"{merged.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _run_xtuner(base, adapter, partial)
+    difference = largest_difference(base, adapter, partial)
+    # NaN is not within the tolerance either.
+    if not difference <= TOLERANCE:
+        sys.exit(
+            f"the merged model and base + adapter differ by {difference:.4f} nats, {TOLERANCE} are allowed: "
+            "the merge used another base model, or lost layers"
+        )
+    shutil.rmtree(merged, ignore_errors=True)
+    partial.rename(merged)
+    return MergedModel(
+        merged_path=str(merged), largest_difference=round(difference, 6), model_hash=folder_hash(merged)
+    )
+
+
+def _run_xtuner(base: Path, adapter: Path, target: Path) -> None:
+    command = [sys.executable, "-m", "xtuner.tools.model_converters.merge"]
+    options = ["--device", "cpu", "--safe-serialization"]
+    subprocess.run([*command, base, adapter, target, *options], check=True)
+    if not list(target.glob("*.safetensors")):
+        sys.exit(f"xtuner's merge exited with 0 and wrote no weights to {target}: its output is above")
+
+
+def largest_difference(base: Path, adapter: Path, merged: Path) -> float:
+    """Largest difference between the merged model and base + adapter, in nats."""
+    from peft import PeftModel
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(base)(render(QUESTION, CONTEXT), return_tensors="pt").input_ids
+    # One model after the other: two 7B models in float32 would need 56 GB.
+    expected = log_probabilities(PeftModel.from_pretrained(_load(base), adapter), ids)
+    actual = log_probabilities(_load(merged), ids)
+    likely = expected.topk(LIKELIEST, dim=-1).indices
+    return float((actual.gather(-1, likely) - expected.gather(-1, likely)).abs().max())
+
+
+def _load(model: Path) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, torch_dtype=torch.float32)
+
+
+def log_probabilities(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of all next tokens, at each position of the prompt."""
+    import torch
+
     with torch.no_grad():
         return model(ids).logits.float().log_softmax(-1)
 
 
-def largest_difference(base: str, adapter: str, merged: str) -> float:
-    """The largest difference between merged and base + adapter, in nats."""
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    ids = tokenizer(
-        render("部门中有多少人年龄大于56岁？", "CREATE TABLE head (age INTEGER)"), return_tensors="pt"
-    ).input_ids
-    # One after the other: two 7B models in float32 would need 56 GB.
-    unmerged = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(base, torch_dtype=torch.float32), adapter
-    )
-    wanted = log_probabilities(unmerged, ids)
-    del unmerged
-    found = log_probabilities(AutoModelForCausalLM.from_pretrained(merged, torch_dtype=torch.float32), ids)
-    likely = wanted.topk(5, dim=-1).indices
-    return (found.gather(-1, likely) - wanted.gather(-1, likely)).abs().max().item()
-
-
-def main(base: str, adapter: str, merged: str) -> None:
-    """Merge, compare, and only then give the folder its name; exit 1 beyond the tolerance."""
-    partial = Path(merged + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "xtuner.tools.model_converters.merge",
-            base,
-            adapter,
-            str(partial),
-            "--device",
-            "cpu",
-            "--safe-serialization",
-        ],
-        check=True,
-    )
-    if not list(partial.glob("*.safetensors")):
-        sys.exit(f"xtuner's merge ended without an error and wrote no weights to {partial}")
-    worst = largest_difference(base, adapter, str(partial))
-    if not worst <= TOLERANCE:
-        sys.exit(
-            f"merged and base + adapter differ by {worst:.4f} nats, {TOLERANCE} allowed: the merge used another base model, or lost layers"
-        )
-    shutil.rmtree(merged, ignore_errors=True)
-    partial.rename(merged)
-    print(
-        "RESULT "
-        + json.dumps(
-            {
-                "merged_path": merged,
-                "largest_difference": round(worst, 6),
-                "model_hash": folder_hash(Path(merged)),
-            }
-        )
-    )
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    MERGE_ADAPTER.main(merge)

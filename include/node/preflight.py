@@ -1,240 +1,159 @@
-"""What a host is and has, and what is wrong with it for this plan. Standard library only: it runs where nothing is installed yet.
+"""What this host is and has, and what keeps it from doing its part of a run.
 
     python preflight.py '{"base_model": "~/models/base", "accelerator": "cpu", …}'
 
-The last line it prints is `RESULT {"facts": …, "problems": [each with its fix]}`.
+Prints RESULT with the facts and all problems at once, each with its remedy.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
-from importlib import metadata
+from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "peft",
-    "deepspeed",
-    "xtuner",
-    "mmengine",
-    "bitsandbytes",
-    "datasets",
-    "huggingface_hub",
-    "fschat",
-)
-GIB = 1024**3
-MARK = ".sqltune-records"
+from hashing import folder_hash
+from host_checks.facts import GIB, address_of, free_memory, interfaces, versions
+from host_checks.gpus import foreign_processes, gpus
+from host_checks.ownership import MARK, owner
+from proc_net import listener
+
+try:
+    from sqltune.node_contracts.preflight import (
+        PREFLIGHT,
+        MeasuredHost,
+        PreflightRequest,
+        PreflightResponse,
+    )
+except ModuleNotFoundError as e:
+    # The one package that this script needs; without it the host has no node environment worth checking.
+    sys.exit(f"{e.name} is not installed in {sys.prefix}: run include/node/bootstrap.sh on the host")
+
+_PROXY = ("http_proxy", "https_proxy", "no_proxy")
 
 
-def address_of(interface: str) -> str | None:
-    """The IPv4 address of a network interface, or None."""
-    import fcntl
-    import struct
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try:
-            packed = fcntl.ioctl(
-                s.fileno(), 0x8915, struct.pack("256s", interface.encode()[:15])
-            )  # SIOCGIFADDR
-        except OSError:
-            return None
-    return socket.inet_ntoa(packed[20:24])
-
-
-def free_memory() -> float:
-    """Memory that can be had without swapping, in GiB."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024 / GIB
-    return 0.0
+def check(request: PreflightRequest) -> PreflightResponse:
+    """Facts of this host, and everything that is wrong with it for the run."""
+    work_dir = Path(request.work_dir).expanduser()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    cards, gpu_problem = ([], None) if request.accelerator == "cpu" else gpus(request.accelerator)
+    facts = measure(request, work_dir, cards)
+    problems = [
+        *ownership_problems(request, work_dir),
+        *environment_problems(facts),
+        *capacity_problems(request, facts, work_dir),
+        *network_problems(request, facts),
+        *([gpu_problem] if gpu_problem else gpu_count_problems(request, cards)),
+        *foreign_process_problems(request),
+        *model_problems(request, facts),
+    ]
+    return PreflightResponse(facts=facts, problems=problems)
 
 
-def gpus(accelerator: str) -> tuple[list[str], str | None]:
-    """The GPUs that nvidia-smi or rocm-smi lists, and what is wrong."""
-    command = {
-        "cuda": ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
-        "rocm": ["rocm-smi", "--showproductname", "--csv"],
-    }[accelerator]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    except FileNotFoundError:
-        return [], f"{command[0]} is not there: install the driver, or set accelerator in the cluster file"
-    except subprocess.TimeoutExpired:
-        return (
-            [],
-            f"{command[0]} did not answer in 30 s: the driver hangs; reset the GPUs or restart the host",
+def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> MeasuredHost:
+    """The facts."""
+    model = Path(request.base_model).expanduser()
+    return MeasuredHost(
+        hostname=socket.gethostname(),
+        python=sys.version.split()[0],
+        versions=versions(),
+        cpus=os.cpu_count(),
+        gpus=cards,
+        free_disk_gb=round(shutil.disk_usage(work_dir).free / GIB, 1),
+        free_memory_gb=round(free_memory(), 1),
+        clock=time.time(),
+        proxy={k: v for k, v in os.environ.items() if k.lower() in _PROXY},
+        address=address_of(request.interface),
+        base_model_hash=folder_hash(model) if (model / "config.json").is_file() else None,
+    )
+
+
+def ownership_problems(request: PreflightRequest, work_dir: Path) -> Iterator[str]:
+    """The work folder belongs to this Airflow: two of them would remove one another's models."""
+    installation = owner(work_dir, request.installation)
+    if installation != request.installation:
+        yield (
+            f"{work_dir} belongs to another Airflow (installation {installation}, this one is "
+            f"{request.installation}), and each would remove the other's models: set work_dir in the "
+            "cluster file to a folder of its own; if the other installation is gone for good, remove "
+            f"{work_dir / MARK}"
         )
-    if answer.returncode:
-        return [], f"{command[0]} failed: {(answer.stderr or answer.stdout).strip()[-300:]}"
-    lines = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
-    return (lines if accelerator == "cuda" else [line for line in lines if line.startswith("card")]), None
 
 
-def folder_hash(folder: Path) -> str:
-    """Names a model by its files: sizes of all, contents of the small ones and both ends of the large ones."""
-    hasher = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        size = file.stat().st_size
-        hasher.update(f"{file.relative_to(folder)}\0{size}\0".encode())
-        with file.open("rb") as f:
-            hasher.update(f.read(1 << 20))
-            if size > 1 << 21:
-                f.seek(-(1 << 20), os.SEEK_END)
-                hasher.update(f.read())
-    return hasher.hexdigest()[:16]
-
-
-def versions() -> dict[str, str | None]:
-    """Versions of the packages that training and serving use."""
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
-
-
-def listener(port: int) -> str | None:
-    """Who listens on a TCP port of this host, in words; None where nobody does, or a gang of ours does: those wait for one another."""
-    wanted = f":{port:04X}"
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:] if Path(table).exists() else []:
-            fields = line.split()
-            if fields[3] == "0A" and fields[1].endswith(wanted):
-                inodes.add(f"socket:[{fields[9]}]")
-    if not inodes:
-        return None
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if inodes.isdisjoint(os.readlink(fd) for fd in (process / "fd").iterdir()):
-                continue
-            if b"SQLTUNE_GANG=" in (process / "environ").read_bytes():
-                return None
-            return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
-        except OSError:
-            continue
-    return "another user's process"
-
-
-def strangers(accelerator: str) -> list[str]:
-    """Processes on the GPUs that are neither a gang's nor a served model's of ours: told, never ended."""
-    command = {
-        "cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"],
-        "rocm": ["rocm-smi", "--showpids"],
-    }[accelerator]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return []
-    found = []
-    for line in answer.splitlines():
-        words = line.replace(",", " ").split()
-        # rocm-smi lists who once opened /dev/kfd and holds nothing.
-        if not words or not words[0].isdigit() or (accelerator == "rocm" and words[3:4] == ["0"]):
-            continue
-        try:
-            environ = Path(f"/proc/{words[0]}/environ").read_bytes()
-            ours = b"SQLTUNE_GANG=" in environ or b"SQLTUNE_SERVING=" in environ
-        except OSError:
-            ours = False
-        if not ours:
-            found.append(" ".join(words))
-    return found
-
-
-def owner(work: Path, ours: str) -> str:
-    """Whose records describe what lies in the work folder; ours from now on where nobody's do yet."""
-    mark = work / MARK
-    if not mark.exists():
-        mine = work / f"{MARK}.{os.getpid()}.{socket.gethostname()}"
-        mine.write_text(ours)
-        # Of two that mark it at the same time, the first stays.
-        with contextlib.suppress(FileExistsError):
-            os.link(mine, mark)
-        mine.unlink()
-    return mark.read_text()
-
-
-def check(want: dict) -> dict:
-    """Facts and problems for what a plan wants of this host."""
-    problems: list[str] = []
-    work = Path(want["work_dir"]).expanduser()
-    work.mkdir(parents=True, exist_ok=True)
-    facts: dict = {
-        "hostname": socket.gethostname(),
-        "python": sys.version.split()[0],
-        "versions": versions(),
-        "cpus": os.cpu_count(),
-        "free_disk_gb": round(shutil.disk_usage(work).free / GIB, 1),
-        "free_memory_gb": round(free_memory(), 1),
-        "clock": time.time(),
-        "address": address_of(want["interface"]),
-        "gpus": [],
-        "proxy": {
-            k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy", "no_proxy")
-        },
-    }
-    whose = owner(work, want["installation"])
-    if whose != want["installation"]:
-        problems.append(
-            f"{work} is another Airflow's (its records are {whose}, ours {want['installation']}), which would remove our models and we its: set work_dir in the cluster file to a folder of our own; if those records are gone for good, remove {work / MARK}"
-        )
-    missing = [name for name, version in facts["versions"].items() if version is None]
+def environment_problems(facts: MeasuredHost) -> Iterator[str]:
+    """The node environment is complete."""
+    missing = [name for name, version in facts.versions.items() if version is None]
     if missing:
-        problems.append(
+        yield (
             f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host"
         )
-    if facts["free_disk_gb"] < want["min_free_disk_gb"]:
-        problems.append(
-            f"{facts['free_disk_gb']} GiB are free under {work}, {want['min_free_disk_gb']} wanted: delete old runs there, or lower min_free_disk_gb"
+
+
+def capacity_problems(request: PreflightRequest, facts: MeasuredHost, work_dir: Path) -> Iterator[str]:
+    """Disk and memory suffice."""
+    if facts.free_disk_gb < request.min_free_disk_gb:
+        yield (
+            f"{facts.free_disk_gb} GiB are free under {work_dir}, {request.min_free_disk_gb} are required: "
+            "delete old runs there, or lower min_free_disk_gb"
         )
-    if facts["free_memory_gb"] < want["min_free_memory_gb"]:
-        problems.append(
-            f"{facts['free_memory_gb']} GiB of memory are free, {want['min_free_memory_gb']} wanted: end what runs there, or lower min_free_memory_gb"
+    if facts.free_memory_gb < request.min_free_memory_gb:
+        yield (
+            f"{facts.free_memory_gb} GiB of memory are available, {request.min_free_memory_gb} are required: "
+            "stop other processes there, or lower min_free_memory_gb"
         )
-    if facts["address"] is None:
-        names = ", ".join(sorted(name for _, name in socket.if_nameindex()))
-        problems.append(
-            f"there is no interface {want['interface']!r} with an IPv4 address (there are: {names}): set interface in the cluster file"
+
+
+def network_problems(request: PreflightRequest, facts: MeasuredHost) -> Iterator[str]:
+    """The interface has an address, and the master's port is free."""
+    if facts.address is None:
+        yield (
+            f"no interface {request.interface!r} with an IPv4 address (interfaces: {interfaces()}): "
+            "set interface in the cluster file"
         )
-    who = listener(want["master_port"]) if want["is_master"] else None
-    if who:
-        problems.append(
-            f"port {want['master_port']} is taken ({who}): end what listens there, or set master_port in the cluster file"
+    process = listener(request.master_port) if request.is_master else None
+    if process:
+        yield (
+            f"port {request.master_port} is in use ({process}): stop that process, "
+            "or set master_port in the cluster file"
         )
-    if want["accelerator"] != "cpu":
-        facts["gpus"], trouble = gpus(want["accelerator"])
-        if trouble:
-            problems.append(trouble)
-        others = strangers(want["accelerator"])
-        if others:
-            problems.append(
-                f"somebody else is on its GPUs ({'; '.join(others)}): not ours, so not touched; wait for it, or end it"
-            )
-        if not trouble and len(facts["gpus"]) < want["processes"]:
-            problems.append(
-                f"{len(facts['gpus'])} GPUs, {want['processes']} wanted: correct processes in the cluster file, or look at dmesg for a card that dropped out"
-            )
-    model = Path(want["base_model"]).expanduser()
-    if (model / "config.json").is_file():
-        facts["base_model_hash"] = folder_hash(model)
-    else:
-        problems.append(
-            f"the base model is not there: {model} has no config.json; copy it there, or correct base_model in the form or the recipe"
+
+
+def gpu_count_problems(request: PreflightRequest, cards: list[str]) -> Iterator[str]:
+    """The host has a GPU for each rank, and as many as a model worker uses."""
+    if request.accelerator != "cpu" and len(cards) < request.processes:
+        yield (
+            f"{len(cards)} GPUs, {request.processes} are required: correct processes in the cluster file, "
+            "or look in dmesg for a card that dropped out"
         )
-    return {"facts": facts, "problems": problems}
+    # One worker on the CPU needs no card.
+    if request.serving_gpus > len(cards) and (request.accelerator != "cpu" or request.serving_gpus > 1):
+        yield (
+            f"serving.num_gpus: {request.serving_gpus} GPUs for a model worker, but this host has "
+            f"{len(cards)}: lower serving.num_gpus in the cluster file, or choose another serving.host"
+        )
+
+
+def foreign_process_problems(request: PreflightRequest) -> Iterator[str]:
+    """No foreign process uses the GPUs."""
+    processes = [] if request.accelerator == "cpu" else foreign_processes(request.accelerator)
+    if processes:
+        yield (
+            f"foreign processes use its GPUs ({'; '.join(processes)}). They are left alone: "
+            "wait until they end, or end them"
+        )
+
+
+def model_problems(request: PreflightRequest, facts: MeasuredHost) -> Iterator[str]:
+    """The base model is there."""
+    if facts.base_model_hash is None:
+        yield (
+            f"the base model is missing: {Path(request.base_model).expanduser()} has no config.json; "
+            "copy the model there, or correct base_model in the form or the recipe"
+        )
 
 
 if __name__ == "__main__":
-    print("RESULT " + json.dumps(check(json.loads(sys.argv[1]))))
+    PREFLIGHT.main(check)

@@ -1,38 +1,55 @@
-"""Keeps FastChat's controller told of the models that are served, and under which names.
+"""Registers the served models with FastChat's controller, under the names that their files give.
 
     python registrar.py FOLDER CONTROLLER BIND
 
-FastChat's workers register themselves under the name they were started with, and notice after up to 45 s that a controller was restarted. Ours do not
-register: which name a worker answers to is what `FOLDER/workers/*.json` says, so that a name can move to another worker that runs already.
+FastChat's workers register under the name they were started with, and take up to 45 s to notice that the
+controller was restarted. The workers here do not register themselves: `FOLDER/workers/*.json` holds the names
+of each worker, so a name can move to another worker that is running already.
+
+Standard library only and in one file: a copy of it runs beside the servers, whatever version of the code is
+used next.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
 import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two heartbeats."""
+PROBE = "-- SQL\nSELECT"
+"""Prompt that a model must answer to count as ready."""
+PROBE_TIMEOUT = 60
+"""Seconds for the answer."""
 
 
-def post(url: str, body: dict, timeout: float = 5, key: str = "") -> dict | None:
-    """POST JSON; the answer, or None when it is empty. Our own servers, by address: never through a proxy that the environment names."""
+def post(url: str, body: dict[str, Any], timeout: float = 5, key: str = "") -> dict[str, Any] | None:
+    """POST JSON to one of our own servers, by address and never through a proxy of the environment.
+
+    Returns:
+        The answer; None when it is empty.
+    """
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-        request, timeout=timeout
-    ) as answer:
-        text = answer.read()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=timeout) as response:
+        text = response.read()
     return json.loads(text) if text.strip() else None
 
 
-def register(controller: str, address: str, names: list[str], queue_length: int = 0) -> None:
-    """Tell the controller which names a worker answers to; without any it gets no more requests. OSError when the controller does not answer."""
-    status = {"model_names": names, "speed": 1, "queue_length": queue_length}
+def register(controller: str, address: str, names: list[str]) -> None:
+    """Tell the controller which names a worker answers to; without any it receives no more requests.
+
+    Raises:
+        OSError: The controller does not answer.
+    """
+    status = {"model_names": names, "speed": 1, "queue_length": 0}
     post(
         f"{controller}/register_worker",
         {"worker_name": address, "check_heart_beat": True, "worker_status": status, "multimodal": False},
@@ -40,29 +57,45 @@ def register(controller: str, address: str, names: list[str], queue_length: int 
 
 
 def queue_length(address: str) -> int:
-    """Requests a worker has and has not answered; OSError when it does not listen."""
+    """Requests that a worker has not answered yet.
+
+    Raises:
+        OSError: The worker does not listen.
+    """
     return int((post(f"{address}/worker_get_status", {}) or {})["queue_length"])
 
 
+def probe(api: str, name: str, key: str) -> str:
+    """Why the model of a name does not answer a prompt through the API; empty when it does."""
+    body = {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}
+    try:
+        answer = post(f"{api}/v1/completions", body, PROBE_TIMEOUT, key)
+    except urllib.error.HTTPError as e:
+        return f"{e} {e.read()[:300].decode(errors='replace')}"
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        return str(e)
+    return "" if answer and "choices" in answer else json.dumps(answer)[:300]
+
+
 def beat(folder: Path, controller: str, bind: str) -> None:
-    """One heartbeat for each worker that lives; one that the controller does not know is registered."""
+    """Send one heartbeat for each live worker; register those that the controller does not know."""
     for path in sorted((folder / "workers").glob("*.json")):
         try:
             worker = json.loads(path.read_text())
-            if not worker["names"]:
-                # It is being drained: who waits for its last connection would see ours.
-                continue
-            address = f"http://{bind}:{worker['port']}"
-            known = post(
-                f"{controller}/receive_heart_beat",
-                {"worker_name": address, "queue_length": queue_length(address)},
-            )
-            if not (known or {}).get("exist"):
-                register(controller, address, worker["names"])
-                print(f"registered {address} as {', '.join(worker['names'])}", flush=True)
-        except (OSError, ValueError, KeyError, urllib.error.URLError):
-            # It starts, or is being restarted, or has just been taken away: the next look tells.
+            # A worker that is drained has no name: a heartbeat would open a connection to it.
+            if worker["names"]:
+                _beat_for(worker, controller, bind)
+        except (OSError, ValueError, KeyError):
+            # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
             continue
+
+
+def _beat_for(worker: dict[str, Any], controller: str, bind: str) -> None:
+    address = f"http://{bind}:{worker['port']}"
+    heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
+    if not (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist"):
+        register(controller, address, worker["names"])
+        print(f"registered {address} as {', '.join(worker['names'])}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,58 +1,57 @@
-"""Remove what is not to be kept of older runs, and say what the disk holds.
+"""Remove old models and checkpoints from this host, and report its disk usage.
 
-    python retention.py '{"runs": "~/code/runs", "known": […], "merged": […], "checkpoints": […], "work_dir": "~/code"}'
-
-Of the runs that are known, those in `merged` keep their merged model and those in `checkpoints` their checkpoints; adapters, configs and logs always stay, and
-so does all of a run that is not known. The last line it prints is `RESULT {"removed": […], "freed_gib": …, "disk": {…}}`.
+python retention.py '{"runs": "~/code/runs", "known": […], "merged": […], "checkpoints": […], …}'
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import shutil
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+from sqltune.node_contracts.retention import RETENTION, RetentionRequest, RetentionResponse
 
 GIB = 1024**3
 
 
-def size(folder: Path) -> int:
-    """Bytes on the disk under a folder; a file with several names counts once."""
-    seen = {}
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                stat = os.lstat(os.path.join(root, name))
-            except FileNotFoundError:
-                continue
-            seen[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
-    return sum(seen.values())
-
-
-def main(want: dict) -> dict:
-    """Remove, and count."""
-    runs = Path(want["runs"]).expanduser()
-    work_dir = Path(want["work_dir"]).expanduser()
-    free = shutil.disk_usage(work_dir).free
-    removed = []
-    for name in want["known"]:
-        run = runs / name
-        doomed = [] if name in want["merged"] else [run / "merged"]
-        if name not in want["checkpoints"]:
-            doomed += sorted(run.glob("train/*/iter_*.pth"))
-        for path in doomed:
-            if path.exists():
-                shutil.rmtree(path)
-                removed.append(f"{name}/{path.relative_to(run)}")
+def prune(request: RetentionRequest) -> RetentionResponse:
+    """Remove what is not to be kept, and measure."""
+    runs, work_dir = Path(request.runs).expanduser(), Path(request.work_dir).expanduser()
+    free_before = shutil.disk_usage(work_dir).free
+    removed = [path for path in superfluous(request, runs) if path.exists()]
+    for path in removed:
+        shutil.rmtree(path)
     usage = shutil.disk_usage(work_dir)
     folders = {name: size(work_dir / name) / GIB for name in ("runs", "data") if (work_dir / name).is_dir()}
-    return {
-        "removed": removed,
-        "freed_gib": max(0, usage.free - free) / GIB,
-        "disk": {"total": usage.total / GIB, "free": usage.free / GIB, **folders},
-    }
+    return RetentionResponse(
+        removed=[str(path.relative_to(runs)) for path in removed],
+        freed_gib=max(0, usage.free - free_before) / GIB,
+        disk={"total": usage.total / GIB, "free": usage.free / GIB, **folders},
+    )
+
+
+def superfluous(request: RetentionRequest, runs: Path) -> Iterator[Path]:
+    """Folders of known runs that are not to be kept."""
+    for name in request.known:
+        if name not in request.merged:
+            yield runs / name / "merged"
+        if name not in request.checkpoints:
+            yield from sorted((runs / name).glob("train/*/iter_*.pth"))
+
+
+def size(folder: Path) -> int:
+    """Bytes on the disk under a folder; a file with several hard links counts once."""
+    blocks = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            # A file may vanish during the walk.
+            with contextlib.suppress(FileNotFoundError):
+                stat = Path(root, name).lstat()
+                blocks[stat.st_dev, stat.st_ino] = stat.st_blocks * 512
+    return sum(blocks.values())
 
 
 if __name__ == "__main__":
-    print("RESULT " + json.dumps(main(json.loads(sys.argv[1]))))
+    RETENTION.main(prune)

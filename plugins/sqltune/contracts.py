@@ -15,7 +15,25 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from sqltune.config.plan import Site
+from sqltune.node_contracts.adapter import Adapter, MergedModel
+from sqltune.node_contracts.dataset import PreparedDataset
+from sqltune.node_contracts.preflight import MeasuredHost
 from ssh_gang.model import Model
+
+__all__ = [
+    "Adapter",
+    "ChosenVersion",
+    "DownloadedDataset",
+    "HostFacts",
+    "HostedAnswers",
+    "HostedBatch",
+    "HostedQuestion",
+    "MergedModel",
+    "ServedModel",
+    "Stage",
+    "TrainedCheckpoint",
+    "typed_task",
+]
 
 Stage = Literal["before", "after"]
 """Which model is evaluated: the one that is served now, or the candidate."""
@@ -53,33 +71,21 @@ def _dumped(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-class HostFacts(Model):
-    """What `preflight` found out about a host that can do its part of the run."""
+class HostFacts(MeasuredHost):
+    """A host that can do its part of the run: what `preflight` measured there."""
 
     host: str = Field(description="Name of the host in the cluster file.")
-    hostname: str = Field(description="What the host calls itself.")
     address: str = Field(description="IPv4 address of the cluster's interface on this host.")
-    python: str = Field(description="Version of Python in the node environment.")
-    versions: dict[str, str | None] = Field(description="Versions of the packages that the chain uses.")
-    cpus: int | None = Field(description="CPU cores.")
-    gpus: list[str] = Field(description="One line for each GPU; empty on CPU hosts.")
-    free_disk_gb: float = Field(description="Free space under the work folder, in GiB.")
-    free_memory_gb: float = Field(description="Memory available without swapping, in GiB.")
-    clock: float = Field(description="The host's clock, in seconds since the epoch.")
-    proxy: dict[str, str] = Field(description="Proxy variables of the host's environment.")
     base_model_hash: str = Field(description="Hash of the base model's files.")
 
 
-class DownloadedDataset(Model):
+class DownloadedDataset(PreparedDataset):
     """What `download_dataset` left on a host."""
 
     host: str = Field(description="Name of the host in the cluster file.")
-    train_path: str = Field(description="The training rows on this host; ~ is the home there.")
-    held_out_path: str = Field(description="The held-out rows on this host.")
-    train_hash: str = Field(description="Hash of the training rows.")
-    counts: dict[str, int] = Field(description="Rows and databases, in training and held out.")
-    longest: int = Field(description="Tokens of the longest training example.")
-    files: list[str] = Field(description="Files of the data set that were read.")
+    train_path: str = Field(
+        description="The training rows; the same path on every host, ~ is the home there."
+    )
 
 
 class ServedModel(Model):
@@ -133,24 +139,6 @@ class TrainedCheckpoint(Model):
     seconds: float = Field(description="Seconds from the start signal to the end.")
     launch_skew: float | None = Field(description="Seconds between the first and the last host's start.")
     launch_skew_error: float | None = Field(description="Seconds that the skew may be off.")
-
-
-class Adapter(Model):
-    """What `convert_adapter` left on the serving host."""
-
-    adapter_path: str = Field(description="Folder of the Hugging Face adapter.")
-    layers: int = Field(description="Layers with a trained weight.")
-    checkpoint_hash: str = Field(description="Hash of the gathered checkpoint's files.")
-
-
-class MergedModel(Model):
-    """What `merge_adapter` left on the serving host."""
-
-    merged_path: str = Field(description="Folder of the merged model.")
-    model_hash: str = Field(description="Hash of its files.")
-    largest_difference: float = Field(
-        description="Largest difference to base model + adapter, in nats, over the likeliest tokens."
-    )
 
 
 class ChosenVersion(Model):

@@ -1,4 +1,4 @@
-"""Our small scripts on the hosts: copied there once per version, run in the node environment, their result read back."""
+"""The scripts on the hosts: copied once per version, run in the node environment, responses validated."""
 
 from __future__ import annotations
 
@@ -6,56 +6,77 @@ import asyncio
 import base64
 import hashlib
 import io
-import json
 import logging
 import shlex
 import tarfile
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqltune.config.cluster import Host
 from sqltune.config.paths import NODE_FILES
 from sqltune.config.plan import Site
 from sqltune.errors import DatasetError
+from sqltune.node_contracts.script import BAD_DATA, NodeScript, RequestT, ResponseT, result_in
 from ssh_gang.commands import env_value, path
 from ssh_gang.errors import HostError
 from ssh_gang.ssh import bash, connected
 
 log = logging.getLogger(__name__)
 
-_SHARED = ("*.py", "sql/*.py", "dataset/*.py")
-"""What the scripts use of the package, as patterns below it: its root and two whole folders."""
-
-BAD_DATA = 65
-"""EX_DATAERR of sysexits.h: a script's word for "another try will not help"."""
+PACKAGE = Path(__file__).resolve().parent
+SHARED = ("__init__.py", "errors.py", "prompt.py", "dataset", "node_contracts", "sql")
+"""What the scripts import of this package: folders are copied whole."""
+KEPT_LINES = 30
+"""Lines of a script's output that an error shows."""
+TIMED_OUT, NOT_FOUND = 124, 127
+"""Exit statuses of timeout(1), and of a shell that finds no such command."""
+KILL_AFTER = 20
+"""Seconds between SIGTERM and SIGKILL for a script that takes too long."""
+COPY_TIMEOUT = 60
+"""Seconds for copying the scripts to a host."""
 
 
 def bundle() -> tuple[str, bytes]:
-    """The version and the tar.gz of everything that is copied to the hosts; the same files give the same version."""
-    files = {f.name: f.read_bytes() for f in sorted(NODE_FILES.glob("*.py"))}
-    plugins = NODE_FILES.parents[1] / "plugins"
-    shared = sorted(f for pattern in _SHARED for f in (plugins / "sqltune").glob(pattern))
-    files |= {str(f.relative_to(plugins)): f.read_bytes() for f in shared}
+    """Everything that is copied to the hosts.
+
+    Returns:
+        The version, which depends on names and contents only, and a tar.gz of the files.
+    """
+    files = _files()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    version = hashlib.sha256(
-        b"".join(name.encode() + content for name, content in files.items())
-    ).hexdigest()[:12]
-    return version, buffer.getvalue()
+    named = b"".join(name.encode() + content for name, content in files.items())
+    return hashlib.sha256(named).hexdigest()[:12], buffer.getvalue()
+
+
+def _files() -> dict[str, bytes]:
+    """Path in the code folder to content: the folder of scripts, and what they import of this package."""
+    scripts = {str(f.relative_to(NODE_FILES)): f for f in NODE_FILES.rglob("*.py")}
+    shared = [
+        f for name in SHARED for f in ([PACKAGE / name] if "." in name else (PACKAGE / name).rglob("*.py"))
+    ]
+    sources = scripts | {str(f.relative_to(PACKAGE.parent)): f for f in shared}
+    return {name: sources[name].read_bytes() for name in sorted(sources)}
 
 
 def exports(site: Site) -> str:
-    """Shell text that sets what every process on a host gets."""
+    """Shell text that sets the environment of every script on a host."""
     env = site.cluster.host_env() | {"PYTHONPATH": site.code_dir}
     lines = [f"export {k}={env_value(v)}" for k, v in env.items()]
     return "\n".join([*lines, f"export PATH={path(site.cluster.node_env)}/bin:$PATH"]) + "\n"
 
 
 async def push(site: Site, host: Host) -> None:
-    """Copy the scripts to a host; nothing is sent when this version is there."""
+    """Copy the scripts to a host; nothing is sent when it has this version.
+
+    Raises:
+        HostError: The host cannot be reached, or the folder cannot be written.
+    """
     _, content = bundle()
     folder = path(site.code_dir)
     script = f"""\
@@ -68,64 +89,108 @@ mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
 """
     async with connected(host.name, host.conn_id, site.cluster.limits.connect) as connection:
         try:
-            await bash(connection, script, 60)
+            await bash(connection, script, COPY_TIMEOUT)
         except HostError as e:
-            raise HostError(f"{host.name}: can't copy the scripts to {site.code_dir}: {e}") from e
+            raise HostError(f"{host.name}: cannot copy the scripts to {site.code_dir}: {e}") from e
 
 
 async def run_async(
     site: Site,
     host: Host,
-    script: str,
-    arguments: list[str],
-    timeout: float,
-    env: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """Run one script on a host, its output to the task's log as it comes; the value behind RESULT. `env` is for secrets, which everybody could read as arguments.
+    script: NodeScript[RequestT, ResponseT],
+    request: RequestT,
+    time_limit: float,
+    env: Mapping[str, str] | None = None,
+) -> ResponseT:
+    """Run a script on a host; its output goes to the task's log line by line.
 
-    `DatasetError` when the script says that the data is at fault, `HostError` when it fails otherwise or takes too long.
+    Args:
+        site: The cluster, and the version of the scripts there.
+        host: The host.
+        script: The script, with its models.
+        request: The script's argument.
+        time_limit: Seconds until the script is ended.
+        env: Secrets for its environment; every user of the host can read arguments.
+
+    Returns:
+        The validated response.
+
+    Raises:
+        DatasetError: The script found the data at fault; a retry would end the same way.
+        HostError: The script failed otherwise, took too long, or printed no valid result.
     """
-    command = (
-        exports(site)
-        + "".join(f"export {k}={env_value(v)}\n" for k, v in (env or {}).items())
-        + f"exec timeout --kill-after=20 {int(timeout)} python {path(site.code_dir)}/{script} "
-        + " ".join(shlex.quote(a) for a in arguments)
-    )
-    result: dict[str, Any] = {}
-    last: list[str] = []
+    output = _Output(host.name)
     async with (
         connected(host.name, host.conn_id, site.cluster.limits.connect) as connection,
         connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process,
     ):
-        process.stdin.write(command + "\n")
+        process.stdin.write(_command(site, script, request, time_limit, env or {}))
         process.stdin.write_eof()
         async for line in process.stdout:
-            if line.startswith("RESULT "):
-                result = json.loads(line[7:])
-            elif line.strip():
-                last = [*last[-29:], line.rstrip("\r\n").rpartition("\r")[2]]
-                log.info("[%s] %s", host.name, last[-1])
+            output.add(line)
         ended = await process.wait()
-    if ended.exit_status == BAD_DATA:
-        raise DatasetError(f"{host.name}: " + "\n".join(last[-1:]))
-    if ended.exit_status != 0:
-        how = (
-            f"took longer than {timeout:.0f} s"
-            if ended.exit_status == 124
-            else f"ended with {ended.exit_status}"
-        )
-        raise HostError(f"{host.name}: {script} {how}: " + "\n".join(last or ["(it printed nothing)"]))
-    return result
+    if ended.exit_status:
+        raise _failure(site, host, script.file, ended.exit_status, time_limit, output.last)
+    try:
+        return script.parse(output.result)
+    except ValueError as e:
+        raise HostError(f"{host.name}: {e}; its output ends:\n{output.tail}") from e
 
 
 def run(
     site: Site,
     host: Host,
-    script: str,
-    *arguments: str | dict[str, Any],
-    timeout: float = 600,
-    env: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """`run_async` for a task: JSON for dicts; `HostError` with the script's last words when it fails."""
-    words = [a if isinstance(a, str) else json.dumps(a) for a in arguments]
-    return asyncio.run(run_async(site, host, script, words, timeout, env))
+    script: NodeScript[RequestT, ResponseT],
+    request: RequestT,
+    time_limit: float = 600,
+    env: Mapping[str, str] | None = None,
+) -> ResponseT:
+    """`run_async` for a task."""
+    return asyncio.run(run_async(site, host, script, request, time_limit, env))
+
+
+@dataclass
+class _Output:
+    """A script's output as it comes: logged, its end kept, its result set aside."""
+
+    host: str
+    result: str = ""
+    last: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        if (result := result_in(line)) is not None:
+            self.result = result
+        elif line.strip():
+            # Of a progress bar, what a terminal would show at the end.
+            text = line.rstrip("\r\n").rpartition("\r")[2]
+            self.last = [*self.last[1 - KEPT_LINES :], text]
+            log.info("[%s] %s", self.host, text)
+
+    @property
+    def tail(self) -> str:
+        return "\n".join(self.last) or "(it printed nothing)"
+
+
+def _command(
+    site: Site,
+    script: NodeScript[RequestT, ResponseT],
+    request: RequestT,
+    time_limit: float,
+    env: Mapping[str, str],
+) -> str:
+    program, file, argument = script.argv(site.code_dir, request)
+    secrets = "".join(f"export {k}={env_value(v)}\n" for k, v in env.items())
+    limit = f"timeout --kill-after={KILL_AFTER} {int(time_limit)}"
+    return f"{exports(site)}{secrets}exec {limit} {program} {path(file)} {shlex.quote(argument)}\n"
+
+
+def _failure(
+    site: Site, host: Host, script: str, status: int, time_limit: float, last: list[str]
+) -> DatasetError | HostError:
+    if status == BAD_DATA:
+        return DatasetError(f"{host.name}: " + "\n".join(last[-1:]))
+    outcome = {
+        TIMED_OUT: f"took longer than {time_limit:.0f} s",
+        NOT_FOUND: f"found no Python in {site.cluster.node_env}/bin: run include/node/bootstrap.sh there",
+    }.get(status, f"ended with {status}")
+    return HostError(f"{host.name}: {script} {outcome}: " + ("\n".join(last) or "(it printed nothing)"))

@@ -196,7 +196,7 @@ def test_a_base_model_that_one_host_lacks(lab):
     finally:
         (models / "elsewhere").rename(models / "tiny")
     assert state == "failed" and (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
-    assert "host-b: the base model is not there" in lab.words(run, "preflight", 1)
+    assert "host-b: the base model is missing" in lab.words(run, "preflight", 1)
 
 
 def test_a_changed_host_key(lab):

@@ -1,44 +1,130 @@
-"""What a host says of itself before anything is started on it."""
+"""The checks of a host, before anything is started on it."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import preflight
+from sqltune.node_contracts.preflight import PreflightRequest
 from tests.conftest import ROOT
 
 
 @pytest.fixture
-def want(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
-    monkeypatch.setattr(sys, "path", [str(ROOT / "include/node"), *sys.path])
+def request_(tmp_path: Path) -> PreflightRequest:
+    """What a good CPU host is asked."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
-    return {
-        "work_dir": str(tmp_path / "code"),
-        "installation": "1" * 32,
-        "interface": "lo",
-        "accelerator": "cpu",
-        "processes": 1,
-        "is_master": False,
-        "master_port": 1,
-        "base_model": str(tmp_path / "model"),
-        "min_free_disk_gb": 0,
-        "min_free_memory_gb": 0,
-    }
+    return PreflightRequest(
+        work_dir=str(tmp_path / "code"),
+        installation="1" * 32,
+        interface="lo",
+        accelerator="cpu",
+        processes=1,
+        is_master=False,
+        master_port=1,
+        base_model=str(tmp_path / "model"),
+        min_free_disk_gb=0,
+        min_free_memory_gb=0,
+    )
 
 
-def test_a_folder_that_another_airflow_works_in_is_refused(want):
-    """Two of them on the same hosts would prune one another's models, and end one another's training of the same night."""
-    from preflight import check
+@pytest.fixture
+def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose nvidia-smi lists two cards."""
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text('#!/bin/sh\ncase "$*" in *query-gpu*) echo "card, 16 GiB"; echo "card, 16 GiB";; esac\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(smi.parent), prepend=":")
 
-    def foreign(wanted: dict) -> list[str]:
-        return [problem for problem in check(wanted)["problems"] if "another Airflow" in problem]
 
-    assert foreign(want) == [] == foreign(want)
-    (problem,) = foreign(want | {"installation": "2" * 32})
-    mark = Path(want["work_dir"]) / ".sqltune-records"
-    assert want["work_dir"] in problem and "1" * 32 in problem and f"remove {mark}" in problem
-    mark.unlink()
-    assert foreign(want | {"installation": "2" * 32}) == [] and len(foreign(want)) == 1
+def problems(request: PreflightRequest, about: str = "", **fields: object) -> list[str]:
+    changed = request.model_copy(update=fields)
+    return [problem for problem in preflight.check(changed).problems if about in problem]
+
+
+def test_facts_of_the_host(request_):
+    facts = preflight.check(request_).facts
+    assert facts.address == "127.0.0.1"
+    assert len(facts.base_model_hash or "") == 16
+    assert facts.gpus == []
+
+
+def test_a_work_folder_keeps_its_owner(request_):
+    assert problems(request_, "another Airflow") == []
+    assert problems(request_, "another Airflow") == []
+
+
+def test_a_folder_of_another_airflow_is_refused(request_):
+    """Two of them on the same hosts would prune one another's models, and end one another's training."""
+    problems(request_)
+    (problem,) = problems(request_, "another Airflow", installation="2" * 32)
+    mark = Path(request_.work_dir) / ".sqltune-records"
+    assert request_.work_dir in problem
+    assert "1" * 32 in problem
+    assert f"remove {mark}" in problem
+
+
+def test_a_folder_without_its_mark_changes_its_owner(request_):
+    problems(request_)
+    (Path(request_.work_dir) / ".sqltune-records").unlink()
+    assert problems(request_, "another Airflow", installation="2" * 32) == []
+    assert len(problems(request_, "another Airflow")) == 1
+
+
+def test_all_problems_are_reported_at_once(request_):
+    found = "\n".join(
+        problems(
+            request_,
+            interface="nowhere0",
+            base_model="/nowhere/model",
+            min_free_disk_gb=1e9,
+            min_free_memory_gb=1e9,
+        )
+    )
+    assert "1000000000.0 are required: delete old runs" in found
+    assert "1000000000.0 are required: stop other processes" in found
+    assert "no interface 'nowhere0' with an IPv4 address (interfaces: " in found
+    assert "the base model is missing: /nowhere/model has no config.json" in found
+
+
+def test_a_master_port_in_use_names_the_process(request_):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (problem,) = problems(request_, "is in use", is_master=True, master_port=port)
+    assert f"port {port} is in use (" in problem
+    assert "set master_port" in problem
+
+
+def test_more_serving_gpus_than_the_host_has_are_refused(request_, two_gpus):
+    (problem,) = problems(request_, "num_gpus", accelerator="cuda", serving_gpus=4)
+    assert problem.startswith("serving.num_gpus: 4 GPUs for a model worker, but this host has 2: lower")
+
+
+@pytest.mark.parametrize("serving_gpus", [0, 1, 2])
+def test_as_many_serving_gpus_as_the_host_has_are_accepted(request_, two_gpus, serving_gpus):
+    assert problems(request_, "num_gpus", accelerator="cuda", serving_gpus=serving_gpus) == []
+
+
+def test_a_cpu_host_serves_without_a_gpu(request_):
+    assert problems(request_, "num_gpus", serving_gpus=1) == []
+
+
+def test_several_serving_gpus_on_a_cpu_host_are_refused(request_):
+    assert len(problems(request_, "num_gpus", serving_gpus=4)) == 1
+
+
+def test_without_pydantic_the_host_is_told_to_bootstrap(tmp_path):
+    """The scripts need the node environment; its absence is a problem with a remedy, not a traceback."""
+    code = f"import sys; sys.path[:0] = ['{ROOT}/include/node', '{ROOT}/plugins']; sys.modules['pydantic'] = None\n"
+    result = subprocess.run(
+        [sys.executable, "-c", code + "import preflight"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1
+    assert "include/node/bootstrap.sh" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -11,6 +11,7 @@ from sqltune.config.loading import load_recipe
 from sqltune.config.recipe import Recipe
 from sqltune.config.xtuner_config import set_values
 from sqltune.dataset.split import clean, split, write
+from sqltune.node_contracts.adapter import CONVERT_ADAPTER, ConvertRequest
 from tests.conftest import BASE, ROOT, free_port
 
 
@@ -43,7 +44,7 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "c.py").write_text(config)
     env = os.environ | {
-        "PYTHONPATH": str(ROOT / "include/node"),
+        "PYTHONPATH": f"{ROOT}/include/node:{ROOT}/plugins",
         "PATH": f"{node_python.parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
@@ -78,10 +79,9 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
         [
             "python",
             str(ROOT / "include/node/convert_adapter.py"),
-            "config/c.py",
-            "work/iter_6.pth",
-            "adapter",
-            "2",
+            ConvertRequest(
+                config="config/c.py", checkpoint="work/iter_6.pth", adapter="adapter", world_size=2
+            ).model_dump_json(),
         ],
         cwd=tmp_path,
         env=env,
@@ -90,7 +90,7 @@ def test_qlora_zero3_offload_steps_on_cpu(node_python, tmp_path):
         timeout=300,
     )
     assert converted.returncode == 0, converted.stderr[-3000:] + converted.stdout[-1000:]
-    assert json.loads(converted.stdout.splitlines()[-1].removeprefix("RESULT "))["layers"] == 14
+    assert CONVERT_ADAPTER.read(converted.stdout).layers == 14
     assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["r"] == 64
 
 
@@ -101,11 +101,14 @@ def test_a_missing_shard_is_named_and_nothing_converted(node_python, tmp_path):
         [
             node_python,
             ROOT / "include/node/convert_adapter.py",
-            "c.py",
-            str(tmp_path / "iter_6.pth"),
-            str(tmp_path / "adapter"),
-            "2",
+            ConvertRequest(
+                config="c.py",
+                checkpoint=str(tmp_path / "iter_6.pth"),
+                adapter=str(tmp_path / "adapter"),
+                world_size=2,
+            ).model_dump_json(),
         ],
+        env={"PYTHONPATH": f"{ROOT}/plugins"},
         capture_output=True,
         text=True,
         timeout=60,

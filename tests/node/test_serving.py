@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
 KEY = "secret-of-the-tests"
@@ -38,43 +39,53 @@ class Served:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         first = free_port()
-        self.want = {
-            "folder": str(folder / "serving"),
-            "bind": "127.0.0.1",
-            "controller_port": free_port(),
-            "api_port": free_port(),
-            "worker_ports": [first, first + 40],
-            "ready_timeout": 120,
-            "drain_timeout": 60,
-            "dtype": "bfloat16",
-            "device": "cpu",
-            "threads": 1,
-        }
-        self.url = f"http://127.0.0.1:{self.want['api_port']}/v1"
+        self.settings = ServingSettings(
+            folder=str(folder / "serving"),
+            bind="127.0.0.1",
+            controller_port=free_port(),
+            api_port=free_port(),
+            worker_ports=(first, first + 40),
+            ready_timeout=120,
+            drain_timeout=60,
+            dtype="bfloat16",
+            device="cpu",
+            threads=1,
+        )
+        self.url = f"http://127.0.0.1:{self.settings.api_port}/v1"
         self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
 
     def start(
-        self, verb: str, script: Sequence[str] = (str(ROOT / "include/node/serving.py"),), **more: Any
+        self,
+        action: str,
+        script: Sequence[str] = (str(ROOT / "include/node/serving.py"),),
+        model: str = "",
+        **settings: Any,
     ) -> subprocess.Popen[str]:
+        request = ServingRequest(
+            action=action,  # type: ignore[arg-type]  # validated by the model
+            settings=self.settings.model_copy(update=settings),
+            name=NAME,
+            model=model,
+        )
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {
             "SQLTUNE_API_KEY": KEY,
-            "PYTHONPATH": f"{ROOT}/include/node",
+            "PYTHONPATH": f"{ROOT}/include/node:{ROOT}/plugins",
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
         }
         return subprocess.Popen(
-            [NODE_PYTHON, *script, verb, json.dumps(self.want | {"name": NAME} | more)],
+            [NODE_PYTHON, *script, request.model_dump_json()],
             env=env,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def run(self, verb: str, **more: Any) -> dict[str, Any]:
-        process = self.start(verb, **more)
+    def run(self, action: str, model: str = "") -> ServingResponse:
+        process = self.start(action, model=model)
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, out + err
-        return json.loads(next(line for line in out.splitlines() if line.startswith("RESULT "))[7:])
+        return SERVING.read(out)
 
     def answer(self, key: str = KEY, name: str = NAME) -> httpx.Response:
         return httpx.post(
@@ -188,8 +199,9 @@ def test_no_request_fails_across_a_switch_and_a_rollback(served, at_once, pause)
         told = asyncio.run(_under_load(served, process, at_once, pause))
         out, err = process.communicate()
         assert process.returncode == 0, out + err
-        result = json.loads(next(line for line in out.splitlines() if line.startswith("RESULT "))[7:])
-        assert result["serving"] == {NAME: served.models[new]} and len(result["replaced"]) == 1
+        result = SERVING.read(out)
+        assert result.serving == {NAME: served.models[new]}
+        assert len(result.replaced) == 1
         answers.setdefault(new, served.until_it_answers())
         assert answers[old] != answers[new], "the two models can't be told apart"
         switched = next(t for t, _, text in told if text == "switched")
@@ -212,7 +224,7 @@ def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, tmp_pat
         _, err = process.communicate(timeout=120)
         assert (process.returncode and words in err) or "ends as soon as it is started" in err, err[-500:]
         assert served.until_it_answers() == before
-        assert served.run("status")["serving"] == {NAME: served.models["a"]}
+        assert served.run("status").serving == {NAME: served.models["a"]}
 
 
 def test_a_switch_that_is_cut_off_is_finished_by_the_next(served):
@@ -225,20 +237,23 @@ def test_a_switch_that_is_cut_off_is_finished_by_the_next(served):
         time.sleep(0.01)
     process.kill()
     process.wait()
-    assert served.run("switch", model=served.models["a"])["serving"] == {NAME: served.models["a"]}
+    assert served.run("switch", model=served.models["a"]).serving == {NAME: served.models["a"]}
     assert len(list(workers.glob("*.json"))) == 1 and served.until_it_answers()
 
 
 def test_a_model_that_answers_under_its_own_name_alone_gives_the_public_name_back(served):
     """The probe after the name has moved is made to fail: the old one has the name again, and nothing of the new one is left."""
     before = served.until_it_answers()
-    patched = "import json, sys, serving; right = serving.Stack.answers; serving.Stack.answers = lambda self, name: 'injected' if name == 'text2sql' else right(self, name); serving.main(sys.argv[1], json.loads(sys.argv[2]))"
+    patched = """
+import serving
+right = serving.Stack.answer_error
+serving.Stack.answer_error = lambda self, name: "injected" if name == "text2sql" else right(self, name)
+serving.SERVING.main(serving.handle)
+"""
     process = served.start("switch", script=["-c", patched], model=served.models["b"])
     _, err = process.communicate(timeout=120)
-    assert process.returncode and "not under this one (injected); the old one serves on" in err, err[-500:]
-    assert served.until_it_answers() == before and served.run("status")["serving"] == {
-        NAME: served.models["a"]
-    }
+    assert process.returncode and "not under this one (injected); the old model serves on" in err, err[-500:]
+    assert served.until_it_answers() == before and served.run("status").serving == {NAME: served.models["a"]}
     assert len(list((served.folder / "serving/workers").glob("*.json"))) == 1
 
 
@@ -260,7 +275,7 @@ def test_a_killed_supervisor_is_followed_by_one_that_has_its_ports(served):
     before, worker = served.until_it_answers(), next((served.folder / "serving/workers").glob("*.json")).stem
     left = [served.pid(program) for program in ("controller", "api", "registrar", worker)]
     os.kill(int((served.folder / "serving/supervisord.pid").read_text()), signal.SIGKILL)
-    assert served.run("up", model=served.models["a"])["serving"] == {NAME: served.models["a"]}
+    assert served.run("up", model=served.models["a"]).serving == {NAME: served.models["a"]}
     assert served.until_it_answers() == before and not [
         pid for pid in left if b"fastchat" in _command(Path(f"/proc/{pid}"))
     ]

@@ -5,19 +5,39 @@ from __future__ import annotations
 import io
 import tarfile
 
+import pytest
+
 from sqltune.node import bundle
 
 
-def test_the_same_files_give_the_same_version_and_hold_what_the_scripts_import():
-    version, content = bundle()
-    assert bundle()[0] == version and len(version) == 12
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        names = set(tar.getnames())
-    assert {
+@pytest.fixture
+def names() -> set[str]:
+    """Paths in the code folder of a host."""
+    with tarfile.open(fileobj=io.BytesIO(bundle()[1])) as tar:
+        return set(tar.getnames())
+
+
+def test_the_same_files_give_the_same_version():
+    assert bundle()[0] == bundle()[0]
+    assert len(bundle()[0]) == 12
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
         "preflight.py",
         "serving.py",
+        "model_servers/stack.py",
         "xtuner_host_shim.py",
         "sqltune/dataset/split.py",
+        "sqltune/node_contracts/script.py",
         "sqltune/prompt.py",
-    } <= names
-    assert not any("operators" in n or "hooks" in n for n in names)
+    ],
+)
+def test_the_scripts_and_what_they_import_are_copied(names, name):
+    assert name in names
+
+
+@pytest.mark.parametrize("room", ["operators", "tasks", "serving", "registry", "config"])
+def test_what_runs_in_airflow_only_is_not_copied(names, room):
+    assert not any(name.startswith(f"sqltune/{room}/") for name in names)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from sqltune.config.plan import RunPlan
+from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
-from sqltune.operators.results import end_of
+from sqltune.operators.results import result_of
 from ssh_gang.errors import GangError
 from ssh_gang.event import GangEvent
 from ssh_gang.log import split_ranks
 from ssh_gang.model import Gang, Member
-
-REPORT = "all-reduce of"
-"""How rank 0's report of the sum begins (`include/node/all_reduce.py`)."""
 
 
 class AllReduceOperator(PlanGangOperator):
@@ -33,7 +31,9 @@ class AllReduceOperator(PlanGangOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """One torchrun on each host."""
-        script = [f"{plan.code_dir}/all_reduce.py", plan.cluster.backend]
+        request = AllReduceRequest(backend=plan.cluster.backend)
+        # torchrun takes the place of the plain interpreter.
+        _, *script = ALL_REDUCE.argv(plan.code_dir, request)
         return rank_members(plan, self.master_addr, script, cwd=plan.run_dir)
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> str:
@@ -44,9 +44,7 @@ class AllReduceOperator(PlanGangOperator):
         """
         world_size = self.run_plan.cluster.world_size
         texts = [text for line in output.splitlines() for _, text in split_ranks(line)]
-        report = next((text for text in texts if text.startswith(REPORT)), None)
-        if report is None:
-            raise GangError(f"every rank ended with 0, but rank 0 reported no sum:\n{end_of(output)}")
-        if f"over {world_size} ranks" not in report:
-            raise GangError(f"{report}: expected {world_size} ranks; torchrun did not receive a variable")
-        return report
+        measured = result_of(ALL_REDUCE, "\n".join(texts))
+        if measured.world_size != world_size:
+            raise GangError(f"{measured}: expected {world_size} ranks; torchrun did not receive a variable")
+        return str(measured)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-from pydantic import BaseModel, Field
+from collections.abc import Iterable
 
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
+from sqltune.node_contracts.checkpoints import (
+    CHECKPOINTS,
+    CheckpointsRequest,
+    CheckpointsResponse,
+    SealedCheckpoint,
+)
 from ssh_gang import transfer
 
 HASHING = 3600.0
@@ -20,26 +23,9 @@ SHARD = "_optim_states.pt"
 """End of the name of a rank's optimizer shard; every DeepSpeed strategy writes one for each rank."""
 
 
-class Checkpoint(BaseModel):
-    """What one host holds of one checkpoint, as its seal says (`include/node/checkpoints.py`)."""
-
-    attempt: str = Field(description="The attempt that wrote it.")
-    step: int = Field(description="Iteration at which it was written.")
-    total: int = Field(description="Iterations of the whole training.")
-    fingerprint: str = Field(description="Fingerprint of the plan that is trained.")
-    world_size: int = Field(description="Ranks that wrote it.")
-    files: dict[str, str] = Field(description="File name to SHA-256.")
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return f"iter_{self.step}.pth"
-
-    def __str__(self) -> str:
-        return f"{self.attempt}/{self.name}"
-
-
-def candidates(sealed: Iterable[Iterable[Checkpoint]], fingerprint: str, world_size: int) -> list[Checkpoint]:
+def candidates(
+    sealed: Iterable[Iterable[SealedCheckpoint]], fingerprint: str, world_size: int
+) -> list[SealedCheckpoint]:
     """Checkpoints to resume from, the latest first: of this training, before its end, with every shard.
 
     The hashes are compared later, on the hosts, one checkpoint after the other: reading all of them would
@@ -50,7 +36,7 @@ def candidates(sealed: Iterable[Iterable[Checkpoint]], fingerprint: str, world_s
         fingerprint: Fingerprint of the plan.
         world_size: Ranks of the plan's cluster.
     """
-    whole: dict[tuple[str, int], Checkpoint] = {}
+    whole: dict[tuple[str, int], SealedCheckpoint] = {}
     for part in (checkpoint for host in sealed for checkpoint in host):
         known = whole.get((part.attempt, part.step))
         files = part.files | (known.files if known else {})
@@ -84,41 +70,40 @@ class CheckpointStore:
         """
         return f"{self.plan.run_dir}/train/{attempt}"
 
-    async def candidates(self) -> list[Checkpoint]:
+    async def candidates(self) -> list[SealedCheckpoint]:
         """Checkpoints to resume from, the latest first; their hashes are not compared yet."""
-        answers = await self._everywhere("list", f"{self.plan.run_dir}/train")
-        sealed = [[Checkpoint.model_validate(value) for value in answer] for answer in answers]
+        request = CheckpointsRequest(action="list", folder=f"{self.plan.run_dir}/train")
+        sealed = [response.seals for response in await self._everywhere(request)]
         return candidates(sealed, self.plan.fingerprint, self.plan.cluster.world_size)
 
-    async def damaged(self, checkpoint: Checkpoint) -> list[str]:
+    async def damaged(self, checkpoint: SealedCheckpoint) -> list[str]:
         """Files of a checkpoint that are missing or changed, each as `file on host`."""
-        answers = await self._everywhere("verify", self._folder(checkpoint))
+        request = CheckpointsRequest(action="verify", folder=self._folder(checkpoint))
+        responses = await self._everywhere(request)
         return [
             f"{file} on {host.name}"
-            for host, files in zip(self.hosts, answers, strict=True)
-            for file in files
+            for host, response in zip(self.hosts, responses, strict=True)
+            for file in response.damaged
         ]
 
-    async def stage(self, checkpoint: Checkpoint, attempt: str) -> None:
+    async def stage(self, checkpoint: SealedCheckpoint, attempt: str) -> None:
         """Put a checkpoint into a new attempt's work folder on every host."""
         work_dir = self.work_dir(attempt)
-        answers = await self._everywhere("stage", self._folder(checkpoint), work_dir)
-        master, *others = self.hosts
-        for host, files in zip(others, answers[1:], strict=True):
+        request = CheckpointsRequest(action="stage", folder=self._folder(checkpoint), work_dir=work_dir)
+        first, *others = await self._everywhere(request)
+        for host, response in zip(self.hosts[1:], others, strict=True):
             # ZeRO-1 and -2 write the model's states on rank 0's host only, and every rank reads them.
-            if missing := _model_states(answers[0]) - {*files}:
-                await transfer.copy(master, host, f"{work_dir}/{checkpoint.name}", sorted(missing))
+            if missing := _model_states(first.staged) - {*response.staged}:
+                await transfer.copy(self.hosts[0], host, f"{work_dir}/{checkpoint.name}", sorted(missing))
 
-    def _folder(self, checkpoint: Checkpoint) -> str:
+    def _folder(self, checkpoint: SealedCheckpoint) -> str:
         return f"{self.work_dir(checkpoint.attempt)}/{checkpoint.name}"
 
-    async def _everywhere(self, *arguments: str) -> list[list[Any]]:
-        return await asyncio.gather(*(self._on(host, arguments) for host in self.hosts))
+    async def _everywhere(self, request: CheckpointsRequest) -> list[CheckpointsResponse]:
+        return await asyncio.gather(*(self._on(host, request) for host in self.hosts))
 
-    async def _on(self, host: Host, arguments: Sequence[str]) -> list[Any]:
-        answer = await node.run_async(self.plan, host, "checkpoints.py", list(arguments), HASHING)
-        value: list[Any] = answer["value"]
-        return value
+    async def _on(self, host: Host, request: CheckpointsRequest) -> CheckpointsResponse:
+        return await node.run_async(self.plan, host, CHECKPOINTS, request, HASHING)
 
 
 def _model_states(files: Iterable[str]) -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter, TrainedCheckpoint
+from sqltune.contracts import TrainedCheckpoint
+from sqltune.node_contracts.adapter import CONVERT_ADAPTER, ConvertRequest
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
 from sqltune.operators.results import result_of
@@ -39,19 +40,18 @@ class ConvertAdapterOperator(PlanGangOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """The conversion, on the serving host."""
-        argv = [
-            "python",
-            f"{plan.code_dir}/convert_adapter.py",
-            self._checkpoint.config,
-            self._checkpoint.checkpoint,
-            f"{plan.run_dir}/adapter",
-            str(plan.cluster.world_size),
-        ]
+        request = ConvertRequest(
+            config=self._checkpoint.config,
+            checkpoint=self._checkpoint.checkpoint,
+            adapter=f"{plan.run_dir}/adapter",
+            world_size=plan.cluster.world_size,
+        )
+        argv = CONVERT_ADAPTER.argv(plan.code_dir, request)
         return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
         """The `Adapter` as JSON."""
-        return Adapter.model_validate(result_of(output)).model_dump(mode="json")
+        return result_of(CONVERT_ADAPTER, output).model_dump(mode="json")
 
     @property
     def _checkpoint(self) -> TrainedCheckpoint:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter, MergedModel
+from sqltune.contracts import Adapter
+from sqltune.node_contracts.adapter import MERGE_ADAPTER, MergeRequest
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
 from sqltune.operators.results import result_of
@@ -28,15 +29,14 @@ class MergeAdapterOperator(PlanGangOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """The merge, on the serving host."""
-        argv = [
-            "python",
-            f"{plan.code_dir}/merge_adapter.py",
-            plan.base_model,
-            Adapter.model_validate(self.adapter).adapter_path,
-            f"{plan.run_dir}/merged",
-        ]
+        request = MergeRequest(
+            base_model=plan.base_model,
+            adapter=Adapter.model_validate(self.adapter).adapter_path,
+            merged=f"{plan.run_dir}/merged",
+        )
+        argv = MERGE_ADAPTER.argv(plan.code_dir, request)
         return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
         """The `MergedModel` as JSON."""
-        return MergedModel.model_validate(result_of(output)).model_dump(mode="json")
+        return result_of(MERGE_ADAPTER, output).model_dump(mode="json")

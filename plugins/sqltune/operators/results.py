@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
+from sqltune.node_contracts.script import NodeScript, RequestT, ResponseT
 from ssh_gang.errors import GangError
 
-MARKER = "RESULT "
 SHOWN = 1500
 """Characters of a log that an error message quotes."""
 
 
-def result_of(output: str) -> dict[str, Any]:
-    """The value behind the last RESULT of a script's output.
+def result_of(script: NodeScript[RequestT, ResponseT], output: str) -> ResponseT:
+    """The last result in a script's output.
 
     Raises:
-        GangError: There is none, although the script ended with 0.
+        GangError: There is none although the script ended with 0, or it is not a valid response.
     """
-    for line in reversed(output.splitlines()):
-        if line.startswith(MARKER):
-            value: dict[str, Any] = json.loads(line.removeprefix(MARKER))
-            return value
-    raise GangError(f"the script ended with 0 but left no result; its output ends:\n{end_of(output)}")
+    try:
+        return script.read(output)
+    except ValueError as e:
+        raise GangError(f"{e}; its output ends:\n{end_of(output)}") from e
 
 
 def end_of(output: str) -> str:

@@ -10,7 +10,8 @@ from sqltune.config import xtuner_config
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import DownloadedDataset, TrainedCheckpoint
-from sqltune.operators.checkpoints import SHARD, Checkpoint, CheckpointStore
+from sqltune.node_contracts.checkpoints import SealedCheckpoint
+from sqltune.operators.checkpoints import SHARD, CheckpointStore
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import PROGRESS_PATTERN
@@ -117,7 +118,7 @@ class TrainOperator(PlanGangOperator):
             launch_skew_error=event.launch_skew_error,
         ).model_dump(mode="json")
 
-    async def _latest_undamaged(self, store: CheckpointStore) -> Checkpoint | None:
+    async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
         for checkpoint in await store.candidates():
             damaged = await store.damaged(checkpoint)
             if not damaged:

@@ -1,68 +1,86 @@
-"""The model servers of a cluster, as `include/node/serving.py` keeps them on their host."""
+"""The model servers of a cluster, as `include/node/serving.py` runs them on the serving host."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Literal
 
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import Site
+from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from sqltune.serving.client import Endpoint
+
+Action = Literal["up", "down", "switch", "status"]
+STATUS_TIME, STOP_TIME, LOAD_MARGIN = 60.0, 180.0, 60.0
+"""Seconds for a report, for stopping a model, and beside `ready_timeout` for starting the servers."""
 
 
 class ServingHook:
     """Starts, stops and switches what a cluster serves.
 
-    :param site: the cluster, and the version of the scripts there.
-    :param dtype: type of the served weights.
+    Args:
+        site: The cluster, and the version of the scripts on its hosts.
+        dtype: Data type of the served weights, such as bfloat16.
     """
 
     def __init__(self, site: Site, dtype: str) -> None:
-        s = site.cluster.serving
-        self.site, self.settings = site, s
-        self.host: Host = site.cluster.host(s.host)
-        self.api_key = os.environ.get(s.api_key_env) if s.api_key_env else None
-        self.want = {
-            "folder": f"{site.cluster.work_dir}/serving",
-            "bind": s.bind,
-            "controller_port": s.controller_port,
-            "api_port": s.api_port,
-            "worker_ports": list(s.worker_ports),
-            "ready_timeout": s.ready_timeout,
-            "drain_timeout": s.drain_timeout,
-            "dtype": dtype,
-            "device": "cpu" if site.cluster.accelerator == "cpu" else "cuda",
-            "threads": s.threads,
-        }
+        self.site, self.settings = site, site.cluster.serving
+        self.host: Host = site.cluster.serving_host
+        variable = self.settings.api_key_env
+        self.api_key = os.environ.get(variable) if variable else None
+        self.server_settings = server_settings(site, dtype)
 
-    def _do(self, verb: str, timeout: float, **more: Any) -> dict[str, Any]:
-        secret = {"SQLTUNE_API_KEY": self.api_key} if self.api_key else {}
-        return node.run(
-            self.site, self.host, "serving.py", verb, self.want | more, timeout=timeout, env=secret
-        )
+    def up(self, name: str, model: str) -> ServingResponse:
+        """Serve one more model; returns once it has answered a prompt.
 
-    def up(self, name: str, model: str) -> dict[str, Any]:
-        """Serve one more model; back when it has answered a real prompt. `HostError` with its log when it does not."""
-        return self._do("up", self.settings.ready_timeout + 60, name=name, model=model)
+        Raises:
+            HostError: The model did not answer; the message holds the end of its log.
+        """
+        return self._call("up", self.settings.ready_timeout + LOAD_MARGIN, name, model)
 
-    def down(self, name: str) -> dict[str, Any]:
+    def down(self, name: str) -> ServingResponse:
         """Stop serving a model."""
-        return self._do("down", 180, name=name)
+        return self._call("down", STOP_TIME, name)
 
-    def switch(self, model: str) -> dict[str, Any]:
-        """Serve another model under the public name, without a request that fails; `HostError` when it does not answer, and the old one serves on."""
-        return self._do(
-            "switch",
-            self.settings.ready_timeout + self.settings.drain_timeout + 180,
-            name=self.settings.model_name,
-            model=model,
-        )
+    def switch(self, model: str) -> ServingResponse:
+        """Serve another model under the public name, without a failed request.
 
-    def status(self) -> dict[str, Any]:
-        """What is served: `serving` by public name, `running`, `api`."""
-        return self._do("status", 60)
+        Raises:
+            HostError: The model did not answer; the old one serves on.
+        """
+        seconds = self.settings.ready_timeout + self.settings.drain_timeout + STOP_TIME
+        return self._call("switch", seconds, self.settings.model_name, model)
+
+    def status(self) -> ServingResponse:
+        """What is served."""
+        return self._call("status", STATUS_TIME)
 
     def endpoint(self, name: str) -> Endpoint:
-        """Where a model answers."""
+        """Where the model of a served name answers."""
         return Endpoint(self.settings.url, name, self.api_key)
+
+    def _call(self, action: Action, seconds: float, name: str = "", model: str = "") -> ServingResponse:
+        request = ServingRequest(action=action, settings=self.server_settings, name=name, model=model)
+        secret = {"SQLTUNE_API_KEY": self.api_key} if self.api_key else {}
+        return node.run(self.site, self.host, SERVING, request, time_limit=seconds, env=secret)
+
+
+def server_settings(site: Site, dtype: str) -> ServingSettings:
+    """The cluster file's settings of the model servers, as the host needs them."""
+    serving = site.cluster.serving
+    return ServingSettings(
+        folder=f"{site.cluster.work_dir}/serving",
+        bind=serving.bind,
+        controller_port=serving.controller_port,
+        api_port=serving.api_port,
+        worker_ports=serving.worker_ports,
+        ready_timeout=serving.ready_timeout,
+        drain_timeout=serving.drain_timeout,
+        dtype=dtype,
+        # A ROCm build of torch calls its GPUs cuda too.
+        device="cpu" if site.cluster.accelerator == "cpu" else "cuda",
+        threads=serving.threads,
+        num_gpus=serving.num_gpus,
+        max_gpu_memory=serving.max_gpu_memory,
+    )

@@ -3,48 +3,61 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
+from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import DownloadedDataset, typed_task
 from sqltune.errors import DatasetError
+from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest
 from sqltune.records.files import Record
 
 log = logging.getLogger(__name__)
 
+DOWNLOAD_TIME = 3600.0
+"""Seconds for downloading and preparing the data set."""
 
-def download_dataset(plan: dict[str, Any], host: str) -> dict[str, Any]:
-    """The pinned commit on one host: fetched, verified, split by database."""
-    p = RunPlan.model_validate(plan)
-    h = p.cluster.host(host)
-    want = {
-        "repo": p.dataset_repo,
-        "commit": p.dataset_commit,
-        "files": p.recipe.dataset_files,
-        "endpoint": p.cluster.host_env()["HF_ENDPOINT"],
-        "folder": p.data_dir,
-        "split_dir": p.split_dir,
-        "percent": p.recipe.held_out_percent,
-        "questions": p.eval_questions if h == p.cluster.master else 0,
-        "max_length": p.training.max_length,
-        "base_model": p.base_model,
-    }
+
+@typed_task
+def download_dataset(plan: RunPlan, host: str) -> DownloadedDataset:
+    """Download, verify and split the pinned commit on one host.
+
+    The master's response holds the sampled held-out questions, which become part of the run's record.
+
+    Raises:
+        AirflowFailException: The rows cannot be used; a retry would read the same ones.
+    """
+    target = plan.cluster.host(host)
     try:
-        result = node.run(p, h, "fetch_dataset.py", want, timeout=3600)
+        response = node.run(plan, target, FETCH_DATASET, _request(plan, target), time_limit=DOWNLOAD_TIME)
     except DatasetError as e:
-        # The same rows are the same at the next try.
         raise AirflowFailException(str(e)) from e
-    questions = result.pop("held_out")
     log.info(
-        "[%s] %s rows, longest %s tokens, no database both in training and held out: %s",
+        "[%s] commit %s: the longest example has %s tokens; no database is both in training and held out: %s",
         host,
-        p.dataset_commit[:12],
-        result["longest"],
-        result["counts"],
+        plan.dataset_commit[:12],
+        response.longest,
+        response.counts,
     )
-    if questions:
-        Record.of(p.key).put("held_out", questions)
-    # Where it lies on this host, as every host calls it.
-    return result | {"host": host, "train_path": p.train_path}
+    if response.held_out:
+        Record.of(plan.key).put("held_out", response.held_out)
+    prepared = response.model_dump(exclude={"held_out", "train_path"})
+    # With ~ in place of this host's home, so that it is right on every host.
+    return DownloadedDataset(**prepared, host=host, train_path=plan.train_path)
+
+
+def _request(plan: RunPlan, host: Host) -> FetchRequest:
+    return FetchRequest(
+        repo=plan.dataset_repo,
+        commit=plan.dataset_commit,
+        files=plan.recipe.dataset_files,
+        endpoint=plan.cluster.host_env()["HF_ENDPOINT"],
+        folder=plan.data_dir,
+        split_dir=plan.split_dir,
+        percent=plan.recipe.held_out_percent,
+        questions=plan.eval_questions if host == plan.cluster.master else 0,
+        max_length=plan.training.max_length,
+        base_model=plan.base_model,
+    )

@@ -1,4 +1,4 @@
-"""Task `tell_mlflow`: MLflow is told what it has not heard yet."""
+"""Task `tell_mlflow` of text2sql_housekeeping: send MLflow what it has not received yet."""
 
 from __future__ import annotations
 
@@ -10,24 +10,37 @@ from sqltune.registry import mlflow_mirror
 
 log = logging.getLogger(__name__)
 
-
 OVERDUE = 24 * 3600.0
-"""Seconds after which what MLflow was not told is a failure, and no longer a delay."""
+"""Seconds in the queue after which a change is a failure instead of a delay."""
 
 
-def flush_mlflow() -> None:
-    left = mlflow_mirror.flush()
+def flush_mlflow() -> int:
+    """Send the queue to MLflow.
+
+    Returns:
+        Number of changes that stay in the queue.
+    """
+    remaining = mlflow_mirror.flush()
     if mlflow_mirror.uri() is None:
         log.info("MLFLOW_TRACKING_URI is not set: versions are kept in the records only")
-    elif left:
-        log.info("%d for MLflow wait; text2sql_housekeeping tells it", left)
+    elif remaining:
+        log.info("%d changes stay queued for MLflow; text2sql_housekeeping sends them later", remaining)
+    return remaining
 
 
 def tell_mlflow() -> int:
-    """Tell MLflow what it has not heard yet; how much still waits. Fails when that has waited for a day: somebody has to look."""
-    flush_mlflow()
-    if mlflow_mirror.uri() and mlflow_mirror.oldest() > OVERDUE:
+    """Send the queue to MLflow.
+
+    Returns:
+        Number of changes that stay in the queue.
+
+    Raises:
+        AirflowFailException: The oldest change has been queued for more than `OVERDUE`.
+    """
+    remaining, seconds = flush_mlflow(), mlflow_mirror.oldest()
+    if mlflow_mirror.uri() and seconds > OVERDUE:
         raise AirflowFailException(
-            f"{mlflow_mirror.waiting()} for MLflow at {mlflow_mirror.uri()} wait, the first for {mlflow_mirror.oldest() / 3600:.0f} h: the reason is above; nothing is lost"
+            f"{remaining} changes are queued for MLflow at {mlflow_mirror.uri()}, the oldest for "
+            f"{seconds / 3600:.0f} h. Nothing is lost; the reason is in the warning above"
         )
-    return mlflow_mirror.waiting()
+    return remaining

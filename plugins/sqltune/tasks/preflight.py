@@ -1,81 +1,103 @@
-"""Tasks `preflight` and `master_ip`: whether each host can do what the plan wants, and whether the hosts agree."""
+"""Tasks `preflight` and `master_ip`: each host can do its part of the run, and the hosts agree."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqltune import node
+from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import HostFacts, typed_task
+from sqltune.node_contracts.preflight import PREFLIGHT, MeasuredHost, PreflightRequest
 from sqltune.records.files import installation
 from ssh_gang.errors import HostError
 from ssh_gang.masking import masked
 
 log = logging.getLogger(__name__)
 
-
 CLOCK_TOLERANCE = 30.0
-"""Seconds a host's clock may be off."""
+"""Seconds that a host's clock may differ from Airflow's."""
+PREFLIGHT_TIME = 180.0
+"""Seconds for the checks of one host; hashing the base model takes most of it."""
 
 
-def preflight(plan: dict[str, Any], host: str) -> dict[str, Any]:
-    """Copy our scripts to one host, and look whether it can do what the plan wants; every problem names its fix."""
-    p = RunPlan.model_validate(plan)
-    h = p.cluster.host(host)
-    asyncio.run(node.push(p, h))
-    log.info(
-        "[%s] environment: %s",
-        host,
-        " ".join(f"{k}={v}" for k, v in sorted(masked(p.cluster.host_env()).items())),
-    )
-    answer = node.run(
-        p,
-        h,
-        "preflight.py",
-        {
-            "work_dir": p.cluster.work_dir,
-            "installation": installation(),
-            "interface": p.cluster.interface,
-            "accelerator": p.cluster.accelerator,
-            "processes": h.processes,
-            "is_master": h == p.cluster.master,
-            "master_port": p.cluster.master_port,
-            "base_model": p.base_model,
-            "min_free_disk_gb": p.cluster.min_free_disk_gb,
-            "min_free_memory_gb": p.cluster.min_free_memory_gb,
-        },
-        timeout=180,
-    )
-    facts, problems = answer["facts"], list(answer["problems"])
-    off = facts["clock"] - time.time()
-    if abs(off) > CLOCK_TOLERANCE:
-        problems.append(f"its clock is {off:+.0f} s off: start chrony or systemd-timesyncd there")
-    for name, value in facts.items():
+@typed_task
+def preflight(plan: RunPlan, host: str) -> HostFacts:
+    """Copy the scripts to a host, and check that it can do its part of the run.
+
+    Raises:
+        HostError: All problems of the host at once, each with its remedy.
+    """
+    target = plan.cluster.host(host)
+    asyncio.run(node.push(plan, target))
+    environment = sorted(masked(plan.cluster.host_env()).items())
+    log.info("[%s] environment: %s", host, " ".join(f"{k}={v}" for k, v in environment))
+    response = node.run(plan, target, PREFLIGHT, _request(plan, target), time_limit=PREFLIGHT_TIME)
+    for name, value in response.facts:
         log.info("[%s] %s: %s", host, name, value)
+    problems = [*response.problems, *_clock_problems(response.facts)]
     if problems:
         raise HostError("\n".join(f"{host}: {problem}" for problem in problems))
-    return facts | {"host": host}
+    return HostFacts(**response.facts.model_dump(), host=host)
 
 
-def master_ip(plan: dict[str, Any], facts: list[dict[str, Any]]) -> str:
-    """Address of the master's interface; the hosts' facts are compared on the way: one base model, one set of versions."""
-    p = RunPlan.model_validate(plan)
-    facts = list(facts)
-    problems = []
-    for what in ("base_model_hash", "versions"):
-        if len({str(f[what]) for f in facts}) > 1:
-            differ = "; ".join(f"{f['host']}: {_difference(f[what], facts[0][what])}" for f in facts)
-            problems.append(
-                f"{what} differs between the hosts ({differ}): make them the same, or ranks will not agree"
-            )
+def _request(plan: RunPlan, host: Host) -> PreflightRequest:
+    cluster = plan.cluster
+    return PreflightRequest(
+        work_dir=cluster.work_dir,
+        installation=installation(),
+        interface=cluster.interface,
+        accelerator=cluster.accelerator,
+        processes=host.processes,
+        serving_gpus=cluster.serving.num_gpus if host == cluster.serving_host else 0,
+        is_master=host == cluster.master,
+        master_port=cluster.master_port,
+        base_model=plan.base_model,
+        min_free_disk_gb=cluster.min_free_disk_gb,
+        min_free_memory_gb=cluster.min_free_memory_gb,
+    )
+
+
+def _clock_problems(facts: MeasuredHost) -> list[str]:
+    offset = facts.clock - time.time()
+    if abs(offset) <= CLOCK_TOLERANCE:
+        return []
+    return [
+        f"its clock is {offset:+.0f} s off ({CLOCK_TOLERANCE:.0f} s are allowed): "
+        "start chrony or systemd-timesyncd there"
+    ]
+
+
+@typed_task
+def master_ip(plan: RunPlan, facts: list[HostFacts]) -> str:
+    """Compare the hosts, and return the IPv4 address of the master's interface.
+
+    Raises:
+        HostError: The hosts have different base models or package versions.
+    """
+    problems = [
+        *_difference("base_model_hash", {f.host: {"hash": f.base_model_hash} for f in facts}),
+        *_difference("versions", {f.host: f.versions for f in facts}),
+    ]
     if problems:
         raise HostError("\n".join(problems))
-    address = next(f["address"] for f in facts if f["host"] == p.cluster.master.name)
-    log.info("master %s, interface %s: %s", p.cluster.master.name, p.cluster.interface, address)
+    master = plan.cluster.master.name
+    address = next(f.address for f in facts if f.host == master)
+    log.info("master %s, interface %s: %s", master, plan.cluster.interface, address)
     return address
 
 
-def _difference(value: Any, other: Any) -> Any:
-    return {k: v for k, v in value.items() if v != other.get(k)} or "-" if isinstance(value, dict) else value
+def _difference(what: str, values: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
+    """A problem when a fact differs between hosts, with what differs from the first host's."""
+    first = next(iter(values.values()))
+    if all(value == first for value in values.values()):
+        return []
+    details = "; ".join(
+        f"{host}: {({k: v for k, v in value.items() if v != first.get(k)}) or '-'}"
+        for host, value in values.items()
+    )
+    return [f"{what} differs between the hosts ({details}): make them equal, or the ranks will not agree"]

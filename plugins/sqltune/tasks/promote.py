@@ -1,18 +1,17 @@
-"""Tasks `promote`, and `choose` and `serve` of text2sql_promote: a version is served under the public name."""
+"""Task `promote`, and `choose` and `serve` of text2sql_promote: serve a version under the public name."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune import node
-from sqltune.config.cluster import Cluster
 from sqltune.config.loading import load_cluster
-from sqltune.config.plan import RunPlan, Site
+from sqltune.config.plan import Champion, RunPlan, Site
+from sqltune.contracts import ChosenVersion, typed_task
 from sqltune.errors import ConfigError, RegistryError
 from sqltune.evaluation.verdict import Verdict
 from sqltune.records.files import Record
@@ -23,95 +22,113 @@ from sqltune.tasks.mlflow import flush_mlflow
 log = logging.getLogger(__name__)
 
 
-def promote(plan: dict[str, Any], verdict: dict[str, Any], number: int) -> int:
-    """Serve the candidate under the champion's name, and remember it; skipped when the gate or the form holds it back."""
-    p = RunPlan.model_validate(plan)
-    decision = Verdict.model_validate(verdict)
-    if not decision.passed:
-        raise AirflowSkipException(
-            "held back by the gate: "
-            + "; ".join(f"{rule.id}: {rule.explanation}" for rule in decision.failed_rules)
-        )
-    if p.promote == "hold":
-        raise AirflowSkipException("held back by the form (promote: hold)")
-    version = versions.version(p.cluster_name, number)
-    serving = versions.champion(p.cluster_name)
-    if serving not in (p.champion, version.champion):
-        raise AirflowSkipException(
-            f"version {serving.version if serving else 'none'} was promoted since this run began, and the candidate was compared with {f'version {p.champion.version}' if p.champion else 'the base model'}: "
-            f"train again to compare, or promote version {number} by hand (text2sql_promote)"
-        )
-    serve_version(p, version, "approved by a person" if p.promote == "ask" else "passed the gate", p.run_id)
-    Record.of(p.key).put("state", {"promoted": number})
+@typed_task
+def promote(plan: RunPlan, verdict: Verdict, number: int) -> int:
+    """Serve the candidate under the champion's name, and record the promotion.
+
+    Raises:
+        AirflowSkipException: The gate or the form holds the candidate back, or another version was promoted
+            since the comparison.
+    """
+    _require_permission(plan, verdict)
+    version = versions.version(plan.cluster_name, number)
+    _require_same_champion(plan, version)
+    reason = "approved by a person" if plan.promote == "ask" else "passed the gate"
+    serve_version(plan, version, reason, plan.run_id)
+    Record.of(plan.key).put("state", {"promoted": number})
     return number
 
 
-def serve_version(site: Site, version: versions.Version, why: str, by: str) -> None:
-    """Serve a registered version under the public name, and write it into the journal; the chain's promotion, a person's, and a rollback are this."""
+def _require_permission(plan: RunPlan, verdict: Verdict) -> None:
+    if not verdict.passed:
+        rules = "; ".join(f"{rule.id}: {rule.explanation}" for rule in verdict.failed_rules)
+        raise AirflowSkipException(f"held back by the gate: {rules}")
+    if plan.promote == "hold":
+        raise AirflowSkipException("held back by the form (promote: hold)")
+
+
+def _require_same_champion(plan: RunPlan, version: versions.Version) -> None:
+    """The verdict compares with the champion that the run began with; a retry finds its own promotion."""
+    current = versions.champion(plan.cluster_name)
+    if current in (plan.champion, version.champion):
+        return
+    compared = f"version {plan.champion.version}" if plan.champion else "the base model"
+    raise AirflowSkipException(
+        f"version {_number(current)} was promoted since this run began, and the candidate was compared with "
+        f"{compared}: train again to compare, or promote version {version.number} by hand (text2sql_promote)"
+    )
+
+
+def serve_version(site: Site, version: versions.Version, reason: str, run_id: str) -> None:
+    """Serve a registered version under the public name, and record the promotion.
+
+    Used for the chain's promotion, a manual one, and a rollback.
+
+    Args:
+        site: The cluster to serve on.
+        version: The version.
+        reason: What decided, for the journal.
+        run_id: The Airflow run that promotes.
+    """
     hook = ServingHook(site, version.dtype)
-    was = versions.champion(site.cluster_name)
+    previous = versions.champion(site.cluster_name)
     status = hook.switch(version.merged_path)
-    versions.promote(version, why, by)
+    versions.promote(version, reason, run_id)
     log.info(
-        "[%s] version %d is served as %s at %s (ready after %s s; version %s answered its last request after %s s)",
+        "[%s] version %d is served as %s at %s (ready after %s s; version %s answered its last request "
+        "after %s s)",
         hook.host.name,
         version.number,
         hook.settings.model_name,
-        status["api"],
-        status["ready_after"],
-        was.version if was else "none",
-        status["drained_after"],
+        status.api,
+        status.ready_after,
+        _number(previous),
+        status.drained_after,
     )
     mlflow_mirror.tell(mlflow_mirror.ALIAS, version)
     flush_mlflow()
 
 
-def choose_version() -> dict[str, Any]:
-    """The version that the form of text2sql_promote names, or the one that served before; checked before anything is touched."""
-    context = get_current_context()
-    form = context["params"]
+@typed_task
+def choose_version() -> ChosenVersion:
+    """The version that the form names, or the one that was served before the champion.
+
+    Raises:
+        AirflowFailException: There is no such version or cluster; nothing has been changed.
+    """
+    form = get_current_context()["params"]
+    name, number = form["cluster"], form["version"]
     try:
-        cluster = load_cluster(form["cluster"])
-        chosen = (
-            versions.version(form["cluster"], form["version"])
-            if form["version"]
-            else versions.before(form["cluster"])
-        )
+        cluster = load_cluster(name)
+        version = versions.version(name, number) if number else versions.before(name)
     except (ConfigError, RegistryError) as e:
         raise AirflowFailException(str(e)) from e
-    assert isinstance(cluster, Cluster)
-    serving = versions.champion(form["cluster"])
     log.info(
-        "version %d of %s, by %s: %s, %s; version %s serves now",
-        chosen.number,
-        chosen.cluster,
-        chosen.run_id,
-        chosen.lineage["score"],
-        chosen.lineage["verdict"],
-        serving.version if serving else "none",
+        "version %d of %s, from run %s: %s, %s. Served now: version %s",
+        version.number,
+        version.cluster,
+        version.run_id,
+        version.lineage["score"],
+        version.lineage["verdict"],
+        _number(versions.champion(name)),
     )
-    what = (
-        f"promoted by hand ({form['reason']})"
-        if form["version"]
-        else f"rolled back by hand ({form['reason']})"
+    action = "promoted by hand" if number else "rolled back by hand"
+    return ChosenVersion(
+        site=Site(cluster_name=name, cluster=cluster, code_version=node.bundle()[0]),
+        version=version.number,
+        reason=f"{action} ({form['reason']})",
     )
-    return {
-        "site": Site(cluster_name=form["cluster"], cluster=cluster, code_version=node.bundle()[0]).model_dump(
-            mode="json"
-        ),
-        "version": chosen.number,
-        "why": what,
-    }
 
 
-def serve_chosen(chosen: dict[str, Any]) -> int:
-    """Serve what `choose_version` found."""
-    site = Site.model_validate(chosen["site"])
-    asyncio.run(node.push(site, site.cluster.host(site.cluster.serving.host)))
-    serve_version(
-        site,
-        versions.version(site.cluster_name, chosen["version"]),
-        chosen["why"],
-        get_current_context()["dag_run"].run_id,
-    )
-    return chosen["version"]
+@typed_task
+def serve_chosen(chosen: ChosenVersion) -> int:
+    """Serve the version that `choose_version` returned."""
+    site = chosen.site
+    asyncio.run(node.push(site, site.cluster.serving_host))
+    version = versions.version(site.cluster_name, chosen.version)
+    serve_version(site, version, chosen.reason, get_current_context()["dag_run"].run_id)
+    return chosen.version
+
+
+def _number(champion: Champion | None) -> str:
+    return str(champion.version) if champion else "none"

@@ -1,56 +1,65 @@
-"""Task `prune`: old models and checkpoints are removed from the hosts."""
+"""Task `prune`: remove old models and checkpoints from the hosts."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from pathlib import Path
 
 from sqltune import node
 from sqltune.config.cluster import Keep
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import typed_task
 from sqltune.errors import RegistryError
+from sqltune.node_contracts.retention import RETENTION, RetentionRequest, RetentionResponse
 from sqltune.records.files import home
 from sqltune.registry import versions
 
 log = logging.getLogger(__name__)
 
-
-def kept(cluster_name: str, keep: Keep, run_key: str) -> dict[str, list[str]]:
-    """Runs that are known, those whose merged model stays (the champion's and the one's before it always), and those whose checkpoints stay."""
-    there = versions.versions(cluster_name)
-    serving = {versions.champion(cluster_name)}
-    with contextlib.suppress(RegistryError):
-        serving.add(versions.before(cluster_name).champion)
-    merged = {v.run_key for v in there[-keep.merged_models :]} | {
-        v.run_key for v in there if v.champion in serving
-    }
-    # By when something was last written there: a run that goes on beside this one is among the newest.
-    runs = sorted(
-        (folder for folder in (home() / "runs").iterdir() if folder.is_dir()),
-        key=lambda f: max(x.stat().st_mtime for x in [f, *f.iterdir()]),
-    )
-    newest = {run_key} | {f.name for f in runs[-keep.checkpoints :]}
-    return {
-        "known": sorted(f.name for f in runs),
-        "merged": sorted(merged | newest),
-        "checkpoints": sorted(newest),
-    }
+PRUNE_TIME = 1800.0
+"""Seconds for removing folders and measuring the disk."""
 
 
-def prune(plan: dict[str, Any], host: str) -> dict[str, Any]:
-    """Remove what the cluster's `keep` does not name from one host, and say what its disk holds."""
-    p = RunPlan.model_validate(plan)
-    want = kept(p.cluster_name, p.cluster.keep, p.key) | {
-        "runs": f"{p.cluster.work_dir}/runs",
-        "work_dir": p.cluster.work_dir,
-    }
-    result = node.run(p, p.cluster.host(host), "retention.py", want, timeout=1800)
+@typed_task
+def prune(plan: RunPlan, host: str) -> RetentionResponse:
+    """Remove from one host what the cluster's `keep` does not name, and report its disk usage."""
+    request = retention(plan)
+    response = node.run(plan, plan.cluster.host(host), RETENTION, request, time_limit=PRUNE_TIME)
     log.info(
-        "[%s] %.2f GiB removed (%s); disk: %s",
+        "[%s] %.2f GiB removed (%s). Disk: %s",
         host,
-        result["freed_gib"],
-        ", ".join(result["removed"]) or "nothing",
-        ", ".join(f"{k} {v:.1f} GiB" for k, v in result["disk"].items()),
+        response.freed_gib,
+        ", ".join(response.removed) or "nothing",
+        ", ".join(f"{k} {v:.1f} GiB" for k, v in response.disk.items()),
     )
-    return result
+    return response
+
+
+def retention(plan: RunPlan) -> RetentionRequest:
+    """What is kept of which runs."""
+    keep, runs = plan.cluster.keep, _recorded_runs()
+    newest = {plan.key} | {f.name for f in runs[-keep.checkpoints :]}
+    return RetentionRequest(
+        runs=f"{plan.cluster.work_dir}/runs",
+        work_dir=plan.cluster.work_dir,
+        known=sorted(f.name for f in runs),
+        merged=sorted(_runs_with_kept_model(plan.cluster_name, keep) | newest),
+        checkpoints=sorted(newest),
+    )
+
+
+def _recorded_runs() -> list[Path]:
+    """Records of all runs by the time of their last write: a run in progress is among the newest."""
+    folders = [folder for folder in (home() / "runs").iterdir() if folder.is_dir()]
+    return sorted(folders, key=lambda f: max(x.stat().st_mtime for x in [f, *f.iterdir()]))
+
+
+def _runs_with_kept_model(cluster_name: str, keep: Keep) -> set[str]:
+    """Runs of the newest versions, of the champion, and of the version served before it."""
+    registered = versions.versions(cluster_name)
+    served = {versions.champion(cluster_name)}
+    with contextlib.suppress(RegistryError):
+        served.add(versions.before(cluster_name).champion)
+    newest = {v.run_key for v in registered[-keep.merged_models :]}
+    return newest | {v.run_key for v in registered if v.champion in served}

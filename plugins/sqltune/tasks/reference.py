@@ -1,4 +1,7 @@
-"""The hosted reference in `before`: what the hosted model is asked, what it answered, and its score."""
+"""Task group `reference`: the hosted model's questions, its answers, and its score.
+
+The reference is for comparison only: it never fails a run.
+"""
 
 from __future__ import annotations
 
@@ -6,94 +9,130 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 from pydantic import ValidationError
 
 from sqltune.config.loading import describe
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation.score import Score
+from sqltune.contracts import HostedAnswers, HostedBatch, HostedQuestion, typed_task
+from sqltune.evaluation.report import Column
 from sqltune.evaluation.scorer import score_answers
 from sqltune.prompt import render
 from sqltune.serving import hosted
+from sqltune.serving.hosted import CONNECTION
 from sqltune.tasks.evaluate import suite_of
 
 log = logging.getLogger(__name__)
 
+TROUBLE_WIDTH = 60
+"""Characters of the trouble that fit into the heading of the column."""
 
-def reference_questions(plan: dict[str, Any], python: str) -> dict[str, Any]:
-    """What the hosted model is asked: the prompts of the suite that it has not answered before, and its budget. Skipped without its environment; nothing is asked without its Connection."""
+
+@typed_task
+def reference_questions(plan: RunPlan, python: str) -> HostedBatch:
+    """The questions that the hosted model has not answered in an earlier run, and its budget.
+
+    Args:
+        plan: The run plan.
+        python: Python of the environment with zhipuai.
+
+    Raises:
+        AirflowSkipException: The environment is missing, or the Connection's extra has mistakes.
+    """
     if not Path(python).exists():
         raise AirflowSkipException(
-            f"no hosted reference: {python} is not there; make an environment with zhipuai, and set SQLTUNE_REFERENCE_PYTHON"
+            f"Skipped: {python} does not exist. Make an environment with zhipuai and set "
+            "SQLTUNE_REFERENCE_PYTHON to its Python to see the reference column"
         )
-    p = RunPlan.model_validate(plan)
     try:
-        connection = BaseHook.get_connection(hosted.CONNECTION)
+        connection = BaseHook.get_connection(CONNECTION)
     except AirflowNotFoundException:
-        model = p.reference_model or hosted.Budget().model
-        log.info("nobody is asked: there is no Connection %s with a key", hosted.CONNECTION)
-        return {
-            "model": model,
-            "url": "",
-            "label": f"{model} (no key)",
-            "questions": [],
-            **hosted.Budget().model_dump(include={"max_calls", "max_cost", "price"}),
-        }
+        log.info("Skipped: Connection %s does not exist. Add it to see the reference column", CONNECTION)
+        return _empty_batch(plan)
+    if not connection.password:
+        log.info(
+            "Skipped: Connection %s has no password (the API key). Add it to see the reference column",
+            CONNECTION,
+        )
+    return _batch(plan, connection.host or "", _budget(connection))
+
+
+def _budget(connection: Connection) -> hosted.Budget:
     try:
-        budget = hosted.Budget.model_validate(connection.extra_dejson)
+        return hosted.Budget.model_validate(connection.extra_dejson)
     except ValidationError as e:
-        # The reference is a courtesy: a mistake in it is said, and the run goes on.
-        raise AirflowSkipException(
-            "no hosted reference: " + "; ".join(describe(e, f"Connection {hosted.CONNECTION}.extra"))
-        ) from e
-    model, url = p.reference_model or budget.model, connection.host or ""
-    prompts = {q.id: render(q.question, q.context) for q in suite_of(p)}
+        mistakes = "; ".join(describe(e, f"Connection {CONNECTION}.extra"))
+        raise AirflowSkipException(f"Skipped: {mistakes}") from e
+
+
+def _empty_batch(plan: RunPlan) -> HostedBatch:
+    budget = hosted.Budget()
+    model = plan.reference_model or budget.model
+    return HostedBatch(model=model, url="", label=f"{model} (no key)", questions=[], **_limits(budget))
+
+
+def _batch(plan: RunPlan, url: str, budget: hosted.Budget) -> HostedBatch:
+    model = plan.reference_model or budget.model
+    prompts = _prompts(plan)
     answered = hosted.known(model, url, prompts)
     log.info(
-        "%s has answered %d of %d prompts before; at most %d calls for %g now",
+        "%s answered %d of %d prompts in earlier runs; at most %d calls for %g now",
         model,
         len(answered),
         len(prompts),
         budget.max_calls,
         budget.max_cost,
     )
-    return {
-        "model": model,
-        "url": url,
-        "label": budget.label or model,
-        "known": len(answered),
-        "max_calls": budget.max_calls,
-        "max_cost": budget.max_cost,
-        "price": budget.price,
-        "questions": [
-            {"id": name, "prompt": prompt} for name, prompt in prompts.items() if name not in answered
-        ],
-    }
+    return HostedBatch(
+        model=model,
+        url=url,
+        label=budget.label or model,
+        known=len(answered),
+        questions=[HostedQuestion(id=k, prompt=v) for k, v in prompts.items() if k not in answered],
+        **_limits(budget),
+    )
 
 
-def reference_answers(wanted: dict[str, Any] | None, hosted: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What the hosted model was asked and what it answered; None where there is nobody to ask. It takes what its two tasks left, however they ended:
-    the reference is a courtesy, and can't fail a run."""
-    if not wanted:
+def _limits(budget: hosted.Budget) -> dict[str, Any]:
+    return budget.model_dump(include={"max_calls", "max_cost", "price"})
+
+
+def _prompts(plan: RunPlan) -> dict[str, str]:
+    """Prompts by question id."""
+    return {q.id: render(q.question, q.context) for q in suite_of(plan)}
+
+
+@typed_task
+def reference_answers(batch: HostedBatch | None, reply: dict[str, Any] | None) -> HostedAnswers | None:
+    """Combine what the two tasks before left, however they ended.
+
+    Args:
+        batch: The questions; None when there is no hosted reference.
+        reply: The outcome of `ask_hosted`; None when its task failed.
+    """
+    if batch is None:
         return None
-    if hosted is None:
-        log.warning(
-            "%s: its task did not end well, see reference.hosted; the run goes on without", wanted["label"]
-        )
-        hosted = {"answers": {}, "trouble": "its task failed"}
-    return wanted | {"answers": hosted["answers"], "trouble": hosted["trouble"]}
+    if reply is None:
+        log.warning("%s: task reference.hosted failed, see its log; the run goes on without it", batch.label)
+        reply = {"answers": {}, "trouble": "its task failed"}
+    return HostedAnswers(
+        model=batch.model,
+        url=batch.url,
+        label=batch.label,
+        answers=reply["answers"],
+        trouble=reply["trouble"],
+    )
 
 
-def reference_score(p: RunPlan, reply: dict[str, Any] | None) -> tuple[Score | None, str]:
-    """The hosted model's score over what it answered, now or before, and its column's name."""
-    if not reply:
-        return None, ""
-    questions = suite_of(p)
-    prompts = {q.id: render(q.question, q.context) for q in questions}
-    if reply["answers"]:
-        hosted.remember(reply["model"], reply["url"], prompts, reply["answers"])
-    answers = hosted.known(reply["model"], reply["url"], prompts)
-    label = reply["label"] + (f" ({reply['trouble'][:60]})" if reply["trouble"] else "")
-    asked = [q for q in questions if q.id in answers]
-    return score_answers(reply["model"], asked, answers), label
+def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | None:
+    """The column of the hosted model: its score over all questions it answered, in this or an earlier run."""
+    if answers is None:
+        return None
+    prompts = _prompts(plan)
+    if answers.answers:
+        hosted.remember(answers.model, answers.url, prompts, answers.answers)
+    known = hosted.known(answers.model, answers.url, prompts)
+    trouble = f" ({answers.trouble[:TROUBLE_WIDTH]})" if answers.trouble else ""
+    questions = [q for q in suite_of(plan) if q.id in known]
+    return Column(answers.label + trouble, score_answers(answers.model, questions, known))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import Adapter, HostFacts, MergedModel, TrainedCheckpoint, typed_task
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.verdict import Verdict
 from sqltune.records.files import Record
@@ -15,58 +15,90 @@ from sqltune.tasks.mlflow import flush_mlflow
 log = logging.getLogger(__name__)
 
 
+@typed_task
 def register(
-    plan: dict[str, Any],
-    facts: list[dict[str, Any]],
-    trained: dict[str, Any],
-    adapter: dict[str, Any],
-    merged: dict[str, Any],
-    verdict: dict[str, Any],
+    plan: RunPlan,
+    facts: list[HostFacts],
+    trained: TrainedCheckpoint,
+    adapter: Adapter,
+    merged: MergedModel,
+    verdict: Verdict,
 ) -> int:
-    """Give the candidate a number, whatever the verdict; it and where it comes from are kept, and MLflow is told as soon as it answers."""
-    p = RunPlan.model_validate(plan)
-    record = Record.of(p.key)
-    before, after = (Score.model_validate(record.get(which)) for which in ("before", "after"))
-    host = next(f for f in facts if f["host"] == p.cluster.serving.host)
-    hours = p.cluster.world_size * trained["seconds"] / 3600
-    made = versions.register(
-        p.cluster_name,
-        p.run_id,
-        run_key=p.key,
-        host=p.cluster.serving.host,
-        merged_path=merged["merged_path"],
-        model_hash=merged["model_hash"],
-        dtype=p.recipe.serving_dtype,
-        lineage={
-            "score": f"{after.matched}/{after.questions}",
-            "score_before": f"{before.matched}/{before.questions} ({before.model})",
-            "verdict": Verdict.model_validate(verdict).headline,
-            "dataset_repo": p.dataset_repo,
-            "dataset_commit": p.dataset_commit,
-            "dataset_date": p.dataset_date,
-            "fingerprint": p.fingerprint,
-            "recipe": p.recipe_name,
-            "base_model": p.base_model,
-            "base_model_hash": host["base_model_hash"],
-            "code_version": p.code_version,
-            "host_versions": " ".join(f"{k}={v}" for k, v in host["versions"].items() if v),
-            "checkpoint": trained["checkpoint"],
-            "checkpoint_hash": adapter["checkpoint_hash"],
-            "adapter": f"{p.run_dir}/adapter",
-            "merged": f"{p.run_dir}/merged",
-            "model_hash": merged["model_hash"],
-            "gpu_hours": f"{hours if p.cluster.accelerator != 'cpu' else 0:.3f}",
-            "rank_hours": f"{hours:.3f}",
-            "accelerator": p.cluster.accelerator,
-        },
+    """Register the candidate with its lineage, whatever the verdict, and queue it for MLflow.
+
+    Returns:
+        Number of the version; a retry gets the same one.
+    """
+    serving_host = next(f for f in facts if f.host == plan.cluster.serving.host)
+    lineage = (
+        _scores(plan, verdict)
+        | _inputs(plan, serving_host)
+        | _artefacts(plan, trained, adapter, merged)
+        | _cost(plan, trained)
+    )
+    version = versions.register(
+        plan.cluster_name,
+        plan.run_id,
+        run_key=plan.key,
+        host=plan.cluster.serving.host,
+        merged_path=merged.merged_path,
+        model_hash=merged.model_hash,
+        dtype=plan.recipe.serving_dtype,
+        lineage=lineage,
     )
     log.info(
         "version %d of %s: %s, %s",
-        made.number,
-        p.cluster_name,
-        made.lineage["score"],
-        made.lineage["verdict"],
+        version.number,
+        plan.cluster_name,
+        version.lineage["score"],
+        version.lineage["verdict"],
     )
-    mlflow_mirror.tell("version", made)
+    mlflow_mirror.tell("version", version)
     flush_mlflow()
-    return made.number
+    return version.number
+
+
+def _scores(plan: RunPlan, verdict: Verdict) -> dict[str, str]:
+    record = Record.of(plan.key)
+    before, after = (Score.model_validate(record.get(stage)) for stage in ("before", "after"))
+    return {
+        "score": f"{after.matched}/{after.questions}",
+        "score_before": f"{before.matched}/{before.questions} ({before.model})",
+        "verdict": verdict.headline,
+    }
+
+
+def _inputs(plan: RunPlan, host: HostFacts) -> dict[str, str]:
+    return {
+        "dataset_repo": plan.dataset_repo,
+        "dataset_commit": plan.dataset_commit,
+        "dataset_date": plan.dataset_date,
+        "fingerprint": plan.fingerprint,
+        "recipe": plan.recipe_name,
+        "base_model": plan.base_model,
+        "base_model_hash": host.base_model_hash,
+        "code_version": plan.code_version,
+        "host_versions": " ".join(f"{k}={v}" for k, v in host.versions.items() if v),
+    }
+
+
+def _artefacts(
+    plan: RunPlan, trained: TrainedCheckpoint, adapter: Adapter, merged: MergedModel
+) -> dict[str, str]:
+    return {
+        "checkpoint": trained.checkpoint,
+        "checkpoint_hash": adapter.checkpoint_hash,
+        "adapter": f"{plan.run_dir}/adapter",
+        "merged": f"{plan.run_dir}/merged",
+        "model_hash": merged.model_hash,
+    }
+
+
+def _cost(plan: RunPlan, trained: TrainedCheckpoint) -> dict[str, str]:
+    """Hours of all ranks together; hours of GPUs where the ranks have one each."""
+    hours = plan.cluster.world_size * trained.seconds / 3600
+    return {
+        "gpu_hours": f"{hours if plan.cluster.accelerator != 'cpu' else 0:.3f}",
+        "rank_hours": f"{hours:.3f}",
+        "accelerator": plan.cluster.accelerator,
+    }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sqltune.operators.checkpoints import Checkpoint, candidates
+from sqltune.node_contracts.checkpoints import SealedCheckpoint
+from sqltune.operators.checkpoints import candidates
 
 
 def seal(attempt, step, files, **other):
@@ -16,7 +17,7 @@ def seal(attempt, step, files, **other):
         "world_size": 2,
         "files": dict.fromkeys(files, "0"),
     }
-    return Checkpoint.model_validate(values | other)
+    return SealedCheckpoint.model_validate(values | other)
 
 
 A, B = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt", "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt"

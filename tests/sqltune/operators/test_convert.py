@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic import ValidationError
 
+from sqltune.node_contracts.adapter import ConvertRequest
 from sqltune.operators.convert import ConvertAdapterOperator
+from ssh_gang.errors import GangError
 from tests.plans import run_plan
 
 TRAINED = {
@@ -31,7 +32,9 @@ def operator():
 def test_it_runs_on_the_serving_host_alone(operator):
     (member,) = operator.members(run_plan(), "try1")
     assert member.host == "host-a"
-    assert TRAINED["checkpoint"] in member.argv
+    request = ConvertRequest.model_validate_json(member.argv[-1])
+    assert request.checkpoint == TRAINED["checkpoint"]
+    assert request.world_size == 2
 
 
 def test_the_adapter_is_what_the_script_reports(operator):
@@ -39,5 +42,5 @@ def test_the_adapter_is_what_the_script_reports(operator):
 
 
 def test_a_report_that_lacks_a_field_is_refused(operator):
-    with pytest.raises(ValidationError, match="layers"):
+    with pytest.raises(GangError, match="layers: Field required"):
         operator.judge(None, None, 'RESULT {"adapter_path": "/x", "checkpoint_hash": "ab"}')

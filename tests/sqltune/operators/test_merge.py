@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sqltune.node_contracts.adapter import MergeRequest
 from sqltune.operators.merge import MergeAdapterOperator
 from tests.plans import run_plan
 
@@ -23,7 +24,9 @@ def operator():
 def test_it_merges_the_adapter_into_the_plans_base_model(operator):
     (member,) = operator.members(run_plan(), "try1")
     assert member.host == "host-a"
-    assert member.argv[2:] == ["~/models/base", "/code/adapter", "~/code/runs/r1/merged"]
+    assert MergeRequest.model_validate_json(member.argv[-1]) == MergeRequest(
+        base_model="~/models/base", adapter="/code/adapter", merged="~/code/runs/r1/merged"
+    )
 
 
 def test_the_merged_model_is_what_the_script_reports(operator):

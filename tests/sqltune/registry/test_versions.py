@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sqltune.config.cluster import Keep
 from sqltune.errors import RegistryError
 from sqltune.records import promotions
-from sqltune.records.files import Record, home, write_json
+from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
-from sqltune.tasks.prune import kept
-from tests.conftest import BASE, ROOT, free_port
+from tests.conftest import BASE, free_port
 
 LINEAGE = {
     "dataset_repo": "team/data",
@@ -278,60 +274,3 @@ def test_without_mlflow_everything_is_kept_in_the_records(records, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     mlflow_mirror.tell("version", made("r1"))
     assert mlflow_mirror.flush() == 1
-
-
-def test_older_runs_are_pruned_and_what_is_named_stays(tmp_path):
-    runs = tmp_path / "runs"
-    for name in ("r1", "r2", "r3", "unknown"):
-        for file in (
-            "merged/model.safetensors",
-            "train/try1/iter_2.pth/shard.pt",
-            "train/try1/run.json",
-            "adapter/adapter.safetensors",
-        ):
-            (runs / name / file).parent.mkdir(parents=True, exist_ok=True)
-            (runs / name / file).write_bytes(b"x" * 5000)
-    want = {
-        "runs": str(runs),
-        "known": ["r1", "r2", "r3"],
-        "merged": ["r1", "r3"],
-        "checkpoints": ["r3"],
-        "work_dir": str(tmp_path),
-    }
-    done = subprocess.run(
-        [sys.executable, ROOT / "include/node/retention.py", json.dumps(want)],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    result = json.loads(done.splitlines()[-1].removeprefix("RESULT "))
-    assert (
-        result["removed"] == ["r1/train/try1/iter_2.pth", "r2/merged", "r2/train/try1/iter_2.pth"]
-        and result["disk"]["runs"] > 0
-    )
-    assert (
-        (runs / "r1/merged/model.safetensors").exists()
-        and (runs / "r3/train/try1/iter_2.pth/shard.pt").exists()
-        and (runs / "unknown/merged").exists()
-    )
-    assert all(
-        (runs / name / kept).exists()
-        for name in ("r1", "r2")
-        for kept in ("adapter/adapter.safetensors", "train/try1/run.json")
-    )
-
-
-def test_the_champion_and_the_one_before_are_never_pruned(records):
-    for number in range(1, 9):
-        made(f"r{number}")
-        write_json(home() / "runs" / f"r{number}" / "plan.json", {})
-        for path in (home() / "runs" / f"r{number}" / "plan.json", home() / "runs" / f"r{number}"):
-            os.utime(path, (number, number))
-    for number in (1, 2):
-        versions.promote(versions.version("lab", number), "gate", "r")
-    found = kept("lab", Keep(merged_models=5, checkpoints=3), "r8")
-    assert (
-        found["merged"] == ["r1", "r2", "r4", "r5", "r6", "r7", "r8"]
-        and found["checkpoints"] == ["r6", "r7", "r8"]
-        and len(found["known"]) == 8
-    )

@@ -33,5 +33,5 @@ def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
     assert mlflow.tell_mlflow() == 1
     with database.writing() as session:
         session.execute(update(MlflowMessage).values(created_at=now() - timedelta(hours=25)))
-    with pytest.raises(AirflowFailException, match="the first for 25 h"):
+    with pytest.raises(AirflowFailException, match="the oldest for 25 h"):
         mlflow.tell_mlflow()

@@ -1,20 +1,88 @@
-"""Hosts that agree, and hosts that do not."""
+"""Hosts that can do their part of a run and agree, and hosts that do not."""
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
 
+from sqltune.contracts import HostFacts
+from sqltune.node_contracts.preflight import MeasuredHost, PreflightRequest, PreflightResponse
 from sqltune.tasks import preflight
 from ssh_gang.errors import HostError
 
 
-def facts(host, **more):
-    return {
-        "host": host,
-        "address": f"10.0.0.{(host[-1] == 'b' and 2) or 1}",
-        "base_model_hash": "same",
-        "versions": {"torch": "2.13.0"},
-    } | more
+def measured(**more: Any) -> MeasuredHost:
+    return MeasuredHost(
+        hostname="h",
+        python="3.11.9",
+        versions={"torch": "2.13.0"},
+        cpus=2,
+        gpus=[],
+        free_disk_gb=100,
+        free_memory_gb=10,
+        clock=time.time(),
+        proxy={},
+        address="10.0.0.1",
+        base_model_hash="same",
+    ).model_copy(update=more)
+
+
+def facts(host: str, **more: Any) -> dict[str, Any]:
+    address = f"10.0.0.{2 if host == 'host-b' else 1}"
+    return HostFacts(**(measured().model_dump() | {"host": host, "address": address} | more)).model_dump()
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """The host, as its script answers; the requests that it received."""
+    requests: list[PreflightRequest] = []
+    response = PreflightResponse(facts=measured(), problems=[])
+
+    async def push(plan, target):
+        pass
+
+    def run(plan, target, script, request, time_limit):
+        requests.append(request)
+        return run.response
+
+    run.response = response
+    run.requests = requests
+    monkeypatch.setattr(preflight.node, "push", push)
+    monkeypatch.setattr(preflight.node, "run", run)
+    return run
+
+
+def test_the_facts_of_a_good_host_are_handed_on(plan, host):
+    assert preflight.preflight(plan, "host-b")["host"] == "host-b"
+
+
+def test_every_problem_of_a_host_is_reported(plan, host):
+    host.response = PreflightResponse(facts=measured(), problems=["no disk", "no memory"])
+    with pytest.raises(HostError, match="host-b: no disk\nhost-b: no memory"):
+        preflight.preflight(plan, "host-b")
+
+
+def test_a_clock_that_is_off_is_a_problem(plan, host):
+    host.response = PreflightResponse(facts=measured(clock=time.time() + 120), problems=[])
+    with pytest.raises(
+        HostError, match=r"host-b: its clock is \+1[12]\d s off \(30 s are allowed\): start chrony"
+    ):
+        preflight.preflight(plan, "host-b")
+
+
+@pytest.mark.parametrize(("name", "expected"), [("host-a", 4), ("host-b", 0)])
+def test_only_the_serving_host_needs_the_gpus_of_a_model_worker(plan, host, name, expected):
+    plan["cluster"]["serving"] |= {"host": "host-a", "num_gpus": 4}
+    preflight.preflight(plan, name)
+    assert host.requests[0].serving_gpus == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("host-a", True), ("host-b", False)])
+def test_only_the_master_needs_its_port(plan, host, name, expected):
+    preflight.preflight(plan, name)
+    assert host.requests[0].is_master is expected
 
 
 def test_the_masters_address(plan):
@@ -22,10 +90,10 @@ def test_the_masters_address(plan):
 
 
 def test_hosts_that_differ_are_named(plan):
+    different = facts("host-b", base_model_hash="other", versions={"torch": "2.9"})
     with pytest.raises(
         HostError,
-        match=r"(?s)base_model_hash differs .*host-b: other.*versions differs .*host-b: \{'torch': '2.9'\}",
+        match=r"(?s)base_model_hash differs .*host-b: \{'hash': 'other'\}.*versions differs .*"
+        r"host-b: \{'torch': '2.9'\}",
     ):
-        preflight.master_ip(
-            plan, [facts("host-a"), facts("host-b", base_model_hash="other", versions={"torch": "2.9"})]
-        )
+        preflight.master_ip(plan, [facts("host-a"), different])

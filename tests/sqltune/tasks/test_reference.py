@@ -1,15 +1,42 @@
-"""The hosted reference, without anybody to ask."""
+"""The hosted reference: what it is asked, and what becomes of its answers."""
 
 from __future__ import annotations
 
 import sys
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import HostedAnswers
 from sqltune.records.files import Record
 from sqltune.tasks import reference
+
+BATCH = {
+    "model": "glm-4",
+    "label": "glm-4",
+    "url": "",
+    "max_calls": 1,
+    "max_cost": 1.0,
+    "price": 0.1,
+    "questions": [],
+}
+
+
+@pytest.fixture
+def connection(monkeypatch):
+    """Sets the Connection of the hosted reference; None: there is none."""
+
+    def put(found: Connection | None) -> None:
+        def get_connection(name: str) -> Connection:
+            if found is None:
+                raise AirflowNotFoundException(name)
+            return found
+
+        monkeypatch.setattr(BaseHook, "get_connection", staticmethod(get_connection))
+
+    return put
 
 
 def test_without_its_environment_the_hosted_reference_is_skipped(plan):
@@ -17,24 +44,59 @@ def test_without_its_environment_the_hosted_reference_is_skipped(plan):
         reference.reference_questions(plan, "/nowhere/bin/python")
 
 
-def test_a_hosted_reference_that_fails_is_told_and_no_reference_is_none(caplog):
-    wanted = {"model": "glm-4", "label": "glm-4", "url": "", "questions": []}
-    told = reference.reference_answers(wanted, None)
-    assert (
-        told["answers"] == {} and told["trouble"] == "its task failed" and "reference.hosted" in caplog.text
-    )
-    assert reference.reference_answers(wanted, {"answers": {"1": "SELECT 1"}, "trouble": ""})["answers"] == {
-        "1": "SELECT 1"
-    }
+def test_without_its_connection_no_question_is_sent(plan, connection):
+    connection(None)
+    batch = reference.reference_questions(plan, sys.executable)
+    assert batch["questions"] == []
+    assert batch["label"] == "glm-4 (no key)"
+
+
+def test_a_missing_connection_is_named_in_the_log(plan, connection, caplog):
+    caplog.set_level("INFO")
+    connection(None)
+    reference.reference_questions(plan, sys.executable)
+    assert "Skipped: Connection sqltune_glm does not exist. Add it to see" in caplog.text
+
+
+def test_a_missing_password_is_named_in_the_log(plan, connection, caplog):
+    caplog.set_level("INFO")
+    connection(Connection(conn_id="sqltune_glm", conn_type="http"))
+    reference.reference_questions(plan, sys.executable)
+    assert "Skipped: Connection sqltune_glm has no password (the API key). Add it to see" in caplog.text
+
+
+def test_the_batch_has_the_connections_budget(plan, connection):
+    extra = '{"model": "glm-4-plus", "max_calls": 7, "label": "GLM"}'
+    connection(Connection(conn_id="sqltune_glm", conn_type="http", password="id.secret", extra=extra))
+    batch = reference.reference_questions(plan, sys.executable)
+    assert (batch["model"], batch["label"], batch["max_calls"]) == ("glm-4-plus", "GLM", 7)
+    assert batch["questions"][0]["prompt"]
+
+
+def test_a_mistake_in_the_connections_extra_is_skipped_and_named(plan, connection):
+    extra = '{"max_cals": 7}'
+    connection(Connection(conn_id="sqltune_glm", conn_type="http", password="id.secret", extra=extra))
+    with pytest.raises(AirflowSkipException, match=r"Skipped: Connection sqltune_glm.extra.*max_cals"):
+        reference.reference_questions(plan, sys.executable)
+
+
+def test_a_hosted_reference_that_failed_leaves_no_answers(caplog):
+    answers = reference.reference_answers(BATCH, None)
+    assert answers["answers"] == {}
+    assert answers["trouble"] == "its task failed"
+    assert "reference.hosted" in caplog.text
+
+
+def test_answers_of_the_hosted_reference_are_handed_on():
+    answers = reference.reference_answers(BATCH, {"answers": {"1": "SELECT 1"}, "trouble": ""})
+    assert answers["answers"] == {"1": "SELECT 1"}
+
+
+def test_no_hosted_reference_is_none():
     assert reference.reference_answers(None, None) is None
 
 
-def test_without_its_connection_nobody_is_asked_and_the_column_says_so(plan):
-    wanted = reference.reference_questions(plan, sys.executable)
-    assert wanted["label"] == "glm-4 (no key)" and wanted["questions"] == []
-
-
-def test_what_the_hosted_model_answered_is_scored_and_kept_for_the_next_run(plan):
+def test_answers_are_scored_and_kept_for_the_next_run(plan):
     """The hosted model's answers had the name of the module that keeps them, and the gate failed with them."""
     p = RunPlan.model_validate(plan)
     row = {
@@ -44,9 +106,11 @@ def test_what_the_hosted_model_answered_is_scored_and_kept_for_the_next_run(plan
     }
     Record.of(p.key).put("held_out", [row])
     question = reference.suite_of(p)[-1]
-    hosted = {"model": "glm-4", "url": "", "label": "glm-4", "trouble": ""}
-    score, label = reference.reference_score(p, hosted | {"answers": {question.id: question.gold}})
-    assert label == "glm-4"
-    assert (score.matched, score.questions) == (1, 1)
-    again, _ = reference.reference_score(p, hosted | {"answers": {}})
-    assert again.questions == 1
+    answers = HostedAnswers(
+        model="glm-4", url="", label="glm-4", trouble="", answers={question.id: question.gold}
+    )
+    column = reference.reference_score(p, answers)
+    assert column.label == "glm-4"
+    assert (column.score.matched, column.score.questions) == (1, 1)
+    again = reference.reference_score(p, answers.model_copy(update={"answers": {}}))
+    assert again.score.questions == 1

@@ -1,0 +1,1 @@
+"""The checks of `preflight.py`, by subject. Standard library only."""

@@ -1,0 +1,190 @@
+"""supervisor's configuration for the model servers, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_servers.worker import Worker
+
+MAX_REQUESTS = 64
+"""Requests that a worker answers at the same time; more wait."""
+CONTROLLER_PRIORITY, REGISTRAR_PRIORITY, WORKER_PRIORITY, API_PRIORITY = "10", "15", "20", "30"
+_PROGRAM_OPTIONS = {
+    # Programs are started in order by `Stack.apply`.
+    "autostart": "false",
+    "autorestart": "true",
+    "startsecs": "2",
+    "stopasgroup": "true",
+    "killasgroup": "true",
+    "stopwaitsecs": "20",
+    "redirect_stderr": "true",
+    "stdout_logfile_maxbytes": "20MB",
+    "stdout_logfile_backups": "1",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Addresses and files of a host's model servers.
+
+    Attributes:
+        folder: Folder of configuration, logs and worker files.
+        socket: supervisor's Unix socket.
+        python: Interpreter of the node environment.
+        bind: Address that all servers listen on.
+        controller_port: TCP port of the controller.
+        api_port: TCP port of the API.
+        scripts: Folder with the copies of our scripts.
+    """
+
+    folder: Path
+    socket: str
+    python: str
+    bind: str
+    controller_port: int
+    api_port: int
+    scripts: Path
+
+    @property
+    def controller_url(self) -> str:
+        """Where the controller listens."""
+        return f"http://{self.bind}:{self.controller_port}"
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens."""
+        return f"http://{self.bind}:{self.api_port}"
+
+    @property
+    def key_file(self) -> Path:
+        """File with the API key."""
+        return self.folder / "api_key"
+
+    @property
+    def configuration_file(self) -> Path:
+        """The configuration of supervisor."""
+        return self.folder / "supervisord.conf"
+
+    def log_file(self, program: str) -> Path:
+        """Log of a program."""
+        return self.folder / f"{program}.log"
+
+
+def configuration(layout: Layout, workers: Mapping[str, Worker], key_hash: str) -> str:
+    """The whole configuration.
+
+    Args:
+        layout: Addresses and files.
+        workers: The workers by program name.
+        key_hash: Hash of the API key. With another key the API is another program to supervisor, which then
+            restarts it.
+    """
+    programs = [
+        _program(layout, "controller", controller_command(layout), priority=CONTROLLER_PRIORITY),
+        _program(
+            layout,
+            "api",
+            api_command(layout),
+            priority=API_PRIORITY,
+            environment=f'SQLTUNE_API_KEY_HASH="{key_hash}"',
+        ),
+        _program(layout, "registrar", registrar_command(layout), priority=REGISTRAR_PRIORITY),
+        *(_worker_program(layout, name, worker) for name, worker in workers.items()),
+    ]
+    return _head(layout) + "\n".join(programs)
+
+
+def controller_command(layout: Layout) -> list[str]:
+    """FastChat's controller."""
+    return [layout.python, "-m", "fastchat.serve.controller", *_listen(layout.bind, layout.controller_port)]
+
+
+def api_command(layout: Layout) -> list[str]:
+    """FastChat's OpenAI-style API."""
+    return [
+        layout.python,
+        str(layout.scripts / "fastchat_api_compat.py"),
+        *_listen(layout.bind, layout.api_port),
+        *("--controller-address", layout.controller_url),
+        *("--api-key-file", str(layout.key_file)),
+    ]
+
+
+def registrar_command(layout: Layout) -> list[str]:
+    """The registrar, which registers workers with the controller."""
+    return [
+        layout.python,
+        str(layout.scripts / "registrar.py"),
+        str(layout.folder),
+        layout.controller_url,
+        layout.bind,
+    ]
+
+
+def worker_command(layout: Layout, program: str, worker: Worker) -> list[str]:
+    """FastChat's model worker. It does not register itself: the registrar decides on its names."""
+    return [
+        *(layout.python, "-m", "fastchat.serve.model_worker"),
+        *("--model-path", worker.model),
+        *("--model-names", program),
+        "--no-register",
+        *_listen(layout.bind, worker.port),
+        *("--worker-address", worker.url(layout.bind)),
+        *("--controller-address", layout.controller_url),
+        *("--limit-worker-concurrency", str(MAX_REQUESTS)),
+        *("--dtype", worker.dtype),
+        *("--device", worker.device),
+        *_gpu_options(worker),
+    ]
+
+
+def _gpu_options(worker: Worker) -> list[str]:
+    """Options for a model on several GPUs.
+
+    One GPU is FastChat's default. Naming it would change the command of a worker that an older version of the
+    code started, and restart it.
+    """
+    memory = ["--max-gpu-memory", worker.max_gpu_memory] if worker.max_gpu_memory else []
+    return [*(["--num-gpus", str(worker.num_gpus)] if worker.num_gpus > 1 else []), *memory]
+
+
+def _listen(bind: str, port: int) -> list[str]:
+    return ["--host", bind, "--port", str(port)]
+
+
+def _worker_program(layout: Layout, name: str, worker: Worker) -> str:
+    options = {"environment": f'OMP_NUM_THREADS="{worker.threads}"'} if worker.threads else {}
+    command = worker_command(layout, name, worker)
+    return _program(layout, name, command, priority=WORKER_PRIORITY, **options)
+
+
+def _program(layout: Layout, name: str, command: list[str], **options: str) -> str:
+    """One program's section. supervisor expands %, so each one is doubled."""
+    settings = {
+        "command": " ".join(command),
+        **_PROGRAM_OPTIONS,
+        "stdout_logfile": str(layout.log_file(name)),
+        **options,
+    }
+    return f"[program:{name}]\n" + "".join(f"{k}={v.replace('%', '%%')}\n" for k, v in settings.items())
+
+
+def _head(layout: Layout) -> str:
+    folder = layout.folder
+    return f"""\
+[supervisord]
+nodaemon=false
+logfile={folder}/supervisord.log
+pidfile={folder}/supervisord.pid
+childlogdir={folder}
+strip_ansi=true
+[unix_http_server]
+file={layout.socket}
+chmod=0700
+[supervisorctl]
+serverurl=unix://{layout.socket}
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""

@@ -1,0 +1,231 @@
+"""A host's model servers as a whole: start a model, stop a model, report."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from model_servers.configuration import Layout, configuration
+from model_servers.ports import free_port, listen_error, wait_for_listener
+from model_servers.processes import end_orphans
+from model_servers.supervisor import Supervisor
+from model_servers.worker import Worker, WorkerFiles, program_name
+from registrar import probe, queue_length, register
+from sqltune.node_contracts.serving import ServingSettings
+
+CONTROLLER_TIMEOUT = 60
+"""Seconds until the controller must listen."""
+LOG_TAIL = 2000
+"""Characters of a log that an error shows."""
+_SCRIPTS = ("fastchat_api_compat.py", "registrar.py")
+
+
+class Stack:
+    """The servers of a host and their folder.
+
+    Args:
+        settings: Where they listen, and how a model is loaded.
+    """
+
+    def __init__(self, settings: ServingSettings) -> None:
+        self.settings = settings
+        self.layout = layout_of(settings)
+        self.supervisor = Supervisor(self.layout)
+        self.files = WorkerFiles(self.layout.folder)
+        self.spared: str | None = None
+        """Program of a worker that served before this call, and serves on whatever becomes of the call."""
+
+    def workers(self) -> dict[str, Worker]:
+        """The workers by program name."""
+        return self.files.all()
+
+    def up(self, name: str, model: str) -> float:
+        """Serve one more model.
+
+        Returns:
+            Seconds until it answered a prompt.
+        """
+        program = program_name(name, model)
+        self.spared = program if program in self.workers() else None
+        self.add(program, name, model)
+        self.apply()
+        return self.wait_until_ready(program, name)
+
+    def down(self, name: str) -> None:
+        """Stop all workers that answer to a name."""
+        for program, worker in self.workers().items():
+            if name in worker.names:
+                self.remove(program)
+
+    def add(self, program: str, name: str, model: str) -> None:
+        """Give a worker a port, a name and a file; a worker that has one keeps it."""
+        if program in self.workers():
+            return
+        settings = self.settings
+        worker = Worker(
+            names=[name],
+            model=str(Path(model).expanduser()),
+            dtype=settings.dtype,
+            device=settings.device,
+            threads=settings.threads,
+            num_gpus=settings.num_gpus,
+            max_gpu_memory=settings.max_gpu_memory,
+            port=self._free_port(),
+        )
+        self.files.put(program, worker)
+
+    def _free_port(self) -> int:
+        first, last = self.settings.worker_ports
+        port = free_port(self.settings.bind, first, last, {w.port for w in self.workers().values()})
+        if port is None:
+            sys.exit(
+                f"no free port on {self.settings.bind} between {first} and {last}: "
+                "widen serving.worker_ports in the cluster file"
+            )
+        return port
+
+    def rename(self, program: str, names: list[str]) -> None:
+        """Make a running worker answer to these names."""
+        worker = self.workers()[program].model_copy(update={"names": names})
+        self.files.put(program, worker)
+        register(self.layout.controller_url, worker.url(self.settings.bind), names)
+
+    def remove(self, program: str) -> None:
+        """Stop a worker; the last one takes controller and API with it."""
+        if worker := self.workers().get(program):
+            with contextlib.suppress(OSError):
+                register(self.layout.controller_url, worker.url(self.settings.bind), [])
+        self.files.remove(program)
+        if self.workers():
+            self.apply()
+        elif self.supervisor.running():
+            self.supervisor.shut_down()
+        else:
+            end_orphans(self.layout.folder)
+
+    def apply(self) -> None:
+        """Make supervisor follow the worker files; start it when it is down."""
+        self.write()
+        if not self.supervisor.running():
+            end_orphans(self.layout.folder)
+            self.check_ports()
+            self.supervisor.launch()
+        self.supervisor.reload()
+        self.supervisor.start("controller")
+        # A worker that finds no controller exits at once.
+        self._wait_for_controller()
+        for program in ["registrar", *self.workers(), "api"]:
+            self.supervisor.start(program)
+
+    def write(self) -> None:
+        """Write supervisor's configuration, the API key, and copies of our scripts.
+
+        The scripts are copied so that a new version of the code does not restart what serves.
+        """
+        self.layout.scripts.mkdir(parents=True, exist_ok=True)
+        for script in _SCRIPTS:
+            source = Path(__file__).resolve().parents[1] / script
+            (self.layout.scripts / script).write_bytes(source.read_bytes())
+        key = os.environ.get("SQLTUNE_API_KEY", "")
+        key_hash = hashlib.sha256(key.encode()).hexdigest()[:12]
+        _write_private(self.layout.key_file, key)
+        _write_private(self.layout.configuration_file, configuration(self.layout, self.workers(), key_hash))
+
+    def check_ports(self) -> None:
+        """Exit when another process listens where the controller or the API is to: workers would use it."""
+        for field in ("controller_port", "api_port"):
+            port = self.settings.model_dump()[field]
+            if error := listen_error(self.settings.bind, port):
+                sys.exit(
+                    f"cannot listen on {self.settings.bind}:{port} ({error}): stop the process that listens "
+                    f"there, or set serving.{field} or serving.bind in the cluster file"
+                )
+
+    def _wait_for_controller(self) -> None:
+        bind, port = self.settings.bind, self.settings.controller_port
+
+        def give_up() -> NoReturn:
+            self.fail(
+                "controller", f"controller does not listen on {bind}:{port} within {CONTROLLER_TIMEOUT} s"
+            )
+
+        wait_for_listener(bind, port, CONTROLLER_TIMEOUT, give_up)
+
+    def answer_error(self, name: str) -> str:
+        """Why the model of a name does not answer a prompt through the API; empty when it does."""
+        return probe(self.layout.api_url, name, os.environ.get("SQLTUNE_API_KEY", ""))
+
+    def wait_until_ready(self, program: str, name: str) -> float:
+        """Wait until a model has answered a prompt under one of its names; exits with its log otherwise.
+
+        Returns:
+            Seconds until the answer.
+        """
+        began = time.monotonic()
+        while error := self._readiness_error(program, name):
+            self._fail_if_dead(program)
+            if time.monotonic() - began > self.settings.ready_timeout:
+                self.fail(
+                    program,
+                    f"{name} did not answer within {self.settings.ready_timeout} s (last error: {error}): "
+                    "raise serving.ready_timeout, or read the log",
+                )
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    def _readiness_error(self, program: str, name: str) -> str:
+        """Why a worker does not answer yet; empty when it does."""
+        worker = self.workers()[program]
+        url = worker.url(self.settings.bind)
+        try:
+            queue_length(url)
+            # The registrar would do this within a second; until then the API knows no such name.
+            register(self.layout.controller_url, url, worker.names)
+        except OSError as e:
+            return str(e)
+        return self.answer_error(name)
+
+    def _fail_if_dead(self, program: str) -> None:
+        if dead := self.supervisor.dead([program, "controller", "api"]):
+            name, reason = dead
+            self.fail(program, f"{name} ends as soon as it is started ({reason})", name)
+
+    def fail(self, program: str, reason: str, log: str = "") -> NoReturn:
+        """Exit with the end of a log, and remove the worker unless it served before.
+
+        Args:
+            program: The worker, or another program.
+            reason: What went wrong.
+            log: Program whose log is shown; the worker's own by default.
+        """
+        path = self.layout.log_file(log or program)
+        tail = path.read_text(errors="replace")[-LOG_TAIL:] if path.exists() else "(no log)"
+        if program in self.workers() and program != self.spared:
+            self.remove(program)
+        sys.exit(f"{reason}\n--- {path} ---\n{tail}")
+
+
+def layout_of(settings: ServingSettings) -> Layout:
+    """Addresses and files for the settings."""
+    folder = Path(settings.folder).expanduser()
+    # Not in the folder: the path of a Unix socket may have 107 bytes, and a work folder may be deep.
+    socket = f"/tmp/sqltune-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}.sock"
+    return Layout(
+        folder=folder,
+        socket=socket,
+        python=sys.executable,
+        bind=settings.bind,
+        controller_port=settings.controller_port,
+        api_port=settings.api_port,
+        scripts=folder / "bin",
+    )
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)

@@ -1,0 +1,90 @@
+"""supervisor: started when it is down, and made to follow its configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from model_servers.configuration import Layout
+from model_servers.processes import SERVING, wait_until_gone
+from supervisor_rpc import ERRORS, is_running, supervisor_at
+
+SHUTDOWN_TIMEOUT = 60
+"""Seconds until supervisor has stopped all programs and itself."""
+_UP = ("RUNNING", "STARTING", "BACKOFF")
+
+
+class Supervisor:
+    """The supervisor of a host's model servers.
+
+    Args:
+        layout: Its socket and files.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    @property
+    def _rpc(self) -> Any:
+        return supervisor_at(self._layout.socket)
+
+    def running(self) -> bool:
+        """Whether it answers."""
+        return is_running(self._layout.socket)
+
+    def launch(self) -> None:
+        """Start it with the configuration; no program is started."""
+        Path(self._layout.socket).unlink(missing_ok=True)
+        # Without a gang's marker, or the served processes would look like the gang's own. With ours, so that
+        # whoever looks for foreign processes on the GPUs recognises the served model.
+        # LOGDIR: FastChat would write logs to the working directory; supervisor keeps what it prints.
+        environment = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"}
+        subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", self._layout.configuration_file],
+            check=True,
+            env=environment | {SERVING: "1", "LOGDIR": ""},
+            cwd=self._layout.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+
+    def reload(self) -> None:
+        """Stop programs whose configuration is gone or changed, and add those that are new."""
+        added, changed, removed = self._rpc.reloadConfig()[0]
+        for name in [*removed, *changed]:
+            self._rpc.stopProcessGroup(name)
+            self._rpc.removeProcessGroup(name)
+        for name in [*added, *changed]:
+            self._rpc.addProcessGroup(name)
+
+    def start(self, program: str) -> None:
+        """Start a program that is not up."""
+        if self._rpc.getProcessInfo(program)["statename"] not in _UP:
+            self._rpc.startProcess(program, False)
+
+    def dead(self, programs: Iterable[str]) -> tuple[str, str] | None:
+        """A program that supervisor gave up on, and the reason; None when there is none."""
+        names = set(programs)
+        try:
+            states = self._rpc.getAllProcessInfo()
+        except ERRORS:
+            return None
+        for state in states:
+            if state["name"] in names and state["statename"] == "FATAL":
+                return state["name"], state["spawnerr"] or state["description"]
+        return None
+
+    def shut_down(self) -> None:
+        """Stop all programs and supervisor itself; exits with a message when it does not end."""
+        pid = self._rpc.getPID()
+        self._rpc.shutdown()
+        # Its socket disappears before its process does.
+        if not wait_until_gone(pid, SHUTDOWN_TIMEOUT):
+            sys.exit(
+                f"supervisor (pid {pid}) did not end within {SHUTDOWN_TIMEOUT} s of its shutdown: "
+                f"read {self._layout.folder}/supervisord.log"
+            )

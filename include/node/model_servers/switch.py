@@ -1,0 +1,111 @@
+"""Serve another model under a name that may be in use, without a failed request."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_servers.ports import open_connections
+from model_servers.stack import Stack
+from model_servers.worker import program_name
+
+QUIET = 3.0
+"""Seconds without a connection after which a worker without a name is drained.
+
+The API may have asked the controller for its address just before the name moved.
+"""
+
+
+@dataclass(frozen=True)
+class Switched:
+    """The outcome of a switch.
+
+    Attributes:
+        ready_after: Seconds until the new model answered a prompt.
+        replaced: Programs of the workers that were replaced.
+        drained_after: Seconds until they had answered their last request.
+    """
+
+    ready_after: float
+    replaced: list[str]
+    drained_after: float
+
+
+def switch(stack: Stack, name: str, model: str) -> Switched:
+    """Make a model answer to a name, and remove the worker that answered to it before.
+
+    The new worker answers a prompt under a name of its own first. When it does not answer under the public
+    name, that name goes back to the old worker, and this exits.
+    """
+    _require_model(model)
+    program = program_name(name, model)
+    others = {p: w for p, w in stack.workers().items() if p != program}
+    old = [p for p, w in others.items() if name in w.names]
+    # A switch that was cut off leaves a worker without a name; it may be the one to be served now.
+    nameless = [p for p, w in others.items() if not w.names]
+    ready_after = _start_beside(stack, program, name, model)
+    _move_name(stack, program, name, old)
+    drained = [drain(stack, p) for p in old]
+    for p in [*old, *nameless]:
+        stack.remove(p)
+    return Switched(ready_after, old, max(drained, default=0.0))
+
+
+def _require_model(model: str) -> None:
+    folder = Path(model).expanduser()
+    if not (folder / "config.json").is_file():
+        sys.exit(
+            f"{folder} holds no model: it was removed, or never merged on this host; "
+            "choose another version, or train again"
+        )
+
+
+def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
+    """Start the new worker under a name of its own, beside the old one; seconds until it answered."""
+    own_name = f"{name}-{program.rpartition('-')[2]}"
+    if known := stack.workers().get(program):
+        if name in known.names:
+            stack.spared = program
+        else:
+            stack.files.put(program, known.model_copy(update={"names": [own_name]}))
+    stack.add(program, own_name, model)
+    stack.apply()
+    return stack.wait_until_ready(program, stack.workers()[program].names[0])
+
+
+def _move_name(stack: Stack, program: str, name: str, old: list[str]) -> None:
+    """Move the name to the new worker; back again, and exit, when it does not answer under it."""
+    # Both have the name for a moment, so that every request finds a worker.
+    stack.rename(program, [name])
+    for other in old:
+        stack.rename(other, [])
+    if not (error := stack.answer_error(name)):
+        return
+    for other in old:
+        stack.rename(other, [name])
+    outcome = "the old model serves on" if old else "nothing is served"
+    stack.fail(
+        program,
+        f"{name}: the new model answered under its own name but not under this one ({error}); {outcome}",
+    )
+
+
+def drain(stack: Stack, program: str) -> float:
+    """Wait until a worker without a name has answered all its requests, `drain_timeout` seconds at most.
+
+    Looks at its connections instead of its queue: the API sends a worker three requests before the one for
+    the text, and the queue counts the last one only.
+
+    Returns:
+        Seconds waited.
+    """
+    began = quiet_since = time.monotonic()
+    port = stack.workers()[program].port
+    while time.monotonic() - began < stack.settings.drain_timeout and time.monotonic() - quiet_since < QUIET:
+        time.sleep(0.05)
+        # The clock is read after the connections: quiet counts from a moment at which it was surely busy.
+        if open_connections(port):
+            quiet_since = time.monotonic()
+    return time.monotonic() - began

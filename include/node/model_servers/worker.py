@@ -1,0 +1,74 @@
+"""Model workers: one file each in `workers/`, which `registrar.py` reads too."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Worker(BaseModel):
+    """A model worker: how it was started, and the names it answers to.
+
+    What it was started with stays as it is for as long as it runs. Fields of a newer version of the code have
+    defaults, so that files of an older one can be read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    names: list[str] = Field(default=[], description="Served names; none while the worker is drained.")
+    model: str = Field(description="Folder of the model.")
+    port: int = Field(description="TCP port that the worker listens on.")
+    dtype: str = Field("float16", description="Data type of the weights.")
+    device: str = Field("cuda", description="Device: cpu or cuda.")
+    threads: int = Field(0, description="OMP_NUM_THREADS; 0 leaves it unset.")
+    num_gpus: int = Field(1, description="GPUs that the model is spread over.")
+    max_gpu_memory: str | None = Field(None, description="Memory on each of several GPUs, such as 15GiB.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_first_version(cls, content: Any) -> Any:
+        """Files of the first version have one `name` in place of `names`."""
+        if isinstance(content, dict) and "name" in content:
+            return {"names": [content["name"]]} | content
+        return content
+
+    def url(self, bind: str) -> str:
+        """Where the worker listens."""
+        return f"http://{bind}:{self.port}"
+
+
+def program_name(name: str, model: str) -> str:
+    """Name of a worker's program in supervisor: the served name, and a hash of the model's folder."""
+    return f"worker-{name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+
+
+class WorkerFiles:
+    """The workers of a host by program name.
+
+    Args:
+        folder: Folder of the model servers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "workers"
+
+    def all(self) -> dict[str, Worker]:
+        """All workers."""
+        return {
+            p.stem: Worker.model_validate_json(p.read_text()) for p in sorted(self._folder.glob("*.json"))
+        }
+
+    def put(self, program: str, worker: Worker) -> None:
+        """Write a worker's file, whole or not at all: the registrar reads it at any time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{program}.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(worker.model_dump_json())
+        partial.rename(path)
+
+    def remove(self, program: str) -> None:
+        """Remove a worker's file."""
+        (self._folder / f"{program}.json").unlink(missing_ok=True)

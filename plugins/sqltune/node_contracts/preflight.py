@@ -1,0 +1,57 @@
+"""`preflight.py`: what a host is and has, and what keeps it from doing its part of a run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sqltune.node_contracts.script import NodeModel, NodeScript
+
+
+class PreflightRequest(NodeModel):
+    """What a run expects of one host."""
+
+    work_dir: str = Field(description="The cluster's work folder; ~ is the home on the host.")
+    installation: str = Field(
+        description="Id of the Airflow installation whose records describe that folder."
+    )
+    interface: str = Field(description="Network interface of the cluster.")
+    accelerator: Literal["cuda", "rocm", "cpu"]
+    processes: int = Field(ge=1, description="Ranks that train on this host, one on each GPU.")
+    serving_gpus: int = Field(
+        0, ge=0, description="GPUs that a model worker uses on this host; 0 where it does not serve."
+    )
+    is_master: bool = Field(description="Whether rank 0 runs here and listens on `master_port`.")
+    master_port: int = Field(description="TCP port of torchrun's rendezvous.")
+    base_model: str = Field(description="Folder of the base model; ~ is the home on the host.")
+    min_free_disk_gb: float = Field(description="Free space required under the work folder, in GiB.")
+    min_free_memory_gb: float = Field(description="Available memory required, in GiB.")
+
+
+class MeasuredHost(NodeModel):
+    """What a host is and has."""
+
+    hostname: str = Field(description="What the host calls itself.")
+    python: str = Field(description="Version of Python in the node environment.")
+    versions: dict[str, str | None] = Field(description="Versions of the packages that the chain uses.")
+    cpus: int | None = Field(description="CPU cores.")
+    gpus: list[str] = Field(description="One line for each GPU; empty on CPU hosts.")
+    free_disk_gb: float = Field(description="Free space under the work folder, in GiB.")
+    free_memory_gb: float = Field(description="Memory available without swapping, in GiB.")
+    clock: float = Field(description="The host's clock, in seconds since the epoch.")
+    proxy: dict[str, str] = Field(description="Proxy variables of the host's environment.")
+    address: str | None = Field(description="IPv4 address of the cluster's interface; None without one.")
+    base_model_hash: str | None = Field(description="Hash of the base model's files; None without a model.")
+
+
+class PreflightResponse(NodeModel):
+    """Facts of a host, and its problems."""
+
+    facts: MeasuredHost
+    problems: list[str] = Field(
+        description="What has to be mended, each with its remedy; empty on a good host."
+    )
+
+
+PREFLIGHT = NodeScript("preflight.py", PreflightRequest, PreflightResponse)

@@ -1,0 +1,58 @@
+"""`serving.py`: the model servers of a host."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sqltune.node_contracts.script import NodeModel, NodeScript
+
+
+class ServingSettings(NodeModel):
+    """Where the servers listen, and how a model is loaded."""
+
+    folder: str = Field(description="Folder of supervisor's configuration, logs and worker files.")
+    bind: str = Field(description="Address that all servers listen on.")
+    controller_port: int = Field(description="TCP port of FastChat's controller.")
+    api_port: int = Field(description="TCP port of the OpenAI-style API.")
+    worker_ports: tuple[int, int] = Field(description="First and last TCP port of model workers.")
+    ready_timeout: float = Field(description="Seconds until a model must have answered a prompt.")
+    drain_timeout: float = Field(description="Seconds that requests of a replaced model may still take.")
+    dtype: str = Field(description="Data type of the served weights, such as bfloat16.")
+    device: Literal["cpu", "cuda"] = Field(description="Device of the model workers; ROCm is cuda to torch.")
+    threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a worker; 0 leaves it unset.")
+    num_gpus: int = Field(1, ge=1, description="GPUs that one worker spreads its model over.")
+    max_gpu_memory: str | None = Field(
+        None, description="Memory on each of several GPUs, such as 15GiB; None leaves it to FastChat."
+    )
+
+
+class ServingRequest(NodeModel):
+    """What to do with the servers."""
+
+    action: Literal["up", "down", "switch", "status"] = Field(
+        description="up: serve one more model. down: stop serving a model; the last one takes controller and "
+        "API with it. switch: serve another model under a name that may be in use. status: report only."
+    )
+    settings: ServingSettings
+    name: str = Field("", description="Name that the model is served under, for up, down and switch.")
+    model: str = Field("", description="Folder of the model, for up and switch; ~ is the home on the host.")
+
+
+class ServingResponse(NodeModel):
+    """What is served after the request."""
+
+    serving: dict[str, str] = Field(description="Served name to the folder of its model.")
+    running: bool = Field(description="Whether supervisor runs.")
+    api: str = Field(description="Base address of the OpenAI-style API.")
+    ready_after: float | None = Field(
+        None, description="Seconds until the model answered, for up and switch."
+    )
+    replaced: list[str] = Field(default=[], description="Workers that switch replaced.")
+    drained_after: float | None = Field(
+        None, description="Seconds until the replaced model had answered its last request, for switch."
+    )
+
+
+SERVING = NodeScript("serving.py", ServingRequest, ServingResponse)

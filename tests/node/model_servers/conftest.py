@@ -1,0 +1,30 @@
+"""Model servers of a host, none of them running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_servers.stack import Stack
+from sqltune.node_contracts.serving import ServingSettings
+from tests.conftest import free_port
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    """A host's model servers, none of them running."""
+    first = free_port()
+    return Stack(
+        ServingSettings(
+            folder=str(tmp_path),
+            bind="127.0.0.1",
+            controller_port=free_port(),
+            api_port=free_port(),
+            worker_ports=(first, first + 9),
+            ready_timeout=1,
+            drain_timeout=20,
+            dtype="bfloat16",
+            device="cpu",
+        )
+    )

@@ -1,0 +1,50 @@
+"""supervisor's configuration, and the command lines in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_servers.configuration import Layout, configuration, worker_command
+from model_servers.worker import Worker
+
+LAYOUT = Layout(
+    folder=Path("/code/serving"),
+    socket="/tmp/sqltune.sock",
+    python="/code/node-env/bin/python",
+    bind="10.0.0.1",
+    controller_port=21001,
+    api_port=8000,
+    scripts=Path("/code/serving/bin"),
+)
+WORKER = Worker(names=["text2sql"], model="/code/runs/r1/merged", port=21002, dtype="float16", device="cuda")
+
+
+def test_configuration_of_one_worker(golden):
+    golden("supervisord.conf", configuration(LAYOUT, {"worker-text2sql-1": WORKER}, "0123456789ab"))
+
+
+def test_a_model_on_several_gpus_is_passed_to_fastchat():
+    worker = WORKER.model_copy(update={"num_gpus": 4, "max_gpu_memory": "15GiB"})
+    command = " ".join(worker_command(LAYOUT, "worker-text2sql-1", worker))
+    assert command.endswith(" --num-gpus 4 --max-gpu-memory 15GiB")
+
+
+def test_a_model_on_one_gpu_leaves_fastchats_default():
+    """Another command would make supervisor restart a worker that an older version of the code started."""
+    command = worker_command(LAYOUT, "worker-text2sql-1", WORKER)
+    assert "--num-gpus" not in command
+    assert "--max-gpu-memory" not in command
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(0, False), (2, True)])
+def test_threads_of_a_worker_are_set_where_they_are_given(threads, expected):
+    worker = WORKER.model_copy(update={"threads": threads})
+    text = configuration(LAYOUT, {"worker-text2sql-1": worker}, "0123456789ab")
+    assert (f'environment=OMP_NUM_THREADS="{threads}"' in text) is expected
+
+
+def test_a_percent_sign_is_doubled_for_supervisor():
+    worker = WORKER.model_copy(update={"model": "/code/100%"})
+    assert "/code/100%% " in configuration(LAYOUT, {"w": worker}, "0123456789ab")

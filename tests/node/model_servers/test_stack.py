@@ -1,0 +1,78 @@
+"""Starting and stopping, without a model."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from model_servers.supervisor import Supervisor
+from model_servers.worker import Worker
+
+PROGRAM = "worker-text2sql-1"
+
+
+def put(stack, program: str = PROGRAM) -> None:
+    stack.files.put(program, Worker(names=["text2sql"], model="/m", port=1))
+
+
+def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monkeypatch):
+    """Removing a worker applies the rest, which waits for the controller: it went round and round."""
+    put(stack)
+    monkeypatch.setattr(stack, "apply", lambda: pytest.fail("applied again"))
+    monkeypatch.setattr(Supervisor, "running", lambda self: True)
+    with pytest.raises(SystemExit, match="controller does not listen"):
+        stack.fail("controller", "controller does not listen")
+    assert list(stack.workers()) == [PROGRAM]
+
+
+def test_a_worker_that_served_before_a_failed_call_is_kept(stack, monkeypatch):
+    put(stack)
+    monkeypatch.setattr(stack, "apply", lambda: pytest.fail("applied again"))
+    stack.spared = PROGRAM
+    with pytest.raises(SystemExit, match="does not answer"):
+        stack.fail(PROGRAM, "does not answer")
+    assert list(stack.workers()) == [PROGRAM]
+
+
+@pytest.mark.parametrize("field", ["controller_port", "api_port"])
+def test_a_port_in_use_is_named_before_anything_is_started(stack, field):
+    """A foreign server was taken for our own controller, and our workers were registered with it."""
+    port = stack.settings.model_dump()[field]
+    message = rf"cannot listen on 127.0.0.1:{port} \(Address already in use\).*serving.{field}"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(SystemExit, match=message):
+        stack.apply()
+    assert not stack.supervisor.running()
+    assert not (stack.layout.folder / "supervisord.pid").exists()
+
+
+def test_a_range_without_a_free_port_is_named(stack):
+    first = stack.settings.worker_ports[0]
+    stack.settings = stack.settings.model_copy(update={"worker_ports": (first, first)})
+    with (
+        socket.create_server(("127.0.0.1", first)),
+        pytest.raises(SystemExit, match=rf"no free port on 127.0.0.1 between {first} and {first}"),
+    ):
+        stack.add(PROGRAM, "text2sql", "/m")
+
+
+def test_a_new_worker_has_the_settings_of_its_gpus(stack):
+    stack.settings = stack.settings.model_copy(update={"num_gpus": 4, "max_gpu_memory": "15GiB"})
+    stack.add(PROGRAM, "text2sql", "/m")
+    worker = stack.workers()[PROGRAM]
+    assert (worker.num_gpus, worker.max_gpu_memory) == (4, "15GiB")
+
+
+def test_the_last_worker_is_removed_once_its_supervisor_has_ended(stack, monkeypatch):
+    """supervisord removes its socket first and ends a moment later: it was found living after `down`."""
+    ending = subprocess.Popen(["sleep", "60"])
+    shutdown = threading.Timer(0.3, ending.kill)
+    rpc = SimpleNamespace(getPID=lambda: ending.pid, shutdown=shutdown.start)
+    monkeypatch.setattr(Supervisor, "running", lambda self: True)
+    monkeypatch.setattr(Supervisor, "_rpc", rpc)
+    stack.remove(PROGRAM)
+    assert ending.poll() == -signal.SIGKILL

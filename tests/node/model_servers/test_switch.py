@@ -1,0 +1,59 @@
+"""Draining a worker that was replaced."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+import model_servers.switch
+from model_servers.switch import QUIET, drain, switch
+from model_servers.worker import Worker
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only sleeping moves; `on_sleep` is called with the time."""
+    clock = SimpleNamespace(now=0.0, on_sleep=lambda now: None)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        clock.on_sleep(clock.now)
+
+    fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep)
+    monkeypatch.setattr(model_servers.switch, "time", fake)
+    return clock
+
+
+def put_nameless(stack, port: int) -> None:
+    stack.files.put("old", Worker(names=[], model="/m", port=port))
+
+
+def test_a_worker_is_drained_once_its_last_connection_has_closed(stack, clock):
+    """However slowly it answers: a worker silent for five seconds was taken for dead, and its requests were cut."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        put_nameless(stack, listener.getsockname()[1])
+        request = socket.create_connection(listener.getsockname())
+        answering, _ = listener.accept()
+
+        def answer(now: float) -> None:
+            if now > 2 * QUIET:
+                answering.close()
+                request.close()
+
+        clock.on_sleep = answer
+        drained = drain(stack, "old")
+    assert 3 * QUIET - 0.1 < drained < 3 * QUIET + 1
+
+
+def test_a_worker_that_never_ends_is_drained_until_the_timeout(stack, clock):
+    stack.settings = stack.settings.model_copy(update={"drain_timeout": 5})
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        put_nameless(stack, listener.getsockname()[1])
+        assert 5 <= drain(stack, "old") < 6
+
+
+def test_a_folder_without_a_model_is_refused(stack, tmp_path):
+    with pytest.raises(SystemExit, match="holds no model: it was removed, or never merged"):
+        switch(stack, "text2sql", str(tmp_path / "nothing"))

@@ -1,0 +1,38 @@
+"""Files of the model workers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from model_servers.worker import Worker, WorkerFiles, program_name
+
+
+def test_a_worker_is_read_as_it_was_written(tmp_path):
+    worker = Worker(names=["text2sql"], model="/m", port=1, num_gpus=4, max_gpu_memory="15GiB")
+    files = WorkerFiles(tmp_path)
+    files.put("worker-text2sql-1", worker)
+    assert files.all() == {"worker-text2sql-1": worker}
+
+
+def test_a_file_of_the_first_version_has_one_name(tmp_path):
+    """A lab that served while the code was renewed failed with KeyError."""
+    write(tmp_path, "old", name="text2sql")
+    write(tmp_path, "new", names=["candidate"])
+    names = {program: w.names for program, w in WorkerFiles(tmp_path).all().items()}
+    assert names == {"old": ["text2sql"], "new": ["candidate"]}
+
+
+def test_a_file_of_an_older_version_uses_one_gpu(tmp_path):
+    write(tmp_path, "old", names=["text2sql"])
+    assert WorkerFiles(tmp_path).all()["old"].num_gpus == 1
+
+
+def test_another_model_has_another_program():
+    assert program_name("text2sql", "/a") != program_name("text2sql", "/b")
+
+
+def write(folder: Path, program: str, **fields: object) -> None:
+    path = folder / "workers" / f"{program}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"model": "/m", "port": 1, "dtype": "float16", "device": "cpu"} | fields))

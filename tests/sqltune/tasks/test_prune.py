@@ -1,0 +1,50 @@
+"""What is kept of which runs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from sqltune.config.plan import RunPlan
+from sqltune.records.files import home, write_json
+from sqltune.registry import versions
+from sqltune.tasks import prune
+
+
+@pytest.fixture
+def request_(plan, records):
+    """Eight versions, the first two of which were promoted; `keep` of the lab's cluster."""
+    for number in range(1, 9):
+        run = f"r{number}"
+        versions.register(
+            "lab",
+            run,
+            run_key=run,
+            host="host-a",
+            merged_path=f"/home/{run}/merged",
+            model_hash=f"hash-{run}",
+            dtype="bfloat16",
+            lineage={},
+        )
+        write_json(home() / "runs" / run / "plan.json", {})
+        for path in (home() / "runs" / run / "plan.json", home() / "runs" / run):
+            os.utime(path, (number, number))
+    for number in (1, 2):
+        versions.promote(versions.version("lab", number), "gate", "r")
+    p = RunPlan.model_validate(plan)
+    keep = p.cluster.keep.model_copy(update={"merged_models": 5, "checkpoints": 3})
+    cluster = p.cluster.model_copy(update={"keep": keep})
+    return prune.retention(p.model_copy(update={"cluster": cluster, "run_id": "r8"}))
+
+
+def test_the_champion_and_the_one_before_are_never_pruned(request_):
+    assert request_.merged == ["r1", "r2", "r4", "r5", "r6", "r7", "r8"]
+
+
+def test_the_newest_runs_keep_their_checkpoints(request_):
+    assert request_.checkpoints == ["r6", "r7", "r8"]
+
+
+def test_every_recorded_run_is_known(request_):
+    assert len(request_.known) == 8
