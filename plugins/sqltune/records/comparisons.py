@@ -14,17 +14,17 @@ from sqltune.records.models import Answer, Judgement, Question
 from sqltune.records.questions import QuestionRecord, from_row
 from sqltune.records.runs import number
 
-Outcome = Literal["gained", "lost", "both_right", "both_wrong"]
+Change = Literal["gained", "lost", "both_right", "both_wrong"]
 
 
 @dataclass(frozen=True)
 class AnswerFilter:
     """Which of a run's answers are shown; None shows all."""
 
-    outcome: Outcome | None = None
-    verdict: str | None = None
+    change: Change | None = None
+    outcome: str | None = None
     """Of the candidate's answer."""
-    trouble: str | None = None
+    failure_class: str | None = None
     """Of the candidate's answer."""
     language: str | None = None
     hardness: str | None = None
@@ -104,19 +104,19 @@ def _pairs(statement: Select[*tuple[Any, ...]], run: int) -> Select[Any]:
 
 
 def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
-    right_before, right_after = _before.verdict == "match", _after.verdict == "match"
-    outcomes: dict[Outcome, ColumnElement[bool]] = {
+    right_before, right_after = _before.outcome == "match", _after.outcome == "match"
+    changes: dict[Change, ColumnElement[bool]] = {
         "gained": and_(not_(right_before), right_after),
         "lost": and_(right_before, not_(right_after)),
         "both_right": and_(right_before, right_after),
         "both_wrong": and_(not_(right_before), not_(right_after)),
     }
     found: list[ColumnElement[bool]] = []
-    if shown.outcome is not None:
-        found.append(outcomes[shown.outcome])
+    if shown.change is not None:
+        found.append(changes[shown.change])
     for column, value in (
-        (_after.verdict, shown.verdict),
-        (_after.trouble, shown.trouble),
+        (_after.outcome, shown.outcome),
+        (_after.failure_class, shown.failure_class),
         (Question.language, shown.language),
         (Question.hardness, shown.hardness),
     ):

@@ -24,12 +24,14 @@ class JudgementRecord:
 
     question: QuestionRecord
     prompt_hash: str
-    verdict: str
+    outcome: str
+    sql: str = ""
+    """The query that was taken from the answer and executed."""
     reason: str = ""
     strict: bool = False
     exact: bool = False
     vacuous: bool = False
-    trouble: str | None = None
+    failure_class: str | None = None
     answer: str = ""
     """Filled in when it is read; it is kept with the answers."""
 
@@ -132,12 +134,13 @@ def put(run_key: str, phase: Phase, evaluation: EvaluationRecord, decoding: str)
                 "position": position,
                 "question_id": questions[j.question.key],
                 "answer_id": given[j.prompt_hash].id if j.prompt_hash in given else None,
-                "verdict": j.verdict,
+                "sql": j.sql,
+                "outcome": j.outcome,
                 "reason": j.reason,
                 "strict": j.strict,
                 "exact": j.exact,
                 "vacuous": j.vacuous,
-                "trouble": j.trouble,
+                "failure_class": j.failure_class,
             }
             for position, j in enumerate(judgements)
         ]
@@ -175,11 +178,12 @@ def judgement_from_row(row: Judgement, question: Question, answer: Answer | None
     return JudgementRecord(
         question=from_row(question),
         prompt_hash=answer.prompt_hash if answer else "",
-        verdict=row.verdict,
+        outcome=row.outcome,
+        sql=row.sql,
         reason=row.reason,
         strict=row.strict,
         exact=row.exact,
         vacuous=row.vacuous,
-        trouble=row.trouble,
+        failure_class=row.failure_class,
         answer=answer.text if answer else "",
     )

@@ -37,7 +37,7 @@ def migrate() -> str:
 
 
 def _create_missing_database() -> None:
-    """Create the database on a PostgreSQL server that has none of its name; SQLite creates its file itself."""
+    """Create a PostgreSQL database that does not exist; SQLite creates its file itself."""
     url = make_url(database_url())
     try:
         database.engine().connect().close()

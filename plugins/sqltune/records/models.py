@@ -220,12 +220,14 @@ class Judgement(Base):
     question_id: Mapped[int] = mapped_column(ForeignKey("questions.id"))
     answer_id: Mapped[int | None] = mapped_column(ForeignKey("answers.id"))
     """None where the question was not answered."""
-    verdict: Mapped[str]
+    sql: Mapped[str]
+    """The query that was taken from the answer and executed."""
+    outcome: Mapped[str]
     reason: Mapped[str]
     strict: Mapped[bool]
     exact: Mapped[bool]
     vacuous: Mapped[bool]
-    trouble: Mapped[str | None]
+    failure_class: Mapped[str | None]
 
 
 class Verdict(Base):

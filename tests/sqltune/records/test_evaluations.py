@@ -38,8 +38,8 @@ def judged(letters: str, model: str = "h1") -> EvaluationRecord:
         JudgementRecord(
             question=question(number, language="en" if number % 2 else "zh"),
             prompt_hash=f"p{number}",
-            verdict=names[letter],
-            trouble="syntax" if letter == "i" else None,
+            outcome=names[letter],
+            failure_class="syntax" if letter == "i" else None,
             strict=letter == "m",
         )
         for number, letter in enumerate(letters)
@@ -93,7 +93,7 @@ def test_an_evaluation_is_read_back_with_its_answers():
     evaluations.put("r1", "before", judged("mix"), "d")
     found = evaluations.get("r1", "before")
     assert (found.model, found.questions, found.matched, found.score) == ("name", 3, 1, {"matched": 1})
-    assert [(j.question.name, j.verdict, j.answer, j.trouble) for j in found.judgements] == [
+    assert [(j.question.name, j.outcome, j.answer, j.failure_class) for j in found.judgements] == [
         ("held_out-0", "match", "h1 answers p0", None),
         ("held_out-1", "invalid", "h1 answers p1", "syntax"),
         ("held_out-2", "mismatch", "h1 answers p2", None),
@@ -103,7 +103,7 @@ def test_an_evaluation_is_read_back_with_its_answers():
 def test_a_second_evaluation_replaces_the_first():
     evaluations.put("r1", "before", judged("mm"), "d")
     evaluations.put("r1", "before", judged("x"), "d")
-    assert [j.verdict for j in evaluations.get("r1", "before").judgements] == ["mismatch"]
+    assert [j.outcome for j in evaluations.get("r1", "before").judgements] == ["mismatch"]
 
 
 def test_a_question_without_an_answer_is_judged_too():
@@ -140,12 +140,12 @@ def compared():
     ("shown", "numbers"),
     [
         (AnswerFilter(), [0, 1, 2, 3, 4]),
-        (AnswerFilter(outcome="gained"), [2]),
-        (AnswerFilter(outcome="lost"), [1]),
-        (AnswerFilter(outcome="both_right"), [0]),
-        (AnswerFilter(outcome="both_wrong"), [3, 4]),
-        (AnswerFilter(verdict="invalid"), [3, 4]),
-        (AnswerFilter(trouble="syntax", language="en"), [3]),
+        (AnswerFilter(change="gained"), [2]),
+        (AnswerFilter(change="lost"), [1]),
+        (AnswerFilter(change="both_right"), [0]),
+        (AnswerFilter(change="both_wrong"), [3, 4]),
+        (AnswerFilter(outcome="invalid"), [3, 4]),
+        (AnswerFilter(failure_class="syntax", language="en"), [3]),
         (AnswerFilter(hardness="extra"), []),
     ],
 )
@@ -156,9 +156,9 @@ def test_answers_are_filtered(compared, shown, numbers):
 
 
 def test_answers_before_and_after_stand_side_by_side(compared):
-    (row,) = compare("r1", AnswerFilter(outcome="gained")).rows
-    assert (row.before.answer, row.before.verdict) == ("h1 answers p2", "mismatch")
-    assert (row.after.answer, row.after.verdict) == ("h2 answers p2", "match")
+    (row,) = compare("r1", AnswerFilter(change="gained")).rows
+    assert (row.before.answer, row.before.outcome) == ("h1 answers p2", "mismatch")
+    assert (row.after.answer, row.after.outcome) == ("h2 answers p2", "match")
 
 
 def test_answers_come_in_pages(compared):

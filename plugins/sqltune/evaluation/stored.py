@@ -1,0 +1,160 @@
+"""Scores and verdicts of a run in the records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from sqltune.config.base import digest
+from sqltune.evaluation.questions import Question, language
+from sqltune.evaluation.score import JudgedAnswer, Score
+from sqltune.evaluation.verdict import RecordedVerdict
+from sqltune.prompt import render
+from sqltune.records import answers, evaluations, questions, verdicts
+from sqltune.records.evaluations import EvaluationRecord, JudgementRecord, Phase
+from sqltune.records.questions import QuestionRecord
+from sqltune.sql.shape import hardness
+from ssh_gang.model import Model
+
+
+class AnswerSet(Model):
+    """What decides an answer beside the prompt: the answers of two such sets are never mixed."""
+
+    model_hash: str = Field(description="Hash of the weights, or of a hosted model's name and address.")
+    decoding: str = Field(
+        description="Hash of the prompt template and of everything that decides how an answer is generated."
+    )
+
+    def known(self, asked: Sequence[Question]) -> dict[str, str]:
+        """Return the answers that some run was given before, by question id."""
+        prompts = {q.id: prompt_hash(q) for q in asked}
+        found = answers.known(self.model_hash, self.decoding, prompts.values())
+        return {name: found[prompt] for name, prompt in prompts.items() if prompt in found}
+
+    def keep(self, asked: Sequence[Question], given: dict[str, str]) -> None:
+        """Keep answers by question id, so that no run asks for them again."""
+        by_prompt = {prompt_hash(q): given[q.id] for q in asked if q.id in given}
+        answers.put(self.model_hash, self.decoding, by_prompt)
+
+
+def prompt_hash(question: Question) -> str:
+    """Hash of the prompt of a question."""
+    return digest(render(question.question, question.context))
+
+
+def put_held_out(run_key: str, sampled: Sequence[Question]) -> None:
+    """Record the held-out questions that a run sampled."""
+    questions.put_held_out(run_key, [_record(q) for q in sampled])
+
+
+def held_out(run_key: str) -> list[Question]:
+    """Return the held-out questions that a run sampled; none before `download_dataset`."""
+    return [_question(record) for record in questions.held_out(run_key)]
+
+
+def put_score(run_key: str, phase: Phase, score: Score, asked: Sequence[Question], given: AnswerSet) -> None:
+    """Record a score with its single answers.
+
+    Args:
+        run_key: The run.
+        phase: Which of its models.
+        score: The score.
+        asked: The questions, in the order of the score's answers.
+        given: Where the answers were kept.
+    """
+    record = EvaluationRecord(
+        model=score.model,
+        model_hash=given.model_hash,
+        questions=score.questions,
+        matched=score.matched,
+        score=score.summary.model_dump(mode="json"),
+        judgements=[_judgement(q, a) for q, a in zip(asked, score.answers, strict=True)],
+    )
+    evaluations.put(run_key, phase, record, given.decoding)
+
+
+def score(run_key: str, phase: Phase) -> Score | None:
+    """Return the score of one of a run's models, or None."""
+    record = evaluations.get(run_key, phase)
+    if record is None:
+        return None
+    return Score.model_validate({**record.score, "answers": [_judged_answer(j) for j in record.judgements]})
+
+
+def put_verdict(run_key: str, verdict: RecordedVerdict) -> None:
+    """Record the gate's decision on a run."""
+    document = verdict.model_dump(mode="json")
+    rules = document.pop("rules")
+    verdicts.put(run_key, document.pop("passed"), document.pop("table"), document, rules)
+
+
+def verdict(run_key: str) -> RecordedVerdict | None:
+    """Return the gate's decision on a run, or None."""
+    record = verdicts.get(run_key)
+    if record is None:
+        return None
+    rules: list[dict[str, Any]] = [rule.rule for rule in record.rules]
+    return RecordedVerdict.model_validate(
+        {**record.decision, "passed": record.passed, "table": record.table, "rules": rules}
+    )
+
+
+def _record(question: Question) -> QuestionRecord:
+    return QuestionRecord(
+        name=question.id,
+        question=question.question,
+        context=question.context,
+        gold=question.gold,
+        database=question.database,
+        tags=list(question.tags),
+        must_not_break=question.must_not_break,
+        language=language(question.question),
+        hardness=hardness(question.gold),
+    )
+
+
+def _question(record: QuestionRecord) -> Question:
+    return Question(
+        id=record.name,
+        question=record.question,
+        context=record.context,
+        gold=record.gold,
+        database=record.database,
+        tags=tuple(record.tags),
+        must_not_break=record.must_not_break,
+    )
+
+
+def _judgement(question: Question, answer: JudgedAnswer) -> JudgementRecord:
+    return JudgementRecord(
+        question=_record(question),
+        prompt_hash=prompt_hash(question),
+        outcome=answer.outcome,
+        sql=answer.sql,
+        reason=answer.reason,
+        strict=answer.strict,
+        exact=answer.exact,
+        vacuous=answer.vacuous,
+        failure_class=answer.failure_class,
+    )
+
+
+def _judged_answer(record: JudgementRecord) -> dict[str, Any]:
+    question = record.question
+    return {
+        "id": question.name,
+        "question": question.question,
+        "expected_sql": question.gold,
+        "answer": record.answer,
+        "sql": record.sql,
+        "outcome": record.outcome,
+        "reason": record.reason,
+        "strict": record.strict,
+        "exact": record.exact,
+        "vacuous": record.vacuous,
+        "failure_class": record.failure_class,
+        "tags": question.tags,
+        "must_not_break": question.must_not_break,
+    }
