@@ -32,7 +32,7 @@ def cluster_names() -> list[str]:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read a recipe.
+    """Read a recipe. It takes what it does not set itself from the recipe that it names in `extends`.
 
     Args:
         name: The file's name in include/configs/recipes, without .yaml.
@@ -40,7 +40,7 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: No recipe has that name, or the file has mistakes; it lists all of them.
     """
-    return _load(Recipe, "recipe", name)
+    return _validated(Recipe, _recipe_values(name), f"recipes/{name}.yaml")
 
 
 def load_cluster(name: str) -> Cluster:
@@ -53,7 +53,7 @@ def load_cluster(name: str) -> Cluster:
         ConfigError: No cluster has that name, the file has mistakes, or a variable without a default is
             not set; it lists all of them.
     """
-    return _load(Cluster, "cluster", name)
+    return _validated(Cluster, _values("cluster", name), f"clusters/{name}.yaml")
 
 
 def load_gate_rules(recipe: Recipe, recipe_name: str) -> GateRules:
@@ -95,7 +95,25 @@ def _names(folder: str) -> list[str]:
     return sorted(p.stem for p in (paths.CONFIGS / folder).glob("*.yaml"))
 
 
-def _load(model: type[M], kind: str, name: str) -> M:
+def _recipe_values(name: str, *extended_by: str) -> Any:
+    if name in extended_by:
+        raise ConfigError([f"recipes/{name}.yaml.extends: {name!r} extends itself: remove extends"])
+    values = _values("recipe", name)
+    if not isinstance(values, dict) or "extends" not in values:
+        return values
+    base = _recipe_values(str(values.pop("extends")), name, *extended_by)
+    return _merged(base, values)
+
+
+def _merged(base: Any, values: Any) -> Any:
+    """Values on top of a base; where both are mappings, key by key."""
+    if not isinstance(base, dict) or not isinstance(values, dict):
+        return values
+    return base | {key: _merged(base.get(key), value) for key, value in values.items()}
+
+
+def _values(kind: str, name: str) -> Any:
+    """The content of a recipe's or cluster's file, its variables replaced."""
     folder = f"{kind}s"
     known = _names(folder)
     file = f"{folder}/{name}.yaml"
@@ -107,7 +125,7 @@ def _load(model: type[M], kind: str, name: str) -> M:
     values = _expand(_read(paths.CONFIGS / file), file, mistakes)
     if mistakes:
         raise ConfigError(mistakes)
-    return _validated(model, values, file)
+    return values
 
 
 def _read(path: Path) -> Any:

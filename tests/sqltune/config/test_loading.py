@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from sqltune.config import loading, paths
@@ -18,17 +20,19 @@ def clusters(tmp_path, monkeypatch):
 
 def test_every_shipped_recipe_is_valid():
     recipes = [loading.load_recipe(name) for name in loading.recipe_names()]
-    assert len(recipes) == 4
+    assert len(recipes) == 5
     for recipe in recipes:
         assert (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
 
 
 def test_every_shipped_cluster_is_valid():
-    assert len([loading.load_cluster(name) for name in loading.cluster_names()]) == 2
+    assert len([loading.load_cluster(name) for name in loading.cluster_names()]) == 3
 
 
 def test_an_unknown_name_lists_the_choices():
-    with pytest.raises(ConfigError, match=r"cluster: 'nowhere' does not exist \(choices: gpu_2x4, lab\)"):
+    with pytest.raises(
+        ConfigError, match=r"cluster: 'nowhere' does not exist \(choices: gpu_2x4, lab, rocm_2x4\)"
+    ):
         loading.load_cluster("nowhere")
 
 
@@ -36,6 +40,33 @@ def test_a_variable_that_is_not_set_is_named(clusters):
     (clusters / "c.yaml").write_text("work_dir: ${NOT_SET_ANYWHERE}\n")
     with pytest.raises(ConfigError, match=r"clusters/c.yaml.work_dir: \$\{NOT_SET_ANYWHERE\} is not set"):
         loading.load_cluster("c")
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch):
+    """A copy of the folder of recipes."""
+    shutil.copytree(paths.CONFIGS / "recipes", tmp_path / "recipes")
+    monkeypatch.setattr(paths, "CONFIGS", tmp_path)
+    return tmp_path / "recipes"
+
+
+def test_a_recipe_takes_from_another_what_it_does_not_set(recipes):
+    parent = loading.load_recipe("codellama_7b_qlora")
+    (recipes / "child.yaml").write_text("extends: codellama_7b_qlora\ntraining: {max_epochs: 1}\n")
+    training = parent.training.model_copy(update={"max_epochs": 1})
+    assert loading.load_recipe("child") == parent.model_copy(update={"training": training})
+
+
+def test_a_recipe_that_extends_an_unknown_one_names_the_choices(recipes):
+    (recipes / "child.yaml").write_text("extends: nothing\n")
+    with pytest.raises(ConfigError, match="recipe: 'nothing' does not exist"):
+        loading.load_recipe("child")
+
+
+def test_a_recipe_that_extends_itself_is_refused(recipes):
+    (recipes / "child.yaml").write_text("extends: child\n")
+    with pytest.raises(ConfigError, match="child.yaml.extends: 'child' extends itself"):
+        loading.load_recipe("child")
 
 
 def test_every_mistake_in_a_file_is_named(clusters):
