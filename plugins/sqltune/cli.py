@@ -85,9 +85,9 @@ def normalise(
 
     Writes the rows with answer_sqlite added to standard output, and what was changed to standard error.
     """
-    from sqltune.sql import normalise as normaliser
+    from sqltune.dataset import normalise_file
 
-    raise typer.Exit(normaliser.main(file, databases))
+    raise typer.Exit(normalise_file.main(file, databases))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The names in CREATE TABLE statements as data sets publish them: `总GDP(亿) NUMBER`, `birth date DATE`, `order INT`.
+"""The names in CREATE TABLE statements as data sets publish them: `总GDP(亿) NUMBER`, `order INT`.
 
 SQLite reads such a statement only when the names are in quotes. They are found by the statement's layout: a
 definition ends at a comma outside parentheses, and its name ends where the type begins.
@@ -24,8 +24,8 @@ _BEFORE_TYPE = words("unsigned big double native varying character long")
 """Words that a type of several words begins with: UNSIGNED BIG INT, DOUBLE PRECISION."""
 _BEHIND_TYPE = words(
     """
-    primary not null default unique check references collate generated constraint autoincrement with without
-    as on
+    primary not null default unique check references collate generated constraint autoincrement
+    with without as on
     """
 )
 _CONSTRAINT_BEGINS = {"primary": "key", "foreign": "key", "unique": "(", "check": "(", "key": "("}
