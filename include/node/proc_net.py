@@ -35,7 +35,7 @@ def listener(port: int) -> str | None:
         try:
             if sockets.isdisjoint(str(fd.readlink()) for fd in (process / "fd").iterdir()):
                 continue
-            if b"SQLTUNE_GANG=" in (process / "environ").read_bytes():
+            if b"SSH_GANG_MARKER=" in (process / "environ").read_bytes():
                 return None
             return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
         except OSError:

@@ -1,4 +1,4 @@
-"""A gang: the same job on several hosts at once, started together and ended together."""
+"""A gang: one job on several hosts; its members start together and end together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Word = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
 
 
 class Model(BaseModel):
-    """Base of all configuration: an unknown key is a mistake, and values do not change once read."""
+    """Base of frozen models that refuse unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -33,98 +33,123 @@ class GangHost(Model):
 
 
 class Limits(Model):
-    """How long the parts of a gang's life may take, in seconds; each is named when it strikes."""
+    """How long the parts of a gang's life may take, in seconds; the error names the limit that was exceeded."""
 
-    queue: float = Field(24 * 3600, gt=0, description="Waiting for another gang to leave the hosts.")
-    connect: float = Field(30, gt=0, description="Opening one SSH connection, tries included.")
-    prepare: float = Field(60, gt=0, description="From the claim to the waiting process, on every host.")
-    rendezvous: float = Field(
-        900, gt=0, description="From go until torchrun has started every rank on every host."
+    queue: float = Field(
+        24 * 3600, gt=0, description="Waiting for another exclusive gang to leave the hosts."
     )
-    first_step: float = Field(1800, gt=0, description="From go to the first iteration in the log.")
-    stall: float = Field(1800, gt=0, description="Between two signs of progress in the log.")
-    total: float = Field(7 * 24 * 3600, gt=0, description="From go to the end.")
+    connect: float = Field(30, gt=0, description="Opening one SSH connection, retries included.")
+    prepare: float = Field(60, gt=0, description="From the claim to the waiting process, on each host.")
+    rendezvous: float = Field(
+        900, gt=0, description="From the start signal until torchrun has started every rank."
+    )
+    first_step: float = Field(1800, gt=0, description="From the start signal to the first step in the log.")
+    stall: float = Field(1800, gt=0, description="Between two steps in the log.")
+    total: float = Field(7 * 24 * 3600, gt=0, description="From the start signal to the end.")
     grace: float = Field(20, gt=0, description="Between SIGTERM and SIGKILL.")
     unreachable: float = Field(
         600,
         gt=0,
-        description="A host that does not answer is waited for this long; its ranks go on meanwhile.",
+        description="A host that does not answer; its ranks go on meanwhile.",
     )
 
 
 class Member(Model):
     """One host's part of a gang."""
 
-    host: str = Field(description="How the host is called in logs.")
+    host: str = Field(description="Name of the host in logs.")
     conn_id: str = Field(description="Airflow Connection of the host.")
     argv: list[Argument] = Field(
-        min_length=1, description="The program and its arguments; never seen by a shell unquoted."
+        min_length=1, description="The program and its arguments; they reach the host's shell quoted."
     )
     env: dict[EnvName, Argument] = Field(
-        default_factory=dict, description="Environment on top of the login's."
+        default_factory=dict, description="Environment variables on top of the login's."
     )
-    path_prefix: HostPath | None = Field(None, description="Folder put first on PATH.")
-    cwd: HostPath = Field(description="Working directory; made if missing.")
+    path_prefix: HostPath | None = Field(None, description="Folder that is put first on PATH.")
+    cwd: HostPath = Field(description="Working directory; created if it is missing.")
     files: dict[str, str] = Field(
-        default_factory=dict, description="Files written under cwd before the start: relative path to text."
+        default_factory=dict,
+        description="Files written under the working directory before the start: relative path to text.",
     )
-    port_free: int | None = Field(
-        None, ge=1, le=65535, description="A TCP port nobody may listen on when the gang arms."
+    required_port: int | None = Field(
+        None, ge=1, le=65535, description="TCP port on which no process may listen before the start."
     )
     ranks: int = Field(
         0, ge=0, description="Ranks that torchrun starts on this host; 0 where the program is not torchrun."
     )
     accelerator: Accelerator = Field(
         "cpu",
-        description="Whose GPUs are looked at: before the start for strangers, while it runs for use and memory, after a stop for what is left.",
+        description=(
+            "Kind of the host's GPUs. No foreign process may hold one before the start; their use and memory "
+            "are sampled while the gang runs; none may be held by the gang after a stop. cpu: no GPUs."
+        ),
+    )
+    tolerated_gpu_marker: EnvName | None = Field(
+        None,
+        description="Environment variable of processes that may hold a GPU beside the gang.",
     )
 
     @field_validator("files")
     @classmethod
-    def _inside(cls, files: dict[str, str]) -> dict[str, str]:
+    def _relative(cls, files: dict[str, str]) -> dict[str, str]:
         for path in files:
             if path.startswith("/") or ".." in path.split("/") or not re.fullmatch(r"[\w./-]+", path):
-                raise ValueError(f"file {path!r} must be a relative path without '..'")
+                raise ValueError(
+                    f"files: {path!r} must be a relative path of letters, digits, _ . / - without '..'"
+                )
         return files
 
     @field_validator("cwd")
     @classmethod
     def _no_parent(cls, cwd: str) -> str:
         if ".." in cwd.split("/"):
-            raise ValueError(f"{cwd!r} must not contain '..'")
+            raise ValueError(f"cwd: {cwd!r} must not contain '..'")
         return cwd
 
 
 class Gang(Model):
-    """Members that start and end together. The name is the same for every try, so that a retry finds what the last try left."""
+    """Members that start and end together.
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)
+    The name is the same for every attempt, so that a retry finds what the last attempt left.
+    """
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        max_length=120,
+        description="Name of the gang, and of its folder on each host; see `gang_name`.",
+    )
     attempt: str = Field(
         pattern=r"^[A-Za-z0-9_.-]+$",
         max_length=80,
-        description="Which try this is; fences an old try's on_kill from a new try's processes.",
+        description="Name of this attempt; a stop of one attempt does not touch the processes of another.",
     )
     fencing_token: int = Field(
         0,
         ge=0,
-        description="Grows with every try, Clears included: an older try can't stop, replace or start beside a newer one.",
+        description=(
+            "Number that grows with every attempt, Clears included. A host refuses to stop an attempt for a "
+            "caller with a smaller one."
+        ),
     )
     generation: int = Field(
-        0, description="Changes when a person clears the task, not when Airflow tries it again."
+        0, description="Number that changes when a person clears the task, not when Airflow retries it."
     )
     spec_hash: Word = Field(
-        "-", description="Hash of what is run; what ran for another plan is not taken for this one's."
+        "-", description="Hash of what the gang runs; a result of another spec is not taken for this one's."
     )
     exclusive: bool = Field(
-        False, description="Wants its hosts for itself: waits until no other exclusive gang runs there."
+        False, description="Whether no other exclusive gang may run on the hosts at the same time."
     )
     owner: dict[str, str] = Field(
         default_factory=dict,
-        description="Who to ask whether the gang is still wanted: dag_id, task_id, run_id and which Airflow's (`records.installation`).",
+        description=(
+            "Task that the gang belongs to (dag_id, task_id, run_id) and its Airflow installation (airflow), "
+            "so that housekeeping can find out whether the gang is still needed."
+        ),
     )
-    root: HostPath = Field(description="Folder on each host under which gangs are kept.")
-    members: list[Member] = Field(min_length=1, description="One per host.")
-    limits: Limits = Limits()
+    root: HostPath = Field(description="Folder on each host that holds the gangs' folders.")
+    members: list[Member] = Field(min_length=1, description="One member for each host.")
+    limits: Limits = Field(Limits(), description="How long the parts of the gang's life may take.")
     progress_pattern: str | None = Field(
         None,
         description=(
@@ -136,41 +161,51 @@ class Gang(Model):
     @field_validator("progress_pattern")
     @classmethod
     def _has_groups(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                missing = {"step", "total"} - set(re.compile(pattern).groupindex)
-            except re.error as e:
-                raise ValueError(f"progress_pattern {pattern!r} is not a regular expression: {e}") from e
-            if missing:
-                raise ValueError(
-                    f"progress_pattern {pattern!r} lacks the named groups {', '.join(sorted(missing))}"
-                )
+        if pattern is None:
+            return None
+        try:
+            groups = set(re.compile(pattern).groupindex)
+        except re.error as e:
+            raise ValueError(f"progress_pattern {pattern!r} is not a regular expression: {e}") from e
+        if missing := {"step", "total"} - groups:
+            raise ValueError(
+                f"progress_pattern {pattern!r} lacks the named groups {', '.join(sorted(missing))}"
+            )
         return pattern
 
     @model_validator(mode="after")
-    def _distinct(self) -> Gang:
-        hosts = [m.host for m in self.members]
+    def _distinct_hosts(self) -> Gang:
+        hosts = [member.host for member in self.members]
         if len(set(hosts)) != len(hosts):
-            raise ValueError(f"a host is named twice: {', '.join(hosts)}")
+            raise ValueError(
+                f"members: a host is named twice ({', '.join(hosts)}); give each host one member"
+            )
         return self
 
     @property
     def folder(self) -> str:
+        """Folder of the gang on each host."""
         return f"{self.root}/{self.name}"
 
     @property
     def marker(self) -> str:
-        """Stands in the environment of every process of this try, on every host."""
+        """Value of `commands.MARKER` in the environment of every process of this attempt, on every host."""
         return f"{self.name}@{self.attempt}"
 
 
 def gang_name(dag_id: str, task_id: str, run_id: str, installation: str) -> str:
-    """`dag.task.run`, without the try number, and whose: tonight's run has the same id in every Airflow."""
+    """Return the name of a task's gang: `dag.task.run.installation`, without the try number.
+
+    The installation is part of it because a scheduled run has the same id in every Airflow.
+    """
     return slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
 
 
 def slug(text: str) -> str:
-    """`text` as a file name: letters, digits, dot, dash and underscore; a hash keeps two different texts apart."""
+    """Return `text` as a file name of letters, digits, dot, dash and underscore.
+
+    A text with other characters gets a hash, which keeps two different texts apart.
+    """
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
     return plain if plain == text else f"{plain[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
@@ -184,7 +219,18 @@ def torchrun_command(
     master_port: int,
     script: Sequence[str],
 ) -> list[str]:
-    """torchrun on one host. Every number is explicit: torchrun's default of 1 would run alone, and succeed."""
+    """Return the torchrun command of one host.
+
+    Every number is explicit: with torchrun's default of one node, each host would train alone, and succeed.
+
+    Args:
+        nnodes: Number of hosts.
+        node_rank: Position of this host, from 0.
+        nproc_per_node: Ranks on each host.
+        master_addr: Address of the host with node rank 0.
+        master_port: Port of the rendezvous on that host.
+        script: Script or `-m module`, and its arguments.
+    """
     return [
         "torchrun",
         f"--nnodes={nnodes}",

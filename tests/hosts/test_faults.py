@@ -255,7 +255,7 @@ asyncio.run(go())
 
     def lines_confirmed(member):
         at = folder(member, g)
-        taken = int((at / "taken").read_text())
+        taken = int((at / "acknowledged").read_text())
         return (at / "output").read_bytes()[:taken].count(b"\n")
 
     async def go():

@@ -78,7 +78,7 @@ def test_one_that_can_not_arm_and_none_goes(sshds, tmp_path):
         s.bind(("127.0.0.1", free_port()))
         s.listen()
         members = gang(sshds, bash(f"touch {tmp_path}/went")).members
-        taken = members[1].model_copy(update={"port_free": s.getsockname()[1]})
+        taken = members[1].model_copy(update={"required_port": s.getsockname()[1]})
         g = gang(sshds, ["true"]).model_copy(update={"members": [members[0], taken]})
         with pytest.raises(GangError, match=r"b: can't arm: port \d+ is taken"):
             asyncio.run(run(g))

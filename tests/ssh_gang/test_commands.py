@@ -281,7 +281,7 @@ def test_a_taken_port_is_named_and_the_claim_given_back(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", port))
         s.listen()
-        g = gang(tmp_path, ["true"], port_free=port)
+        g = gang(tmp_path, ["true"], required_port=port)
         assert refused(g).startswith(f"refused=port {port} is taken")
     launched(g)
     assert until_ended(g)[0].succeeded
@@ -296,7 +296,7 @@ def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, acce
     stranger = subprocess.Popen(["sleep", "60"])
     answer = _arm_beside(tmp_path, accelerator, tool, recorded, stranger.pid)
     assert (
-        answer.startswith("refused=somebody else is on its GPUs")
+        answer.startswith("refused=foreign processes are on its GPUs")
         and f"{stranger.pid} " in answer
         and ";" not in answer.split("(")[1].split(")")[0]
     )
@@ -306,7 +306,7 @@ def test_a_strangers_process_on_the_gpus_is_named_and_not_touched(tmp_path, acce
 
 
 def test_our_own_served_model_on_the_gpus_is_no_stranger(tmp_path):
-    server = subprocess.Popen(["sleep", "60"], env=os.environ | {commands.SERVING: "1"})
+    server = subprocess.Popen(["sleep", "60"], env=os.environ | {"MODEL_SERVER": "1"})
     assert _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps.csv", server.pid) == "prepared"
     server.kill()
     server.wait()
@@ -316,7 +316,8 @@ def test_what_holds_a_gpu_from_another_container_is_a_stranger(tmp_path):
     """The driver gives its pid, and no name: as recorded of a host with eight cards, of which a process that could not be seen held 58 GB."""
     answer = _arm_beside(tmp_path, "cuda", "nvidia-smi", "nvidia-smi-apps-unseen.csv", 0)
     assert (
-        "somebody else is on its GPUs (pid 999999999 of another container: [Not Found], 58060 MiB)" in answer
+        "foreign processes are on its GPUs (pid 999999999 of another container: [Not Found], 58060 MiB)"
+        in answer
     )
 
 
@@ -327,7 +328,7 @@ def _arm_beside(tmp_path, accelerator, tool, recorded, pid):
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / tool).write_text(f"#!/bin/sh\ncat <<'END'\n{said}END\n")
     (tmp_path / "bin" / tool).chmod(0o755)
-    g = gang(tmp_path, ["true"], accelerator=accelerator)
+    g = gang(tmp_path, ["true"], accelerator=accelerator, tolerated_gpu_marker="MODEL_SERVER")
     script = f"PATH={tmp_path}/bin:$PATH\n" + commands.prepare_command(g, g.members[0])
     with line(script) as armed:
         return armed.answer()

@@ -15,7 +15,7 @@ _PROCESSES = {
     "cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"],
     "rocm": ["rocm-smi", "--showpids"],
 }
-_OUR_MARKS = (b"SQLTUNE_GANG=", b"SQLTUNE_SERVING=")
+_OUR_MARKS = (b"SSH_GANG_MARKER=", b"SQLTUNE_SERVING=")
 """Variables in the environment of our gangs and model servers."""
 
 

@@ -42,7 +42,7 @@ class Supervisor:
         # Without a gang's marker, or the served processes would look like the gang's own. With ours, so that
         # whoever looks for foreign processes on the GPUs recognises the served model.
         # LOGDIR: FastChat would write logs to the working directory; supervisor keeps what it prints.
-        environment = {k: v for k, v in os.environ.items() if k != "SQLTUNE_GANG"}
+        environment = {k: v for k, v in os.environ.items() if k != "SSH_GANG_MARKER"}
         subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._layout.configuration_file],
             check=True,

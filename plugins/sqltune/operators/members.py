@@ -17,7 +17,7 @@ def member(
     *,
     files: Mapping[str, str] | None = None,
     ranks: int = 0,
-    port_free: int | None = None,
+    required_port: int | None = None,
 ) -> Member:
     """A member that runs in the node environment of a host.
 
@@ -28,7 +28,7 @@ def member(
         cwd: Working directory on the host.
         files: Files written to the working directory before the start: relative path to text.
         ranks: Ranks that torchrun starts; 0 where the program is not torchrun.
-        port_free: A TCP port that must be free on the host.
+        required_port: A TCP port that must be free on the host.
     """
     return Member(
         host=host.name,
@@ -40,7 +40,9 @@ def member(
         accelerator=plan.cluster.accelerator,
         files=dict(files or {}),
         ranks=ranks,
-        port_free=port_free,
+        required_port=required_port,
+        # The served model may stay on the GPUs; include/node/serving.py marks it.
+        tolerated_gpu_marker="SQLTUNE_SERVING",
     )
 
 
@@ -68,7 +70,7 @@ def rank_members(
             cwd,
             files=files,
             ranks=host.processes,
-            port_free=cluster.master_port if host == cluster.master else None,
+            required_port=cluster.master_port if host == cluster.master else None,
         )
         for node_rank, host in enumerate(cluster.hosts)
     ]
