@@ -213,4 +213,4 @@ def _script(name: str) -> str:
 
 
 def _read(name: str) -> str:
-    return (_SHELL / name).read_text(encoding="utf-8")
+    return (_SHELL / name).read_text(encoding="utf-8").removeprefix("# shellcheck shell=bash\n")

@@ -1,0 +1,132 @@
+folder=~/work/gangs/dag.train.run
+accelerator=cuda
+heartbeat_seconds=5
+sample_seconds=15
+# Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on stderr
+# lines of the protocol. Ends with its input, or when it has heard nothing for two minutes, so that a cut connection
+# leaves no process behind.
+# Inputs: folder, accelerator, heartbeat_seconds, sample_seconds.
+# Read the state of a gang on this host.
+# Input: folder.
+: "${folder:?}"
+state_line=
+output_size=
+
+# Sets state_line to the value of a `state=` line, without the field `now`. This runs several times a second for as
+# long as the gang does, so it starts no process until the gang has ended.
+read_state() {
+  local attempt='' fencing_token='' generation='' spec_hash='' started='' ranks=0 exit_status='' ended=''
+  local alive=no boot=same pid='' process_start='' pid_boot='' this_boot='' stat='' log
+  if [ ! -d "$folder" ]; then
+    state_line=absent
+    return
+  fi
+  [ -r "$folder/claim" ] && read -r attempt fencing_token generation spec_hash <"$folder/claim"
+  if [ -r "$folder/pid" ]; then
+    read -r pid process_start pid_boot <"$folder/pid"
+    read -r this_boot </proc/sys/kernel/random/boot_id
+    [ "$pid_boot" = "$this_boot" ] || boot=other
+    # The start time tells a reused pid apart. A zombie stays in /proc until its parent reads its exit code.
+    if { read -r stat <"/proc/$pid/stat"; } 2>/dev/null; then
+      # The name of the program stands in parentheses and may hold blanks; the fields behind it do not. No here-string:
+      # bash before 5.1 writes it to a file, which fails on a full disk.
+      # shellcheck disable=SC2206  # split into fields
+      stat=(${stat##*) })
+      [ "${stat[0]}" != Z ] && [ "${stat[19]}" = "$process_start" ] && alive=yes
+    fi
+  fi
+  [ -r "$folder/started" ] && read -r started <"$folder/started"
+  for log in "$folder"/ranks/*/*/*/stdout.log; do [ -e "$log" ] && ranks=$((ranks + 1)); done
+  # The exit status before the size: once it is there, the size is final. After the process: a process that is gone
+  # has written its exit status.
+  if [ -r "$folder/exit" ]; then
+    read -r exit_status ended <"$folder/exit"
+    [ -n "$output_size" ] || output_size=$(stat -c %s "$folder/output" 2>/dev/null || echo 0)
+  fi
+  state_line="present attempt=$attempt fencing_token=$fencing_token generation=$generation spec_hash=$spec_hash"
+  state_line+=" alive=$alive boot=$boot started=$started ranks=$ranks exit=$exit_status ended=$ended size=$output_size"
+}
+# Query the GPUs of this host.
+# Input: accelerator (cuda, rocm or cpu). Each tool has 20 s: a hung driver must not hang the caller.
+: "${accelerator:?}"
+
+# Prints a line for each process that holds a GPU, its pid first.
+gpu_processes() {
+  case $accelerator in
+    cuda)
+      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>/dev/null |
+        awk '$1 ~ /^[0-9]+,?$/ {sub(",", " "); print}'
+      ;;
+    rocm)
+      # rocm-smi also lists processes that once opened /dev/kfd and hold nothing (0 bytes).
+      timeout 20 rocm-smi --showpids 2>/dev/null | awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
+      ;;
+  esac
+}
+
+# Prints the use and the memory of each GPU, as the tool formats them.
+gpu_samples() {
+  case $accelerator in
+    cuda)
+      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv 2>/dev/null
+      ;;
+    rocm)
+      timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
+      ;;
+  esac
+}
+: "${heartbeat_seconds:?}" "${sample_seconds:?}"
+silence_limit=120
+
+read_state
+case $state_line in
+  absent)
+    echo "state=absent" >&2
+    exit 0
+    ;;
+esac
+
+offset=0
+[ -r "$folder/acknowledged" ] && read -r offset <"$folder/acknowledged"
+offset=$((10#$offset))
+echo "from=$offset" >&2
+tail -q -c +$((offset + 1)) -f -- "$folder/output" 2>/dev/null &
+tail=$!
+trap 'kill $tail 2>/dev/null' EXIT
+# tail alone holds stdout now: the watcher sees the end of the stream when tail ends.
+exec 1>&-
+
+last_line='' request='' next_heartbeat=0 next_sample=0 last_heard=$SECONDS
+# Without tail the stream would stay silent for ever: end with it, and the watcher opens another.
+while kill -0 $tail 2>/dev/null; do
+  read_state
+  if [ "$state_line" != "$last_line" ] || ((next_heartbeat <= SECONDS)); then
+    echo "state=$state_line now=${EPOCHREALTIME/,/.}" >&2
+    last_line=$state_line
+    next_heartbeat=$((SECONDS + heartbeat_seconds))
+  fi
+  if [ "$accelerator" != cpu ] && ((next_sample <= SECONDS)); then
+    next_sample=$((SECONDS + sample_seconds))
+    # In the background: the tool may take seconds. Joined, so that the sample is one line.
+    gpu_samples | paste -sd'|' | sed 's/^/gpu=/' >&2 &
+  fi
+  # The time may be over in the middle of a line: what was read of it is kept for the next round.
+  read -r -t 0.2 part
+  code=$?
+  request+=$part
+  if ((code > 128)); then
+    ((SECONDS - last_heard < silence_limit)) || exit 0
+    continue
+  fi
+  ((code == 0)) || exit 0
+  last_heard=$SECONDS
+  case $request in
+    time) echo "clock=${EPOCHREALTIME/,/.}" >&2 ;;
+    acknowledge\ *)
+      # One write of fixed length into the old file: no reader sees it empty, and no process is started for it.
+      [ -d "$folder" ] && printf '%020d\n' "${request#* }" 1<>"$folder/acknowledged" &&
+        echo "acknowledged=${request#* }" >&2
+      ;;
+  esac
+  request=
+done

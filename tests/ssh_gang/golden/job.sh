@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# host-a: dag.train.run@try2-0a1b
+folder=~/work/gangs/dag.train.run
+work_dir=~/work/run-1
+wait_seconds=90
+ranks=4
+command=(torchrun --nnodes=2 train.py 'it'"'"'s $HOME' ~/models/base)
+set_environment() {
+  export PATH=~/env/bin:$PATH
+  export HF_HOME=~/cache
+  export NO_PROXY=localhost,10.0.0.0/8
+}
+# Run one member: wait for the start signal, run the command, record its exit status.
+# Inputs: folder, work_dir, wait_seconds, ranks, command (an array), set_environment (a function).
+: "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}" "${command[0]?}"
+set -u
+
+# Renamed into place: no reader sees a file that is written in part.
+record_exit() {
+  echo "$1 ${EPOCHREALTIME/,/.}" >"$folder/exit.new" && mv "$folder/exit.new" "$folder/exit"
+}
+
+if ((ranks > 0)); then
+  # torchrun's own options as variables: the command stays the one that a person would type.
+  export PET_LOG_DIR="$folder/ranks" PET_REDIRECTS=3 PET_TEE=3
+  # shellcheck disable=SC2016  # torchrun expands it
+  export TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE='[rank ${rank}]:'
+fi
+cd "$work_dir" || exit 1
+
+# Opened for reading and writing: the open waits for no writer.
+exec 3<>"$folder/start_signal"
+# The process's start time and the boot tell this pid from a reused one.
+echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >"$folder/pid.new" &&
+  mv "$folder/pid.new" "$folder/pid"
+# Not for ever: whoever prepared this may be gone.
+if ! read -r -t "$wait_seconds" -u 3 signal || [ "$signal" != start ]; then
+  record_exit not_started
+  exit 0
+fi
+exec 3>&-
+
+echo "${EPOCHREALTIME/,/.}" >"$folder/started"
+# The environment is set for the command alone: none of its names can change this script.
+{
+  set_environment
+  exec -- "${command[@]}"
+} >>"$folder/output" 2>&1 </dev/null &
+child=$!
+# torchrun ends its workers in order when it gets SIGTERM.
+trap 'kill -TERM $child 2>/dev/null' TERM INT HUP
+wait $child
+code=$?
+# A signal ends the wait early: wait again until the child is gone.
+while kill -0 $child 2>/dev/null; do
+  wait $child
+  code=$?
+done
+record_exit "$code"
