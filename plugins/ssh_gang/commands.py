@@ -1,7 +1,7 @@
 """Shell commands that are sent to a host: pure functions from a gang to the text of a bash script.
 
-A command is a header of quoted assignments, which this module writes, and a file of `shell/`, which reads them.
-On each host a gang has one folder:
+A command is a header of quoted assignments, which this module writes, and a file of `shell/`, which reads
+them. On each host a gang has one folder:
 
 | file | content |
 |---|---|
@@ -56,14 +56,9 @@ def env_value(value: str) -> str:
     return ":".join(path(part) if part.startswith("~/") else shlex.quote(part) for part in value.split(":"))
 
 
-def argument(text: str) -> str:
-    """An argument of a member's command as shell text; a leading `~/` is the home folder on the host."""
-    return path(text) if text.startswith("~/") else shlex.quote(text)
-
-
 def command_line(member: Member) -> str:
-    """A member's command as a person would type it in its working directory."""
-    return " ".join(map(argument, member.argv))
+    """A member's command as a person would type it; a leading `~/` is the home folder on the host."""
+    return " ".join(path(text) if text.startswith("~/") else shlex.quote(text) for text in member.argv)
 
 
 def interactive_command(script: str) -> tuple[str, bytes]:
@@ -77,25 +72,25 @@ def interactive_command(script: str) -> tuple[str, bytes]:
 
 
 def job_script(gang: Gang, member: Member) -> str:
-    """The script of the waiting process: wait for the start signal, run the command, record its exit status."""
+    """The script of the waiting process: wait for the start signal, run the command, record its exit."""
     exports = [f"  export {name}={env_value(value)}" for name, value in member.env.items()]
     if member.path_prefix:
         exports.insert(0, f"  export PATH={path(member.path_prefix)}:$PATH")
-    environment = "\n".join(["set_environment() {", *(exports or ["  :"]), "}\n"])
+    function = "\n".join(["run_command() {", *exports, f"  exec -- {command_line(member)}", "}\n"])
     header = _assignments(
         folder=path(gang.folder),
         work_dir=path(member.cwd),
         wait_seconds=str(_seconds(gang.limits.prepare) + START_SLACK),
         ranks=str(member.ranks),
-        command=_array(map(argument, member.argv)),
     )
-    return f"#!/usr/bin/env bash\n# {member.host}: {gang.marker}\n" + header + environment + _script("job.sh")
+    return f"#!/usr/bin/env bash\n# {member.host}: {gang.marker}\n" + header + function + _script("job.sh")
 
 
 def prepare_command(gang: Gang, member: Member, replace: str | None = None) -> str:
     """Claim the folder, check the host, write the files and start the waiting process; then read requests.
 
-    The messages are those of `prepare` in `protocol`. The end of the input cancels: whoever prepared the host is gone.
+    The messages are those of `prepare` in `protocol`. The end of the input cancels the member: whoever
+    prepared the host is gone.
 
     Args:
         gang: The gang.
@@ -187,7 +182,7 @@ def stop_command(gang: Gang, attempt: str | None, accelerator: Accelerator = "cp
 
 
 def list_gangs_command(root: str) -> str:
-    """Print every gang that has a live process on this host, with its owner where its folder is under `root`."""
+    """Print every gang with a live process on this host, and its owner where its folder is under `root`."""
     return _assignments(root=path(root)) + _script("list_gangs.sh")
 
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 
 class SshGangError(Exception):
-    """Base of all errors raised on purpose; the message states what was found, what was expected and what to do."""
+    """Base of all errors raised on purpose.
+
+    The message states what was found, what was expected and what to do.
+    """
 
 
 class HostError(SshGangError):

@@ -1,4 +1,4 @@
-"""What nvidia-smi and rocm-smi say, as numbers."""
+"""Parse the output of nvidia-smi and rocm-smi."""
 
 from __future__ import annotations
 
@@ -10,73 +10,82 @@ from pydantic import BaseModel, Field
 MIB = 1024 * 1024
 
 
-class Gpu(BaseModel):
-    """One card at one moment."""
+class Gpu(BaseModel, frozen=True):
+    """One GPU at one moment."""
 
-    index: int = Field(description="Number of the card on its host.")
+    index: int = Field(description="Number of the GPU on its host.")
     use: float | None = Field(
-        None, description="Share of the time it computed, in percent; None where the card does not say."
+        None, description="Share of the time in which it computed, in percent; None where it is not reported."
     )
-    memory_used: int = Field(description="MiB.")
-    memory_total: int = Field(description="MiB.")
+    memory_used: int = Field(description="Memory in use, in MiB.")
+    memory_total: int = Field(description="Memory in all, in MiB.")
 
     def __str__(self) -> str:
-        return f"gpu{self.index} {'?' if self.use is None else f'{self.use:.0f}'} % {self.memory_used}/{self.memory_total} MiB"
+        use = "?" if self.use is None else f"{self.use:.0f}"
+        return f"gpu{self.index} {use} % {self.memory_used}/{self.memory_total} MiB"
 
 
 def parse(text: str) -> list[Gpu]:
-    """Cards from `nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv` (more columns and any order do no harm)
-    or from `rocm-smi --showuse --showmeminfo vram --json`; none from what is neither, such as a driver's error."""
+    """Return the GPUs in the output of either tool; none where it is neither's, such as a driver's error.
+
+    Args:
+        text: Output of `rocm-smi --showuse --showmeminfo vram --json`, or of `nvidia-smi --format=csv
+            --query-gpu=index,utilization.gpu,memory.used,memory.total`, where more columns and another order
+            do no harm.
+    """
     text = text.strip()
     return _rocm(text) if text.startswith("{") else _nvidia(text)
 
 
 def _nvidia(text: str) -> list[Gpu]:
-    found = []
-    for row in csv.DictReader(text.splitlines(), skipinitialspace=True):
-        # Names and values carry their units: `memory.used [MiB]`, `575 MiB`; what a card does not count is `[N/A]`.
-        card = {
-            (name or "").split(" [")[0]: (value or "").removesuffix(" MiB").removesuffix(" %")
-            for name, value in row.items()
-            if not isinstance(value, list)
-        }
-        try:
-            found.append(
-                Gpu(
-                    index=int(card["index"]),
-                    use=_number(card["utilization.gpu"]),
-                    memory_used=int(card["memory.used"]),
-                    memory_total=int(card["memory.total"]),
-                )
-            )
-        except (ValueError, KeyError):
-            continue
-    return found
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    return [gpu for row in rows if (gpu := _nvidia_gpu(row))]
+
+
+def _nvidia_gpu(row: dict[str, str | list[str]]) -> Gpu | None:
+    """The GPU of one row; None for a row of error texts, such as that of a GPU that fell off the bus."""
+    # Names and values carry their units: `memory.used [MiB]`, `575 MiB`. A value that is not counted is
+    # `[N/A]`. DictReader puts surplus values into a list under the key None.
+    values = {
+        (name or "").split(" [")[0]: (value or "").removesuffix(" MiB").removesuffix(" %")
+        for name, value in row.items()
+        if not isinstance(value, list)
+    }
+    try:
+        return Gpu(
+            index=int(values["index"]),
+            use=_percent(values["utilization.gpu"]),
+            memory_used=int(values["memory.used"]),
+            memory_total=int(values["memory.total"]),
+        )
+    except (ValueError, KeyError):
+        return None
 
 
 def _rocm(text: str) -> list[Gpu]:
-    found = []
     try:
-        cards = json.loads(text)
+        cards: dict[str, dict[str, str]] = json.loads(text)
     except ValueError:
         return []
-    for name, card in cards.items():
-        # The answer holds a "system" beside the cards.
-        if name.startswith("card") and "VRAM Total Memory (B)" in card:
-            used, total = (int(card[f"VRAM Total {what} (B)"]) // MIB for what in ("Used Memory", "Memory"))
-            found.append(
-                Gpu(
-                    index=int(name[4:]),
-                    use=_number(card.get("GPU use (%)", "")),
-                    memory_used=used,
-                    memory_total=total,
-                )
-            )
-    return found
+    # The object has a "system" beside the cards.
+    return [
+        _rocm_gpu(name, card)
+        for name, card in cards.items()
+        if name.startswith("card") and "VRAM Total Memory (B)" in card
+    ]
 
 
-def _number(text: str) -> float | None:
-    """A share; cards that do not count it say `[N/A]` or `N/A`."""
+def _rocm_gpu(name: str, card: dict[str, str]) -> Gpu:
+    return Gpu(
+        index=int(name.removeprefix("card")),
+        use=_percent(card.get("GPU use (%)", "")),
+        memory_used=int(card["VRAM Total Used Memory (B)"]) // MIB,
+        memory_total=int(card["VRAM Total Memory (B)"]) // MIB,
+    )
+
+
+def _percent(text: str) -> float | None:
+    """A share in percent; None for `[N/A]` or `N/A`, where the GPU does not count it."""
     try:
         return float(text)
     except ValueError:

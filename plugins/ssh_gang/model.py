@@ -33,7 +33,7 @@ class GangHost(Model):
 
 
 class Limits(Model):
-    """How long the parts of a gang's life may take, in seconds; the error names the limit that was exceeded."""
+    """How long the parts of a gang's life may take, in seconds; an error names the limit it exceeded."""
 
     queue: float = Field(
         24 * 3600, gt=0, description="Waiting for another exclusive gang to leave the hosts."
@@ -153,8 +153,9 @@ class Gang(Model):
     progress_pattern: str | None = Field(
         None,
         description=(
-            "Regular expression that finds progress in a log line; the limits first_step and stall then apply. "
-            "Named groups: step and total, optionally loss, lr, seconds_per_step, eta, tokens_per_second, memory."
+            "Regular expression that finds progress in a log line; the limits first_step and stall then "
+            "apply. Named groups: step and total, optionally loss, lr, seconds_per_step, eta, "
+            "tokens_per_second, memory."
         ),
     )
 

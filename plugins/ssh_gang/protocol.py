@@ -1,6 +1,7 @@
-"""Line protocol between a host and its watcher: every line that one side writes and the other reads.
+r"""Line protocol between a host and its watcher: every line that one side writes and the other reads.
 
-A line from a host is a keyword, or a keyword, `=` and a value. Times are seconds since the epoch on the host's clock.
+A line from a host is a keyword, or a keyword, `=` and a value. Times are seconds since the epoch on the
+host's clock.
 
 | command | line | meaning |
 |---|---|---|
@@ -15,7 +16,7 @@ A line from a host is a keyword, or a keyword, `=` and a value. Times are second
 | follow | `from=OFFSET` | byte of the output at which the stream on stdout begins |
 | follow | `acknowledged=OFFSET` | the host has recorded that the output up to this byte was forwarded |
 | prepare, follow | `clock=SECONDS` | answer to `time` |
-| follow | `gpu=LINE\\|LINE…` | what nvidia-smi or rocm-smi printed, its lines joined by a bar |
+| follow | `gpu=LINE\|LINE…` | what nvidia-smi or rocm-smi printed, its lines joined by a bar |
 | stop | `stopped=COUNT` | processes of the attempt that are left |
 | stop | `fenced=ATTEMPT` | a newer attempt owns the folder; nothing was touched |
 | list gangs | `running=NAME ATTEMPT KEY=VALUE…` | a gang with a live process, and its quoted owner fields |
@@ -75,7 +76,7 @@ class Free:
 
 @dataclass(frozen=True)
 class StateReport:
-    """The state of the gang on this host, and the host's time when it was read (None where the gang is absent)."""
+    """The state of the gang on this host, and the host's time when it was read (None where it is absent)."""
 
     state: JobState
     host_time: float | None
@@ -125,7 +126,7 @@ class Fenced:
 
 @dataclass(frozen=True)
 class RunningGang:
-    """A gang with a live process on this host. The owner is empty where its folder is another installation's."""
+    """A gang with a live process on this host; no owner where its folder is another installation's."""
 
     name: str
     attempt: str
@@ -215,7 +216,7 @@ _FIELD = re.compile(r"(\w+)=(\S*)")
 def _state(value: str) -> StateReport:
     presence, _, rest = value.partition(" ")
     if presence == "absent":
-        return StateReport(JobState("absent"), None)
+        return StateReport(JobState(presence="absent"), None)
     fields = dict(_FIELD.findall(rest))
     state = JobState(
         presence="present",

@@ -1,4 +1,4 @@
-"""What a try does with what it finds on the hosts, in the four words of Airflow's SDK."""
+"""What an attempt does about the state that it finds on the hosts."""
 
 from __future__ import annotations
 
@@ -10,38 +10,53 @@ from ssh_gang.state import JobState
 
 
 class Decision(Enum):
-    """What to do about a gang that may have been started before."""
+    """What to do about a gang that may have been started before; the terms are those of Airflow's SDK."""
 
     FRESH_SUBMIT = "fresh_submit"
-    """Nothing is there: start it."""
+    """No host knows the gang: start it."""
     RECONNECT = "reconnect"
-    """Ranks are running on every host: watch them."""
+    """The gang is running on every host: watch it."""
     ALREADY_SUCCEEDED = "already_succeeded"
-    """All ended well: judge it."""
+    """The gang has ended with success on every host: judge the result."""
     TERMINAL_RESUBMIT = "terminal_resubmit"
-    """What is there ended badly, was cleared by a person, is another plan's, or is not whole: stop what is left, put it aside, start again."""
+    """The gang failed, was cleared by a person, ran another spec, or is incomplete: stop what is left, put it
+    aside, and start again."""
 
 
 def decide(states: Sequence[JobState], gang: Gang) -> Decision:
-    """The decision for what all hosts of a gang say. A host that can't be reached is the caller's error, not a decision.
+    """Return what to do about the states of all hosts of a gang.
 
-    What ended well in this generation is judged again: Airflow may fail a task after its work was done, and what took days is
-    not done twice for that. What belongs to another generation was cleared by a person, who wants it run again; and the old
-    try's on_kill, which may come later, then finds a try that is not its own.
+    A success of this generation is judged again, not run again: Airflow may fail a task after its work was
+    done, and that work may have taken days. A state of another generation was cleared by a person, who wants
+    the gang to run again. A new attempt then owns the folder, so that a late on_kill of the old attempt
+    finds nothing of its own.
+
+    Args:
+        states: State of each host.
+        gang: The gang as this attempt would start it.
+
+    Raises:
+        ValueError: A host has not answered, so that it is not known whether its ranks run.
     """
-    if any(s.presence == "unreachable" for s in states):
+    if any(state.presence == "unreachable" for state in states):
         raise ValueError("a host has not answered: whether its ranks run is not known")
-    if all(s.presence == "absent" for s in states):
+    if all(state.presence == "absent" for state in states):
         return Decision.FRESH_SUBMIT
-    one = len({s.attempt for s in states}) == 1
-    ours = all(
-        s.presence == "present" and s.generation == gang.generation and s.spec_hash == gang.spec_hash
-        for s in states
-    )
-    if one and ours:
-        if all(s.succeeded for s in states):
-            return Decision.ALREADY_SUCCEEDED
-        # Said to go and none failed: one host may be done a moment before the other.
-        if all(s.started_at for s in states) and all(s.is_running or s.succeeded for s in states):
-            return Decision.RECONNECT
+    if not _is_one_attempt(states) or not all(_is_of(gang, state) for state in states):
+        return Decision.TERMINAL_RESUBMIT
+    if all(state.succeeded for state in states):
+        return Decision.ALREADY_SUCCEEDED
+    # One host may end a moment before the other.
+    if all(state.started_at and (state.is_running or state.succeeded) for state in states):
+        return Decision.RECONNECT
     return Decision.TERMINAL_RESUBMIT
+
+
+def _is_one_attempt(states: Sequence[JobState]) -> bool:
+    return len({state.attempt for state in states}) == 1
+
+
+def _is_of(gang: Gang, state: JobState) -> bool:
+    """Whether the state is of this generation and of what the gang runs."""
+    same = state.generation == gang.generation and state.spec_hash == gang.spec_hash
+    return state.presence == "present" and same

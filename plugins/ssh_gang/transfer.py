@@ -1,4 +1,4 @@
-"""Files from one host to another, through this process: the hosts need no keys for each other."""
+"""Copy files from one host to another through this process: the hosts need no keys for each other."""
 
 from __future__ import annotations
 
@@ -10,19 +10,42 @@ from ssh_gang.errors import HostError
 from ssh_gang.model import GangHost
 from ssh_gang.ssh import bash, connected
 
+HASH_SECONDS = 1800
+"""Seconds that the hashes of one copy may take: shards are tens of gigabytes."""
+
 
 async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequence[str] = ("*",)) -> int:
-    """Stream the files of a folder that match to the same folder on another host, hashes compared; how many. `HostError` when they differ."""
-    there = path(folder)
-    async with connected(source.name, source.conn_id) as out, connected(target.name, target.conn_id) as into:
-        await bash(into, f"mkdir -p {there}", 60)
-        # The patterns are ours; what they match is quoted by the shell that matches.
-        sums = await bash(out, f"cd {there} && sha256sum -- {' '.join(patterns)}", 1800)
-        names = [line.split("  ", 1)[1] for line in sums.decode().splitlines()]
-        async with out.create_process(f"tar cf - -C {there} -- {shlex.join(names)}", encoding=None) as packed:
-            await into.run(f"tar xf - -C {there}", stdin=packed.stdout, encoding=None, check=True)
+    """Stream files of a folder to the same folder on another host, and compare their hashes.
+
+    Args:
+        source: Host that has the files.
+        target: Host that gets them.
+        folder: The folder on both hosts; created on the target if it is missing.
+        patterns: Glob patterns of the file names. The host's shell expands them unquoted, so they must come
+            from this code.
+
+    Returns:
+        The number of files copied.
+
+    Raises:
+        HostError: A host cannot be reached, no file matches, or the hashes differ.
+    """
+    quoted = path(folder)
+    async with (
+        connected(source.name, source.conn_id) as reader,
+        connected(target.name, target.conn_id) as writer,
+    ):
+        await bash(writer, f"mkdir -p {quoted}", 60)
+        hashes = (
+            await bash(reader, f"cd {quoted} && sha256sum -- {' '.join(patterns)}", HASH_SECONDS)
+        ).decode()
+        names = [line.split("  ", 1)[1] for line in hashes.splitlines()]
+        tar = f"tar cf - -C {quoted} -- {shlex.join(names)}"
+        async with reader.create_process(tar, encoding=None) as packed:
+            await writer.run(f"tar xf - -C {quoted}", stdin=packed.stdout, encoding=None, check=True)
+        check = f"cd {quoted} && sha256sum --check --quiet - <<'END'\n{hashes}END\n"
         try:
-            await bash(into, f"cd {there} && sha256sum --check --quiet - <<'END'\n{sums.decode()}END\n", 1800)
+            await bash(writer, check, HASH_SECONDS)
         except HostError as e:
             raise HostError(f"files of {source.name} arrived damaged on {target.name}: {e}") from e
     return len(names)

@@ -1,4 +1,4 @@
-"""What the two tools print, as people recorded it."""
+"""The output of the two tools, as recorded on real hosts."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ import pytest
 
 from ssh_gang.gpus import parse
 
-FIXTURES = Path(__file__).with_name("gpus")
+RECORDED = Path(__file__).with_name("gpus")
+HEADER = "index, utilization.gpu [%], memory.used [MiB], memory.total [MiB]"
 
 
-def test_nvidia_smi():
-    cards = parse((FIXTURES / "nvidia-smi.csv").read_text())
-    assert [str(c) for c in cards[::7]] == [
-        "gpu0 100 % 130013/143771 MiB",
-        "gpu7 0 % 58071/143771 MiB",
-    ] and len(cards) == 8
+def test_nvidia_smi_is_parsed():
+    gpus = parse((RECORDED / "nvidia-smi.csv").read_text())
+    assert len(gpus) == 8
+    assert str(gpus[0]) == "gpu0 100 % 130013/143771 MiB"
+    assert str(gpus[7]) == "gpu7 0 % 58071/143771 MiB"
 
 
 @pytest.mark.parametrize(
-    ("card", "use"),
+    ("row", "use"),
     [
         ("0, [N/A], 806 MiB, 49140 MiB", None),
         ("0, [Not Supported], 806 MiB, 49140 MiB", None),
         ("0, 7 %, 806 MiB, 49140 MiB", 7.0),
     ],
 )
-def test_a_card_that_does_not_count_its_use(card, use):
-    assert parse(f"index, utilization.gpu [%], memory.used [MiB], memory.total [MiB]\n{card}")[0].use == use
+def test_use_that_is_not_counted_is_none(row, use):
+    assert parse(f"{HEADER}\n{row}")[0].use == use
 
 
-def test_a_card_that_fell_off_the_bus_takes_no_other_with_it():
-    header = "index, utilization.gpu [%], memory.used [MiB], memory.total [MiB]"
-    assert [
-        c.index
-        for c in parse(
-            f"{header}\n0, [Unknown Error], [Unknown Error], [Unknown Error]\nUnable to determine the device handle\n1, 3 %, 9 MiB, 81920 MiB, more\n"
-        )
-    ] == [1]
+def test_gpu_that_fell_off_the_bus_hides_no_other():
+    text = f"""\
+{HEADER}
+0, [Unknown Error], [Unknown Error], [Unknown Error]
+Unable to determine the device handle
+1, 3 %, 9 MiB, 81920 MiB, more
+"""
+    assert [gpu.index for gpu in parse(text)] == [1]
 
 
-def test_rocm_smi():
-    cards = parse((FIXTURES / "rocm-smi.json").read_text())
-    assert [str(c) for c in cards] == ["gpu0 0 % 26/20464 MiB"]
+def test_rocm_smi_is_parsed():
+    gpus = parse((RECORDED / "rocm-smi.json").read_text())
+    assert [str(gpu) for gpu in gpus] == ["gpu0 0 % 26/20464 MiB"]
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_rocm_smi():
         '{"system": {"Driver version": "6.7.0"}}',
     ],
 )
-def test_neither(text):
+def test_output_of_neither_tool_has_no_gpus(text):
     assert parse(text) == []

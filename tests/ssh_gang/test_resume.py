@@ -1,4 +1,4 @@
-"""What is found decides: the whole table."""
+"""The decision for what is found on the hosts: the whole table."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ GANG = Gang(
     root="/r",
     members=[Member(host="h", conn_id="c", argv=["true"], cwd="/w")],
 )
-ABSENT = JobState("absent")
-ARMED = JobState("present", "try1", generation=1, spec_hash="s", alive=True)
-RUNNING = replace(ARMED, started_at=1.0)
+ABSENT = JobState(presence="absent")
+PREPARED = JobState(presence="present", attempt="try1", generation=1, spec_hash="s", alive=True)
+RUNNING = replace(PREPARED, started_at=1.0)
 DONE = replace(RUNNING, alive=False, exit_status="0", ended_at=2.0)
 FAILED = replace(DONE, exit_status="1")
 REFUSED = replace(DONE, exit_status="refused")
@@ -28,8 +28,8 @@ STOPPED = replace(DONE, exit_status="stopped")
 LOST = replace(RUNNING, alive=False)
 CLEARED = replace(DONE, generation=0)
 CLEARED_RUNNING = replace(RUNNING, generation=0)
-OTHER_PLAN = replace(DONE, spec_hash="t")
-OTHER_TRY = replace(RUNNING, attempt="try2")
+OTHER_SPEC = replace(DONE, spec_hash="t")
+OTHER_ATTEMPT = replace(RUNNING, attempt="try2")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ OTHER_TRY = replace(RUNNING, attempt="try2")
         ([CLEARED, CLEARED], Decision.TERMINAL_RESUBMIT),
         ([CLEARED, DONE], Decision.TERMINAL_RESUBMIT),
         ([CLEARED_RUNNING, CLEARED_RUNNING], Decision.TERMINAL_RESUBMIT),
-        ([OTHER_PLAN, OTHER_PLAN], Decision.TERMINAL_RESUBMIT),
+        ([OTHER_SPEC, OTHER_SPEC], Decision.TERMINAL_RESUBMIT),
         ([REFUSED, REFUSED], Decision.TERMINAL_RESUBMIT),
         ([RUNNING, ABSENT], Decision.TERMINAL_RESUBMIT),
         ([DONE, ABSENT], Decision.TERMINAL_RESUBMIT),
@@ -50,25 +50,16 @@ OTHER_TRY = replace(RUNNING, attempt="try2")
         ([RUNNING, STOPPED], Decision.TERMINAL_RESUBMIT),
         ([RUNNING, LOST], Decision.TERMINAL_RESUBMIT),
         ([LOST, LOST], Decision.TERMINAL_RESUBMIT),
-        ([ARMED, ARMED], Decision.TERMINAL_RESUBMIT),
-        ([RUNNING, ARMED], Decision.TERMINAL_RESUBMIT),
-        ([RUNNING, OTHER_TRY], Decision.TERMINAL_RESUBMIT),
+        ([PREPARED, PREPARED], Decision.TERMINAL_RESUBMIT),
+        ([RUNNING, PREPARED], Decision.TERMINAL_RESUBMIT),
+        ([RUNNING, OTHER_ATTEMPT], Decision.TERMINAL_RESUBMIT),
         ([FAILED, FAILED], Decision.TERMINAL_RESUBMIT),
     ],
 )
-def test_decision(states, decision):
+def test_decision_for_the_states_of_all_hosts(states, decision):
     assert decide(states, GANG) is decision
 
 
-def test_a_silent_host_is_no_decision():
+def test_unreachable_host_is_no_decision():
     with pytest.raises(ValueError, match="not known"):
-        decide([RUNNING, JobState("unreachable")], GANG)
-
-
-def test_states_have_answers():
-    assert LOST.is_lost and not RUNNING.is_lost and not DONE.is_lost
-    assert (
-        JobState("present", exit_status="137").outcome == "killed by signal 9"
-        and FAILED.outcome == "exit code 1"
-    )
-    assert JobState("present", rebooted=True).outcome == "lost: the host was restarted"
+        decide([RUNNING, JobState(presence="unreachable")], GANG)

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Run one member: wait for the start signal, run the command, record its exit status.
-# Inputs: folder, work_dir, wait_seconds, ranks, command (an array), set_environment (a function).
-: "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}" "${command[0]?}"
+# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command's environment and
+# becomes the command.
+: "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}"
 set -u
 
 # Renamed into place: no reader sees a file that is written in part.
@@ -30,11 +31,8 @@ fi
 exec 3>&-
 
 echo "${EPOCHREALTIME/,/.}" >"$folder/started"
-# The environment is set for the command alone: none of its names can change this script.
-{
-  set_environment
-  exec -- "${command[@]}"
-} >>"$folder/output" 2>&1 </dev/null &
+# In a process of its own: the command's environment cannot change this script.
+run_command >>"$folder/output" 2>&1 </dev/null &
 child=$!
 # torchrun ends its workers in order when it gets SIGTERM.
 trap 'kill -TERM $child 2>/dev/null' TERM INT HUP

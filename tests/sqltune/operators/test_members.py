@@ -30,7 +30,7 @@ def test_every_number_of_torchrun_is_on_its_command_line(plan):
 
 
 def test_only_the_master_needs_the_rendezvous_port(plan):
-    assert [m.port_free for m in rank_members(plan, "10.0.0.1", ["x"], "~/w")] == [12345, None]
+    assert [m.required_port for m in rank_members(plan, "10.0.0.1", ["x"], "~/w")] == [12345, None]
 
 
 def test_a_host_has_as_many_ranks_as_processes(plan):

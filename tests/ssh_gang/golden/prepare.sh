@@ -20,15 +20,16 @@ folder=~/work/gangs/dag.train.run
 work_dir=~/work/run-1
 wait_seconds=90
 ranks=4
-command=(torchrun --nnodes=2 train.py '"'"'it'"'"'"'"'"'"'"'"'s $HOME'"'"' ~/models/base)
-set_environment() {
+run_command() {
   export PATH=~/env/bin:$PATH
   export HF_HOME=~/cache
   export NO_PROXY=localhost,10.0.0.0/8
+  exec -- torchrun --nnodes=2 train.py '"'"'it'"'"'"'"'"'"'"'"'s $HOME'"'"' ~/models/base
 }
 # Run one member: wait for the start signal, run the command, record its exit status.
-# Inputs: folder, work_dir, wait_seconds, ranks, command (an array), set_environment (a function).
-: "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}" "${command[0]?}"
+# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command'"'"'s environment and
+# becomes the command.
+: "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}"
 set -u
 
 # Renamed into place: no reader sees a file that is written in part.
@@ -57,11 +58,8 @@ fi
 exec 3>&-
 
 echo "${EPOCHREALTIME/,/.}" >"$folder/started"
-# The environment is set for the command alone: none of its names can change this script.
-{
-  set_environment
-  exec -- "${command[@]}"
-} >>"$folder/output" 2>&1 </dev/null &
+# In a process of its own: the command'"'"'s environment cannot change this script.
+run_command >>"$folder/output" 2>&1 </dev/null &
 child=$!
 # torchrun ends its workers in order when it gets SIGTERM.
 trap '"'"'kill -TERM $child 2>/dev/null'"'"' TERM INT HUP

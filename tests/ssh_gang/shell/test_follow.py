@@ -1,0 +1,70 @@
+"""Following a gang: its output from the acknowledged byte, and its state."""
+
+from __future__ import annotations
+
+from ssh_gang import commands
+from ssh_gang.protocol import (
+    Acknowledged,
+    GpuSamples,
+    OutputStart,
+    StateReport,
+    acknowledge,
+    request_time,
+)
+from tests.ssh_gang.local_host import gang, launch, session, state, until_ended
+
+
+def test_output_arrives_whole_and_continues_where_it_was_acknowledged(tmp_path):
+    g = gang(tmp_path, ["python3", "-c", "print('x' * 9_000_000)"])
+    launch(g)
+    with session(commands.follow_command(g, g.members[0])) as followed:
+        assert followed.stderr_message() == OutputStart(0)
+        output = b""
+        while len(output) < 9_000_001:
+            output += followed.process.stdout.read(1 << 20)
+        assert output == b"x" * 9_000_000 + b"\n"
+        while not (report := followed.until_stderr_message(StateReport)).state.is_terminal:
+            pass
+        assert report.state.output_size == 9_000_001
+        followed.send(acknowledge(9_000_000) + request_time())
+        assert followed.until_stderr_message(Acknowledged) == Acknowledged(9_000_000)
+    with session(commands.follow_command(g, g.members[0])) as followed:
+        assert followed.stderr_message() == OutputStart(9_000_000)
+        assert followed.process.stdout.read(10) == b"\n"
+
+
+def test_absent_gang_is_reported_and_ends_the_session(tmp_path):
+    g = gang(tmp_path, ["true"])
+    with session(commands.follow_command(g, g.members[0])) as followed:
+        report = followed.stderr_message()
+        assert isinstance(report, StateReport)
+        assert report.state.presence == "absent"
+        assert followed.process.wait(10) == 0
+
+
+def test_gpu_samples_arrive_on_one_line(tmp_path):
+    header = "index, utilization.gpu [%], memory.used [MiB], memory.total [MiB]"
+    (tmp_path / "bin").mkdir()
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.write_text(
+        f"#!/bin/sh\ncat <<'END'\n{header}\n0, 7 %, 806 MiB, 49140 MiB\n1, 8 %, 9 MiB, 49140 MiB\nEND\n"
+    )
+    tool.chmod(0o755)
+    g = gang(tmp_path, ["true"])
+    launch(g)
+    watched = g.members[0].model_copy(update={"accelerator": "cuda"})
+    script = f"PATH={tmp_path}/bin:$PATH\n" + commands.follow_command(g, watched)
+    with session(script) as followed:
+        samples = followed.until_stderr_message(GpuSamples)
+    assert [str(gpu) for gpu in samples.gpus] == ["gpu0 7 % 806/49140 MiB", "gpu1 8 % 9/49140 MiB"]
+
+
+def test_refused_result_is_no_success(tmp_path):
+    g = gang(tmp_path, ["true"])
+    launch(g)
+    assert until_ended(g)[0].succeeded
+    with session(commands.mark_refused_command(g)) as marking:
+        marking.process.wait(10)
+    refused = state(g)
+    assert refused.exit_status == "refused"
+    assert refused.has_failed
