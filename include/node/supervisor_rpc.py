@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import xmlrpc.client
 from typing import Any
 
+from supervisor.xmlrpc import SupervisorTransport
+
 ERRORS = (OSError, xmlrpc.client.Error, http.client.HTTPException)
 """What a call raises when supervisor is down, or refuses it."""
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self._path)
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
 
 
 def supervisor_at(path: str) -> Any:
     """The XML-RPC interface of supervisor, such as `getState()` and `startProcess(name)`.
 
     Args:
-        path: supervisor's Unix socket.
+        path: The Unix socket of supervisor.
     """
-    return xmlrpc.client.ServerProxy("http://localhost", transport=_UnixTransport(path)).supervisor
+    transport = SupervisorTransport(serverurl=f"unix://{path}")
+    return xmlrpc.client.ServerProxy("http://localhost", transport=transport).supervisor
 
 
 def is_running(path: str) -> bool:

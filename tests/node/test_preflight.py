@@ -121,10 +121,13 @@ def test_several_serving_gpus_on_a_cpu_host_are_refused(request_):
 
 def test_without_pydantic_the_host_is_told_to_bootstrap(tmp_path):
     """The scripts need the node environment; its absence is a problem with a remedy, not a traceback."""
-    code = f"import sys; sys.path[:0] = ['{ROOT}/include/node', '{ROOT}/plugins']; sys.modules['pydantic'] = None\n"
-    result = subprocess.run(
-        [sys.executable, "-c", code + "import preflight"], capture_output=True, text=True, timeout=60
-    )
+    code = f"""
+import sys
+sys.path[:0] = ["{ROOT}/include/node", "{ROOT}/plugins"]
+sys.modules["pydantic"] = None
+import preflight
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert "include/node/bootstrap.sh" in result.stderr
     assert "Traceback" not in result.stderr

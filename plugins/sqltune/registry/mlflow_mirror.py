@@ -1,7 +1,7 @@
 """MLflow's copy of the registry: a run and a version for each candidate, and the alias `champion`.
 
-Changes are queued in the records and sent in order once MLflow answers (`MLFLOW_TRACKING_URI`). Training never
-waits for MLflow, and nothing is lost while it is down. Sending a change twice has no effect.
+Changes are queued in the records and sent in order once MLflow answers (`MLFLOW_TRACKING_URI`). Training
+never waits for MLflow, and nothing is lost while it is down. Sending a change twice has no effect.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The served model and its servers, and the hosted reference."""

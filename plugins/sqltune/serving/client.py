@@ -14,22 +14,88 @@ from sqltune.errors import ServingError
 
 log = logging.getLogger(__name__)
 
-TRIES = 4
+ATTEMPTS = 4
+"""Attempts for one prompt."""
+FIRST_PAUSE = 0.5
+"""Seconds before the second attempt; each further pause is twice as long."""
 CONTEXT_OVERFLOW = 40303
-"""FastChat's code for a prompt that the model's context does not hold."""
+"""FastChat's code for a prompt that does not fit into the model's context."""
+EXCERPT = 300
+"""Characters of an answer that a message quotes."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model answers, and under which name."""
+    """Where a model answers, and under which name.
+
+    Attributes:
+        url: Base address of the OpenAI-style API.
+        model: Served name.
+        api_key: API key; None for a server without one.
+    """
 
     url: str
     model: str
     api_key: str | None = None
 
 
-async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
-    """One completion. A server error, a broken connection or a timeout is tried again, a refusal is not; a prompt that is too long for the model has no answer."""
+def _ignore(number: int, answer: str) -> None:
+    """The default callback."""
+
+
+def ask(
+    endpoint: Endpoint,
+    prompts: Sequence[str],
+    decoding: Decoding,
+    done: Callable[[int, str], None] = _ignore,
+) -> list[str]:
+    """Send all prompts, and wait for the answers.
+
+    Args:
+        endpoint: The served model.
+        prompts: The prompts.
+        decoding: How the model decodes, and how many prompts are sent at once.
+        done: Called with the number of a prompt and its answer, as each comes.
+
+    Returns:
+        Answers in the order of the prompts; an empty one for a prompt that is too long for the model.
+
+    Raises:
+        ServingError: A prompt was not answered. Answers that came before were passed to `done`.
+    """
+    try:
+        return asyncio.run(complete_all(endpoint, prompts, decoding, done))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group
+
+
+async def complete_all(
+    endpoint: Endpoint,
+    prompts: Sequence[str],
+    decoding: Decoding,
+    done: Callable[[int, str], None] = _ignore,
+) -> list[str]:
+    """`ask` in a running loop, at most `decoding.concurrency` prompts at once."""
+    slots = asyncio.Semaphore(decoding.concurrency)
+    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
+    # A server in our own network, by address: never through a proxy of the environment.
+    async with httpx.AsyncClient(timeout=decoding.timeout, headers=headers, trust_env=False) as client:
+
+        async def complete_one(number: int, prompt: str) -> str:
+            async with slots:
+                answer = await _complete(client, endpoint, prompt, decoding)
+            done(number, answer)
+            return answer
+
+        async with asyncio.TaskGroup() as tasks:
+            answers = [
+                tasks.create_task(complete_one(number, prompt)) for number, prompt in enumerate(prompts)
+            ]
+        return [a.result() for a in answers]
+
+
+async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
+    """One completion; retried after a server error, a broken connection or a timeout, not after a refusal."""
     body = {
         "model": endpoint.model,
         "prompt": prompt,
@@ -38,61 +104,39 @@ async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, de
         "stop": decoding.stop,
     }
     reason = ""
-    for attempt in range(TRIES):
+    for attempt in range(ATTEMPTS):
         try:
             response = await client.post(f"{endpoint.url}/completions", json=body)
-        except httpx.ConnectError as e:
-            reason = f"{type(e).__name__}: {e}; if it runs there, this machine can't reach it: serving.bind in the cluster file must be an address of that host that Airflow's workers reach, through any firewall"
         except httpx.TransportError as e:
-            reason = f"{type(e).__name__}: {e}"
+            reason = _transport_problem(e)
         else:
-            if response.status_code == 200 and "choices" in (answer := response.json()):
-                return answer["choices"][0]["text"]
-            reason = f"{response.status_code} {response.text[:300]}"
-            if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
-                log.warning(
-                    "%s can't be asked this, its context is too short: %s",
-                    endpoint.model,
-                    response.text[:200],
-                )
-                return ""
-            if 400 <= response.status_code < 500:
+            answer = _text(endpoint, response)
+            if answer is not None:
+                return answer
+            reason = f"{response.status_code} {response.text[:EXCERPT]}"
+            if response.is_client_error:
                 break
-        await asyncio.sleep(0.5 * 2**attempt)
+        await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
 
 
-async def complete_all(
-    endpoint: Endpoint,
-    prompts: Sequence[str],
-    decoding: Decoding,
-    done: Callable[[int, str], None] = lambda number, answer: None,
-) -> list[str]:
-    """Answers in the order of the prompts, at most `decoding.concurrency` at once; `done` is told of each as it comes."""
-    gate = asyncio.Semaphore(decoding.concurrency)
-    headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-    # By address, in our own network: never through the proxy of the environment.
-    async with httpx.AsyncClient(timeout=decoding.timeout, headers=headers, trust_env=False) as client:
-
-        async def one(number: int, prompt: str) -> str:
-            async with gate:
-                answer = await _answer(client, endpoint, prompt, decoding)
-            done(number, answer)
-            return answer
-
-        async with asyncio.TaskGroup() as tasks:
-            answers = [tasks.create_task(one(number, prompt)) for number, prompt in enumerate(prompts)]
-        return [a.result() for a in answers]
+def _text(endpoint: Endpoint, response: httpx.Response) -> str | None:
+    """The completion in a response; empty for a prompt that is too long; None for any other response."""
+    if response.status_code == 200 and "choices" in (body := response.json()):
+        return str(body["choices"][0]["text"])
+    if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
+        log.warning(
+            "a prompt is too long for the context of %s and has no answer: %s",
+            endpoint.model,
+            response.text[:EXCERPT],
+        )
+        return ""
+    return None
 
 
-def ask(
-    endpoint: Endpoint,
-    prompts: Sequence[str],
-    decoding: Decoding,
-    done: Callable[[int, str], None] = lambda number, answer: None,
-) -> list[str]:
-    """`complete_all` for a task; `ServingError` with the first trouble."""
-    try:
-        return asyncio.run(complete_all(endpoint, prompts, decoding, done))
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from group
+def _transport_problem(error: httpx.TransportError) -> str:
+    remedy = (
+        "; if the server runs, this machine cannot reach it: set serving.bind in the cluster file to an "
+        "address of that host that Airflow's workers reach, through any firewall"
+    )
+    return f"{type(error).__name__}: {error}" + (remedy if isinstance(error, httpx.ConnectError) else "")

@@ -1,8 +1,11 @@
-"""The hosted GLM as a reference: run by zhipuai's own small environment, which can't be Airflow's (their pyjwt pins exclude each other)."""
+"""The hosted reference: GLM through zhipuai, in a small environment of its own.
+
+zhipuai cannot be installed beside Airflow: they pin pyjwt to ranges that exclude each other.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 from pydantic import Field
 
@@ -11,79 +14,112 @@ from sqltune.records.files import home, read_json, write_json
 from ssh_gang.model import Model
 
 CONNECTION = "sqltune_glm"
-"""Airflow Connection: the key as password, the address as host (empty: zhipuai's own), `Budget` as extra."""
+"""Airflow Connection of the hosted model.
+
+Password: the API key. Host: base address of the service; empty for zhipuai's own. Extra: a `Budget` as JSON.
+"""
 
 
 class Budget(Model):
-    """What one run may ask of the hosted model."""
+    """The hosted model, and what one run may spend on it; the extra of the Connection."""
 
-    model: str = Field("glm-4", description="Its name at the service; the form's wins.")
-    label: str = Field("", description="How its column is called; empty: the model's name.")
-    max_calls: int = Field(200, ge=0, description="Questions one run may ask.")
+    model: str = Field("glm-4", description="The model's name at the service; the form may name another.")
+    label: str = Field("", description="Heading of its column in the table; empty: the model's name.")
+    max_calls: int = Field(200, ge=0, description="Questions that one run may send.")
     max_cost: float = Field(5.0, ge=0, description="What one run may spend, in the currency of the price.")
-    price: float = Field(0.1, ge=0, description="Of a thousand tokens, question and answer together.")
+    price: float = Field(0.1, ge=0, description="Price of a thousand tokens, question and answer together.")
 
 
-def _cache(model: str, url: str) -> Any:
+def _cache(model: str, url: str) -> Path:
     return home() / "answers" / f"hosted-{digest([model, url])}.json"
 
 
 def known(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
-    """Answers that were given to these prompts before, by question id."""
+    """Answers that a model gave to prompts in earlier runs, by question id."""
     answers = read_json(_cache(model, url), {})
     return {name: answers[key] for name, prompt in prompts.items() if (key := digest(prompt)) in answers}
 
 
 def remember(model: str, url: str, prompts: dict[str, str], answers: dict[str, str]) -> None:
-    """Keep answers, so that no prompt is paid for twice."""
+    """Keep answers, so that no prompt is paid for twice.
+
+    Args:
+        model: The model's name at the service.
+        url: Base address of the service.
+        prompts: Prompts by question id.
+        answers: Answers by question id.
+    """
     path = _cache(model, url)
-    write_json(
-        path, read_json(path, {}) | {digest(prompts[name]): answer for name, answer in answers.items()}
-    )
+    new = {digest(prompts[name]): answer for name, answer in answers.items()}
+    write_json(path, read_json(path, {}) | new)
 
 
-def ask_hosted(wanted: dict, api_key: str) -> dict:
-    """Answers of the hosted model by question id, and what they cost. Self-contained, its annotations too: the function's text is what travels to the other environment.
+def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # see the docstring
+    """Send a `HostedBatch` to the hosted model, within its budget.
 
-    A question it fails to answer is left out; a service that does not answer at all gives no answers and says why. Ends at the budget.
+    Airflow sends the text of this function to the other environment: it imports what it needs itself, and
+    uses nothing of this module, not even in its annotations.
+
+    Args:
+        batch: The batch as JSON.
+        api_key: API key; without one no question is sent.
+
+    Returns:
+        `answers` by question id, without questions that the model failed to answer; `calls`, `tokens` and
+        `cost`; `trouble`: why answers are missing, empty when none are.
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    questions = wanted["questions"][: wanted["max_calls"]]
-    result = {"answers": {}, "calls": 0, "tokens": 0, "cost": 0.0, "trouble": ""}
+    threads, output_limit, excerpt = 4, 256, 300
+    # Close to greedy: the service's range of temperatures does not include 0.
+    nearly_greedy = 0.01
+    questions = batch["questions"][: batch["max_calls"]]
+    answers: dict[str, str] = {}
+    used = {"calls": 0, "tokens": 0}
+    trouble = ""
+
+    def cost() -> float:
+        return float(used["tokens"] * batch["price"] / 1000)
+
+    def outcome() -> dict[str, object]:
+        return {"answers": answers, **used, "cost": cost(), "trouble": trouble}
+
     if not questions:
-        return result
+        return outcome()
     if not api_key:
-        return result | {"trouble": "no key"}
+        trouble = "no key"
+        return outcome()
     from zhipuai import ZhipuAI
 
-    client = ZhipuAI(api_key=api_key, base_url=wanted["url"] or None, max_retries=2, timeout=60)
+    client = ZhipuAI(api_key=api_key, base_url=batch["url"] or None, max_retries=2, timeout=60)
 
     def ask(question: dict[str, str]) -> None:
-        if result["cost"] >= wanted["max_cost"] or (result["trouble"] and not result["answers"]):
+        nonlocal trouble
+        service_refuses = trouble and not answers
+        if cost() >= batch["max_cost"] or service_refuses:
             return
-        result["calls"] += 1
+        used["calls"] += 1
         try:
             reply = client.chat.completions.create(
-                model=wanted["model"],
+                model=batch["model"],
                 messages=[{"role": "user", "content": question["prompt"]}],
-                temperature=0.01,
-                max_tokens=256,
+                temperature=nearly_greedy,
+                max_tokens=output_limit,
             )
-            result["tokens"] += reply.usage.total_tokens
-            result["cost"] += reply.usage.total_tokens * wanted["price"] / 1000
-            result["answers"][question["id"]] = reply.choices[0].message.content or ""
-        except Exception as e:  # the reference is a courtesy: it never fails the run
-            result["trouble"] = f"{type(e).__name__}: {e}"[:300]
-            print(f"{wanted['model']} did not answer {question['id']}: {result['trouble']}")
+            used["tokens"] += reply.usage.total_tokens
+            answers[question["id"]] = reply.choices[0].message.content or ""
+        except Exception as e:  # Whatever the client raises: the reference never fails a run.
+            trouble = f"{type(e).__name__}: {e}"[:excerpt]
+            print(f"{batch['model']} did not answer {question['id']}: {trouble}")
 
-    # The first one alone: a wrong key is wrong for all.
+    # The first question alone: a wrong key is wrong for all of them.
     ask(questions[0])
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(ask, questions[1:]))
-    if result["cost"] >= wanted["max_cost"]:
-        result["trouble"] = f"the budget of {wanted['max_cost']:g} is spent"
+    if cost() >= batch["max_cost"]:
+        trouble = f"the budget of {batch['max_cost']:g} is spent"
     print(
-        f"{wanted['model']}: {len(result['answers'])} of {len(questions)} answered, {result['calls']} calls, {result['tokens']} tokens, {result['cost']:.4f} spent; {result['trouble'] or 'no trouble'}"
+        f"{batch['model']}: {len(answers)} of {len(questions)} answered, {used['calls']} calls, "
+        f"{used['tokens']} tokens, {cost():.4f} spent; {trouble or 'no trouble'}"
     )
-    return result
+    return outcome()

@@ -1,4 +1,4 @@
-"""Asking a served model: many at once within the limit, tried again where that helps, and told of each answer as it comes."""
+"""Client of the served model: many prompts at once within the limit, retried where that helps."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Model:
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
-        self.now = self.most = 0
+        self.running = self.most_at_once = 0
 
     async def answer(self, request: Request) -> JSONResponse:
         body = await request.json()
         prompt = body["prompt"]
         self.asked[prompt] += 1
-        self.now += 1
-        self.most = max(self.most, self.now)
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         await asyncio.sleep(5 if prompt == "slow at first" and self.asked[prompt] == 1 else 0.05)
-        self.now -= 1
+        self.running -= 1
         if prompt == "busy at first" and self.asked[prompt] < 3:
             return JSONResponse({"message": "overloaded"}, 503)
         if prompt == "refused":
@@ -56,43 +56,65 @@ def served() -> Iterator[tuple[Model, Endpoint]]:
         yield model, Endpoint(f"{url}/v1", "m")
 
 
-def test_answers_come_in_the_order_of_the_prompts_never_more_at_once_than_allowed(served):
-    model, endpoint = served
-    told: dict[int, str] = {}
+def test_answers_come_in_the_order_of_the_prompts(served):
+    _, endpoint = served
     prompts = [f"p{i}" for i in range(20)]
-    answers = ask(endpoint, prompts, Decoding(concurrency=3), told.__setitem__)
-    assert (
-        answers == [f"SELECT '{p}' 0.0" for p in prompts]
-        and told == dict(enumerate(answers))
-        and model.most == 3
-    )
+    assert ask(endpoint, prompts, Decoding(concurrency=3)) == [f"SELECT '{p}' 0.0" for p in prompts]
 
 
-def test_what_may_pass_is_tried_again(served):
+def test_no_more_prompts_are_sent_at_once_than_allowed(served):
     model, endpoint = served
-    answers = ask(endpoint, ["busy at first", "slow at first"], Decoding(timeout=1))
-    assert all(a.startswith("SELECT") for a in answers) and model.asked == {
-        "busy at first": 3,
-        "slow at first": 2,
-    }
+    ask(endpoint, [f"p{i}" for i in range(20)], Decoding(concurrency=3))
+    assert model.most_at_once == 3
 
 
-def test_a_prompt_that_is_too_long_has_no_answer_and_stops_no_other(served):
+def test_each_answer_is_passed_on_as_it_comes(served):
+    _, endpoint = served
+    received: dict[int, str] = {}
+    answers = ask(endpoint, [f"p{i}" for i in range(20)], Decoding(concurrency=3), received.__setitem__)
+    assert received == dict(enumerate(answers))
+
+
+def test_a_server_error_is_retried(served):
     model, endpoint = served
-    assert (
-        ask(endpoint, ["a", "too long", "b"], Decoding()) == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"]
-        and model.asked["too long"] == 1
-    )
+    (answer,) = ask(endpoint, ["busy at first"], Decoding(timeout=1))
+    assert answer.startswith("SELECT")
+    assert model.asked["busy at first"] == 3
 
 
-def test_a_refusal_is_said_and_what_was_answered_was_told(served):
+def test_a_timeout_is_retried(served):
     model, endpoint = served
-    told: dict[int, str] = {}
+    (answer,) = ask(endpoint, ["slow at first"], Decoding(timeout=1))
+    assert answer.startswith("SELECT")
+    assert model.asked["slow at first"] == 2
+
+
+def test_a_prompt_that_is_too_long_has_an_empty_answer(served):
+    _, endpoint = served
+    assert ask(endpoint, ["a", "too long", "b"], Decoding()) == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"]
+
+
+def test_a_prompt_that_is_too_long_is_not_retried(served):
+    model, endpoint = served
+    ask(endpoint, ["too long"], Decoding())
+    assert model.asked["too long"] == 1
+
+
+def test_a_refusal_is_quoted_and_not_retried(served):
+    model, endpoint = served
     with pytest.raises(ServingError, match="m at http://.* did not answer: 400 .*no such model"):
-        ask(endpoint, ["a", "refused"], Decoding(concurrency=1), told.__setitem__)
-    assert told == {0: "SELECT 'a' 0.0"} and model.asked["refused"] == 1
+        ask(endpoint, ["refused"], Decoding())
+    assert model.asked["refused"] == 1
 
 
-def test_nobody_there_is_said():
+def test_answers_before_a_refusal_were_passed_on(served):
+    _, endpoint = served
+    received: dict[int, str] = {}
+    with pytest.raises(ServingError):
+        ask(endpoint, ["a", "refused"], Decoding(concurrency=1), received.__setitem__)
+    assert received == {0: "SELECT 'a' 0.0"}
+
+
+def test_a_server_that_cannot_be_reached_names_the_setting():
     with pytest.raises(ServingError, match="ConnectError: .*serving.bind"):
         ask(Endpoint(f"http://127.0.0.1:{free_port()}/v1", "m"), ["a"], Decoding())

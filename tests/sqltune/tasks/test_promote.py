@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.evaluation.statistics import compare
-from sqltune.evaluation.verdict import Verdict
+from sqltune.evaluation.verdict import RuleResult, Verdict
 from sqltune.registry import versions
 from sqltune.tasks import promote
 
+PASSED = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
 
-def test_a_candidate_that_was_compared_with_another_champion_is_not_promoted(plan, monkeypatch):
-    served = []
+
+@pytest.fixture
+def served(monkeypatch) -> list[int]:
+    """Numbers of the versions that were served."""
+    served: list[int] = []
     monkeypatch.setattr(
-        promote, "serve_version", lambda site, version, why, by: served.append(version.number)
+        promote, "serve_version", lambda site, version, reason, run_id: served.append(version.number)
     )
-    first, second = (
-        versions.register(
-            "lab",
-            run,
-            run_key=run,
-            host="host-a",
-            merged_path=f"/{run}",
-            model_hash=run,
-            dtype="float16",
-            lineage={},
-        )
-        for run in ("r1", "r2")
+    return served
+
+
+def registered(run: str) -> versions.Version:
+    return versions.register(
+        "lab",
+        run,
+        run_key=run,
+        host="host-a",
+        merged_path=f"/{run}",
+        model_hash=run,
+        dtype="float16",
+        lineage={},
     )
-    passed = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
-    promote.promote(plan, passed, second.number)
-    assert served == [2]
+
+
+def test_a_candidate_that_passed_is_served(plan, served):
+    promote.promote(plan, PASSED, registered("r1").number)
+    assert served == [1]
+
+
+def test_a_candidate_that_the_gate_holds_back_is_not_served(plan, served):
+    rule = RuleResult(id="gain", passed=False, value=0, limit=2, explanation="2 more right answers needed")
+    held: dict[str, Any] = PASSED | {"passed": False, "rules": [rule.model_dump(mode="json")]}
+    with pytest.raises(AirflowSkipException, match="held back by the gate: gain: 2 more right answers"):
+        promote.promote(plan, held, registered("r1").number)
+    assert served == []
+
+
+def test_a_candidate_that_the_form_holds_back_is_not_served(plan, served):
+    plan["promote"] = "hold"
+    with pytest.raises(AirflowSkipException, match="held back by the form"):
+        promote.promote(plan, PASSED, registered("r1").number)
+    assert served == []
+
+
+def test_a_candidate_that_was_compared_with_another_champion_is_not_served(plan, served):
+    first, second = registered("r1"), registered("r2")
     versions.promote(first, "promoted by hand", "somebody")
     with pytest.raises(
         AirflowSkipException,
-        match="version 1 was promoted since this run began, and the candidate was compared with the base model",
+        match="version 1 was promoted since this run began, and the candidate was compared with the base "
+        "model",
     ):
-        promote.promote(plan, passed, second.number)
-    # A retry after its own promotion goes through.
+        promote.promote(plan, PASSED, second.number)
+    assert served == []
+
+
+def test_a_retry_after_its_own_promotion_serves_again(plan, served):
+    second = registered("r2")
     versions.promote(second, "passed the gate", "r2")
-    promote.promote(plan, passed, second.number)
-    assert served == [2, 2]
+    promote.promote(plan, PASSED, second.number)
+    assert served == [second.number]

@@ -97,7 +97,7 @@ def test_no_hosted_reference_is_none():
 
 
 def test_answers_are_scored_and_kept_for_the_next_run(plan):
-    """The hosted model's answers had the name of the module that keeps them, and the gate failed with them."""
+    """The answers had the name of the module that keeps them, and the gate failed with them."""
     p = RunPlan.model_validate(plan)
     row = {
         "question": "多少人？",

@@ -1,0 +1,62 @@
+"""What the serving host is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.config.plan import RunPlan
+from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse
+from sqltune.serving import hook
+from sqltune.serving.hook import ServingHook
+from tests.plans import run_plan
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Calls of the script on the serving host: request, environment, seconds."""
+    calls: list[tuple[ServingRequest, dict[str, str], float]] = []
+
+    def run(site, host, script, request, time_limit, env):
+        assert script is SERVING
+        calls.append((request, env, time_limit))
+        return ServingResponse(serving={}, running=True, api="http://a/v1")
+
+    monkeypatch.setattr(hook.node, "run", run)
+    return calls
+
+
+def plan_with(**serving: object) -> RunPlan:
+    plan = run_plan()
+    settings = plan.cluster.serving.model_copy(update=serving)
+    return plan.model_copy(update={"cluster": plan.cluster.model_copy(update={"serving": settings})})
+
+
+def test_settings_of_the_cluster_file_reach_the_host():
+    settings = hook.server_settings(plan_with(num_gpus=4, max_gpu_memory="15GiB"), "float16")
+    assert (settings.num_gpus, settings.max_gpu_memory, settings.dtype) == (4, "15GiB", "float16")
+
+
+def test_a_switch_names_the_public_name(calls):
+    plan = plan_with(model_name="text2sql")
+    ServingHook(plan, "float16").switch("/code/merged")
+    request, _, _ = calls[0]
+    assert (request.action, request.name, request.model) == ("switch", "text2sql", "/code/merged")
+
+
+def test_a_switch_may_take_as_long_as_loading_and_draining(calls):
+    ServingHook(plan_with(ready_timeout=600, drain_timeout=120), "float16").switch("/code/merged")
+    assert calls[0][2] > 600 + 120
+
+
+def test_the_api_key_is_an_environment_variable_and_no_argument(calls, monkeypatch):
+    """Every user of the host can read the arguments of a process."""
+    monkeypatch.setenv("MY_KEY", "secret")
+    ServingHook(plan_with(api_key_env="MY_KEY"), "float16").status()
+    request, env, _ = calls[0]
+    assert env == {"SQLTUNE_API_KEY": "secret"}
+    assert "secret" not in request.model_dump_json()
+
+
+def test_without_a_key_the_server_has_none(calls):
+    ServingHook(plan_with(api_key_env=None), "float16").status()
+    assert calls[0][1] == {}
