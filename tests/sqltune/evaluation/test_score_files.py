@@ -1,4 +1,4 @@
-"""Scoring of files, and the command without the package installed."""
+"""Scoring of files, and the command that does it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_leading_select_is_added_to_results_without_one(tmp_path):
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sqltune.evaluation.scoring", *map(str, arguments)],
+        [sys.executable, "-m", "sqltune.cli", "score", *map(str, arguments)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "plugins")},
