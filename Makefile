@@ -7,7 +7,7 @@ export ARGS AT DATASET Q C
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served status down test chaos lint bench-gang bench-overhead lock setup setup-control setup-dev
+.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock setup setup-control setup-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +44,9 @@ down: ## stop everything; no process is left
 
 test: setup-dev ## every test, the chain end to end among them
 	@$(CONTROL)/python -m pytest
+
+test-fast: setup-control ## the tests that need neither hosts, Airflow's components nor the node environment
+	@$(CONTROL)/python -m pytest -m "not slow and not chaos"
 
 chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down

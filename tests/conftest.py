@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.network_guard import only_local_connections
+
 ROOT = Path(__file__).resolve().parents[1]
 BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab"))
 NODE_PYTHON = BASE / "node-env" / "bin" / "python"
@@ -25,6 +26,17 @@ NODE_PYTHON = BASE / "node-env" / "bin" / "python"
 os.environ.setdefault("AIRFLOW_HOME", str(BASE / "test-airflow"))
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
+
+
+SLOW_FIXTURES = {"lab", "node_python", "served", "sshds"}
+"""Fixtures that start hosts, Airflow's components or the node environment's servers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test as slow that needs hosts, Airflow's components or the node environment."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -143,4 +155,4 @@ def bash(script: str, **env: str) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-__all__ = ["bash", "free_port", "serving", "shared_data", "sys"]
+__all__ = ["bash", "free_port", "only_local_connections", "serving", "shared_data"]

@@ -34,21 +34,10 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server and wait until it accepts a connection."""
-        self.process = subprocess.Popen(
-            as_postgres_user(
-                f"{self.binaries}/postgres",
-                "-D",
-                self.folder / "data",
-                "-k",
-                self.folder,
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-            ),
-            stdout=(self.folder / "log").open("a"),
-            stderr=subprocess.STDOUT,
-        )
+        options = ("-k", self.folder, "-c", "listen_addresses=", "-c", "fsync=off")
+        command = as_postgres_user(f"{self.binaries}/postgres", "-D", self.folder / "data", *options)
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 60
         while True:
             try:

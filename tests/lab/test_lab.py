@@ -67,6 +67,7 @@ def test_not_up(tmp_path):
     assert run("down", SQLTUNE_LAB_STATE=str(tmp_path)).stdout == "the lab is not up\n"
 
 
+@pytest.mark.slow
 def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
     state = tmp_path / "lab"
     env = {

@@ -83,6 +83,7 @@ def unexpected(hostile, **where: str) -> list[object]:
     return wrong + [m for m in matches[1::2] if not m.matched]
 
 
+@pytest.mark.slow
 def test_hostile_statements_on_a_file_end_in_a_clear_class_and_write_nothing(database, tmp_path):
     before = database.read_bytes()
     assert unexpected(HOSTILE, database=str(database)) == []
@@ -90,6 +91,7 @@ def test_hostile_statements_on_a_file_end_in_a_clear_class_and_write_nothing(dat
     assert [path.name for path in tmp_path.rglob("*")] == ["read", "t.sqlite"]
 
 
+@pytest.mark.slow
 def test_hostile_statements_on_synthetic_databases_end_in_a_clear_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Not all of them: each that is slow takes its two seconds.

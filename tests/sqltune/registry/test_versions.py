@@ -167,15 +167,11 @@ def server(tmp_path) -> Iterator[tuple[str, object]]:
             "--artifacts-destination",
             tmp_path / "artifacts",
         ]
-        started.append(
-            subprocess.Popen(
-                command,
-                env=env,
-                start_new_session=True,
-                stdout=(tmp_path / "mlflow.log").open("w"),
-                stderr=subprocess.STDOUT,
+        with (tmp_path / "mlflow.log").open("w") as log:
+            server = subprocess.Popen(
+                command, env=env, start_new_session=True, stdout=log, stderr=subprocess.STDOUT
             )
-        )
+        started.append(server)
         import httpx
 
         deadline = time.monotonic() + 90
@@ -194,6 +190,7 @@ def server(tmp_path) -> Iterator[tuple[str, object]]:
         process.wait(30)
 
 
+@pytest.mark.slow
 def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, server, monkeypatch, caplog):
     uri, start = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

@@ -115,6 +115,7 @@ def test_answers_before_a_refusal_were_passed_on(served):
     assert received == {0: "SELECT 'a' 0.0"}
 
 
-def test_a_server_that_cannot_be_reached_names_the_setting():
+def test_a_server_that_cannot_be_reached_names_the_setting(monkeypatch):
+    monkeypatch.setattr("sqltune.serving.client.FIRST_PAUSE", 0.01)
     with pytest.raises(ServingError, match="ConnectError: .*serving.bind"):
         ask(Endpoint(f"http://127.0.0.1:{free_port()}/v1", "m"), ["a"], Decoding())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+from huggingface_hub.utils import http_backoff
 
 from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError, HubUnreachable
@@ -53,6 +55,10 @@ def test_unknown_repository(plan):
 
 def test_hub_down_names_the_endpoint(plan, monkeypatch):
     monkeypatch.setenv("SQLTUNE_LAB_HUB", "http://127.0.0.1:9")
+    # The client retries as often as ever, with shorter pauses.
+    monkeypatch.setattr(
+        "huggingface_hub.utils._pagination.http_backoff", partial(http_backoff, base_wait_time=0.01)
+    )
     with pytest.raises(
         HubUnreachable, match="the hub at http://127.0.0.1:9 does not answer.*check hub_endpoint"
     ):
