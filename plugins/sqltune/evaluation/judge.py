@@ -20,7 +20,13 @@ from sqltune.evaluation.failures import FailureClass, QueryFailed
 from sqltune.evaluation.result_rows import same_rows
 from sqltune.evaluation.sandbox import Database, Row
 from sqltune.evaluation.synthetic import COPIES, build
-from sqltune.sql.tokens import drops_duplicates, mended, orders, with_ties_broken, without_distinct
+from sqltune.sql.queries import (
+    has_order_by,
+    with_joined_operators,
+    with_ties_broken,
+    without_distinct,
+    yields_a_set,
+)
 
 Outcome = Literal["match", "mismatch", "invalid", "gold_invalid"]
 
@@ -117,12 +123,12 @@ class JudgingDatabase:
             GoldQueryFailed: the gold query does not run.
             GoldQueryAmbiguous: the gold query has several correct answers here.
         """
-        gold, predicted = mended(pair.gold), mended(pair.predicted)
+        gold, predicted = with_joined_operators(pair.gold), with_joined_operators(pair.predicted)
         loose_gold, loose_predicted = without_distinct(gold), without_distinct(predicted)
         expected = self._gold(loose_gold)
         result = self._database.rows(loose_predicted)
-        ordered = orders(gold) and self._order_counts(loose_gold, expected, accept_ambiguous)
-        if self._synthetic and drops_duplicates(gold):
+        ordered = has_order_by(gold) and self._order_counts(loose_gold, expected, accept_ambiguous)
+        if self._synthetic and yields_a_set(gold):
             matched = same_rows(_deduplicated(expected), _deduplicated(result), ordered=ordered)
         else:
             matched = same_rows(expected, result, ordered=ordered)
@@ -221,7 +227,9 @@ def _compare_on_copies(pair: Pair) -> Comparison:
 
 @contextmanager
 def _synthetic_database(pair: Pair, copy: int) -> Iterator[JudgingDatabase]:
-    connection = build(pair.context, (mended(pair.gold), mended(pair.predicted)), copy)
+    connection = build(
+        pair.context, (with_joined_operators(pair.gold), with_joined_operators(pair.predicted)), copy
+    )
     database = JudgingDatabase(Database(connection), synthetic=True)
     try:
         yield database

@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 
 from sqltune.evaluation.failures import QueryFailed, classify
-from sqltune.sql.tokens import MAX_LENGTH, first_word
+from sqltune.sql.queries import first_word
+from sqltune.sql.tokens import MAX_LENGTH
 
 MAX_SECONDS = 2.0
 """Seconds one query may take."""

@@ -10,7 +10,7 @@ from sqltune.errors import ScoringError
 from sqltune.evaluation.questions import Question, question_from_row
 from sqltune.evaluation.report import score_report
 from sqltune.evaluation.scorer import score_queries
-from sqltune.sql.tokens import first_word
+from sqltune.sql.queries import first_word
 
 
 def score_files(gold: Path, predictions: Path, databases: Path | None = None, as_json: bool = False) -> str:

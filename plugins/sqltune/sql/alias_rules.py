@@ -35,7 +35,8 @@ def alias_as_table(query: Sequence[Token]) -> list[Token]:
 def tables_by_alias(query: Sequence[Token]) -> list[Token]:
     """`from 融资 as T1 … on 融资.企业id == …` becomes `on T1.企业id == …`.
 
-    A table with an alias has no other name. Where a table has several aliases, its first mention gets the first.
+    A table with an alias has no other name. Where a table has several aliases, its first mention gets the
+    first.
     """
     found = list(query)
     mentions: Counter[tuple[int, str]] = Counter()

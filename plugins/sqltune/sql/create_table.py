@@ -24,8 +24,8 @@ _BEFORE_TYPE = words("unsigned big double native varying character long")
 """Words that a type of several words begins with: UNSIGNED BIG INT, DOUBLE PRECISION."""
 _BEHIND_TYPE = words(
     """
-    primary not null default unique check references collate generated constraint autoincrement
-    with without as on
+    primary not null default unique check references collate generated constraint
+    autoincrement with without as on
     """
 )
 _CONSTRAINT_BEGINS = {"primary": "key", "foreign": "key", "unique": "(", "check": "(", "key": "("}

@@ -14,7 +14,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, mended, outside_parentheses, tokens
+from sqltune.sql.queries import with_joined_operators
+from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, outside_parentheses, tokens
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
 HARDNESS: tuple[Hardness, ...] = ("easy", "medium", "hard", "extra")
@@ -167,5 +168,5 @@ def same_query(gold: str, predicted: str) -> bool:
     )
     if left == right:
         return True
-    mine = _tree(mended(gold))
-    return mine is not None and mine == _tree(mended(predicted))
+    mine = _tree(with_joined_operators(gold))
+    return mine is not None and mine == _tree(with_joined_operators(predicted))

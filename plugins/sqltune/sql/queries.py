@@ -1,0 +1,89 @@
+"""Questions on a query's text, and changes of it that keep its meaning for a comparison of rows."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+from sqltune.sql.tokens import Token, join, meaningful, tokens
+
+_PREFIX = 2000
+"""Characters in which the first word of a query is looked for."""
+
+
+def without_distinct(query: str) -> str:
+    """The query with every DISTINCT dropped."""
+    return join(t for t in tokens(query) if t.key != "distinct") if "distinct" in query.lower() else query
+
+
+def has_order_by(query: str) -> bool:
+    """Whether a query orders rows, anywhere in it.
+
+    Then the order of its rows counts, as in the official evaluation.
+    """
+    # Most queries have none: the text tells so faster than its tokens.
+    if "order" not in query.lower():
+        return False
+    keys = [t.key for t in meaningful(tokens(query))]
+    return ("order", "by") in itertools.pairwise(keys)
+
+
+def yields_a_set(query: str) -> bool:
+    """Whether a query has INTERSECT or EXCEPT, whose results hold no row twice."""
+    if not re.search("intersect|except", query, re.IGNORECASE):
+        return False
+    return any(t.key in ("intersect", "except") for t in tokens(query))
+
+
+def with_joined_operators(query: str) -> str:
+    """The query with comparison operators that Spider's annotators split (`> =`) joined again."""
+    if "=" not in query:
+        return query
+    found: list[Token] = []
+    for token in tokens(query):
+        split = token.text == "=" and len(found) > 1 and found[-1].kind == "space"
+        if split and found[-2].text in (">", "<", "!"):
+            found[-2:] = [Token("sign", found[-2].text + "=")]
+        else:
+            found.append(token)
+    return join(found)
+
+
+def first_word(query: str) -> str:
+    """The first word or sign of a query that is no parenthesis, in lower case; '' if there is none."""
+    first = (t.text.lower() for t in meaningful(tokens(query[:_PREFIX])) if t.text != "(")
+    return next(first, "")
+
+
+def with_ties_broken(query: str, columns: int, descending: bool) -> str:
+    """The query with every ORDER BY continued by its own output columns, so that rows that tie have an order.
+
+    Args:
+        query: the query.
+        columns: how many columns the outermost SELECT has; of the inner ones the first is taken.
+        descending: in which of the two orders ties are broken.
+    """
+    found: list[Token] = []
+    direction = " DESC" if descending else ""
+    open_at: list[int] = []
+    depth, last = 0, ""
+    for token in tokens(query):
+        if _ends_order_by(token) and open_at and open_at[-1] == depth:
+            open_at.pop()
+            found.append(_positions(columns if depth == 0 else 1, direction))
+        depth += (token.text == "(") - (token.text == ")")
+        if token.key == "by" and last == "order":
+            open_at.append(depth)
+        if token.kind not in ("space", "comment"):
+            last = token.key
+        found.append(token)
+    found += [_positions(columns, direction) for _ in open_at[:1]]
+    return join(found)
+
+
+def _ends_order_by(token: Token) -> bool:
+    return token.text in (")", ";") or token.key in ("limit", "union", "intersect", "except")
+
+
+def _positions(columns: int, direction: str) -> Token:
+    return Token("word", "".join(f", {i}{direction}" for i in range(1, columns + 1)) + " ")
