@@ -29,7 +29,7 @@ _BEHIND_TYPE = words(
     """
 )
 _CONSTRAINT_BEGINS = {"primary": "key", "foreign": "key", "unique": "(", "check": "(", "key": "("}
-"""A table's constraint by its first word and what must follow it; without that the word is a column's name."""
+"""A table's constraint by its first word and what must follow it; else the word is a column's name."""
 
 
 @dataclass(frozen=True)
