@@ -1,4 +1,4 @@
-"""What a trigger tells its operator: models that both import, dumped to JSON only where Airflow carries them."""
+"""What a trigger reports to its operator: models that both import, JSON only on their way."""
 
 from __future__ import annotations
 

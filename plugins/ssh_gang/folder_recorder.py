@@ -28,10 +28,17 @@ class FolderRecorder:
     def __init__(self, folder: str | Path, gang: str) -> None:
         self.folder = Path(folder)
         self.gang = gang
+        self._last_step: dict[str, int] = {}
 
     def progress(self, attempt: str, at: float, progress: Progress) -> None:
-        """Append the step to `progress.jsonl`."""
+        """Append the step to `progress.jsonl`, unless an earlier watcher has done so."""
+        if attempt not in self._last_step:
+            last = self.last_progress(attempt)
+            self._last_step[attempt] = last.step if last else 0
+        if progress.step <= self._last_step[attempt]:
+            return
         self._append("progress", {"attempt": attempt, "at": at, "progress": progress.model_dump()})
+        self._last_step[attempt] = progress.step
 
     def gpu_samples(self, attempt: str, at: float, host: str, samples: Sequence[Gpu]) -> None:
         """Append the samples to `gpus.jsonl`."""

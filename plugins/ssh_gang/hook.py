@@ -1,11 +1,11 @@
-"""The connections of one gang, and what is done over them: look, launch, follow, stop."""
+"""The SSH connections of one gang, and what is done over them: query, launch, wait, stop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError, HostsBusy
@@ -17,16 +17,33 @@ from ssh_gang.state import JobState
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
-    from ssh_gang.session import Line
+    from ssh_gang.session import InteractiveSession
+
+T = TypeVar("T")
+
+PREPARE_MARGIN = 30.0
+"""Seconds beyond the limit `prepare`, which the host keeps by itself, until it is taken for silent."""
+
+START_TIMEOUT = 30.0
+"""Seconds until a host has confirmed the start signal."""
+
+STOP_MARGIN = 90.0
+"""Seconds beyond the grace period that stopping may take: SIGKILL, and waiting for the GPUs to be free."""
 
 
 class GangHook:
-    """One connection per host for as long as the gang is watched, opened when first needed and again when it broke."""
+    """One connection per host for as long as the gang is watched.
+
+    A connection is opened when it is first needed, and again after it broke.
+
+    Args:
+        gang: The gang; after `launch`, the attribute of this name is the gang that runs.
+    """
 
     def __init__(self, gang: Gang) -> None:
         self.gang = gang
         self._connections: dict[str, SSHClientConnection] = {}
-        self._turns = {m.host: asyncio.Lock() for m in gang.members}
+        self._locks = {member.host: asyncio.Lock() for member in gang.members}
 
     async def __aenter__(self) -> GangHook:
         return self
@@ -35,76 +52,71 @@ class GangHook:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; what runs on the hosts runs on."""
+        """Close the connections; what runs on the hosts goes on."""
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
 
-    @asynccontextmanager
-    async def _connected(self, member: Member) -> AsyncIterator[SSHClientConnection]:
-        """The member's connection; one that breaks meanwhile is thrown away, and the break told as a `HostError`."""
-        import asyncssh
+    async def run(self, member: Member, script: str, limit: float = 60) -> bytes:
+        """Run a script on a member's host and return its stdout.
 
-        async with self._turns[member.host]:
-            connection = self._connections.get(member.host)
-            if connection is None or connection.is_closed():
-                connection = await connect(member.host, member.conn_id, self.gang.limits.connect)
-                self._connections[member.host] = connection
-        try:
-            yield connection
-        except (TimeoutError, asyncssh.Error, OSError) as e:
-            # Not a connection to go on with: the next call opens another.
-            connection.abort()
-            self._connections.pop(member.host, None)
-            raise HostError(f"{member.host}: the connection was lost ({e or type(e).__name__})") from e
-        except HostError as e:
-            raise HostError(f"{member.host}: {e}") from e
-
-    async def run(self, member: Member, script: str, timeout: float = 60) -> bytes:
-        """Run a script on a member's host; `HostError` when the host can't be reached or the script fails."""
+        Raises:
+            HostError: The host cannot be reached, or the script failed or took longer than `limit` seconds.
+        """
         async with self._connected(member) as connection:
-            return await bash(connection, script, timeout)
+            return await bash(connection, script, limit)
 
     @asynccontextmanager
-    async def talk(self, member: Member, script: str) -> AsyncIterator[Line]:
-        """A script that stays on the line: its input takes words, stdout and stderr are what it says."""
-        # asyncssh takes half a second to import; a DAG file that names an operator does without.
-        from ssh_gang.session import Line
+    async def interact(self, member: Member, script: str) -> AsyncIterator[InteractiveSession]:
+        """Run a script that stays connected, for the length of a block.
 
-        command, text = commands.interactive_command(script)
+        Raises:
+            HostError: The host cannot be reached, or the connection breaks within the block.
+        """
+        # Imported here: asyncssh takes half a second, and a DAG file that names an operator does not need it.
+        from ssh_gang.session import InteractiveSession
+
+        command, script_text = commands.interactive_command(script)
         async with self._connected(member) as connection:
-            _, line = await connection.create_session(Line, command, encoding=None)
+            session = InteractiveSession()
+            await connection.create_session(lambda: session, command, encoding=None)
             try:
-                line.write(text)
-                yield line
+                session.write(script_text)
+                yield session
             finally:
-                line.close()
+                session.close()
 
     async def on_every_host(
-        self, do: Callable[[Member], Awaitable[object]], kind: type[Exception] = GangError
-    ) -> list[object]:
-        """`do` for every member at once; one error with a line for every host that failed."""
-        results = await on_all(self.gang.members, do)
-        raise_all(results, kind)
-        return results
+        self, call: Callable[[Member], Awaitable[T]], kind: type[Exception] = GangError
+    ) -> list[T]:
+        """Call a function for every member at once, and return the results.
+
+        Raises:
+            kind: At least one call failed; the message has a line for each.
+        """
+        return raise_all(await on_all(self.gang.members, call), kind)
 
     async def states(self) -> list[JobState]:
-        """What every host says now; `HostError` names each that does not answer."""
+        """Return the state of every host, in the members' order.
 
-        async def look(member: Member) -> JobState:
-            message = protocol.parse_line(await self.run(member, commands.query_state_command(self.gang)))
-            if not isinstance(message, protocol.StateReport):
-                raise HostError(f"{member.host}: expected its state, got {message}")
-            return message.state
-
-        return await self.on_every_host(look, HostError)  # type: ignore[return-value]
+        Raises:
+            HostError: A host does not answer; the message names each.
+        """
+        return await self.on_every_host(self._state, HostError)
 
     async def launch(self, prepare: Callable[[Gang], Awaitable[Gang]] | None = None) -> tuple[Decision, Gang]:
-        """Start the gang or find the one that runs: the decision, and the gang as it is running now.
+        """Start the gang, or find the one that runs.
 
-        `prepare` has the last word on what is started; it is asked when every process of an earlier try is gone.
+        Args:
+            prepare: Returns the gang to start; called when no process of an earlier attempt is left.
 
-        `HostsBusy` when another gang has a host; `GangError` when a host can't arm, or a newer try owns it: nothing was started then.
+        Returns:
+            The decision, and the gang as it runs.
+
+        Raises:
+            HostError: A host does not answer. Nothing was started.
+            HostsBusy: Another exclusive gang occupies a host. Nothing was started.
+            GangError: A host cannot be prepared, or a newer attempt owns it. Nothing runs of this attempt.
         """
         states = await self.states()
         decision = decide(states, self.gang)
@@ -115,112 +127,166 @@ class GangHook:
             await self.stop(attempt=None)
         if prepare:
             self.gang = await prepare(self.gang)
-        try:
-            async with AsyncExitStack() as lines:
-                await self._go(await self._arm(lines, [s.attempt for s in states]))
-        except BaseException as e:
-            # Some may wait, some may run: none of this try does when this is done, whatever ended it.
-            try:
-                await asyncio.shield(self.stop(self.gang.attempt))
-            except GangError as left:
-                raise GangError(f"{e}\nand not all could be disarmed: {left}") from e
-            raise
+        await self._start([state.attempt for state in states])
         return decision, self.gang
 
-    async def _arm(self, lines: AsyncExitStack, found: Sequence[str]) -> list[Line]:
-        """First phase: every host arms, or none starts."""
-
-        async def one(member: Member, replace: str) -> Line:
-            line = await lines.enter_async_context(
-                self.talk(member, commands.prepare_command(self.gang, member, replace or None))
-            )
-            try:
-                async with asyncio.timeout(self.gang.limits.prepare + 30):
-                    answer = (await line.stdout.readline()).decode().strip()
-            except TimeoutError:
-                raise GangError(
-                    f"{member.host}: not armed after {self.gang.limits.prepare + 30:.0f} s (limit prepare)"
-                ) from None
-            match protocol.parse_line(answer):
-                case protocol.Prepared():
-                    return line
-                case protocol.Busy(marker):
-                    raise HostsBusy(f"{member.host}: {marker} runs there")
-                case protocol.Claimed(attempt):
-                    raise GangError(
-                        f"{member.host}: another try claimed {self.gang.folder} a moment ago ({attempt})"
-                    )
-                case protocol.Refused(reason):
-                    raise GangError(f"{member.host}: can't arm: {reason}")
-            stderr = (await line.stderr.read()).decode(errors="replace").strip()
-            raise GangError(f"{member.host}: can't arm: {answer or stderr or 'no answer'}")
-
-        wanted = sorted(zip(self.gang.members, found, strict=True), key=lambda pair: pair[0].conn_id)
-        # The first one alone, and the same for everybody: of two gangs that want the same hosts one gets it, and the other none.
-        first = await one(*wanted[0])
-        armed = [first, *await on_all(wanted[1:], lambda pair: one(*pair))]
-        busy = next((a for a in armed if isinstance(a, HostsBusy)), None)
-        if busy:
-            raise busy
-        raise_all(armed, GangError)
-        return armed  # type: ignore[return-value]
-
-    async def _go(self, armed: Sequence[Line]) -> None:
-        """Second phase: the word to all, on lines that are open, with nothing in between."""
-        for line in armed:
-            line.write(protocol.start_signal())
-
-        async def confirmed(line: Line) -> None:
-            async with asyncio.timeout(30):
-                answer = await line.stdout.readline()
-            if not isinstance(protocol.parse_line(answer), protocol.Started):
-                raise GangError("a host that had armed did not take the word to go")
-
-        raise_all(await on_all(armed, confirmed), GangError)
-
     async def wait_until_free(self) -> None:
-        """Until no other exclusive gang runs on any host of this one; how long that may take is for the caller to say."""
+        """Wait until no other exclusive gang runs on any host of this one; the caller sets the time limit.
 
-        async def free(member: Member) -> None:
-            async with self.talk(member, commands.wait_until_free_command(self.gang)) as line:
-                async for said in line.stdout:
-                    if isinstance(protocol.parse_line(said), protocol.Free):
-                        return
-            raise HostError(f"{member.host}: the line was cut while waiting for it to be free")
-
-        await self.on_every_host(free, HostError)
+        Raises:
+            HostError: A host cannot be reached, or a connection broke.
+        """
+        await self.on_every_host(self._wait_until_host_is_free, HostError)
 
     async def stop(self, attempt: str | None) -> dict[str, int]:
-        """End every process of a try on every host (of whatever try is there, for None); processes left, by host.
+        """Stop every process of an attempt on every host, and verify it.
 
-        `GangError` when a host can't be reached or a process is left: what is not known to be stopped is not called stopped.
+        Args:
+            attempt: The attempt; None for the one that is found on each host.
+
+        Returns:
+            The number of processes left, by host: 0 for each.
+
+        Raises:
+            GangError: A host cannot be reached, a process is left, or a newer attempt owns the host.
         """
-        wait = self.gang.limits.grace + 90
 
-        async def one(member: Member) -> int:
-            script = commands.stop_command(self.gang, attempt, member.accelerator)
-            match protocol.parse_line(await self.run(member, script, wait)):
-                case protocol.Stopped(processes_left):
-                    return processes_left
-                case protocol.Fenced(newer_attempt):
-                    raise GangError(
-                        f"{member.host}: {newer_attempt} is newer; this try has been overtaken, and touches nothing"
-                    )
-                case other:
-                    raise HostError(f"{member.host}: expected the number of processes left, got {other}")
+        async def stop_member(member: Member) -> int:
+            return await self._stop_on_host(member, attempt)
 
-        found = await self.on_every_host(one)
-        left: dict[str, int] = {m.host: n for m, n in zip(self.gang.members, found, strict=True)}  # type: ignore[misc]
+        counts = await self.on_every_host(stop_member)
+        left = {member.host: count for member, count in zip(self.gang.members, counts, strict=True)}
         if any(left.values()):
-            raise GangError("processes are left: " + ", ".join(f"{n} on {h}" for h, n in left.items() if n))
+            listed = ", ".join(f"{count} on {host}" for host, count in left.items() if count)
+            raise GangError(f"processes are left: {listed}")
         return left
 
     async def refuse(self) -> None:
-        """Say on every host that the gang, though it ended with 0, did not do its work."""
+        """Note on every host that the gang, although it ended with exit code 0, did not do its work."""
         await self.on_every_host(lambda m: self.run(m, commands.mark_refused_command(self.gang)))
 
     async def tail(self, member: Member, rank: int | None = None, lines: int = 30) -> str:
-        """The last lines of a member's output, or of one rank's."""
-        return (await self.run(member, commands.tail_command(self.gang, rank, lines))).decode(
-            errors="replace"
-        )
+        """Return the last lines of a member's output, or of one rank's."""
+        output = await self.run(member, commands.tail_command(self.gang, rank, lines))
+        return output.decode(errors="replace")
+
+    @asynccontextmanager
+    async def _connected(self, member: Member) -> AsyncIterator[SSHClientConnection]:
+        """The member's connection; when it breaks within the block it is dropped, and `HostError` raised."""
+        import asyncssh
+
+        connection = await self._connection(member)
+        try:
+            yield connection
+        except (TimeoutError, asyncssh.Error, OSError) as e:
+            # It cannot be used any more: the next call opens another.
+            connection.abort()
+            self._connections.pop(member.host, None)
+            raise HostError(f"{member.host}: the connection was lost ({e or type(e).__name__})") from e
+        except HostError as e:
+            raise HostError(f"{member.host}: {e}") from e
+
+    async def _connection(self, member: Member) -> SSHClientConnection:
+        async with self._locks[member.host]:
+            connection = self._connections.get(member.host)
+            if connection is None or connection.is_closed():
+                connection = await connect(member.host, member.conn_id, self.gang.limits.connect)
+                self._connections[member.host] = connection
+            return connection
+
+    async def _state(self, member: Member) -> JobState:
+        answer = await self.run(member, commands.query_state_command(self.gang))
+        message = protocol.parse_line(answer)
+        if not isinstance(message, protocol.StateReport):
+            raise HostError(f"{member.host}: expected its state, found {message}")
+        return message.state
+
+    async def _start(self, found_attempts: Sequence[str]) -> None:
+        """Prepare every host, then start all; when either fails, nothing of this attempt is left."""
+        try:
+            async with AsyncExitStack() as sessions:
+                await self._signal_start(await self._prepare_all(sessions, found_attempts))
+        except BaseException as e:
+            # Some hosts may wait for the signal, and some run already, whatever ended this.
+            try:
+                await asyncio.shield(self.stop(self.gang.attempt))
+            except GangError as leftover:
+                raise GangError(f"{e}\nand not all hosts could be stopped again: {leftover}") from e
+            raise
+
+    async def _prepare_all(
+        self, sessions: AsyncExitStack, found_attempts: Sequence[str]
+    ) -> list[InteractiveSession]:
+        """First phase: every host prepares, or none starts."""
+        pairs = zip(self.gang.members, found_attempts, strict=True)
+        first, *others = sorted(pairs, key=lambda pair: pair[0].conn_id)
+
+        async def prepare_one(pair: tuple[Member, str]) -> InteractiveSession:
+            return await self._prepare(sessions, *pair)
+
+        # One host alone, and every gang begins with the same: of two gangs that need the same hosts, one gets
+        # it, and the other none.
+        prepared = [await prepare_one(first), *await on_all(others, prepare_one)]
+        busy = next((result for result in prepared if isinstance(result, HostsBusy)), None)
+        if busy:
+            raise busy
+        return raise_all(prepared, GangError)
+
+    async def _prepare(
+        self, sessions: AsyncExitStack, member: Member, found_attempt: str
+    ) -> InteractiveSession:
+        """Prepare one host, and return the session that waits for the start signal."""
+        script = commands.prepare_command(self.gang, member, found_attempt or None)
+        session = await sessions.enter_async_context(self.interact(member, script))
+        limit = self.gang.limits.prepare + PREPARE_MARGIN
+        try:
+            async with asyncio.timeout(limit):
+                answer = (await session.stdout.readline()).decode().strip()
+        except TimeoutError:
+            raise GangError(f"{member.host}: not prepared after {limit:.0f} s (limit prepare)") from None
+        match protocol.parse_line(answer):
+            case protocol.Prepared():
+                return session
+            case protocol.Busy(marker):
+                raise HostsBusy(f"{member.host}: {marker} runs there")
+            case protocol.Claimed(attempt):
+                folder = self.gang.folder
+                raise GangError(f"{member.host}: another attempt ({attempt}) has just claimed {folder}")
+            case protocol.Refused(reason):
+                raise GangError(f"{member.host}: cannot be prepared: {reason}")
+        stderr = (await session.stderr.read()).decode(errors="replace").strip()
+        raise GangError(f"{member.host}: cannot be prepared: {answer or stderr or 'no answer'}")
+
+    async def _signal_start(self, prepared: Sequence[InteractiveSession]) -> None:
+        """Second phase: the start signal to all, over sessions that are open, with nothing in between."""
+        for session in prepared:
+            session.write(protocol.start_signal())
+        raise_all(await on_all(prepared, _confirm_start), GangError)
+
+    async def _wait_until_host_is_free(self, member: Member) -> None:
+        async with self.interact(member, commands.wait_until_free_command(self.gang)) as session:
+            async for line in session.stdout:
+                if isinstance(protocol.parse_line(line), protocol.Free):
+                    return
+        raise HostError(f"{member.host}: the session ended before the host was free")
+
+    async def _stop_on_host(self, member: Member, attempt: str | None) -> int:
+        """Stop an attempt on one host, and return the number of processes left."""
+        script = commands.stop_command(self.gang, attempt, member.accelerator)
+        answer = await self.run(member, script, self.gang.limits.grace + STOP_MARGIN)
+        match protocol.parse_line(answer):
+            case protocol.Stopped(processes_left):
+                return processes_left
+            case protocol.Fenced(newer):
+                raise GangError(
+                    f"{member.host}: attempt {newer} is newer; this one is overtaken, and stops nothing"
+                )
+            case other:
+                raise HostError(f"{member.host}: expected the number of processes left, found {other}")
+
+
+async def _confirm_start(session: InteractiveSession) -> None:
+    async with asyncio.timeout(START_TIMEOUT):
+        answer = await session.stdout.readline()
+    if not isinstance(protocol.parse_line(answer), protocol.Started):
+        raise GangError("a host that was prepared did not confirm the start signal")

@@ -1,291 +1,289 @@
-"""Following one host of a gang: its line kept open, its state and clock known, its output told and confirmed."""
+"""Follows one host of a gang: keeps a session open, knows the host's state and clock, forwards its output."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError
-from ssh_gang.gpus import Gpu
-from ssh_gang.hook import GangHook
-from ssh_gang.log import Lines, Teller
-from ssh_gang.model import Member
-from ssh_gang.progress import Progress, parse_progress
-from ssh_gang.recorder import GangRecorder, RecorderUnavailable
-from ssh_gang.state import JobState
+from ssh_gang.host_clock import HostClock
+from ssh_gang.host_output import HostOutput
+from ssh_gang.log import LogFilter, TaskLog
 
 if TYPE_CHECKING:
-    from ssh_gang.session import Line
+    from collections.abc import Iterable, Sequence
+
+    from ssh_gang.gpus import Gpu
+    from ssh_gang.hook import GangHook
+    from ssh_gang.model import Member
+    from ssh_gang.progress import ProgressTracker
+    from ssh_gang.record_writer import RecordWriter
+    from ssh_gang.session import InteractiveSession
+    from ssh_gang.state import JobState
 
 CHUNK = 256 * 1024
-"""Bytes of output taken at a time."""
+"""Bytes of output that are taken at a time."""
 
-CONFIRM = 0.1
-"""Seconds between two confirmations of delivered output, at least."""
+ACKNOWLEDGE_PAUSE = 0.1
+"""Seconds between two acknowledgements, at least."""
+
+REPEAT_PAUSE = 1.0
+"""Seconds after which an acknowledgement that the host has not answered is sent again."""
+
+ALIVE_PAUSE = 30.0
+"""Seconds between two signs to the host that it is still followed."""
+
+QUERY_PAUSE = 5.0
+"""Seconds between two queries of a host's state while its output cannot be taken."""
 
 DRAIN = 60.0
-"""Seconds that the rest of an ended job's output is waited for without a byte of it coming."""
+"""Seconds without a byte after which the rest of an ended job's output is given up."""
 
 SILENT = 15.0
-"""Seconds without a sign after which a host is said to be silent; it tells its state every five."""
+"""Seconds without a sign after which a host is called silent; it reports its state every five."""
 
-
-class Keeper:
-    """The run's record, written off the loop. One that can't be written (disk full here) ends no training: said once, and gone on without."""
-
-    def __init__(self, recorder: GangRecorder | None, log: Any) -> None:
-        self.recorder, self.log = recorder, log
-        self._failed = False
-
-    async def keep(self, write: Callable[[GangRecorder], None]) -> None:
-        """Write to the recorder, where there is one."""
-        if self.recorder is None:
-            return
-        try:
-            await asyncio.to_thread(write, self.recorder)
-        except (OSError, RecorderUnavailable) as e:
-            if not self._failed:
-                self._failed = True
-                self.log.warning("the run's record can't be written (%s): the training goes on without it", e)
+CLOCK_QUESTIONS = 3
+"""How often a host is asked for its time at the start of a session; the fastest answer counts."""
 
 
 class HostWatch:
-    """What is known of one host of the gang, and how it is learnt.
+    """What is known of one host of the gang, and how it becomes known.
 
-    :param hook: the gang's connections.
-    :param member: the gang's part on this host.
-    :param log: where its output goes.
-    :param keeper: the run's record.
-    :param changed: set when something is known that was not before.
-    :param progress: where the training stood when an earlier watcher stopped.
+    Args:
+        hook: The gang's connections.
+        member: The gang's part on this host.
+        log: The task's log.
+        writer: Takes the records.
+        progress: The gang's progress.
+        changed: Set when something becomes known.
     """
 
     def __init__(
         self,
         hook: GangHook,
         member: Member,
-        log: Any,
-        keeper: Keeper,
+        log: TaskLog,
+        writer: RecordWriter,
+        progress: ProgressTracker,
         changed: asyncio.Event,
-        progress: Progress | None,
     ) -> None:
-        self.hook, self.gang, self.member, self.log, self.keeper, self.changed = (
-            hook,
-            hook.gang,
-            member,
-            log,
-            keeper,
-            changed,
-        )
-        self.pattern = re.compile(self.gang.progress_pattern) if self.gang.progress_pattern else None
-        self.teller = Teller(member.host)
-        self.lines = Lines()
+        self.hook, self.gang, self.member = hook, hook.gang, member
+        self.log, self.writer, self.progress, self.changed = log, writer, progress, changed
+        self.clock = HostClock()
+        self.output = HostOutput(log, LogFilter(member.host), progress, self._record_output)
         self.state: JobState | None = None
-        self.position = 0
-        """Byte of output up to which it was received."""
-        self.told = 0
-        """Byte of output up to which whole lines are in the task's log."""
-        self.confirmed = 0
-        """Byte of output up to which the host knows that it was told: who takes over goes on there."""
-        self.heard = self.received = self.progressed = time.monotonic()
-        """When its state, its output (or another state), and another step were last told."""
-        self.progress = progress
-        self.clock = 0.0
-        """Seconds the host's clock is ahead of ours, known to ± clock_error."""
-        self.clock_error = float("inf")
         self.elapsed = 0.0
-        """Seconds since the host was told to go, by its own clock, when its state was last said."""
-        self.warned = False
-        self._more = asyncio.Event()
-
-    @property
-    def read_whole(self) -> bool:
-        """All of the output was received; only what has ended has a size."""
-        return (
-            self.state is not None
-            and self.state.output_size is not None
-            and self.position >= self.state.output_size
-        )
-
-    @property
-    def is_done(self) -> bool:
-        """Ended well, all of its output is in the task's log for good, and its clock is known."""
-        return (
-            self.read_whole
-            and self.state is not None
-            and self.state.succeeded
-            and self.confirmed >= self.position
-            and self.has_clock
-        )
-
-    @property
-    def is_drained(self) -> bool:
-        """Ended well, and its output does not come: cut by somebody on the host, perhaps. That is no reason to wait for ever."""
-        return self.state is not None and self.state.succeeded and time.monotonic() - self.received > DRAIN
+        """Seconds since the start signal, up to the job's end, by the host's clock."""
+        self._heard_at = self._moved_at = time.monotonic()
+        self._is_held_up = False
+        self._warned = False
+        self._may_acknowledge = asyncio.Event()
 
     @property
     def silence(self) -> float:
-        return time.monotonic() - self.heard
+        """Seconds since the host last reported its state."""
+        return time.monotonic() - self._heard_at
 
     @property
-    def log_name(self) -> str:
-        """How its whole log is called in the run's record."""
-        return f"{self.gang.name}.{self.gang.attempt}.{self.member.host}"
+    def is_silent(self) -> bool:
+        """Whether the host has missed several of its reports."""
+        return self.silence > SILENT
 
     @property
-    def has_clock(self) -> bool:
-        """Whether its clock was compared with ours; a job that ends at once may have ended before."""
-        return self.clock_error < float("inf")
+    def status(self) -> str:
+        """The host's state in a few words, for whoever looks at the run."""
+        if self.is_silent:
+            return "silent"
+        return "…" if self.state is None else self.state.outcome
 
-    def ours(self, moment: float | None) -> float | None:
-        """A moment of the host's clock by our own."""
-        return None if moment is None else moment - self.clock
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether the job ended with exit code 0."""
+        return self.state is not None and self.state.succeeded
+
+    @property
+    def is_output_complete(self) -> bool:
+        """Whether all output was received; only a job that has ended has an output size."""
+        size = None if self.state is None else self.state.output_size
+        return size is not None and self.output.received >= size
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the job succeeded and no more is expected of the host.
+
+        Its output is forwarded, recorded and acknowledged, and its clock is known. A host that sends
+        nothing for a while is done too: its log may have been cut, or it is gone after its job ended.
+        """
+        if not self.has_succeeded or self._is_held_up:
+            return False
+        acknowledged = self.output.acknowledged >= self.output.received
+        is_idle = time.monotonic() - self._moved_at > DRAIN
+        return is_idle or (self.is_output_complete and acknowledged and self.clock.is_known)
+
+    def started_at(self) -> float | None:
+        """When the job started, by this machine's clock; None where it is not known."""
+        if self.state is None or self.state.started_at is None or not self.clock.is_known:
+            return None
+        return self.clock.to_local(self.state.started_at)
+
+    def warn_of_silence(self) -> None:
+        """Log, once, that a silent host is waited for."""
+        if self.is_silent:
+            self._warn(f"[{self.member.host}] has not answered for {self.silence:.0f} s")
 
     async def follow(self) -> None:
-        """Keep a line to the host open for as long as the watch lasts."""
+        """Keep a session to the host open, until cancelled."""
         pause = 0.2
         while True:
-            heard = self.heard
+            heard_at = self._heard_at
             try:
-                async with self.hook.talk(
-                    self.member, commands.follow_command(self.gang, self.member)
-                ) as line:
-                    await self._listen(line)
+                if self.writer.is_full:
+                    await self._query_state_until_there_is_room()
+                async with self.hook.interact(self.member, self._follow_command()) as session:
+                    await self._listen(session)
             except (HostError, ValueError) as e:
-                if not self.warned:
-                    self.log.warning(
-                        "%s; its ranks go on, trying again for %.0f s", e, self.gang.limits.unreachable
-                    )
-                    self.warned = True
-            pause = 0.2 if self.heard > heard else min(2 * pause, 5.0)
+                self._warn(str(e))
+            pause = 0.2 if self._heard_at > heard_at else min(2 * pause, 5.0)
             await asyncio.sleep(pause)
 
-    async def _listen(self, line: Line) -> None:
-        """Until the line ends."""
-        positioned = asyncio.Event()
-        beside = [
-            asyncio.create_task(self._read_output(line, positioned)),
-            asyncio.create_task(self._confirm(line, positioned)),
-        ]
-        for task in beside:
-            # One that ends, by a mistake or because its half of the line did, ends the line: it is opened again, and nothing is silent.
-            task.add_done_callback(lambda _: line.close())
+    def _follow_command(self) -> str:
+        return commands.follow_command(self.gang, self.member)
+
+    def _warn(self, trouble: str) -> None:
+        if not self._warned:
+            self._warned = True
+            limit = self.gang.limits.unreachable
+            self.log.warning(
+                "%s; its ranks go on, and it is tried again for %.0f s (limit unreachable)", trouble, limit
+            )
+
+    async def _query_state_until_there_is_room(self) -> None:
+        """Leave the output on the host while the record queue is full, and still know the host's state.
+
+        One SSH channel carries both, so a session whose output is not read would not deliver states either.
+        """
+        self._is_held_up = True
         try:
-            asked: list[float] = []
-            async for raw in line.stderr:
-                match protocol.parse_line(raw):
-                    case protocol.OutputStart(offset):
-                        self.position = self.confirmed = offset
-                        self.lines = Lines()
-                        positioned.set()
-                        asked = self._ask_time(line)
-                    case protocol.Acknowledged(offset):
-                        self.confirmed = offset
-                        self.changed.set()
-                    case protocol.Clock(host_time):
-                        self._compare_clock(asked.pop(0), host_time)
-                        if not asked:
-                            self.changed.set()
-                    case protocol.GpuSamples(cards):
-                        await self._remember_gpus(cards)
+            while not self.writer.has_room:
+                answer = await self.hook.run(self.member, commands.query_state_command(self.gang))
+                match protocol.parse_line(answer):
                     case protocol.StateReport(state, host_time):
                         self._take_state(state, host_time)
-                        if self.read_whole:
-                            # The log's last line may have no end, and may have come before the job's.
-                            await self._tell(self.lines.feed(b"", final=True))
-                            self.told = self.position
-                            self._more.set()
+                self.progress.restart_clock()
+                await asyncio.sleep(QUERY_PAUSE if self.writer.is_full else ACKNOWLEDGE_PAUSE)
         finally:
-            for task in beside:
+            self._is_held_up = False
+            self._moved_at = time.monotonic()
+
+    async def _listen(self, session: InteractiveSession) -> None:
+        """Handle what a session brings, until it ends."""
+        positioned = asyncio.Event()
+        tasks = [
+            asyncio.create_task(self._read_output(session, positioned)),
+            asyncio.create_task(self._acknowledge(session, positioned)),
+        ]
+        for task in tasks:
+            # When one half of the session ends, for whatever reason, the whole of it is opened again.
+            task.add_done_callback(lambda _: session.close())
+        try:
+            await self._read_messages(session, positioned)
+        finally:
+            for task in tasks:
                 task.cancel()
-            ended = await asyncio.gather(*beside, return_exceptions=True)
-        for error in ended:
-            if isinstance(error, Exception) and not isinstance(error, (OSError, asyncio.TimeoutError)):
-                raise error
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        _raise_mistakes(results)
+
+    async def _read_messages(self, session: InteractiveSession, positioned: asyncio.Event) -> None:
+        asked_at: list[float] = []
+        async for line in session.stderr:
+            match protocol.parse_line(line):
+                case protocol.OutputStart(offset):
+                    self.output.restart(offset)
+                    positioned.set()
+                    asked_at = self._ask_for_time(session)
+                case protocol.Acknowledged(offset):
+                    self.output.acknowledged = offset
+                    self.changed.set()
+                case protocol.Clock(host_time):
+                    self.clock.compare(asked_at.pop(0), host_time, time.time())
+                    if not asked_at:
+                        self.changed.set()
+                case protocol.GpuSamples(samples):
+                    self._record_gpus(samples)
+                case protocol.StateReport(state, host_time):
+                    self._take_state(state, host_time)
+                    if self.is_output_complete:
+                        # The log's last line may have no end, and may have arrived before the state did.
+                        self.output.take(b"", final=True)
 
     @staticmethod
-    def _ask_time(line: Line) -> list[float]:
-        """Ask for the time three times; when it was asked."""
-        asked = []
-        for _ in range(3):
-            asked.append(time.time())
-            line.write(protocol.request_time())
-        return asked
+    def _ask_for_time(session: InteractiveSession) -> list[float]:
+        """Ask for the host's time several times; return when each question was sent."""
+        asked_at = []
+        for _ in range(CLOCK_QUESTIONS):
+            asked_at.append(time.time())
+            session.write(protocol.request_time())
+        return asked_at
 
-    def _compare_clock(self, asked: float, theirs: float) -> None:
-        """The answer with the shortest way there and back says it best."""
-        now = time.time()
-        error = (now - asked) / 2
-        if error < self.clock_error:
-            self.clock, self.clock_error = theirs - (asked + now) / 2, error
-
-    def _take_state(self, state: JobState, now: float | None) -> None:
-        self.heard = time.monotonic()
-        if self.warned:
-            self.warned = False
+    def _take_state(self, state: JobState, host_time: float | None) -> None:
+        self._heard_at = time.monotonic()
+        if self._warned:
+            self._warned = False
             self.log.info("[%s] answers again", self.member.host)
+        now = state.ended_at or host_time
         if state.started_at and now:
             self.elapsed = now - state.started_at
         if state != self.state:
-            self.state, self.received = state, self.heard
+            self.state, self._moved_at = state, self._heard_at
             self.changed.set()
 
-    async def _read_output(self, line: Line, positioned: asyncio.Event) -> None:
+    async def _read_output(self, session: InteractiveSession, positioned: asyncio.Event) -> None:
+        """Take output until the session ends, or until what waits to be recorded is too much."""
         await positioned.wait()
-        while data := await line.stdout.read(CHUNK):
-            position = self.position
-            await self.keeper.keep(
-                lambda to, at=position, data=data: to.output(self.gang.attempt, self.member.host, at, data)
-            )
-            # What was told, but not confirmed when the line was cut, comes again: not to the task's log.
-            again = min(max(self.told - self.position, 0), len(data))
-            self.position += len(data)
-            self.received = time.monotonic()
-            await self._tell(self.lines.feed(data[again:], final=self.read_whole))
-            self.told = max(self.told, self.position - self.lines.held)
-            self._more.set()
-            if self.read_whole:
+        while data := await session.stdout.read(CHUNK):
+            self._moved_at = time.monotonic()
+            self.output.take(data)
+            if self.is_output_complete:
+                self.output.take(b"", final=True)
                 self.changed.set()
+            if self.writer.is_full:
+                return
 
-    async def _confirm(self, line: Line, positioned: asyncio.Event) -> None:
-        """Say on the host what was delivered, and that somebody is there."""
+    async def _acknowledge(self, session: InteractiveSession, positioned: asyncio.Event) -> None:
+        """Acknowledge what was forwarded and recorded, and show the host that it is still followed."""
         await positioned.wait()
         while True:
-            self._more.clear()
-            # Said until it is answered: it is the job's end that waits for the last one.
-            if self.told > self.confirmed:
-                line.write(protocol.acknowledge(self.told))
+            self._may_acknowledge.clear()
+            # Repeated until it is answered: the job's end waits for the last acknowledgement.
+            if self.output.must_acknowledge:
+                session.write(protocol.acknowledge(self.output.recorded))
             else:
-                line.write(protocol.still_watching())
-            # At once, then not too often: what is told and not confirmed would be told again by who takes over.
-            await asyncio.sleep(CONFIRM)
+                session.write(protocol.still_watching())
+            # At once, then not too often: what is not acknowledged, a watcher that takes over logs again.
+            await asyncio.sleep(ACKNOWLEDGE_PAUSE)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1 if self.told > self.confirmed else 30):
-                    await self._more.wait()
+                async with asyncio.timeout(REPEAT_PAUSE if self.output.must_acknowledge else ALIVE_PAUSE):
+                    await self._may_acknowledge.wait()
 
-    async def _tell(self, lines: list[str]) -> None:
-        """Lines to the task's log; what they say of progress to the record."""
-        steps = {}
-        if self.pattern:
-            steps = {
-                at: found for at, text in enumerate(lines) if (found := parse_progress(self.pattern, text))
-            }
-        for entry in self.teller.tell(lines, steps):
-            self.log.info("%s", entry)
-        for progress in steps.values():
-            if self.progress is None or progress.step > self.progress.step:
-                self.progress, self.progressed = progress.after(self.progress), time.monotonic()
-                await self.keeper.keep(
-                    lambda to, step=self.progress: to.progress(self.gang.attempt, time.time(), step)
-                )
+    def _record_output(self, offset: int, data: bytes) -> None:
+        self.writer.put_output(self.gang.attempt, self.member.host, offset, data, self._note_recorded)
 
-    async def _remember_gpus(self, cards: Sequence[Gpu]) -> None:
-        if cards:
-            await self.keeper.keep(
-                lambda to: to.gpu_samples(self.gang.attempt, time.time(), self.member.host, cards)
-            )
+    def _note_recorded(self, end: int) -> None:
+        self._moved_at = time.monotonic()
+        self.output.note_recorded(end)
+        self._may_acknowledge.set()
+
+    def _record_gpus(self, samples: Sequence[Gpu]) -> None:
+        attempt, at, host = self.gang.attempt, time.time(), self.member.host
+        if samples:
+            self.writer.put(lambda recorder: recorder.gpu_samples(attempt, at, host, samples))
+
+
+def _raise_mistakes(results: Iterable[object]) -> None:
+    """Raise what is neither a broken connection nor a cancellation."""
+    for result in results:
+        if isinstance(result, Exception) and not isinstance(result, (OSError, asyncio.TimeoutError)):
+            raise result

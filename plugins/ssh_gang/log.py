@@ -1,22 +1,49 @@
-"""What ranks print: lines for the task's log, the first error, and whose rank failed first."""
+"""What ranks print: bytes become lines, and lines become entries of the task's log."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Protocol
 
-from ssh_gang.state import describe_exit
+
+class TaskLog(Protocol):
+    """The methods of a logger that are used here; the standard library's and Airflow's have them."""
+
+    def info(self, msg: str, /, *args: object) -> object:
+        """Log at level INFO; `msg` is formatted with `%`."""
+
+    def warning(self, msg: str, /, *args: object) -> object:
+        """Log at level WARNING."""
+
+    def error(self, msg: str, /, *args: object) -> object:
+        """Log at level ERROR."""
+
+
+SHOWN_CHARACTERS = 4000
+"""Characters of a line that are shown."""
+
+LONGEST_UNTERMINATED = 1024 * 1024
+"""Bytes without a newline that are taken for a line."""
+
+LOG_LIMIT = 16 * 1024 * 1024
+"""Characters of a host's output in the task's log; beyond it only errors and progress are shown."""
+
+LINES_PER_ENTRY = 200
+"""Lines in one log entry when many come at once: entries cost the triggerer more than bytes."""
+
+FEW_LINES = 20
+"""Up to so many lines are logged in entries of their own."""
 
 _RANK = re.compile(r"\[rank (\d+)\]:")
-_BAR = re.compile(r"\b\d?\d%\|")
-"""A progress bar on its way; at 100 % it has something to say."""
-_NOISE = re.compile(r"\bNCCL (INFO|TRACE)\b")
-# Which transport NCCL chose is the one thing everybody looks for in its noise.
-_NEWS = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
+_UNFINISHED_BAR = re.compile(r"\b\d?\d%\|")
+"""A progress bar below 100 %."""
+_NCCL_DETAIL = re.compile(r"\bNCCL (INFO|TRACE)\b")
+# Which transport NCCL chose is the one thing in its output that everybody looks for.
+_NCCL_SUMMARY = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
 _ERROR = re.compile(
-    r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b"
+    r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b"
+    r"|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b"
 )
 _SIGNS = (
     "Traceback",
@@ -30,79 +57,98 @@ _SIGNS = (
     "Killed",
     "%|",
 )
-"""Without one of these a line is none of the above: looked for in all lines at once, since a rank may print a million of them."""
+"""A line without any of these is none of the above. All lines are searched at once: a rank may print many."""
 
 
-class Lines:
-    """Bytes as they come to whole lines; a character is never cut, broken UTF-8 becomes the replacement character."""
+class LineBuffer:
+    """Turns bytes, as they come, into whole lines.
 
-    LONGEST = 4000
-    """Characters of a line that are shown."""
-    ENDLESS = 1024 * 1024
-    """Bytes without a newline that are taken for a line."""
+    A character is never cut; broken UTF-8 becomes the replacement character.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
 
     @property
-    def held(self) -> int:
+    def held_bytes(self) -> int:
         """Bytes of the line that is not whole yet."""
         return len(self._rest)
 
     def feed(self, data: bytes, final: bool = False) -> list[str]:
-        """The lines that are whole now (all that is left with `final`). Progress bars that rewrite their line keep the last state."""
-        end = (self._rest + data).rpartition(b"\n") if b"\n" in data else (b"", b"", self._rest + data)
-        whole, newline, self._rest = end
-        lines = whole.decode(errors="replace").split("\n") if newline else []
-        if (final and self._rest) or len(self._rest) > self.ENDLESS:
+        """Return the lines that are whole now.
+
+        Of a progress bar that rewrites its line, the last state is kept.
+
+        Args:
+            data: The next bytes.
+            final: Whether no more will come, so that the rest counts as a line too.
+        """
+        before, newline, self._rest = self._split(data)
+        lines = before.decode(errors="replace").split("\n") if newline else []
+        if (final and self._rest) or len(self._rest) > LONGEST_UNTERMINATED:
             lines.append(self._rest.decode(errors="replace"))
             self._rest = b""
         if b"\r" in data:
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
-        return [line[: self.LONGEST] for line in lines]
+        return [line[:SHOWN_CHARACTERS] for line in lines]
+
+    def _split(self, data: bytes) -> tuple[bytes, bytes, bytes]:
+        if b"\n" not in data:
+            return b"", b"", self._rest + data
+        return (self._rest + data).rpartition(b"\n")
 
 
 def split_ranks(line: str) -> list[tuple[int | None, str]]:
-    """What each rank said in a line, as torchrun passed it on.
+    """Return what each rank printed in a line, as torchrun passed it on; None for what torchrun printed.
 
-    torchrun reads a rank's file while the rank writes it: a line that it found half written gets a rank in front of its other half
-    as well, and another rank's line may stand between the two.
+    torchrun reads a rank's file while the rank writes it. A line that it found half written gets a rank in
+    front of its other half as well, and another rank's line may stand between the two.
     """
-    if (
-        line.startswith("[rank ")
-        and line.find("[rank ", 6) < 0
-        and (end := line.find("]:")) > 0
-        and line[6:end].isdigit()
-    ):
-        return [(int(line[6:end]), line[end + 2 :])] if line[end + 2 :].strip() else []
+    if (whole := _single_rank(line)) is not None:
+        return whole
     parts = _RANK.split(line)
-    said: list[tuple[int | None, str]] = [(None, parts[0])]
+    pieces: list[tuple[int | None, str]] = [(None, parts[0])]
     for rank, text in zip(parts[1::2], parts[2::2], strict=True):
-        if said[-1][0] == int(rank):
-            said[-1] = (int(rank), said[-1][1] + text)
+        if pieces[-1][0] == int(rank):
+            pieces[-1] = (int(rank), pieces[-1][1] + text)
         else:
-            said.append((int(rank), text))
-    return [(rank, text) for rank, text in said if text.strip()]
+            pieces.append((int(rank), text))
+    return [(rank, text) for rank, text in pieces if text.strip()]
 
 
-class Teller:
-    """Chooses what of a host's output goes to the task's log; the whole of it is in the run's folder.
+def _single_rank(line: str) -> list[tuple[int | None, str]] | None:
+    """The usual case, without a regular expression: one rank, at the start of the line; else None."""
+    end = line.find("]:")
+    if not line.startswith("[rank ") or line.find("[rank ", 6) >= 0 or end <= 0 or not line[6:end].isdigit():
+        return None
+    text = line[end + 2 :]
+    return [(int(line[6:end]), text)] if text.strip() else []
 
-    Shown is every line, with host and rank in front, except progress bars on their way, NCCL's information (counted) and what is beyond `limit` bytes a host:
-    from there on errors and progress alone, so that a rank that logs without end does not bury the triggerer.
+
+class LogFilter:
+    """Chooses what of a host's output goes to the task's log; the recorder keeps the whole of it.
+
+    Every line is shown, with host and rank in front, except unfinished progress bars and NCCL's details
+    (counted). Beyond a limit only errors and progress are shown, so that a rank that logs without end does
+    not bury the triggerer.
+
+    Args:
+        host: Name of the host.
+        limit: Characters that are shown before the limit strikes.
     """
 
-    LIMIT = 16 * 1024 * 1024
-    TOGETHER = 200
-    """Lines in one log entry when many come at once: entries cost the triggerer more than bytes."""
-
-    def __init__(self, host: str, limit: int = LIMIT) -> None:
+    def __init__(self, host: str, limit: int = LOG_LIMIT) -> None:
         self.host, self.limit = host, limit
         self.first_error: str | None = None
-        self._shown = self._noise = self._left_out = 0
+        self._shown = self._nccl_details = self._left_out = 0
 
-    def tell(self, lines: list[str], progress: Collection[int] = ()) -> Iterator[str]:
-        """Log entries for lines; `progress` are the positions of lines that tell of a step."""
+    def filter(self, lines: list[str], progress: Collection[int] = ()) -> Iterator[str]:
+        """Return log entries for lines.
+
+        Args:
+            lines: Lines of the host's output.
+            progress: Positions of the lines that report a step.
+        """
         text = "\n".join(lines)
         signs = [sign for sign in _SIGNS if sign in text]
         if self._shown > self.limit and not signs and not progress:
@@ -110,83 +156,45 @@ class Teller:
             return
         entry: list[str] = []
         for at, line in enumerate(lines):
-            for rank, said in split_ranks(line):
-                shown = self._one(rank, said, any(sign in said for sign in signs), at in progress)
+            for rank, part in split_ranks(line):
+                shown = self._show(rank, part, any(sign in part for sign in signs), at in progress)
                 if shown:
                     entry.append(shown)
-            if len(entry) >= self.TOGETHER:
+            if len(entry) >= LINES_PER_ENTRY:
                 yield "\n".join(entry)
                 entry = []
-        yield from entry if len(entry) <= 20 else ["\n".join(entry)]
+        yield from entry if len(entry) <= FEW_LINES else ["\n".join(entry)]
 
-    def _one(self, rank: int | None, said: str, has_sign: bool, is_progress: bool) -> str | None:
-        """A line as it is shown, or None."""
-        is_error = has_sign and bool(_ERROR.search(said))
-        if has_sign and _BAR.search(said):
-            return None
-        if has_sign and _NOISE.search(said) and not is_error and not _NEWS.search(said):
-            self._noise += 1
-            return None
-        who = f"[{self.host}]" if rank is None else f"[{self.host} rank {rank}]"
-        if is_error and self.first_error is None:
-            self.first_error = f"{who} {said}"
-        if self._shown > self.limit and not is_error and not is_progress:
-            self._left_out += 1
-            return (
-                f"[{self.host}] more than {self.limit / 1e6:.0f} MB of log: from here on errors and progress alone"
-                if self._left_out == 1
-                else None
-            )
-        self._shown += len(said)
-        return f"{who} {said}"
-
-    def last_words(self) -> Iterator[str]:
-        """What was folded or left out, in numbers."""
-        if self._noise:
-            yield f"[{self.host}] {self._noise} lines of NCCL's information folded"
+    def summary(self) -> Iterator[str]:
+        """Return how much was not shown."""
+        if self._nccl_details:
+            yield f"[{self.host}] {self._nccl_details} lines of NCCL details not shown"
         if self._left_out:
             yield f"[{self.host}] {self._left_out} lines not shown"
 
+    def _show(self, rank: int | None, text: str, has_sign: bool, is_progress: bool) -> str | None:
+        """The line as it is shown, or None."""
+        if has_sign and _UNFINISHED_BAR.search(text):
+            return None
+        is_error = has_sign and bool(_ERROR.search(text))
+        if has_sign and not is_error and _is_nccl_detail(text):
+            self._nccl_details += 1
+            return None
+        shown = f"[{self.host}] {text}" if rank is None else f"[{self.host} rank {rank}] {text}"
+        if is_error and self.first_error is None:
+            self.first_error = shown
+        if self._shown > self.limit and not is_error and not is_progress:
+            return self._leave_out()
+        self._shown += len(text)
+        return shown
 
-@dataclass(frozen=True)
-class RankFailure:
-    """The rank that torchrun on one host saw fail first."""
-
-    rank: int | None
-    code: int
-    """Exit code, or minus the signal."""
-    at: float | None
-    """When, by the host's clock, in seconds since the epoch."""
-
-    def __str__(self) -> str:
-        return f"rank {'?' if self.rank is None else self.rank}: {describe_exit(self.code)}"
+    def _leave_out(self) -> str | None:
+        self._left_out += 1
+        if self._left_out > 1:
+            return None
+        limit = f"{self.limit / 1e6:.0f} MB"
+        return f"[{self.host}] more than {limit} of log: only errors and progress are shown from here on"
 
 
-# E1123 08:10:11.123456 4711 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: -9) local_rank: 0 (pid: 4720) of binary: …
-_FAILED = re.compile(
-    r"^E(\d{4} \d\d:\d\d:\d\d\.\d+) .*failed \(exitcode: (-?\d+)\) local_rank: (\d+) \(pid: \d+\)"
-)
-_ROOT = re.compile(
-    r"Root Cause \(first observed failure\):.*?^\s*rank\s*: (\d+) \(local_rank: (\d+)\)\s*$.*?^\s*exitcode\s*: (-?\d+)",
-    re.S | re.M,
-)
-
-
-def rank_failure(output: str, near: float) -> RankFailure | None:
-    """Whose failure ended torchrun, from the end of its output: its summary, and the moment from the line that told it first.
-
-    torchrun writes that moment without a year or a zone: `near` is a moment in the same host's time (when it ended), and of all
-    hours of difference the one is taken that brings the two together.
-    """
-    root = _ROOT.search(output)
-    first = next((m for line in output.splitlines() if (m := _FAILED.match(line))), None)
-    if root is None and first is None:
-        return None
-    at = None
-    if first:
-        year = datetime.fromtimestamp(near, UTC).year
-        naive = datetime.strptime(f"{year} {first[1]}", "%Y %m%d %H:%M:%S.%f").replace(tzinfo=UTC).timestamp()
-        quarter = 900.0
-        at = naive + round((near - naive) / quarter) * quarter
-    rank = int(root[1]) if root else None
-    return RankFailure(rank, int(root[3]) if root else int(first[2]), at)  # type: ignore[index]
+def _is_nccl_detail(text: str) -> bool:
+    return bool(_NCCL_DETAIL.search(text)) and not _NCCL_SUMMARY.search(text)

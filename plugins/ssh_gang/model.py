@@ -52,6 +52,11 @@ class Limits(Model):
         gt=0,
         description="A host that does not answer; its ranks go on meanwhile.",
     )
+    records: float = Field(
+        24 * 3600,
+        gt=0,
+        description="From the gang's end until its records are written, where the recorder does not answer.",
+    )
 
 
 class Member(Model):

@@ -175,10 +175,11 @@ class GangOperator(BaseGangOperator):
         command: The program and its arguments; no shell reads them.
         env: Environment variables on top of the login's.
         files: Files that are written to the working directory before the start: relative path to text.
-        work_dir: Folder on each host; the working directory `work/<gang>` and the state `gangs/<gang>` are made in it.
+        work_dir: Folder on each host; it gets the working directory `work/<gang>` and the state
+            `gangs/<gang>`.
         path_prefix: Folder that is put first on PATH, such as the `bin` of a virtual environment.
         ranks: Ranks that torchrun starts on each host; 0 where the command is not torchrun.
-        accelerator: Whose GPUs are sampled, and must be free before the start: `cuda`, `rocm` or `cpu` (none).
+        accelerator: Which GPUs are sampled, and must be free before the start: `cuda`, `rocm`; `cpu`: none.
         exclusive: Whether to wait, without a worker slot, until no other exclusive gang runs on the hosts.
         limits: How long the parts of the gang's life may take.
         progress_pattern: Regular expression that finds progress in a log line; see `Gang.progress_pattern`.
@@ -324,7 +325,7 @@ def describe_failure(event: GangEvent, hint: str) -> str:
 
 def _longest_watch(limits: Limits) -> float:
     """Seconds that a gang may be watched: it runs, then its records are written."""
-    return limits.total
+    return limits.total + limits.records
 
 
 def _spec_hash(members: Sequence[Member]) -> str:

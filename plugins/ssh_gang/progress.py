@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import time
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,15 +49,67 @@ class Progress(BaseModel):
 
     def after(self, previous: Progress | None) -> Progress:
         """Return this step with the history of the loss carried on from the step before."""
-        last_finite = previous.last_finite_step if previous else None
-        first_nonfinite = previous.first_nonfinite_step if previous else None
-        if not self.loss_is_finite and first_nonfinite is None:
-            first_nonfinite = self.step
-        if self.loss is not None:
-            last_finite = self.step
+        last_finite = self.step if self.loss is not None else self.last_finite_step
+        first_nonfinite = self.first_nonfinite_step if self.loss_is_finite else self.step
+        if previous is not None:
+            last_finite = last_finite or previous.last_finite_step
+            first_nonfinite = previous.first_nonfinite_step or first_nonfinite
         return self.model_copy(
             update={"last_finite_step": last_finite, "first_nonfinite_step": first_nonfinite}
         )
+
+
+class ProgressTracker:
+    """The furthest step that any host of a gang has reported.
+
+    Args:
+        pattern: Finds progress in a log line, see `parse_progress`; None finds none.
+        reported: Called with each step that goes further than the one before.
+    """
+
+    def __init__(self, pattern: str | None, reported: Callable[[Progress], None]) -> None:
+        self._pattern = None if pattern is None else re.compile(pattern)
+        self._reported = reported
+        self.latest: Progress | None = None
+        self._moved_at = time.monotonic()
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether the log reports progress at all."""
+        return self._pattern is not None
+
+    @property
+    def seconds_since_last(self) -> float:
+        """Seconds since the last step, or since the watch began."""
+        return time.monotonic() - self._moved_at
+
+    def read(self, lines: Sequence[str]) -> set[int]:
+        """Note the steps that lines report, and return the positions of those lines."""
+        if self._pattern is None:
+            return set()
+        found = {at: step for at, line in enumerate(lines) if (step := parse_progress(self._pattern, line))}
+        for step in found.values():
+            self._note(step)
+        return set(found)
+
+    def restore(self, previous: Progress | None) -> None:
+        """Go on from the last step that an earlier watcher of this attempt recorded."""
+        if previous is None:
+            return
+        if self.latest is None or self.latest.step <= previous.step:
+            self.latest = previous
+        else:
+            self.latest = self.latest.after(previous)
+
+    def restart_clock(self) -> None:
+        """Count the time without progress from now: the log could not be read until now."""
+        self._moved_at = time.monotonic()
+
+    def _note(self, step: Progress) -> None:
+        if self.latest is None or step.step > self.latest.step:
+            self.latest = step.after(self.latest)
+            self._moved_at = time.monotonic()
+            self._reported(self.latest)
 
 
 def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:

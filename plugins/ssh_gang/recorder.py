@@ -1,4 +1,4 @@
-"""What a watcher records of a gang, as an interface: an implementation may write to a database or to files."""
+"""What a watcher records of a gang, as an interface that a database or files can stand behind."""
 
 from __future__ import annotations
 

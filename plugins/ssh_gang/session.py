@@ -1,6 +1,7 @@
-"""A script that stays on the line: words to it, and its two outputs apart.
+"""An interactive SSH session: writes to the script's stdin, reads its stdout and stderr separately.
 
-asyncssh's own readers hold stdout and stderr in one buffer: with stdout full, a read of stderr returns as if that had ended.
+asyncssh's own readers keep stdout and stderr in one buffer: while stdout is full, a read of stderr returns as
+if it had ended.
 """
 
 from __future__ import annotations
@@ -9,38 +10,45 @@ import asyncio
 
 import asyncssh
 
+READ_LIMIT = 1024 * 1024
+"""Bytes of stdout; while twice as many wait, the channel is paused, and so is the host's program."""
 
-class Line(asyncssh.SSHClientSession[bytes]):
-    """One SSH session. Its readers raise what broke the connection; the host is held up while stdout is not read."""
+
+class InteractiveSession(asyncssh.SSHClientSession[bytes]):
+    """A script on a host that stays connected; its readers raise the error that broke the connection."""
 
     def __init__(self) -> None:
-        self.stdout = asyncio.StreamReader(limit=1024 * 1024)
+        self.stdout = asyncio.StreamReader(limit=READ_LIMIT)
         self.stderr = asyncio.StreamReader()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """Keep the channel, so that a full reader can pause it; called by asyncssh."""
         self._channel = chan
-        # Pauses the channel, and so the program on the host, while more than twice the limit is waiting.
-        self.stdout.set_transport(chan)  # type: ignore[arg-type]
+        self.stdout.set_transport(chan)  # type: ignore[arg-type]  # It needs the two methods that pause and resume.
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        (self.stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self.stdout).feed_data(data)
+        """Feed the reader that the data belongs to; called by asyncssh."""
+        reader = self.stderr if datatype == asyncssh.EXTENDED_DATA_STDERR else self.stdout
+        reader.feed_data(data)
 
     def eof_received(self) -> bool:
-        for stream in (self.stdout, self.stderr):
-            stream.feed_eof()
+        """End both readers; called by asyncssh."""
+        for reader in (self.stdout, self.stderr):
+            reader.feed_eof()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for stream in (self.stdout, self.stderr):
+        """End both readers, with the error where there is one; called by asyncssh."""
+        for reader in (self.stdout, self.stderr):
             if exc:
-                stream.set_exception(exc)
+                reader.set_exception(exc)
             else:
-                stream.feed_eof()
+                reader.feed_eof()
 
-    def write(self, words: bytes) -> None:
-        """Words for the script's input; OSError when the line is closed."""
-        self._channel.write(words)
+    def write(self, data: bytes) -> None:
+        """Write to the script's stdin; `OSError` when the session is closed."""
+        self._channel.write(data)
 
     def close(self) -> None:
-        """End the script's input, and the line."""
+        """Close the script's stdin, and the session."""
         self._channel.close()

@@ -1,4 +1,4 @@
-"""SSH to the hosts: one place that opens connections, for operators and triggers alike."""
+"""SSH to the hosts: the one place that opens connections, for operators and triggers alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
@@ -19,101 +19,160 @@ if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 OPENING_AT_ONCE = 4
-"""Connections that one process opens to one host at a time: sshd turns new ones away beyond MaxStartups (10 by default, for everybody)."""
+"""Connections that one process opens to one host at a time; sshd drops those beyond MaxStartups (10)."""
+
+KEEPALIVE = 15
+"""Seconds between two keepalive messages on a connection."""
+
+FIRST_PAUSE = 0.1
+"""Seconds before a connection that sshd dropped is tried again; each further pause is twice as long."""
+
+LONGEST_PAUSE = 3.0
+"""Seconds between two tries, at most."""
+
+ERROR_TAIL = 1500
+"""Characters of a failed script's output that its error message holds."""
 
 _opening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
-def _turn(conn_id: str) -> asyncio.Semaphore:
-    """The queue of those who want to open a connection to one host, in this event loop."""
-    return _opening.setdefault(asyncio.get_running_loop(), {}).setdefault(
-        conn_id, asyncio.Semaphore(OPENING_AT_ONCE)
-    )
+async def connect(host: str, conn_id: str, limit: float) -> SSHClientConnection:
+    """Open a connection; the host key is always checked.
 
+    When sshd drops the connection before the login (MaxStartups, or sshd restarts), it is tried again, each
+    time after a longer, randomised pause.
 
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    Args:
+        host: Name of the host in error messages.
+        conn_id: Airflow Connection of the host.
+        limit: Seconds that all tries together may take.
 
-
-def _reason(error: Exception, conn_id: str) -> str:
-    """What a failed connection means, and what to do."""
-    import asyncssh
-
-    text = _words(error)
-    if isinstance(error, asyncssh.HostKeyNotVerifiable):
-        return f"its host key is not the one that is known ({text}): if the host was reinstalled, put its new key into connection {conn_id!r} (host_key or known_hosts)"
-    if isinstance(error, asyncssh.PermissionDenied):
-        return f"the key of connection {conn_id!r} was not accepted ({text}): add its public half to authorized_keys on the host, or correct key_file and login"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} of connection {conn_id!r} can't be read by Airflow (user {os.getuid()}): {error.strerror}; correct key_file or known_hosts, or the file's owner and mode"
-    if isinstance(error, (asyncio.TimeoutError, OSError)):
-        return (
-            f"does not answer ({text}): check that it is on, and the host and port of connection {conn_id!r}"
-        )
-    return f"{text}: check connection {conn_id!r}"
-
-
-async def connect(host: str, conn_id: str, timeout: float) -> SSHClientConnection:
-    """An open connection; `HostError` with the host's name, the cause and the fix. The host key is always checked.
-
-    Turned away before it could log in (MaxStartups, or sshd starting again), it tries again until `timeout` seconds have passed,
-    each time after a longer and less foreseeable pause.
+    Raises:
+        HostError: No connection; the message has the host's name, the cause and the remedy.
     """
     import asyncssh
 
-    # asyncssh tells every command at INFO; a launch sends several to every host.
+    # asyncssh logs each command at INFO, and a launch sends several to every host.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    hook = SSHHookAsync(ssh_conn_id=conn_id, keepalive_interval=15)
-    deadline, pause = asyncio.get_running_loop().time() + timeout, 0.1
-    async with _turn(conn_id):
+    hook = SSHHookAsync(ssh_conn_id=conn_id, keepalive_interval=KEEPALIVE)
+    deadline, pause = asyncio.get_running_loop().time() + limit, FIRST_PAUSE
+    async with _opening_slot(conn_id):
         while True:
             left = deadline - asyncio.get_running_loop().time()
             try:
-                async with asyncio.timeout(max(left, 0.001)):
-                    return await hook.get_conn()
+                return await _open(hook, left)
             except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
                 if left < pause:
-                    raise HostError(
-                        f"{host}: turns every connection away for {timeout:.0f} s ({_words(e)}): look at sshd's log there; MaxStartups may be too low"
-                    ) from e
+                    raise HostError(_dropped(host, limit, e)) from e
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, 3.0)
+                pause = min(2 * pause, LONGEST_PAUSE)
             except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:
-                raise HostError(f"{host}: {_reason(e, conn_id)}") from e
+                raise HostError(f"{host}: {_cause_and_remedy(e, conn_id)}") from e
             except Exception as e:
-                # Airflow's own "not found", which has a class of its own in each process it is asked from.
+                # Airflow's "not found": its class differs with the process in which the Connection is read.
                 raise HostError(f"{host}: connection {conn_id!r}: {e}") from e
 
 
 @asynccontextmanager
-async def connected(host: str, conn_id: str, timeout: float = 30) -> AsyncIterator[SSHClientConnection]:
-    """A connection for the length of a block."""
-    connection = await connect(host, conn_id, timeout)
+async def connected(host: str, conn_id: str, limit: float = 30) -> AsyncIterator[SSHClientConnection]:
+    """Open a connection for the length of a block; arguments and errors are those of `connect`."""
+    connection = await connect(host, conn_id, limit)
     try:
         yield connection
     finally:
         connection.close()
 
 
-async def bash(connection: SSHClientConnection, script: str, timeout: float | None = None) -> bytes:
-    """Run a script with bash on the host and return what it printed; `HostError` with its last words when it fails."""
-    async with asyncio.timeout(timeout):
+async def bash(connection: SSHClientConnection, script: str, limit: float | None = None) -> bytes:
+    """Run a script with bash on the host and return its stdout.
+
+    Raises:
+        HostError: The script failed; the message has the end of its output.
+        TimeoutError: It took longer than `limit` seconds.
+    """
+    async with asyncio.timeout(limit):
         result = await connection.run("bash -s", input=script.encode(), encoding=None)
     if result.exit_status != 0:
-        words = bytes(result.stderr or result.stdout or b"").decode(errors="replace").strip()
-        raise HostError(f"the host's shell ended with {result.exit_status}: {words[-1500:]}")
-    return bytes(result.stdout or b"")
+        output = _as_bytes(result.stderr) or _as_bytes(result.stdout)
+        tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
+        raise HostError(f"the host's shell ended with exit code {result.exit_status}: {tail}")
+    return _as_bytes(result.stdout)
 
 
-async def on_all(items: Sequence[T], do: Callable[[T], Awaitable[object]]) -> list[object]:
-    """`do` for every item at once; every result, or the exception in its place, so that one host's trouble hides no other's."""
-    return list(await asyncio.gather(*(do(item) for item in items), return_exceptions=True))
+async def on_all(items: Iterable[T], call: Callable[[T], Awaitable[R]]) -> list[R | BaseException]:
+    """Call a function for every item at once.
+
+    Returns:
+        For each item the result, or the exception in its place: one host's trouble hides no other's.
+    """
+    return list(await asyncio.gather(*map(call, items), return_exceptions=True))
 
 
-def raise_all(results: Sequence[object], kind: type[Exception] = HostError) -> None:
-    """One error with a line for every failed host."""
-    failed = [r for r in results if isinstance(r, BaseException)]
+def raise_all(results: Sequence[R | BaseException], kind: type[Exception] = HostError) -> list[R]:
+    """Return the results of `on_all`.
+
+    Raises:
+        kind: At least one is an exception; the message has a line for each.
+    """
+    failed = [result for result in results if isinstance(result, BaseException)]
     if failed:
-        raise kind("\n".join(str(f) or repr(f) for f in failed)) from failed[0]
+        raise kind("\n".join(str(error) or repr(error) for error in failed)) from failed[0]
+    return [result for result in results if not isinstance(result, BaseException)]
+
+
+def _opening_slot(conn_id: str) -> asyncio.Semaphore:
+    """Limits the connections that are opened to one host at a time, in this event loop."""
+    slots = _opening.setdefault(asyncio.get_running_loop(), {})
+    return slots.setdefault(conn_id, asyncio.Semaphore(OPENING_AT_ONCE))
+
+
+async def _open(hook: SSHHookAsync, limit: float) -> SSHClientConnection:
+    async with asyncio.timeout(max(limit, 0.001)):
+        connection: SSHClientConnection = await hook.get_conn()
+        return connection
+
+
+def _as_bytes(output: bytes | str | None) -> bytes:
+    """The output of a command that was run without an encoding; asyncssh's type allows text too."""
+    return output if isinstance(output, bytes) else (output or "").encode()
+
+
+def _text(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _dropped(host: str, limit: float, error: Exception) -> str:
+    return (
+        f"{host}: sshd dropped every connection for {limit:.0f} s ({_text(error)}): look at sshd's log "
+        "there; MaxStartups may be too low"
+    )
+
+
+def _cause_and_remedy(error: Exception, conn_id: str) -> str:
+    """What a failed connection means, and what to do."""
+    import asyncssh
+
+    text = _text(error)
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return (
+            f"its host key is not the known one ({text}): if the host was reinstalled, put its new key into "
+            f"connection {conn_id!r} (host_key or known_hosts)"
+        )
+    if isinstance(error, asyncssh.PermissionDenied):
+        return (
+            f"the key of connection {conn_id!r} was not accepted ({text}): add its public half to "
+            "authorized_keys on the host, or correct key_file and login"
+        )
+    if isinstance(error, OSError) and error.filename:
+        return (
+            f"Airflow (user {os.getuid()}) cannot read {error.filename} of connection {conn_id!r}: "
+            f"{error.strerror}; correct key_file or known_hosts, or the file's owner and mode"
+        )
+    if isinstance(error, (asyncio.TimeoutError, OSError)):
+        return (
+            f"does not answer ({text}): check that it is on, and the host and port of connection {conn_id!r}"
+        )
+    return f"{text}: check connection {conn_id!r}"

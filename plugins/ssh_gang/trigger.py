@@ -39,12 +39,14 @@ class GangTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch until the gang has ended."""
-        recorder = RecorderRef.model_validate(self.recorder).resolve() if self.recorder else None
+        # In a thread: what it imports, a database library perhaps, may take a second.
+        ref = RecorderRef.model_validate(self.recorder) if self.recorder else None
+        recorder = await asyncio.to_thread(ref.resolve) if ref else None
         async with GangHook(Gang.model_validate(self.gang)) as hook:
             yield _event(await Watch(hook, self.log, recorder).until_the_end())
 
     async def on_kill(self) -> None:
-        """Stop the processes of this attempt and of no other: a user cleared, failed or succeeded the task."""
+        """Stop this attempt's processes and no other's: a user cleared, failed or succeeded the task."""
         gang = Gang.model_validate(self.gang)
         async with GangHook(gang) as hook:
             try:
@@ -58,7 +60,7 @@ class HostsFreeTrigger(BaseTrigger):
     """Wait until no other exclusive gang runs on a gang's hosts; the event's payload is a `HostsFreeEvent`.
 
     Args:
-        gang: The `Gang` that waits, as JSON. Nothing of it is on the hosts yet, so a kill has nothing to stop.
+        gang: The `Gang` that waits, as JSON. Nothing of it is on the hosts yet: a kill has nothing to stop.
     """
 
     def __init__(self, gang: dict[str, Any]) -> None:

@@ -1,287 +1,253 @@
-"""Watching a gang: when it has to end, and whose fault that was."""
+"""Watches a gang: ends it at the first failure or exceeded limit, and reports how it ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ssh_gang import commands, protocol
-from ssh_gang.errors import HostError, SshGangError
+from ssh_gang.blame import CATCH_UP, Blame, failed_before, first_to_fail, full_disks, last_lines
+from ssh_gang.errors import SshGangError
 from ssh_gang.event import GangEvent
-from ssh_gang.hook import GangHook
-from ssh_gang.host_watch import SILENT, HostWatch, Keeper
-from ssh_gang.log import RankFailure, rank_failure
-from ssh_gang.progress import Progress
-from ssh_gang.recorder import GangRecorder
-from ssh_gang.state import JobState
+from ssh_gang.host_watch import HostWatch
+from ssh_gang.launch_skew import launch_skew
+from ssh_gang.limit_check import exceeded_limit
+from ssh_gang.progress import Progress, ProgressTracker
+from ssh_gang.record_writer import RecordWriter
 
-CATCH_UP = 5.0
-"""Seconds that hosts which were not heard yet are waited for, when it is to be said who failed first."""
+if TYPE_CHECKING:
+    from ssh_gang.hook import GangHook
+    from ssh_gang.log import TaskLog
+    from ssh_gang.recorder import GangRecorder
+    from ssh_gang.state import JobState
 
-FULL = 64
-"""MiB of free disk below which a failure is said to be the disk's."""
+LOOK_PAUSE = 1.0
+"""Seconds after which the limits are checked again when nothing else happens."""
 
 
 class Watch:
-    """Watches a gang until all have ended well or there is a reason to end it; stops what is left, and says whose fault it was.
+    """Watches a gang until every member has succeeded, or there is a reason to stop it.
 
-    :param hook: its connections.
-    :param log: where its output goes; a watcher that takes over goes on where the last one stopped.
-    :param recorder: keeps the whole log, progress and GPU samples.
+    Output and states come from one follower for each host. A watcher that takes over from another goes on
+    where the output was last acknowledged.
+
+    Args:
+        hook: The gang's connections.
+        log: The task's log.
+        recorder: Keeps the whole log, progress, GPU samples and host states; None keeps nothing.
     """
 
-    def __init__(self, hook: GangHook, log: Any, recorder: GangRecorder | None) -> None:
-        self.hook, self.gang, self.log, self.recorder = hook, hook.gang, log, recorder
-        self.limits = hook.gang.limits
+    def __init__(self, hook: GangHook, log: TaskLog, recorder: GangRecorder | None) -> None:
+        self.hook, self.gang, self.log = hook, hook.gang, log
         self._changed = asyncio.Event()
-        self._keeper = Keeper(recorder, log)
-        self._said_hosts: dict[str, str] = {}
-        # A watcher that takes over does not get the lines again that were delivered: what they said is in the record.
-        before = (
-            recorder.last_progress(self.gang.attempt) if recorder and self.gang.progress_pattern else None
-        )
+        self._writer = RecordWriter(recorder, log, written=self._changed.set)
+        self._progress = ProgressTracker(self.gang.progress_pattern, self._record_progress)
         self.hosts = {
-            m.host: HostWatch(hook, m, log, self._keeper, self._changed, before) for m in hook.gang.members
+            member.host: HostWatch(hook, member, log, self._writer, self._progress, self._changed)
+            for member in self.gang.members
         }
-        self._all_started = False
-
-    @property
-    def progress(self) -> Progress | None:
-        """The furthest that any host has told of."""
-        return max(
-            (h.progress for h in self.hosts.values() if h.progress), key=lambda p: p.step, default=None
-        )
+        self._statuses: dict[str, str] = {}
+        self._has_reported_start = False
+        self._ended_at: float | None = None
 
     async def until_the_end(self) -> GangEvent:
-        """Watch until the gang has ended."""
-        followers = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
+        """Watch until the gang has ended and its records are written."""
+        if self._progress.is_expected:
+            self._restore_progress()
+        tasks = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
+        tasks.append(asyncio.create_task(self._writer.run()))
         try:
-            while True:
-                # Not wait_for: in Python 3.11 that may swallow a cancellation that comes together with the event.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        await self._changed.wait()
-                self._changed.clear()
-                for follower in followers:
-                    if follower.done():
-                        # A follower ends by a mistake of ours alone.
-                        follower.result()
-                await self._remember_hosts()
-                self._notice_starts()
-                reason = self._trouble()
-                if reason:
-                    return await self._give_up(reason)
-                if all(h.is_done or h.is_drained for h in self.hosts.values()):
-                    self._fold()
-                    return self._event(ok=True, reason="every rank ended with exit code 0")
+            return await self._watch(tasks)
         finally:
-            for follower in followers:
-                follower.cancel()
-            await asyncio.gather(*followers, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _remember_hosts(self) -> None:
-        """Each host's state, for who looks at the run; written when it changed."""
-        said = {
-            h: "silent" if w.silence > SILENT else "…" if w.state is None else w.state.outcome
-            for h, w in self.hosts.items()
-        }
-        for name, host in self.hosts.items():
-            if said[name] == "silent" and not host.warned:
-                host.warned = True
-                self.log.warning(
-                    "[%s] has not answered for %.0f s; its ranks go on (limit unreachable: %.0f s)",
-                    name,
-                    host.silence,
-                    self.limits.unreachable,
-                )
-        if said != self._said_hosts:
-            self._said_hosts = said
-            if self.gang.progress_pattern:
-                await self._keeper.keep(lambda to: to.host_states(self.gang.attempt, time.time(), said))
+    async def _watch(self, tasks: list[asyncio.Task[None]]) -> GangEvent:
+        while True:
+            await self._wait_for_change()
+            _raise_mistakes(tasks)
+            self._note_statuses()
+            self._report_start()
+            reason = self._failures() or exceeded_limit(
+                self.gang.limits, list(self.hosts.values()), self._progress
+            )
+            if reason:
+                return await self._stop(reason, tasks)
+            if all(host.has_succeeded for host in self.hosts.values()):
+                self._limit_recording()
+                if self._is_over:
+                    self._log_summaries()
+                    return self._event(ok=True, reason="every rank ended with exit code 0")
 
-    def _notice_starts(self) -> None:
-        """Once: that all have started, how far apart, and that torchrun has started every rank."""
-        if self._all_started or not all(
-            h.state and h.state.started_at and h.state.ranks_started >= h.member.ranks
-            for h in self.hosts.values()
-        ):
+    @property
+    def _is_over(self) -> bool:
+        return all(host.is_done for host in self.hosts.values()) and self._writer.is_drained
+
+    async def _wait_for_change(self) -> None:
+        # Not wait_for: in Python 3.11 it may swallow a cancellation that comes together with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_PAUSE):
+                await self._changed.wait()
+        self._changed.clear()
+
+    def _restore_progress(self) -> None:
+        """Queue the question where the training stood: lines that were acknowledged do not come again."""
+        attempt, loop = self.gang.attempt, asyncio.get_running_loop()
+
+        def restore(recorder: GangRecorder) -> None:
+            previous = recorder.last_progress(attempt)
+            loop.call_soon_threadsafe(self._progress.restore, previous)
+
+        self._writer.put(restore)
+
+    def _record_progress(self, progress: Progress) -> None:
+        attempt, at = self.gang.attempt, time.time()
+        self._writer.put(lambda recorder: recorder.progress(attempt, at, progress))
+
+    def _note_statuses(self) -> None:
+        """Record the state of every host when one of them has changed."""
+        statuses = {name: host.status for name, host in self.hosts.items()}
+        for host in self.hosts.values():
+            host.warn_of_silence()
+        if statuses == self._statuses:
             return
-        if not all(h.has_clock for h in self.hosts.values()):
+        self._statuses = statuses
+        if self._progress.is_expected:
+            attempt, at = self.gang.attempt, time.time()
+            self._writer.put(lambda recorder: recorder.host_states(attempt, at, statuses))
+
+    def _report_start(self) -> None:
+        """Log, once, that every rank has started, and how far apart the hosts were."""
+        if self._has_reported_start or not all(map(_has_started_every_rank, self.hosts.values())):
             return
-        self._all_started = True
-        skew, error = self.skew()
-        longest = max(h.elapsed for h in self.hosts.values())
+        skew = launch_skew(self.hosts.values())
+        if skew is None:
+            return
+        self._has_reported_start = True
         self.log.info(
-            "every rank has started, %.1f s after the word; hosts %.1f ms apart (± %.1f ms)",
-            longest,
-            1000 * (skew or 0),
-            1000 * error,
+            "every rank has started, %.1f s after the start signal; launch skew %.1f ms (± %.1f ms)",
+            self._elapsed,
+            1000 * skew.seconds,
+            1000 * skew.error,
         )
 
-    def skew(self) -> tuple[float | None, float]:
-        """Seconds between the first and the last host's start, their clocks compared with ours; and how far off that may be."""
-        starts = [
-            h.ours(h.state.started_at) if h.state and h.has_clock else None for h in self.hosts.values()
-        ]
-        known = [s for s in starts if s is not None]
-        if len(known) < len(starts):
-            return None, float("inf")
-        return max(known) - min(known), sum(sorted(h.clock_error for h in self.hosts.values())[-2:])
+    @property
+    def _elapsed(self) -> float:
+        return max(host.elapsed for host in self.hosts.values())
 
-    def _trouble(self) -> str | None:
-        """Why the gang has to be ended now."""
-        failed = [
-            f"{name}: {h.state.outcome}" for name, h in self.hosts.items() if h.state and h.state.has_failed
-        ]
+    def _failures(self) -> str:
+        failed = self._failed_hosts()
+        return "; ".join(f"{name}: {state.outcome}" for name, state in failed.items())
+
+    def _failed_hosts(self) -> dict[str, JobState]:
+        return {name: h.state for name, h in self.hosts.items() if h.state and h.state.has_failed}
+
+    async def _stop(self, reason: str, tasks: list[asyncio.Task[None]]) -> GangEvent:
+        """Stop every rank everywhere, then find out who failed first."""
+        self.log.error("%s; stopping the gang", reason)
+        failed, stopped_at = self._failed_hosts(), time.time()
+        leftover = await self._stop_processes()
+        host: str | None
         if failed:
-            return "; ".join(failed)
-        for name, host in self.hosts.items():
-            if host.silence > self.limits.unreachable:
-                return f"{name}: not reachable for {self.limits.unreachable:.0f} s (limit unreachable)"
-        elapsed = max(h.elapsed for h in self.hosts.values())
-        if elapsed > self.limits.total:
-            return f"not done after {self.limits.total:.0f} s (limit total)"
-        late = [
-            f"{name} {h.state.ranks_started} of {h.member.ranks}"
-            for name, h in self.hosts.items()
-            if h.state and h.state.is_running and h.state.ranks_started < h.member.ranks
-        ]
-        if late and elapsed > self.limits.rendezvous:
-            return f"after {self.limits.rendezvous:.0f} s not every rank has started: {', '.join(late)} (limit rendezvous)"
-        if self.gang.progress_pattern and not all(
-            h.state and h.state.is_terminal for h in self.hosts.values()
-        ):
-            limit = "stall" if self.progress else "first_step"
-            if time.monotonic() - max(h.progressed for h in self.hosts.values()) > getattr(
-                self.limits, limit
-            ):
-                return f"no progress for {getattr(self.limits, limit):.0f} s (limit {limit}), last: {self.progress or 'no iteration yet'}"
-        return None
+            failed |= await failed_before(self.hosts, stopped_at, self._changed)
+            blame = await first_to_fail(self.hook, self.hosts, failed)
+            host, rank, reason = blame.host, blame.rank, await self._describe(blame)
+        else:
+            host, rank = next((name for name, h in self.hosts.items() if h.is_silent), None), None
+        for name in self.hosts:
+            if name != host:
+                self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
+        tail = await last_lines(self.hook, self.hosts[host].member, rank) if host else ""
+        await self._finish_records(tasks)
+        self._log_summaries()
+        return self._event(ok=False, reason=reason + leftover, failed_host=host, failed_rank=rank, tail=tail)
 
-    async def _give_up(self, reason: str) -> GangEvent:
-        """End every rank everywhere, then say who failed first, with the last lines of its own log."""
-        self.log.error("%s; ending the gang", reason)
-        failed = {name: h.state for name, h in self.hosts.items() if h.state and h.state.has_failed}
-        stopping, left = time.time(), ""
+    async def _stop_processes(self) -> str:
+        """Stop the attempt on every host; return an addition to the reason where that failed."""
         try:
             await self.hook.stop(self.gang.attempt)
-            self.log.info("every process of %s is gone from every host", self.gang.marker)
         except SshGangError as e:
-            left = f"; and not all could be stopped: {e}"
-        if failed:
-            failed |= await self._failed_before(stopping)
-            blamed, rank, reason = await self._first_to_fail(failed)
-            reason += f" at {self.progress}" if self.progress else ""
-            reason += await self._full_disks(blamed)
-        else:
-            blamed, rank = next((name for name, h in self.hosts.items() if h.silence > SILENT), None), None
-        for name in self.hosts:
-            if name != blamed:
-                self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
-        self._fold()
-        errors = [h.teller.first_error for h in self.hosts.values() if h.teller.first_error]
-        for error in errors:
-            self.log.error("first error: %s", error)
-        return self._event(
-            ok=False,
-            reason=reason + left,
-            failed=blamed,
-            rank=rank,
-            tail=await self._tail(blamed, rank) if blamed else "",
-            first_errors=errors,
-        )
+            return f"; and not all could be stopped: {e}"
+        self.log.info("no process of %s is left on any host", self.gang.marker)
+        return ""
 
-    async def _failed_before(self, moment: float) -> dict[str, JobState]:
-        """Hosts that had failed by then, whoever was heard of first: a job that ends at once may have ended before its host was heard, or its clock known."""
-        hosts = {name: h for name, h in self.hosts.items() if not (h.state and h.state.presence == "absent")}
+    async def _describe(self, blame: Blame) -> str:
+        first = blame.reason if len(self.hosts) == 1 else f"{blame.reason}, before all others"
+        at = f" at {self._progress.latest}" if self._progress.latest else ""
+        return first + at + await full_disks(self.hook, self.hosts[blame.host].member)
+
+    async def _finish_records(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Take the last output of hosts that answer, then wait until everything is recorded."""
+
+        def has_arrived() -> bool:
+            return all(host.is_output_complete or host.is_silent for host in self.hosts.values())
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP):
-                while not all(h.has_clock for h in hosts.values()):
-                    self._changed.clear()
-                    await self._changed.wait()
-        return {
-            name: h.state
-            for name, h in hosts.items()
-            if h.state
-            and h.has_clock
-            and h.state.exit_status.isdigit()
-            and h.state.has_failed
-            and (h.ours(h.state.ended_at) or moment) < moment
-        }
+                await self._until(has_arrived, tasks)
+        self._ended_at = time.monotonic()
+        while not self._writer.is_drained:
+            self._limit_recording()
+            await self._wait_for_change()
+            _raise_mistakes(tasks)
 
-    async def _first_to_fail(self, failed: Mapping[str, JobState]) -> tuple[str, int | None, str]:
-        """The host and rank that failed before the others, by all hosts' clocks compared with ours, and how; the others failed because of it.
+    async def _until(self, condition: Callable[[], bool], tasks: list[asyncio.Task[None]]) -> None:
+        while not condition():
+            await self._wait_for_change()
+            _raise_mistakes(tasks)
 
-        A host that is lost comes first: no rank elsewhere can have done that to it.
-        """
-        found: list[tuple[float, str, int | None, str]] = []
-        for name, state in failed.items():
-            host = self.hosts[name]
-            if state.is_lost or state.presence == "absent":
-                found.append((float("-inf"), name, None, f"{name}: {state.outcome}"))
-                continue
-            ended = state.ended_at or time.time()
-            failure: RankFailure | None = None
-            with contextlib.suppress(HostError):
-                failure = rank_failure(await self.hook.tail(host.member, lines=400), ended)
-            moment = host.ours(failure.at if failure and failure.at else ended)
-            rank, words = (
-                (failure.rank, f"{name} {failure}") if failure else (None, f"{name}: {state.outcome}")
-            )
-            found.append((moment or 0.0, name, rank, words))
-        _, name, rank, words = min(found, key=lambda f: f[:2])
-        return name, rank, words if len(self.hosts) == 1 else f"{words}, before all others"
+    def _limit_recording(self) -> None:
+        """Give up records that could not be written within the limit `records` after the gang's end."""
+        if self._ended_at is None:
+            self._ended_at = time.monotonic()
+        waited = time.monotonic() - self._ended_at
+        if waited > self.gang.limits.records and not self._writer.is_drained:
+            limit = f"{self.gang.limits.records:.0f} s (limit records)"
+            self._writer.abandon(f"{limit} after the gang's end")
 
-    async def _full_disks(self, name: str) -> str:
-        """Said for the programs that don't: torch calls a full disk an unexpected position in a file."""
-        member = self.hosts[name].member
-        try:
-            output = await self.hook.run(member, commands.free_space_command(self.gang, member))
-        except HostError:
-            return ""
-        full = [
-            f"{space.mebibytes} MiB under {space.folder}"
-            for space in protocol.parse_lines(output)
-            if isinstance(space, protocol.FreeSpace) and space.mebibytes < FULL
-        ]
-        return f"; its disk is full ({', '.join(full)} free): delete old runs there" if full else ""
-
-    async def _tail(self, name: str, rank: int | None = None) -> str:
-        try:
-            member = self.hosts[name].member
-            return await self.hook.tail(member, rank) or await self.hook.tail(member)
-        except HostError as e:
-            return f"(its log can't be read: {e})"
-
-    def _fold(self) -> None:
-        """What was not shown, in numbers, and where the whole of it is."""
+    def _log_summaries(self) -> None:
         for host in self.hosts.values():
-            for words in host.teller.last_words():
-                self.log.info("%s; the whole log is recorded", words)
+            host.output.log_summary()
 
     def _event(
         self,
+        *,
         ok: bool,
         reason: str,
-        failed: str | None = None,
-        rank: int | None = None,
+        failed_host: str | None = None,
+        failed_rank: int | None = None,
         tail: str = "",
-        first_errors: Sequence[str] = (),
     ) -> GangEvent:
-        skew, error = self.skew()
+        outputs = [] if ok else [host.output for host in self.hosts.values()]
+        errors = tuple(output.first_error for output in outputs if output.first_error)
+        for error in errors:
+            self.log.error("first error: %s", error)
+        skew = launch_skew(self.hosts.values())
         return GangEvent(
             ok=ok,
-            reason=reason,
-            failed_host=failed,
-            failed_rank=rank,
-            tail=tail,
-            first_errors=tuple(first_errors),
             attempt=self.gang.attempt,
-            seconds=max(h.elapsed for h in self.hosts.values()),
-            launch_skew=skew,
-            launch_skew_error=error if skew is not None else None,
-            progress=self.progress,
+            reason=reason,
+            failed_host=failed_host,
+            failed_rank=failed_rank,
+            tail=tail,
+            first_errors=errors,
+            seconds=self._elapsed,
+            launch_skew=skew and skew.seconds,
+            launch_skew_error=skew and skew.error,
+            progress=self._progress.latest,
         )
+
+
+def _has_started_every_rank(host: HostWatch) -> bool:
+    state = host.state
+    return state is not None and bool(state.started_at) and state.ranks_started >= host.member.ranks
+
+
+def _raise_mistakes(tasks: list[asyncio.Task[None]]) -> None:
+    """Raise the error of a task that has ended: followers and the record writer end only by a mistake."""
+    for task in tasks:
+        if task.done():
+            task.result()

@@ -209,9 +209,7 @@ def test_a_changed_host_key(lab):
         state, _ = lab.until_ended(run)
     finally:
         known.write_text(right)
-    assert state == "failed" and "host-b: its host key is not the one that is known" in lab.words(
-        run, "preflight", 1
-    )
+    assert state == "failed" and "host-b: its host key is not the known one" in lab.words(run, "preflight", 1)
 
 
 def test_a_wrong_key(lab):

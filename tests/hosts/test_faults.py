@@ -160,7 +160,7 @@ def test_a_program_that_never_starts_its_ranks(sshds):
 def test_one_host_refuses_to_arm_and_is_named(sshds):
     (sshds[1].folder / "work").write_text("a file where the folder should be")
     g = gang(sshds, ["true"])
-    with pytest.raises(GangError, match="^b: can't arm: can't enter"):
+    with pytest.raises(GangError, match="^b: cannot be prepared: can('t|not) enter"):
         asyncio.run(run(g))
     assert left(g) == [] and not (folder(g.members[0], g) / "started").exists()
 
@@ -302,8 +302,8 @@ sys.path[:0] = [{root!r}, {root!r} + "/plugins"]
 from ssh_gang.model import Gang
 from ssh_gang.hook import GangHook
 class Slow(GangHook):
-    async def _go(self, armed):
-        print("armed", flush=True)
+    async def _signal_start(self, prepared):
+        print("prepared", flush=True)
         await asyncio.sleep(600)
 async def go():
     async with Slow(Gang.model_validate_json(open({gang!r}).read())) as hook:
@@ -315,7 +315,7 @@ asyncio.run(go())
     (tmp_path / "worker.py").write_text(script.format(root=str(ROOT), gang=str(tmp_path / "gang.json")))
     worker = subprocess.Popen([sys.executable, str(tmp_path / "worker.py")], stdout=subprocess.PIPE)
     # Airflow says something of its own first.
-    assert b"armed\n" in iter(worker.stdout.readline, b"")
+    assert b"prepared\n" in iter(worker.stdout.readline, b"")
     assert len(left(g)) >= 2
     worker.kill()
     worker.wait()

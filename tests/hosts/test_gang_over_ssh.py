@@ -80,7 +80,7 @@ def test_one_that_can_not_arm_and_none_goes(sshds, tmp_path):
         members = gang(sshds, bash(f"touch {tmp_path}/went")).members
         taken = members[1].model_copy(update={"required_port": s.getsockname()[1]})
         g = gang(sshds, ["true"]).model_copy(update={"members": [members[0], taken]})
-        with pytest.raises(GangError, match=r"b: can't arm: port \d+ is taken"):
+        with pytest.raises(GangError, match=r"b: cannot be prepared: port \d+ is taken"):
             asyncio.run(run(g))
     assert not (tmp_path / "went").exists() and left(g) == []
 
@@ -194,7 +194,7 @@ def test_a_changed_host_key_is_refused(sshds, tmp_path):
     (tmp_path / "known_hosts").write_text(
         "\n".join(" ".join([line.split()[0], "ssh-ed25519", key]) for line in known) + "\n"
     )
-    with pytest.raises(HostError, match=r"b: its host key is not the one that is known"):
+    with pytest.raises(HostError, match=r"b: its host key is not the known one"):
         asyncio.run(run(gang(sshds, ["true"])))
 
 
@@ -211,7 +211,7 @@ def test_a_file_of_the_connection_that_can_not_be_read_is_no_host_that_is_off(ss
     (tmp_path / file).mkdir()
     with pytest.raises(
         HostError,
-        match=rf"a: {tmp_path / file} of connection 'test_a' can't be read by Airflow \(user \d+\): Is a directory; correct",
+        match=rf"a: Airflow \(user \d+\) cannot read {tmp_path / file} of connection 'test_a': Is a directory; correct",
     ):
         asyncio.run(run(gang(sshds, ["true"])))
 
@@ -223,22 +223,72 @@ def test_an_unknown_connection_is_named(sshds):
         asyncio.run(run(g.model_copy(update={"members": [lost]})))
 
 
-def test_a_record_that_can_not_be_written_ends_no_training(sshds, caplog, tmp_path):
+def test_records_that_are_never_written_end_no_training(sshds, caplog, tmp_path):
     caplog.set_level(logging.INFO)
     (tmp_path / "record").mkdir()
     (tmp_path / "record" / "logs").write_text("a file where the folder should be")
     line = "Iter(train) [2/2]  lr: 1e-4  eta: 0:00:00  time: 0.1  loss: 0.5"
-    _, event = asyncio.run(
-        asyncio.wait_for(
-            run(
-                gang(sshds, bash(f"echo '{line}'; echo over"), progress_pattern=PROGRESS_PATTERN),
-                FolderRecorder(tmp_path / "record", GANG),
-            ),
-            30,
-        )
+    g = gang(
+        sshds,
+        bash(f"echo '{line}'; echo over"),
+        progress_pattern=PROGRESS_PATTERN,
+        limits=Limits(connect=10, prepare=10, grace=2, records=1),
     )
-    assert event.ok and event.progress.step == 2 and told(caplog, "b") == [line, "over"]
-    assert sum("record can't be written" in m for m in caplog.messages) == 1
+    recorder = FolderRecorder(tmp_path / "record", GANG)
+    _, event = asyncio.run(asyncio.wait_for(run(g, recorder), 30))
+    assert event.ok
+    assert event.progress.step == 2
+    assert told(caplog, "b") == [line, "over"]
+    assert sum("records cannot be written" in m for m in caplog.messages) == 1
+    assert sum("given up: 1 s (limit records)" in m for m in caplog.messages) == 1
+
+
+def test_records_that_cannot_be_written_for_a_while_are_complete_afterwards(sshds, caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    (tmp_path / "record").mkdir()
+    obstacle = tmp_path / "record" / "logs"
+    obstacle.write_text("a file where the folder should be")
+    recorder = FolderRecorder(tmp_path / "record", GANG)
+
+    async def go():
+        g = gang(sshds, bash("for i in $(seq 500); do echo line $i; done"))
+        watching = asyncio.create_task(run(g, recorder))
+        await until(lambda: any("records cannot be written" in m for m in caplog.messages))
+        await until(lambda: len(told(caplog, "a")) == len(told(caplog, "b")) == 500)
+        assert not watching.done()
+        obstacle.unlink()
+        return await asyncio.wait_for(watching, 20)
+
+    _, event = asyncio.run(go())
+    assert event.ok
+    for host in "ab":
+        lines = recorder.log_path("try1", host).read_text().splitlines()
+        assert lines == [f"line {i}" for i in range(1, 501)]
+    assert sum("records can be written again" in m for m in caplog.messages) == 1
+
+
+def test_output_that_is_not_recorded_is_not_acknowledged_and_comes_again(sshds, caplog, tmp_path):
+    """A watcher that takes over from one whose recorder did not answer logs and records all of it, once."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "record").mkdir()
+    obstacle = tmp_path / "record" / "logs"
+    obstacle.write_text("a file where the folder should be")
+    g = gang(sshds, bash("echo one; echo two"))
+
+    async def go():
+        first = asyncio.create_task(run(g, FolderRecorder(tmp_path / "record", GANG)))
+        await until(lambda: told(caplog, "a") == told(caplog, "b") == ["one", "two"])
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        obstacle.unlink()
+        caplog.clear()
+        return await asyncio.wait_for(watch(g, FolderRecorder(tmp_path / "record", GANG)), 20)
+
+    assert asyncio.run(go()).ok
+    for host in "ab":
+        assert told(caplog, host) == ["one", "two"]
+        log = FolderRecorder(tmp_path / "record", GANG).log_path("try1", host)
+        assert log.read_text() == "one\ntwo\n"
 
 
 def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_path):

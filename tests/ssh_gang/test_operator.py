@@ -1,4 +1,4 @@
-"""What the operators decide, without hosts: the gang they build, what they defer to, how they judge an event."""
+"""What the operators decide, without hosts: the gang, the trigger, the verdict on an event."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def context(try_number: int = 1, max_tries: int = 2) -> dict:
 
 
 def event(**fields) -> dict:
-    return GangEvent(**{"ok": True, "attempt": "try1-x", "reason": "", "seconds": 1} | fields).model_dump(
-        mode="json"
-    )
+    given = {"ok": True, "attempt": "try1-x", "reason": "", "seconds": 1} | fields
+    return GangEvent(**given).model_dump(mode="json")
 
 
 @pytest.fixture

@@ -1,0 +1,132 @@
+"""Triggers survive serialisation, name their attempt on a kill, and only close connections on cleanup."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+
+import pytest
+from pydantic import ValidationError
+
+from ssh_gang.errors import GangError, HostError
+from ssh_gang.event import GangEvent, HostsFreeEvent
+from ssh_gang.folder_recorder import FolderRecorder
+from ssh_gang.hook import GangHook
+from ssh_gang.model import Gang, Limits, Member
+from ssh_gang.recorder import RecorderRef
+from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
+from ssh_gang.watch import Watch
+
+GANG = Gang(
+    name="d.t.r",
+    attempt="try2",
+    root="~/gangs",
+    members=[Member(host="a", conn_id="a", argv=["true"], cwd="~/work")],
+    limits=Limits(queue=0.05),
+)
+JSON = GANG.model_dump(mode="json")
+RECORDER = {"path": "ssh_gang.folder_recorder.FolderRecorder", "kwargs": {"folder": "/x", "gang": "d.t.r"}}
+
+
+def made_again(trigger):
+    """The trigger as another triggerer makes it from what was serialised."""
+    path, arguments = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)(**arguments)
+
+
+def first_event(trigger) -> dict:
+    return asyncio.run(anext(trigger.run())).payload
+
+
+def test_gang_trigger_survives_serialisation():
+    again = made_again(GangTrigger(JSON, RECORDER))
+    assert Gang.model_validate(again.gang) == GANG
+    assert RecorderRef.model_validate(again.recorder).kwargs["folder"] == "/x"
+
+
+def test_hosts_free_trigger_survives_serialisation():
+    assert Gang.model_validate(made_again(HostsFreeTrigger(JSON)).gang) == GANG
+
+
+def test_gang_trigger_gives_the_watch_its_recorder_and_its_event_to_the_operator(monkeypatch):
+    ended = GangEvent(ok=True, attempt="try2", reason="every rank ended with exit code 0", seconds=3)
+    recorders = []
+
+    def init(self, hook, log, recorder):
+        recorders.append(recorder)
+
+    async def until_the_end(self):
+        return ended
+
+    monkeypatch.setattr(Watch, "__init__", init)
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    assert GangEvent.model_validate(first_event(GangTrigger(JSON, RECORDER))) == ended
+    assert isinstance(recorders[0], FolderRecorder)
+
+
+def test_on_kill_stops_its_own_attempt(monkeypatch):
+    stopped = []
+
+    async def stop(self, attempt):
+        stopped.append((self.gang.name, attempt))
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    asyncio.run(GangTrigger(JSON).on_kill())
+    assert stopped == [("d.t.r", "try2")]
+
+
+def test_on_kill_of_a_gang_that_cannot_be_stopped_leaves_it_to_the_teardown(monkeypatch):
+    async def stop(self, attempt):
+        raise GangError("processes are left: 1 on a")
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    asyncio.run(GangTrigger(JSON).on_kill())
+
+
+def test_cleanup_stops_nothing(monkeypatch):
+    async def stop(self, attempt):
+        raise AssertionError("cleanup stopped the gang")
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    asyncio.run(GangTrigger(JSON).cleanup())
+
+
+def test_hosts_free_trigger_reports_hosts_that_are_free(monkeypatch):
+    async def wait_until_free(self):
+        return None
+
+    monkeypatch.setattr(GangHook, "wait_until_free", wait_until_free)
+    assert HostsFreeEvent.model_validate(first_event(HostsFreeTrigger(JSON))).free
+
+
+def test_hosts_free_trigger_names_the_limit_that_was_exceeded(monkeypatch):
+    async def wait_until_free(self):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(GangHook, "wait_until_free", wait_until_free)
+    event = HostsFreeEvent.model_validate(first_event(HostsFreeTrigger(JSON)))
+    assert not event.free
+    assert "limit queue" in event.reason
+
+
+def test_hosts_free_trigger_asks_again_after_a_host_did_not_answer(monkeypatch):
+    answers = [HostError("a: does not answer"), None]
+
+    async def wait_until_free(self):
+        if error := answers.pop(0):
+            raise error
+
+    monkeypatch.setattr(GangHook, "wait_until_free", wait_until_free)
+    monkeypatch.setattr("ssh_gang.trigger.RETRY_PAUSE", 0.001)
+    assert HostsFreeEvent.model_validate(first_event(HostsFreeTrigger(JSON))).free
+
+
+def test_recorder_ref_of_an_unknown_name_is_an_import_error():
+    with pytest.raises(ImportError, match="has no 'Nobody'"):
+        RecorderRef(path="ssh_gang.folder_recorder.Nobody").resolve()
+
+
+def test_recorder_ref_takes_an_import_path_only():
+    with pytest.raises(ValidationError):
+        RecorderRef(path="os; rm")
