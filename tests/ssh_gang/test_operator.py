@@ -46,7 +46,7 @@ def event(**fields) -> dict:
 
 @pytest.fixture
 def hook(monkeypatch) -> SimpleNamespace:
-    """The hook's calls, recorded; `launched` is what `launch` returns or raises, `tail` what a host printed."""
+    """The calls of the hook; `launched` is what `launch` returns or raises, `tail` what a host printed."""
     calls = SimpleNamespace(stopped=[], refused=0, launched=None, tail="")
 
     async def launch(self, prepare=None):

@@ -8,7 +8,7 @@ from ssh_gang.rank_failure import rank_failure
 SUMMARY = """\
 [rank 1]:Traceback (most recent call last):
 [rank 1]:RuntimeError: Connection reset by peer
-E1123 08:10:11.250000 4711 api.py:882] failed (exitcode: -9) local_rank: 0 (pid: 4720) of binary: /node-env/bin/python
+E1123 08:10:11.250000 4711 api.py:882] failed (exitcode: -9) local_rank: 0 (pid: 4720) of binary: /bin/python
 Traceback (most recent call last):
 torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 ============================================================
