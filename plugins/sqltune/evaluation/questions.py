@@ -42,7 +42,7 @@ def language(question: str) -> str:
     return "zh" if _CHINESE.search(question) else "en"
 
 
-def question_from_row(row: Any, name: str, databases: Path | None) -> Question:
+def question_from_row(row: object, name: str, databases: Path | None) -> Question:
     """Return a row of a data set as a question.
 
     Args:
