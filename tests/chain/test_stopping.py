@@ -163,7 +163,7 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
         and "last lines of host-b rank 1" in words
     )
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
-    assert "terminal_resubmit" in again and "going on from iteration" in again
+    assert "terminal_resubmit" in again and "resuming from iteration" in again
     first = next(line for line in training.told if line["attempt"] == after)
     # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
     assert at - 4 <= first["progress"]["step"] <= training.step
@@ -179,7 +179,7 @@ def test_marked_failed_means_stopped(training):
 def test_cleared_it_runs_again_from_its_checkpoint_and_cleared_while_it_runs_the_new_try_lives(training):
     training.clear()
     first = training.until_it_trains()
-    assert "going on from iteration" in training.lab.words(training.run, "train")
+    assert "resuming from iteration" in training.lab.words(training.run, "train")
     training.clear()
     second = training.until_it_trains((first,))
     # The old try's on_kill has come or comes now; the new one's ranks are not touched.

@@ -1,14 +1,16 @@
-"""FastChat's own processes, as they serve: a switch and a rollback under load, processes that are killed, a key."""
+"""FastChat's real processes: a switch and a rollback under load, killed processes, the API key."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -103,36 +105,49 @@ class Served:
                 answer = self.answer()
                 if answer.status_code == 200 and "choices" in answer.json():
                     return answer.json()["choices"][0]["text"]
-                said = answer.text
+                problem = answer.text
             except httpx.TransportError as e:
-                said = repr(e)
-            assert time.monotonic() < deadline, said
+                problem = repr(e)
+            assert time.monotonic() < deadline, problem
             time.sleep(0.2)
 
     def pid(self, program: str) -> int:
         """A program's process, by its command line in this folder's supervisor."""
         conf = str(self.folder / "serving/supervisord.conf")
-        words = subprocess.run(
+        output = subprocess.run(
             [NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program],
             capture_output=True,
             text=True,
         ).stdout
-        return int(words.strip())
+        return int(output.strip())
+
+    def names(self) -> list[tuple[str, ...]]:
+        """The names of each worker."""
+        return [tuple(json.loads(p.read_text())["names"]) for p in self._worker_files()]
+
+    @property
+    def worker(self) -> str:
+        """Program of a worker."""
+        return self._worker_files()[0].stem
+
+    def _worker_files(self) -> list[Path]:
+        return list((self.folder / "serving/workers").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Model servers with model a; after the module no process and no stray log of theirs is left."""
     folder = tmp_path_factory.mktemp("served")
-    made = Served(folder)
+    servers = Served(folder)
     subprocess.run(
-        [NODE_PYTHON, "-c", _OTHER, made.models["a"], made.models["b"]], check=True, capture_output=True
+        [NODE_PYTHON, "-c", _OTHER, servers.models["a"], servers.models["b"]], check=True, capture_output=True
     )
-    made.run("switch", model=made.models["a"])
-    yield made
-    made.run("down")
+    servers.run("switch", model=servers.models["a"])
+    yield servers
+    servers.run("down")
     left = [p for p in Path("/proc").glob("[0-9]*") if str(folder).encode() in _command(p)]
     assert not left, [_command(p) for p in left]
-    # FastChat keeps logs of its own in whatever folder it is started from, unless it is told not to.
+    # FastChat would write logs to the working directory it is started from.
     assert not [
         *Path.cwd().glob("model_worker*.log"),
         *Path.cwd().glob("openai_api_server.log"),
@@ -147,102 +162,128 @@ def _command(process: Path) -> bytes:
         return b""
 
 
+@dataclass(frozen=True)
+class Reply:
+    """One request under load: when it was sent and answered, and the text or the failure."""
+
+    sent: float
+    received: float
+    text: str
+
+
 async def _under_load(
     served: Served, process: subprocess.Popen[str], at_once: int, pause: float
-) -> list[tuple[float, float, str]]:
-    """Ask again and again, so many at once, until some were answered that were asked after the process had ended: (asked, answered, text or trouble)."""
-    told: list[tuple[float, float, str]] = []
-    ended = asyncio.Event()
+) -> tuple[list[Reply], float]:
+    """Send requests until some that were sent after the process had ended are answered.
 
-    async def one(client: httpx.AsyncClient) -> None:
-        while not ended.is_set():
-            asked = time.monotonic()
-            try:
-                answer = await client.post(f"{served.url}/completions", json=BODY)
-                text = (
-                    answer.json()["choices"][0]["text"]
-                    if answer.status_code == 200 and "choices" in answer.json()
-                    else f"failed: {answer.status_code} {answer.text[:200]}"
-                )
-            except httpx.HTTPError as e:
-                text = f"failed: {e!r}"
-            told.append((asked, time.monotonic(), text))
+    Returns:
+        The replies, and the time at which the process had ended.
+    """
+    replies: list[Reply] = []
+    switched = math.inf
+    enough = asyncio.Event()
+
+    async def send_repeatedly(client: httpx.AsyncClient) -> None:
+        while not enough.is_set():
+            sent = time.monotonic()
+            text = await _completion(client, served.url)
+            replies.append(Reply(sent, time.monotonic(), text))
+            # Two hundred requests may wait for half a minute before one of them is sent again.
+            if sum(reply.sent > switched for reply in replies) >= 10:
+                enough.set()
             await asyncio.sleep(pause)
 
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
+    headers = {"Authorization": f"Bearer {KEY}"}
     async with (
-        httpx.AsyncClient(
-            timeout=120, limits=limits, headers={"Authorization": f"Bearer {KEY}"}, trust_env=False
-        ) as client,
+        httpx.AsyncClient(timeout=120, limits=limits, headers=headers, trust_env=False) as client,
         asyncio.TaskGroup() as tasks,
     ):
         for _ in range(at_once):
-            tasks.create_task(one(client))
-        while process.poll() is None:
-            await asyncio.sleep(0.1)
+            tasks.create_task(send_repeatedly(client))
+        await asyncio.to_thread(process.wait)
         switched = time.monotonic()
-        told.append((switched, switched, "switched"))
-        # Two hundred may wait for half a minute before one of them asks again.
-        while sum(asked > switched for asked, _, _ in told) < 10:
-            await asyncio.sleep(0.1)
-        ended.set()
-    return told
+        await enough.wait()
+    return replies, switched
 
 
-# Two hundred without a pause leave the new model little of two cores to load with: three minutes.
+async def _completion(client: httpx.AsyncClient, url: str) -> str:
+    try:
+        answer = await client.post(f"{url}/completions", json=BODY)
+    except httpx.HTTPError as e:
+        return f"failed: {e!r}"
+    if answer.status_code == 200 and "choices" in answer.json():
+        return str(answer.json()["choices"][0]["text"])
+    return f"failed: {answer.status_code} {answer.text[:200]}"
+
+
+# Two hundred requests without a pause leave the new model little of two cores to load with: three minutes.
 @pytest.mark.parametrize(("at_once", "pause"), [(20, 0.5), pytest.param(200, 0, marks=pytest.mark.chaos)])
 def test_no_request_fails_across_a_switch_and_a_rollback(served, at_once, pause):
-    a = served.until_it_answers()
-    answers = {"a": a}
+    answers = {"a": served.until_it_answers()}
     for old, new in (("a", "b"), ("b", "a")):
         process = served.start("switch", model=served.models[new])
-        told = asyncio.run(_under_load(served, process, at_once, pause))
+        replies, switched = asyncio.run(_under_load(served, process, at_once, pause))
         out, err = process.communicate()
         assert process.returncode == 0, out + err
-        result = SERVING.read(out)
-        assert result.serving == {NAME: served.models[new]}
-        assert len(result.replaced) == 1
+        response = SERVING.read(out)
+        assert response.serving == {NAME: served.models[new]}
+        assert len(response.replaced) == 1
         answers.setdefault(new, served.until_it_answers())
-        assert answers[old] != answers[new], "the two models can't be told apart"
-        switched = next(t for t, _, text in told if text == "switched")
-        asked = [t for t in told if t[2] != "switched"]
-        wrong = [t for t in asked if t[2] not in answers.values()]
-        assert len(asked) > at_once and not wrong, wrong[:3]
-        assert {text for at, _, text in asked if at > switched} == {answers[new]}, "the old one answers still"
-        assert {text for _, at, text in asked if at < asked[0][0] + 1} <= {answers[old]}
+        assert answers[old] != answers[new], "the two models cannot be told apart"
+        wrong = [reply for reply in replies if reply.text not in answers.values()]
+        assert len(replies) > at_once
+        assert not wrong, wrong[:3]
+        assert {r.text for r in replies if r.sent > switched} == {answers[new]}, "the old model answers still"
+        assert {r.text for r in replies if r.received < replies[0].sent + 1} <= {answers[old]}
 
 
-def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, tmp_path):
+@pytest.fixture
+def unusable_model(request, tmp_path) -> str:
+    """A folder that holds no model, or half of one."""
+    folder = tmp_path / "model"
+    if request.param == "half a model":
+        folder.mkdir()
+        config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+        (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("unusable_model", "messages"),
+    [
+        ("half a model", ("did not answer within", "ends as soon as it is started")),
+        ("no model", ("holds no model",)),
+    ],
+    indirect=["unusable_model"],
+)
+def test_a_model_that_does_not_answer_leaves_the_old_one_serving(served, unusable_model, messages):
     before = served.until_it_answers()
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    (broken / "config.json").write_text(
-        json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]})
-    )
-    for model, words in ((broken, "did not answer within"), (tmp_path / "nothing", "holds no model")):
-        process = served.start("switch", model=str(model), ready_timeout=15)
-        _, err = process.communicate(timeout=120)
-        assert (process.returncode and words in err) or "ends as soon as it is started" in err, err[-500:]
-        assert served.until_it_answers() == before
-        assert served.run("status").serving == {NAME: served.models["a"]}
+    process = served.start("switch", model=unusable_model, ready_timeout=15)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode
+    assert any(message in err for message in messages), err[-500:]
+    assert served.until_it_answers() == before
+    assert served.run("status").serving == {NAME: served.models["a"]}
 
 
 def test_a_switch_that_is_cut_off_is_finished_by_the_next(served):
-    """Killed while the old one drains, as when an Airflow worker dies: both are there, and the old one can be had back."""
-    workers = served.folder / "serving/workers"
+    """Killed while the old worker drains, as when an Airflow worker dies: both run, and one is replaced."""
     process = served.start("switch", model=served.models["b"])
     deadline = time.monotonic() + 120
-    while sorted(tuple(json.loads(p.read_text())["names"]) for p in workers.glob("*.json")) != [(), (NAME,)]:
-        assert time.monotonic() < deadline and process.poll() is None
+    while sorted(served.names()) != [(), (NAME,)]:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()
     assert served.run("switch", model=served.models["a"]).serving == {NAME: served.models["a"]}
-    assert len(list(workers.glob("*.json"))) == 1 and served.until_it_answers()
+    assert len(served.names()) == 1
+    assert served.until_it_answers()
 
 
-def test_a_model_that_answers_under_its_own_name_alone_gives_the_public_name_back(served):
-    """The probe after the name has moved is made to fail: the old one has the name again, and nothing of the new one is left."""
+def test_a_model_that_answers_under_its_own_name_only_gives_the_public_name_back(served):
+    """The probe after the move of the name is made to fail: the old worker has the name again, alone."""
     before = served.until_it_answers()
     patched = """
 import serving
@@ -252,39 +293,44 @@ serving.SERVING.main(serving.handle)
 """
     process = served.start("switch", script=["-c", patched], model=served.models["b"])
     _, err = process.communicate(timeout=120)
-    assert process.returncode and "not under this one (injected); the old model serves on" in err, err[-500:]
-    assert served.until_it_answers() == before and served.run("status").serving == {NAME: served.models["a"]}
-    assert len(list((served.folder / "serving/workers").glob("*.json"))) == 1
+    assert process.returncode
+    assert "not under this one (injected); the old model serves on" in err, err[-500:]
+    assert served.until_it_answers() == before
+    assert served.run("status").serving == {NAME: served.models["a"]}
+    assert len(served.names()) == 1
 
 
 @pytest.mark.parametrize("program", ["controller", "api", "registrar", "worker"])
-def test_what_is_killed_comes_back(served, program):
+def test_a_killed_process_is_restarted(served, program):
     before = served.until_it_answers()
-    name = next((served.folder / "serving/workers").glob("*.json")).stem if program == "worker" else program
+    name = served.worker if program == "worker" else program
     pid = served.pid(name)
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 60
     while served.pid(name) in (0, pid):
-        assert time.monotonic() < deadline, f"{name} does not come back"
+        assert time.monotonic() < deadline, f"{name} is not restarted"
         time.sleep(0.1)
     assert served.until_it_answers() == before
 
 
-def test_a_killed_supervisor_is_followed_by_one_that_has_its_ports(served):
-    """What it had started holds the ports, and answers no longer (nobody reads what it prints): the next one ends that and starts its own."""
-    before, worker = served.until_it_answers(), next((served.folder / "serving/workers").glob("*.json")).stem
-    left = [served.pid(program) for program in ("controller", "api", "registrar", worker)]
+def test_a_killed_supervisor_is_replaced_by_one_that_has_its_ports(served):
+    """Its programs hold the ports, and hang once their output is not read: the next one restarts them."""
+    before, programs = served.until_it_answers(), ("controller", "api", "registrar", served.worker)
+    orphans = [served.pid(program) for program in programs]
     os.kill(int((served.folder / "serving/supervisord.pid").read_text()), signal.SIGKILL)
     assert served.run("up", model=served.models["a"]).serving == {NAME: served.models["a"]}
-    assert served.until_it_answers() == before and not [
-        pid for pid in left if b"fastchat" in _command(Path(f"/proc/{pid}"))
-    ]
-    assert all(
-        served.pid(program) not in (0, *left) for program in ("controller", "api", "registrar", worker)
-    )
+    assert served.until_it_answers() == before
+    assert not [pid for pid in orphans if b"fastchat" in _command(Path(f"/proc/{pid}"))]
+    assert not {served.pid(program) for program in programs} & {0, *orphans}
 
 
-def test_nobody_without_the_key_and_nobody_sees_it(served):
+def test_a_request_with_another_key_is_refused(served):
     assert served.answer(key="another").status_code == 401
+
+
+def test_the_key_is_in_no_command_line(served):
     assert not [p for p in Path("/proc").glob("[0-9]*") if KEY.encode() in _command(p)]
+
+
+def test_the_key_file_is_private(served):
     assert (served.folder / "serving/api_key").stat().st_mode & 0o077 == 0
