@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def request_(tmp_path: Path) -> PreflightRequest:
-    """What a good CPU host is asked."""
+    """The request to a good CPU host."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     return PreflightRequest(
@@ -78,7 +78,7 @@ def test_a_folder_without_its_mark_changes_its_owner(request_):
 
 
 def test_all_problems_are_reported_at_once(request_):
-    found = "\n".join(
+    text = "\n".join(
         problems(
             request_,
             interface="nowhere0",
@@ -87,10 +87,10 @@ def test_all_problems_are_reported_at_once(request_):
             min_free_memory_gb=1e9,
         )
     )
-    assert "1000000000.0 are required: delete old runs" in found
-    assert "1000000000.0 are required: stop other processes" in found
-    assert "no interface 'nowhere0' with an IPv4 address (interfaces: " in found
-    assert "the base model is missing: /nowhere/model has no config.json" in found
+    assert "1000000000.0 are required: delete old runs" in text
+    assert "1000000000.0 are required: stop other processes" in text
+    assert "no interface 'nowhere0' with an IPv4 address (interfaces: " in text
+    assert "the base model is missing: /nowhere/model has no config.json" in text
 
 
 def test_a_master_port_in_use_names_the_process(request_):

@@ -22,18 +22,18 @@ class Model:
     """A model that answers as its prompt says."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self.running = self.most_at_once = 0
 
     async def answer(self, request: Request) -> JSONResponse:
         body = await request.json()
         prompt = body["prompt"]
-        self.asked[prompt] += 1
+        self.received[prompt] += 1
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
-        await asyncio.sleep(5 if prompt == "slow at first" and self.asked[prompt] == 1 else 0.05)
+        await asyncio.sleep(5 if prompt == "slow at first" and self.received[prompt] == 1 else 0.05)
         self.running -= 1
-        if prompt == "busy at first" and self.asked[prompt] < 3:
+        if prompt == "busy at first" and self.received[prompt] < 3:
             return JSONResponse({"message": "overloaded"}, 503)
         if prompt == "refused":
             return JSONResponse({"message": "no such model", "code": 40301}, 400)
@@ -79,14 +79,14 @@ def test_a_server_error_is_retried(served):
     model, endpoint = served
     (answer,) = ask(endpoint, ["busy at first"], Decoding(timeout=1))
     assert answer.startswith("SELECT")
-    assert model.asked["busy at first"] == 3
+    assert model.received["busy at first"] == 3
 
 
 def test_a_timeout_is_retried(served):
     model, endpoint = served
     (answer,) = ask(endpoint, ["slow at first"], Decoding(timeout=1))
     assert answer.startswith("SELECT")
-    assert model.asked["slow at first"] == 2
+    assert model.received["slow at first"] == 2
 
 
 def test_a_prompt_that_is_too_long_has_an_empty_answer(served):
@@ -97,14 +97,14 @@ def test_a_prompt_that_is_too_long_has_an_empty_answer(served):
 def test_a_prompt_that_is_too_long_is_not_retried(served):
     model, endpoint = served
     ask(endpoint, ["too long"], Decoding())
-    assert model.asked["too long"] == 1
+    assert model.received["too long"] == 1
 
 
 def test_a_refusal_is_quoted_and_not_retried(served):
     model, endpoint = served
     with pytest.raises(ServingError, match="m at http://.* did not answer: 400 .*no such model"):
         ask(endpoint, ["refused"], Decoding())
-    assert model.asked["refused"] == 1
+    assert model.received["refused"] == 1
 
 
 def test_answers_before_a_refusal_were_passed_on(served):

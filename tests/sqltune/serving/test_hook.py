@@ -1,4 +1,4 @@
-"""What the serving host is asked for."""
+"""Requests to the serving host."""
 
 from __future__ import annotations
 

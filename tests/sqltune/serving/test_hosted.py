@@ -23,17 +23,17 @@ class Replay:
     """The service: its replies by prompt, with a thousand tokens each."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self.error: tuple[int, dict[str, Any]] | None = None
         self.url = ""
 
     async def completions(self, request: Request) -> JSONResponse:
         body = await request.json()
         prompt = body["messages"][-1]["content"]
-        self.asked[prompt] += 1
+        self.received[prompt] += 1
         if self.error:
             return JSONResponse(self.error[1], self.error[0])
-        if prompt == "busy at first" and self.asked[prompt] == 1:
+        if prompt == "busy at first" and self.received[prompt] == 1:
             return JSONResponse({"error": {"code": "1302", "message": "您当前使用该API的并发数过高"}}, 429)
         return JSONResponse(
             {
@@ -129,12 +129,12 @@ def test_a_service_that_refuses_receives_no_further_question(glm, error, message
     assert outcome["answers"] == {}
     assert outcome["calls"] == 1
     assert message in outcome["trouble"]
-    assert set(glm.asked) == {"a"}
+    assert set(glm.received) == {"a"}
 
 
 def test_without_a_key_no_question_is_sent(glm):
     assert ask(glm, "a", key="")["trouble"] == "no key"
-    assert not glm.asked
+    assert not glm.received
 
 
 def test_no_prompt_is_paid_for_twice(records):

@@ -1,4 +1,4 @@
-"""What MLflow has not been told."""
+"""Changes that are queued for MLflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqltune.registry import mlflow_mirror, versions
 from sqltune.tasks import mlflow
 
 
-def test_what_mlflow_was_not_told_for_a_day_is_a_failure(records, monkeypatch):
+def test_a_change_that_is_queued_for_a_day_is_a_failure(records, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     mlflow_mirror.tell(
         "version",

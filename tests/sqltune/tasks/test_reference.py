@@ -1,4 +1,4 @@
-"""The hosted reference: what it is asked, and what becomes of its answers."""
+"""The hosted reference: its questions, its answers, and its score."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""Serving, evaluating and stopping the models of a run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sqltune.config.plan import Champion, RunPlan
+from sqltune.node_contracts.serving import ServingResponse
+from sqltune.records.files import write_json
+from sqltune.tasks import evaluate
+from tests.sqltune.tasks.test_preflight import facts
+
+MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
+
+
+@pytest.fixture
+def servers(monkeypatch) -> list[tuple[str, ...]]:
+    """Calls of the model servers."""
+    calls: list[tuple[str, ...]] = []
+    response = ServingResponse(serving={}, running=True, api="http://a/v1", ready_after=1.0)
+    hook = SimpleNamespace(
+        host=SimpleNamespace(name="host-a"),
+        up=lambda name, model: calls.append(("up", name, model)) or response,
+        down=lambda name: calls.append(("down", name)) or response,
+        endpoint=lambda name: f"endpoint of {name}",
+    )
+    monkeypatch.setattr(evaluate, "serving", lambda plan: hook)
+    return calls
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[str]:
+    """Prompts that the model received; it answers all of them alike."""
+    sent: list[str] = []
+
+    def ask(endpoint, prompts, decoding, done):
+        for number, prompt in enumerate(prompts):
+            sent.append(prompt)
+            done(number, "SELECT 1")
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+    return sent
+
+
+def serve(plan: dict[str, Any], stage: str = "before") -> dict[str, Any]:
+    return evaluate.serve(plan, [facts("host-a"), facts("host-b")], stage, MERGED)
+
+
+def with_champion(plan: dict[str, Any]) -> dict[str, Any]:
+    champion = Champion(version=1, merged_path="/old", model_hash="old")
+    return plan | {"champion": champion.model_dump()}
+
+
+def test_without_a_champion_the_base_model_is_served(plan, servers):
+    served = serve(plan)
+    assert (served["name"], served["model"], served["hash"]) == ("base", plan["base_model"], "same")
+    assert served["stop"] is True
+
+
+def test_the_champion_is_served_under_its_public_name_and_serves_on(plan, servers):
+    served = serve(with_champion(plan))
+    assert (served["name"], served["model"], served["stop"]) == ("text2sql", "/old", False)
+
+
+def test_the_candidate_is_served_under_a_name_of_its_own(plan, servers):
+    served = serve(with_champion(plan), "after")
+    assert served["name"].startswith("candidate-")
+    assert (served["model"], served["stop"]) == ("/code/merged", True)
+
+
+def test_a_model_whose_answers_are_known_is_not_served(plan, servers, sent):
+    evaluate.ask(plan, serve(plan), "before")
+    servers.clear()
+    served = serve(plan)
+    assert (served["cached"], served["stop"]) == (True, False)
+    assert servers == []
+
+
+def test_a_retry_sends_only_the_open_questions(plan, servers, sent):
+    served = serve(plan)
+    first, *rest = evaluate.suite_of(RunPlan.model_validate(plan))
+    write_json(evaluate.answers_file(served["key"]), {first.id: "SELECT 1"})
+    evaluate.ask(plan, served, "before")
+    assert len(sent) == len(rest)
+
+
+def test_another_decoding_has_other_answers(plan, servers):
+    key = serve(plan)["key"]
+    plan["recipe"]["decoding"]["max_tokens"] += 1
+    assert serve(plan)["key"] != key
+
+
+def test_an_evaluated_model_is_stopped(plan, servers):
+    evaluate.stop_serving(plan, "before", serve(plan))
+    assert servers[-1] == ("down", "base")
+
+
+def test_the_champion_is_not_stopped(plan, servers):
+    evaluate.stop_serving(with_champion(plan), "before", serve(with_champion(plan)))
+    assert all(action == "up" for action, *_ in servers)
+
+
+@pytest.mark.parametrize(("stage", "name"), [("before", "base"), ("after", "candidate-")])
+def test_a_model_that_failed_to_start_is_stopped_by_its_name(plan, servers, stage, name):
+    evaluate.stop_serving(plan, stage, None)
+    assert servers[0][0] == "down"
+    assert servers[0][1].startswith(name)
+
+
+def test_a_run_that_ended_before_it_had_a_plan_has_nothing_to_stop(servers):
+    evaluate.stop_serving(None, "before", None)
+    assert servers == []
