@@ -1,4 +1,7 @@
-"""What queries ask of the data: literals by column, joins, groups; read off the tokens, so that a query no parser takes gives hints too."""
+"""What queries compare, join and group: the hints that the rows of a synthetic database follow.
+
+They are read off the tokens, so that a query which no parser accepts gives hints too.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,27 @@ from sqltune.sql.schema import Table
 from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, tokens, unquoted
 
 Place = tuple[str, str]
-"""A column: table and name, in lower case."""
+"""A column: its table and its name, in lower case."""
 
 
 @dataclass
 class Hints:
-    """What two queries ask of the data."""
+    """What a gold query and a prediction compare, join and group."""
 
     literals: dict[Place, list[object]] = field(default_factory=lambda: defaultdict(list))
-    asked_by: dict[tuple[Place, object], int] = field(default_factory=dict)
-    """Which query named a literal first."""
+    compared_by: dict[tuple[Place, object], int] = field(default_factory=dict)
+    """Which query (0 or 1) is the first to compare a column with a literal."""
     summed: set[Place] = field(default_factory=set)
-    """Columns of AVG and SUM: numbers, whatever the context calls them."""
+    """Columns of AVG and SUM: numbers, whatever their type in the context."""
     joined: list[tuple[Place, Place]] = field(default_factory=list)
     shared: set[Place] = field(default_factory=set)
-    """Grouped by, or on both sides of a set operation: few values, each in several rows."""
+    """Columns that are grouped by, or on both sides of a set operation: few values, each in several rows."""
     both_sides: set[Place] = field(default_factory=set)
-    """Of those, the ones of set operations: what one side takes away, a row of the other may have too."""
+    """The columns of set operations among them: a row of one side may hold what the other takes away."""
     sizes: set[int] = field(default_factory=set)
-    """Numbers of rows in a group that are asked for."""
+    """Sizes of groups that queries compare."""
     nulls: set[Place] = field(default_factory=set)
+    """Columns that queries compare with NULL."""
 
 
 _COMPARE = {"=", "==", "<", ">", "<=", ">=", "!=", "<>", "like", "is", "in", "between", "glob"}
@@ -59,11 +63,11 @@ _NO_ALIAS = {
 
 
 LARGEST = 10**18
-"""Numbers from here on are no hints: rows around them would not fit SQLite's integers."""
+"""Numbers from here on give no hint: the values around them would not fit SQLite's integers."""
 
 
 def number(text: str) -> int | float | None:
-    """A number that rows can be made around, to the last digit; None for what is none, or too large."""
+    """A text as a number, to the last digit; None if it is no number, or too large."""
     try:
         value = int(text) if re.fullmatch(r"-?\d{1,19}", text) else float(text)
     except ValueError:
@@ -74,7 +78,7 @@ def number(text: str) -> int | float | None:
 
 
 def _value(token: Token, negative: bool) -> object:
-    """What a literal stands for; None where it gives no hint."""
+    """The value of a literal; None if it gives no hint."""
     if token.kind == "text":
         return unquoted(token.text) if token.text.endswith("'") and len(token.text) > 1 else token.text[1:]
     if token.kind == "name":
@@ -84,7 +88,7 @@ def _value(token: Token, negative: bool) -> object:
 
 
 class _Reader:
-    """Finds the hints of one query in its tokens; what it does not understand it leaves out."""
+    """Finds the hints of one query in its tokens, and leaves out what it does not understand."""
 
     def __init__(self, tables: Sequence[Table], hints: Hints, query: str, number: int) -> None:
         self.hints, self.number = hints, number
@@ -105,7 +109,7 @@ class _Reader:
                 self.aliases.setdefault(name, name)
 
     def place(self, i: int) -> list[Place]:
-        """The columns that the name ending at token i may mean."""
+        """The columns that the name which ends at token `i` may mean."""
         t = self.tokens[i]
         found = self.columns.get(t.identifier, [])
         if i >= 2 and self.tokens[i - 1].text == ".":
@@ -197,9 +201,9 @@ class _Reader:
             for place in [] if counted else places:
                 self.hints.literals[place] += values
                 for value in values:
-                    self.hints.asked_by.setdefault((place, value), self.number)
+                    self.hints.compared_by.setdefault((place, value), self.number)
         elif sign == "is" and not any(t.key in ("left", "right", "full", "outer") for t in ts):
-            # Behind an outer join it asks for rows without a partner, and those are there without it.
+            # Behind an outer join it selects rows without a partner, and those exist anyway.
             self.hints.nulls.update(self.place(left))
         elif sign in ("=", "=="):
             right = j
@@ -212,7 +216,7 @@ class _Reader:
         rights = [p for p in rights if p[0] == table] or rights
         lefts = self.place(left) if left >= 0 else []
         if table and len(lefts) > 1:
-            # The outer column of an IN: of another table than the inner one, if there is a choice.
+            # The outer column of an IN belongs to another table than the inner one, if it may.
             lefts = [p for p in lefts if p[0] != table] or lefts
         for a in lefts[:2]:
             for b in rights[:2]:
