@@ -161,7 +161,8 @@ def lab() -> Iterator[Lab]:
         patch.undo()
         down = lab.run("down")
         assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
-        assert _left() == [] and _log_servers() <= before
+        assert _left() == []
+        assert _log_servers() <= before
 
 
 @pytest.fixture

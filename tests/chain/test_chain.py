@@ -40,10 +40,8 @@ def say(lab, run: str, option: str) -> None:
         assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
         if task["state"] == "awaiting_input" and task["try_number"] > answered:
             asked = lab.airflow.get(f"{path}/-1/hitlDetails")
-            assert (
-                "execution match" in asked["body"]
-                and f"Serve the new model of {run} on lab?" in asked["subject"]
-            )
+            assert "execution match" in asked["body"]
+            assert f"Serve the new model of {run} on lab?" in asked["subject"]
             said = lab.airflow.call(
                 "PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}}
             )
@@ -55,11 +53,9 @@ def say(lab, run: str, option: str) -> None:
 
 def test_green_with_the_report_for_scripts(lab):
     report = lab.report
-    assert (
-        report["state"] == "success"
-        and report["model"] == "text2sql"
-        and report["before"]["questions"] == report["after"]["questions"] == 12
-    )
+    assert report["state"] == "success"
+    assert report["model"] == "text2sql"
+    assert report["before"]["questions"] == report["after"]["questions"] == 12
     for words in (
         "train: success",
         "iter 4/4",
@@ -75,25 +71,27 @@ def test_green_with_the_report_for_scripts(lab):
 def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
     airflow, run = lab.airflow, lab.report["run_id"]
     trained = airflow.xcom(DAG, run, "train")
-    assert trained["steps"] == 4 and trained["loss"] > 1 and trained["launch_skew"] < 5
+    assert trained["steps"] == 4
+    assert trained["loss"] > 1
+    assert trained["launch_skew"] < 5
     log = lab.words(run, "train")
-    assert (
-        "[host-a] environment:" in log
-        and "GLOO_SOCKET_IFNAME=" in log
-        and "--deepspeed deepspeed_zero3_offload" in log
-    )
-    assert (
-        "--nnodes=2 --node_rank=1" in log and "(host-a: 1, host-b: 1)" in log and "Iter(train) [4/4]" in log
-    )
+    assert "[host-a] environment:" in log
+    assert "GLOO_SOCKET_IFNAME=" in log
+    assert "--deepspeed deepspeed_zero3_offload" in log
+    assert "--nnodes=2 --node_rank=1" in log
+    assert "(host-a: 1, host-b: 1)" in log
+    assert "Iter(train) [4/4]" in log
     assert "hashes match" in lab.words(run, "convert_adapter")
     merged = airflow.xcom(DAG, run, "merge_adapter")
-    assert merged["largest_difference"] < 0.05 and len(merged["model_hash"]) == 16
+    assert merged["largest_difference"] < 0.05
+    assert len(merged["model_hash"]) == 16
     assert "2 ranks with gloo" in airflow.xcom(DAG, run, "all_reduce")
 
 
 def test_held_out_databases_are_not_trained_on(lab):
     counts = lab.airflow.xcom(DAG, lab.report["run_id"], "download_dataset", 0)["counts"]
-    assert counts["held_out_databases"] == 13 and counts["train_databases"] == 47
+    assert counts["held_out_databases"] == 13
+    assert counts["train_databases"] == 47
 
 
 def test_the_served_model_answers_who_has_the_key(lab):
@@ -104,31 +102,24 @@ def test_the_served_model_answers_who_has_the_key(lab):
 
 def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     run = lab.report["run_id"]
-    assert lab.airflow.xcom(DAG, run, "register") == 1 and "version 1 is served as text2sql" in lab.words(
-        run, "promote"
-    )
+    assert lab.airflow.xcom(DAG, run, "register") == 1
+    assert "version 1 is served as text2sql" in lab.words(run, "promote")
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
     housekeeping = lab.airflow.trigger("text2sql_housekeeping", {})
     assert lab.until_ended(housekeeping, 120, "text2sql_housekeeping")[0] == "success"
     champion = client.get_model_version_by_alias("text2sql-lab", "champion")
     plan = lab.airflow.xcom(DAG, run, "plan")
-    assert (
-        champion.tags["dataset_commit"] == plan["dataset_commit"]
-        and champion.tags["score"] == "0/12"
-        and champion.tags["verdict"] == "passed"
-        and "torch=" in champion.tags["host_versions"]
-    )
-    assert (
-        len(champion.tags["checkpoint_hash"]) == len(champion.tags["model_hash"]) == 16
-        and float(champion.tags["rank_hours"]) > 0
-        and champion.tags["gpu_hours"] == "0.000"
-    )
+    assert champion.tags["dataset_commit"] == plan["dataset_commit"]
+    assert champion.tags["score"] == "0/12"
+    assert champion.tags["verdict"] == "passed"
+    assert "torch=" in champion.tags["host_versions"]
+    assert len(champion.tags["checkpoint_hash"]) == len(champion.tags["model_hash"]) == 16
+    assert float(champion.tags["rank_hours"]) > 0
+    assert champion.tags["gpu_hours"] == "0.000"
     assert [m.step for m in client.get_metric_history(champion.run_id, "loss")] == [1, 2, 3, 4]
     assert "plan.json" in {f.path for f in client.list_artifacts(champion.run_id)}
-    assert (
-        "GiB removed" in lab.words(run, "prune", 0)
-        and lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
-    )
+    assert "GiB removed" in lab.words(run, "prune", 0)
+    assert lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
 
 
 def test_again_there_is_nothing_new(lab):
@@ -137,7 +128,8 @@ def test_again_there_is_nothing_new(lab):
     run = lab.report["run_id"]
     assert "nothing new" in lab.words(run, "plan")
     _, tasks = lab.until_ended(run)
-    assert tasks["plan"] == "success" and tasks["train"] == "skipped"
+    assert tasks["plan"] == "success"
+    assert tasks["train"] == "skipped"
 
 
 @pytest.mark.parametrize(
@@ -156,14 +148,17 @@ def test_the_form_refuses(lab, form, words):
     answer = lab.airflow.call(
         "POST", f"/dags/{DAG}/dagRuns", json={"conf": FORM | form, "logical_date": None}
     )
-    assert answer.status_code == 400 and words in answer.text
+    assert answer.status_code == 400
+    assert words in answer.text
 
 
 def test_the_plan_refuses_all_at_once(lab):
     run = lab.airflow.trigger(DAG, FORM | {"max_length": 16, "suites": "nothing"})
     state, tasks = lab.until_ended(run)
     words = lab.words(run, "plan")
-    assert state == "failed" and tasks["plan"] == "failed" and tasks["preflight"] == "upstream_failed"
+    assert state == "failed"
+    assert tasks["plan"] == "failed"
+    assert tasks["preflight"] == "upstream_failed"
     assert "max_length: 16 tokens hold no example" in words
     assert "suites: 'nothing'" in words
 
@@ -177,13 +172,15 @@ def test_the_plan_refuses_all_at_once(lab):
 )
 def test_the_plan_refuses(lab, form, words):
     run = lab.airflow.trigger(DAG, FORM | form)
-    assert lab.until_ended(run)[0] == "failed" and words in lab.words(run, "plan")
+    assert lab.until_ended(run)[0] == "failed"
+    assert words in lab.words(run, "plan")
 
 
 def test_a_row_that_would_be_cut_is_refused_on_the_host(lab):
     run = lab.airflow.trigger(DAG, FORM | {"max_length": 100})
     state, tasks = lab.until_ended(run)
-    assert state == "failed" and tasks["train"] == "upstream_failed"
+    assert state == "failed"
+    assert tasks["train"] == "upstream_failed"
     assert "max_length: 100 tokens, but the longest example has" in lab.words(run, "download_dataset", 0)
 
 
@@ -195,7 +192,8 @@ def test_a_base_model_that_one_host_lacks(lab):
         state, tasks = lab.until_ended(run)
     finally:
         (models / "elsewhere").rename(models / "tiny")
-    assert state == "failed" and (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
+    assert state == "failed"
+    assert (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
     assert "host-b: the base model is missing" in lab.words(run, "preflight", 1)
 
 
@@ -209,7 +207,8 @@ def test_a_changed_host_key(lab):
         state, _ = lab.until_ended(run)
     finally:
         known.write_text(right)
-    assert state == "failed" and "host-b: its host key is not the known one" in lab.words(run, "preflight", 1)
+    assert state == "failed"
+    assert "host-b: its host key is not the known one" in lab.words(run, "preflight", 1)
 
 
 def test_a_wrong_key(lab):
@@ -221,10 +220,8 @@ def test_a_wrong_key(lab):
         state, _ = lab.until_ended(run)
     finally:
         keys.write_text(right)
-    assert (
-        state == "failed"
-        and "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
-    )
+    assert state == "failed"
+    assert "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
 
 
 def test_a_host_that_is_off(lab):
@@ -234,11 +231,9 @@ def test_a_host_that_is_off(lab):
         state, tasks = lab.until_ended(run)
     finally:
         lab.supervisor("start", "host-b")
-    assert (
-        state == "failed"
-        and tasks["train"] == "upstream_failed"
-        and "host-b: does not answer" in lab.words(run, "preflight", 1)
-    )
+    assert state == "failed"
+    assert tasks["train"] == "upstream_failed"
+    assert "host-b: does not answer" in lab.words(run, "preflight", 1)
 
 
 # The hub's client tries again for half a minute, and so does the task after it.
@@ -250,11 +245,9 @@ def test_a_hub_that_is_down(lab):
         state, tasks = lab.until_ended(run)
     finally:
         lab.supervisor("start", "hub")
-    assert (
-        state == "failed"
-        and tasks["preflight"] == "upstream_failed"
-        and "does not answer" in lab.words(run, "plan")
-    )
+    assert state == "failed"
+    assert tasks["preflight"] == "upstream_failed"
+    assert "does not answer" in lab.words(run, "plan")
 
 
 def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
@@ -297,10 +290,8 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         assert (served(lab) == before) is (option == "Reject")
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
         assert lab.record(run).get("after")["questions"] == (24 if further else 12)
-        assert (
-            tasks["reference.hosted"] == "success"
-            and "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
-        )
+        assert tasks["reference.hosted"] == "success"
+        assert "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
     assert commits == ["2026-09-14", "2026-10-12"]
     assert last_promotion().why == "approved by a person"
     assert last_promotion().by == runs[1]
@@ -316,9 +307,11 @@ def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
     assert back.before == entry.version
     assert back.why == "rolled back by hand (worse on joins)"
     assert back.by == run
-    assert served(lab) != now and lab.completion().status_code == 200
+    assert served(lab) != now
+    assert lab.completion().status_code == 200
     run = airflow.trigger("text2sql_promote", {"version": entry.version, "reason": "a mistake"})
-    assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success" and served(lab) == now
+    assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success"
+    assert served(lab) == now
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
     assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == str(
         entry.version
@@ -330,13 +323,13 @@ def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
     run = lab.airflow.trigger("text2sql_promote", {"version": 99})
     state, tasks = lab.until_ended(run, 60, "text2sql_promote")
     assert (state, tasks["choose"], tasks["serve"]) == ("failed", "failed", "upstream_failed")
-    assert (
-        "version: 99 is not registered for lab (registered: 1, "
-        in lab.words(run, "choose", dag="text2sql_promote")
-        and served(lab) == now
+    assert "version: 99 is not registered for lab (registered: 1, " in lab.words(
+        run, "choose", dag="text2sql_promote"
     )
+    assert served(lab) == now
 
 
 def test_nothing_pwned_and_nothing_training(lab):
-    assert not list(STATE.rglob("pwned")) and not (ROOT / "pwned").exists()
+    assert not list(STATE.rglob("pwned"))
+    assert not (ROOT / "pwned").exists()
     assert "torchrun" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout

@@ -93,9 +93,12 @@ def trained(lab, connected, records, tmp_path):
 
 def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
-    assert event.ok and sorted(whole) == list(range(1, 9))
+    assert event.ok
+    assert sorted(whole) == list(range(1, 9))
     event, begun, plan = trained("broken", 1, kill_after=7)
-    assert not event.ok and event.failed_host == "host-b" and event.failed_rank == 1
+    assert not event.ok
+    assert event.failed_host == "host-b"
+    assert event.failed_rank == 1
     # One byte of the latest checkpoint is wrong on one host.
     shards = sorted(
         STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt")
@@ -123,7 +126,8 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
             return decision, await Watch(hook, LOG, None).until_the_end()
 
     decision, event = asyncio.run(ran(idle))
-    assert decision is Decision.FRESH_SUBMIT and event.ok
+    assert decision is Decision.FRESH_SUBMIT
+    assert event.ok
     with pytest.raises(GangError, match="every rank ended with 0, but the last iteration in the log is none"):
         op.judge(idle, event, "")
     # Iterations in the log, and no shard on any host.
@@ -131,7 +135,8 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
         op.judge(idle, event.model_copy(update={"progress": Progress(step=8, total=8, loss=1.0)}), "")
     op._with_hook(idle, lambda hook: hook.refuse())
     decision, event = asyncio.run(ran(idle.model_copy(update={"attempt": "try2"})))
-    assert decision is Decision.TERMINAL_RESUBMIT and event.ok
+    assert decision is Decision.TERMINAL_RESUBMIT
+    assert event.ok
 
 
 def test_old_checkpoints_do_not_fill_the_other_host(lab):

@@ -127,7 +127,8 @@ def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
     os.kill(pid, signal.SIGKILL)
     at = training.step
     training.until(lambda: training.step > at + 10, "the training is not found again")
-    assert training.attempts == [before] and training.task["try_number"] == 1
+    assert training.attempts == [before]
+    assert training.task["try_number"] == 1
     steps = [line["progress"]["step"] for line in training.told]
     assert steps == list(range(1, len(steps) + 1)), "a step was lost or told twice"
 
@@ -142,7 +143,8 @@ def test_scheduler_and_database_restarted_and_nobody_notices(training):
             lambda at=at: training.step > at + 20, f"the training is not found again after {component}"
         )
     training.until(lambda: training.task["state"] == "deferred", "the task is not deferred")
-    assert training.attempts == [before] and training.task["try_number"] == 1
+    assert training.attempts == [before]
+    assert training.task["try_number"] == 1
 
 
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
@@ -157,13 +159,12 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
     os.kill(int(rank.name), signal.SIGKILL)
     after = training.until_it_trains((before,))
     words = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
-    assert (
-        "host-b rank 1: killed by signal 9, before all others at iter" in words
-        and "a retry goes on from iteration" in words
-        and "last lines of host-b rank 1" in words
-    )
+    assert "host-b rank 1: killed by signal 9, before all others at iter" in words
+    assert "a retry goes on from iteration" in words
+    assert "last lines of host-b rank 1" in words
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
-    assert "terminal_resubmit" in again and "resuming from iteration" in again
+    assert "terminal_resubmit" in again
+    assert "resuming from iteration" in again
     first = next(line for line in training.told if line["attempt"] == after)
     # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
     assert at - 4 <= first["progress"]["step"] <= training.step
@@ -218,9 +219,8 @@ def test_a_run_that_timed_out_leaves_nothing(training):
         "update dag_run set start_date = now() - interval '8 days' where run_id = %s", training.run
     )
     training.until_nothing_is_left()
-    assert (
-        training.airflow.run(DAG, training.run)["state"] == "failed" and training.task["state"] == "skipped"
-    )
+    assert training.airflow.run(DAG, training.run)["state"] == "failed"
+    assert training.task["state"] == "skipped"
 
 
 @pytest.mark.chaos

@@ -18,25 +18,20 @@ def test_every_component_has_the_same_settings_and_files():
     """Where the secrets, the database or the execution address differ, every task dies."""
     assert {name for name, s in SERVICES.items() if s["image"] == "sqltune"} == AIRFLOW
     for name in AIRFLOW:
-        assert (
-            SERVICES[name]["environment"] == SERVICES["scheduler"]["environment"]
-            and SERVICES[name]["volumes"] == SERVICES["scheduler"]["volumes"]
-        )
+        assert SERVICES[name]["environment"] == SERVICES["scheduler"]["environment"]
+        assert SERVICES[name]["volumes"] == SERVICES["scheduler"]["volumes"]
     env = SERVICES["scheduler"]["environment"]
     assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://api-server:8080/execution/"
-    assert (
-        "mlflow:5000" in SERVICES["mlflow"]["command"] and env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
-    )
+    assert "mlflow:5000" in SERVICES["mlflow"]["command"]
+    assert env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
 def test_what_must_be_set_is_in_the_example_and_said():
     example = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.M))
     wanted = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT))
-    assert (
-        wanted
-        and set(wanted) <= example
-        and all(words == f"set {name} in .env" for name, words in wanted.items())
-    )
+    assert wanted
+    assert set(wanted) <= example
+    assert all(words == f"set {name} in .env" for name, words in wanted.items())
 
 
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer"])
@@ -48,4 +43,5 @@ def test_nothing_starts_a_task_before_the_api_server_listens(component):
 
 def test_nothing_listens_beyond_this_machine():
     ports = [port for s in SERVICES.values() for port in s.get("ports", [])]
-    assert len(ports) == 2 and all(port.startswith("127.0.0.1:") for port in ports)
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)

@@ -32,17 +32,21 @@ def run(verb: str, **env: str) -> subprocess.CompletedProcess[str]:
 )
 def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, words):
     answer = run("demo", ARGS=args, SQLTUNE_LAB_STATE=str(tmp_path))
-    assert answer.returncode == 1 and words in answer.stderr and list(tmp_path.iterdir()) == []
+    assert answer.returncode == 1
+    assert words in answer.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_data_set(tmp_path):
     answer = run("demo", DATASET="spider", SQLTUNE_LAB_STATE=str(tmp_path))
-    assert answer.returncode == 1 and "DATASET: 'spider' is not known" in answer.stderr
+    assert answer.returncode == 1
+    assert "DATASET: 'spider' is not known" in answer.stderr
 
 
 def test_dusql_that_is_not_here(tmp_path):
     answer = run("demo", DATASET="dusql", SQLTUNE_DATA=str(tmp_path), SQLTUNE_LAB_STATE=str(tmp_path / "s"))
-    assert answer.returncode == 1 and "set SQLTUNE_DATA" in answer.stderr
+    assert answer.returncode == 1
+    assert "set SQLTUNE_DATA" in answer.stderr
 
 
 def test_a_taken_port_is_said_first(tmp_path):
@@ -53,17 +57,16 @@ def test_a_taken_port_is_said_first(tmp_path):
         s.listen()
         port = s.getsockname()[1]
         answer = run("lab", SQLTUNE_AIRFLOW_PORT=str(port), SQLTUNE_LAB_STATE=str(tmp_path))
-    assert (
-        answer.returncode == 1
-        and f"port {port} is taken" in answer.stderr
-        and "SQLTUNE_AIRFLOW_PORT" in answer.stderr
-    )
+    assert answer.returncode == 1
+    assert f"port {port} is taken" in answer.stderr
+    assert "SQLTUNE_AIRFLOW_PORT" in answer.stderr
 
 
 def test_not_up(tmp_path):
     for verb in ("ask", "status"):
         answer = run(verb, SQLTUNE_LAB_STATE=str(tmp_path))
-        assert answer.returncode == 1 and "the lab is not up: make lab" in answer.stderr
+        assert answer.returncode == 1
+        assert "the lab is not up: make lab" in answer.stderr
     assert run("down", SQLTUNE_LAB_STATE=str(tmp_path)).stdout == "the lab is not up\n"
 
 
@@ -123,11 +126,9 @@ def test_the_hub_serves_ranges(hub):
     url = f"{hub}/datasets/{REPO}/resolve/main/train.jsonl"
     whole = httpx.get(url, trust_env=False).content
     part = httpx.get(url, headers={"Range": "bytes=100-"}, trust_env=False)
-    assert (
-        part.status_code == 206
-        and part.content == whole[100:]
-        and part.headers["content-range"] == f"bytes 100-{len(whole) - 1}/{len(whole)}"
-    )
+    assert part.status_code == 206
+    assert part.content == whole[100:]
+    assert part.headers["content-range"] == f"bytes 100-{len(whole) - 1}/{len(whole)}"
     assert httpx.get(url, headers={"Range": f"bytes={len(whole)}-"}, trust_env=False).status_code == 416
 
 
