@@ -1,11 +1,12 @@
-"""A gang on several hosts, side by side with what Airflow has for it and with a person's terminals; one JSON object a line.
+"""A gang on several hosts beside Airflow's operators and a person's terminals; prints one JSON object a line.
 
     make bench-gang                   all measures, a quarter of an hour
     python bench/gang.py skew logs    some of them
 
-Every system does the same on the same real sshd's of this machine, in one process and one run: `sqltune` (GangHook and Watch), two mapped
-SSHRemoteJobOperator tasks, two SSHOperator tasks, and `ssh` in as many terminals. Airflow's scheduler is left out for all, since it
-costs all the same; the operators and triggers are the real ones.
+Every system does the same work on the same real sshd processes of this machine, in one process and one run:
+`sqltune` (GangHook and Watch), two mapped SSHRemoteJobOperator tasks, two SSHOperator tasks, and `ssh` in as
+many terminals. Airflow's scheduler is left out for all, since it costs each the same; the operators and
+triggers are the real ones.
 """
 
 from __future__ import annotations
@@ -61,15 +62,14 @@ arrived: list[tuple[float, str]] = []
 
 
 def _catch_logs() -> Any:
-    """Everything that is logged goes by this process's stdout: read there, with the moment it came; where results go instead."""
+    """Read everything that is logged from this process's stdout, with its time; return where results go."""
     results = os.fdopen(os.dup(1), "w", buffering=1)
     out, into = os.pipe()
     os.dup2(into, 1)
 
     def read() -> None:
         with os.fdopen(out, errors="replace") as lines:
-            for line in lines:
-                arrived.append((time.time(), line))
+            arrived.extend((time.time(), line) for line in lines)
 
     threading.Thread(target=read, daemon=True).start()
     return results
@@ -224,8 +224,7 @@ async def terminals(hosts: Sequence[loopback.Sshd], argvs: Sequence[list[str]]) 
             *ssh, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, limit=1 << 22
         )
         assert process.stdout
-        async for line in process.stdout:
-            arrived.append((time.time(), line.decode()))
+        arrived.extend([(time.time(), line.decode()) async for line in process.stdout])
         return await process.wait() == 0
 
     return all(await asyncio.gather(*map(one, hosts, argvs)))
@@ -336,7 +335,10 @@ async def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
 
 
 async def death(hosts: Sequence[loopback.Sshd]) -> None:
-    """From a rank's SIGKILL to every task failed and no process left: with a peer that is in a collective, and with one that computes."""
+    """Time from a rank's SIGKILL until every task has failed and no process is left.
+
+    With a peer that is in a collective, and with one that computes.
+    """
     hosts = hosts[:2]
     for word, peer in (("talks", "in a collective"), ("computes", "computing")):
         for name, system in SYSTEMS.items():
@@ -368,6 +370,10 @@ async def death(hosts: Sequence[loopback.Sshd]) -> None:
                 await asyncio.wait_for(running, 30)
 
 
+def _log_bytes(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.glob("logs/*.log"))
+
+
 async def logs(hosts: Sequence[loopback.Sshd]) -> None:
     """Bytes of log a second from each of two hosts and what of them arrived; and how late a line is."""
     hosts = hosts[:2]
@@ -375,7 +381,8 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
     program = [
         sys.executable,
         "-c",
-        f"import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 10000) for _ in range({megabytes})]",
+        "import sys; line = b'x' * 99 + b'\\n'; "
+        f"[sys.stdout.buffer.write(line * 10000) for _ in range({megabytes})]",
     ]
     for name, system in SYSTEMS.items():
         arrived.clear()
@@ -383,7 +390,7 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             if system is sqltune:
                 await sqltune(hosts, [program] * 2, FolderRecorder(folder, "bench"))
-                got = sum(p.stat().st_size for p in Path(folder).glob("logs/*.log"))
+                got = _log_bytes(Path(folder))
             else:
                 await asyncio.wait_for(system(hosts, [program] * 2), 300)
                 await asyncio.sleep(0.5)
@@ -469,7 +476,8 @@ async def main(wanted: Sequence[str]) -> None:
         hosts = loopback.start(Path(folder), "abcdefghijklmnop", ["MaxStartups 400", "MaxSessions 100"])
         for host in hosts:
             [(name, value)] = host.connection(Path(folder)).items()
-            # Airflow's synchronous hook can't check a key on any port but 22: for the comparison nobody checks.
+            # Airflow's synchronous hook can't check a key on any port but 22: no system does, to be
+            # comparable.
             connection = json.loads(value)
             connection["extra"] = {"key_file": connection["extra"]["key_file"], "no_host_key_check": True}
             os.environ[name] = json.dumps(connection)

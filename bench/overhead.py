@@ -1,10 +1,10 @@
-"""What the DAG costs: its wall time over the same commands in one shell script, and the training rate under it over torchrun by hand.
+"""What the DAG costs: its wall time and training rate against the same commands in one shell script.
 
     make bench-overhead          # the lab must be up: make airflow
 
-Both on the same lab, one after the other, with the same plan (lab_smollm2, 8 steps, 20 questions); the script is what an
-engineer would write who has the commands at hand: hosts in parallel where the DAG has them in parallel, no checks of its own.
-One JSON object a line: measure, system, value, unit.
+Both run on the same lab, one after the other, with the same plan (lab_smollm2, 8 steps, 20 questions). The
+script is what an engineer would write who has the commands at hand: hosts in parallel where the DAG has them
+in parallel, and no checks of its own. One JSON object a line: measure, system, value, unit.
 """
 
 from __future__ import annotations
@@ -25,22 +25,17 @@ sys.path[:0] = [
     str(Path(__file__).resolve().parents[1] / "plugins"),
 ]
 
-from lab import demo, network, settings  # noqa: E402
-from sqltune.config.plan import RunPlan  # noqa: E402
-from sqltune.config.xtuner_config import render as render_config  # noqa: E402
-from sqltune.node import exports  # noqa: E402
-from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER, ConvertRequest, MergeRequest  # noqa: E402
-from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest  # noqa: E402
-from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa: E402
-from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402
-from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
-from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
-from sqltune.operators.members import torchrun  # noqa: E402
-from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
-from sqltune.prompt import render  # noqa: E402
-from sqltune.records.files import installation  # noqa: E402
-from sqltune.tasks import evaluate  # noqa: E402
-from ssh_gang.progress import parse_progress  # noqa: E402
+from lab import demo, network, settings  # noqa: E402 from sqltune.config.plan import RunPlan  # noqa: E402
+from sqltune.config.xtuner_config import render as render_config  # noqa: E402 from sqltune.node import
+exports  # noqa: E402 from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER,
+ConvertRequest, MergeRequest  # noqa: E402 from sqltune.node_contracts.all_reduce import ALL_REDUCE,
+AllReduceRequest  # noqa: E402 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa:
+E402 from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402 from
+sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402 from sqltune.node_contracts.serving
+import SERVING, ServingRequest  # noqa: E402 from sqltune.operators.members import torchrun  # noqa: E402 from
+sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402 from sqltune.prompt import render  # noqa:
+E402 from sqltune.records.files import installation  # noqa: E402 from sqltune.tasks import evaluate  # noqa:
+E402 from ssh_gang.progress import parse_progress  # noqa: E402
 
 _PATTERN = re.compile(PROGRESS_PATTERN)
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
@@ -86,7 +81,8 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
     """The same commands as one shell script."""
     a, b = plan.cluster.hosts
     ssh = {
-        h.name: f"ssh -i {network.KEYS}/id_ed25519 -o UserKnownHostsFile={network.KEYS}/known_hosts -p {s.ssh_ports[h.name]} {s.address(h.name)} bash -s"
+        h.name: f"ssh -i {network.KEY} -o UserKnownHostsFile={network.KNOWN_HOSTS} "
+        f"-p {s.ssh_ports[h.name]} {s.address(h.name)} bash -s"
         for h in (a, b)
     }
     env = exports(plan)
@@ -97,7 +93,8 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         return f"{ssh[host]} <<'ON_HOST'\nset -e\n{env}{text}\nON_HOST\n"
 
     def on_both(text: list[str]) -> str:
-        return f"{{ {on(a.name, text[0])}}} & first=$!\n{{ {on(b.name, text[1])}}} & second=$!\nwait $first\nwait $second\n"
+        first, second = on(a.name, text[0]), on(b.name, text[1])
+        return f"{{ {first}}} & first=$!\n{{ {second}}} & second=$!\nwait $first\nwait $second\n"
 
     def script_call(script: NodeScript, request: NodeModel) -> str:
         program, file, argument = script.argv(code, request)
@@ -105,7 +102,8 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
 
     def ranks(words: list[str]) -> list[str]:
         return [
-            f"mkdir -p {run}/train && cd {run}/train && {shlex.join(torchrun(plan.cluster, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
+            f"mkdir -p {run}/train && cd {run}/train && "
+            f"{shlex.join(torchrun(plan.cluster, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
             for r in (0, 1)
         ]
 
@@ -163,10 +161,12 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
     def ask(name: str) -> str:
         return (
             f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
-            f'\'sed s/MODEL/{name}/ FILE | curl --noproxy "*" -sf -H "Content-Type: application/json" -d @- {plan.cluster.serving.url}/completions >/dev/null\'\n'
+            f"'sed s/MODEL/{name}/ FILE | "
+            'curl --noproxy "*" -sf -H "Content-Type: application/json" -d @- '
+            f"{plan.cluster.serving.url}/completions >/dev/null'\n"
         )
 
-    steps_count = plan.training.max_steps
+    shards = f"~/code/runs/by-hand/train/iter_{plan.training.max_steps}.pth"
     train = [
         "-m",
         "xtuner.tools.train",
@@ -192,7 +192,8 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
             on(a.name, serve("down", "by-hand-base")),
             on_both([put] * 2),
             on_both(ranks(train)),
-            f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth .' | {ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C ~/code/runs/by-hand/train/iter_{steps_count}.pth'\n",
+            f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C {shards} .' | "
+            f"{ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C {shards}'\n",
             on(a.name, f"cd {run} && {script_call(CONVERT_ADAPTER, convert)}"),
             on(a.name, f"cd {run} && {script_call(MERGE_ADAPTER, merge)}"),
             on(a.name, serve("up", "by-hand", f"{folder}/merged")),

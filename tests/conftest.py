@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Compare a text with `golden/<name>` beside the test file; `pytest --update-golden` rewrites the file."""
+    """Compare a text with `golden/<name>` beside the test file; `pytest --update-golden` rewrites it."""
 
     def compare(name: str, text: str) -> None:
         file = request.path.parent / "golden" / name

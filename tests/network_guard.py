@@ -14,7 +14,7 @@ LAB_NETWORK = ipaddress.ip_network("10.213.0.0/16")
 
 
 def is_allowed(kind: int, family: int, address: Any) -> bool:
-    """Whether a socket may connect to an address. Only TCP over IP is restricted: other sockets send nothing."""
+    """Whether a socket may connect to an address. Only TCP is restricted: connecting UDP sends nothing."""
     if family not in (socket.AF_INET, socket.AF_INET6) or not kind & socket.SOCK_STREAM:
         return True
     host = str(address[0])

@@ -1,4 +1,4 @@
-"""A lab of the tests' own beside the user's, with a tiny random Llama: it learns nothing, and takes every path."""
+"""The tests' own lab, with a tiny random Llama: it learns nothing, but the chain takes every path."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Lab:
     """The tests' lab, by its command line."""
 
     def __init__(self) -> None:
-        # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside it, outside max_active_runs,
-        # and with the plan of the first run that one has nothing new to train.
+        # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside
+        # it, outside max_active_runs, and with the plan of the first run that one has nothing new to train.
         self.env = os.environ | {
             "SQLTUNE_RECIPE": FORM["recipe"],
             "SQLTUNE_LAB_STATE": str(STATE),
@@ -176,7 +176,7 @@ def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _log_servers() -> set[str]:
-    """Airflow's log servers of this clone, whoever started them: they write over their environment, and their mark with it."""
+    """Airflow's log servers of this clone: they overwrite their environment, and the lab's mark with it."""
     found = set()
     for p in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,7 @@
-"""The chain end to end, as a user runs it: real sshd on two hosts, torchrun ranks on both, ZeRO-3 offload, FastChat, Airflow on PostgreSQL."""
+"""The chain end to end, as a user runs it.
+
+Real sshd on two hosts, torchrun ranks on both, ZeRO-3 offload, FastChat, Airflow on PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def last_promotion() -> promotions.Promotion:
 
 
 def say(lab, run: str, option: str) -> None:
-    """Wait until a person is asked, and answer as Airflow's page does; again where the task's retry asks again, as ModelApprovalOperator says it may."""
+    """Wait for the approval request, and answer it as Airflow's page does.
+
+    Answers again if the task's retry requests approval again, as ModelApprovalOperator documents.
+    """
     deadline = time.monotonic() + 400
     path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve"
     answered = 0
@@ -96,7 +102,8 @@ def test_held_out_databases_are_not_trained_on(lab):
 
 def test_the_served_model_answers_who_has_the_key(lab):
     answer = lab.completion()
-    assert answer.status_code == 200 and "choices" in answer.json(), answer.text
+    assert answer.status_code == 200, answer.text
+    assert "choices" in answer.json(), answer.text
     assert lab.completion("another").status_code == 401
 
 
@@ -124,7 +131,8 @@ def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
 
 def test_again_there_is_nothing_new(lab):
     again = lab.run("demo")
-    assert again.returncode == 0 and "nothing new" in again.stdout, again.stdout + again.stderr
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing new" in again.stdout, again.stdout + again.stderr
     run = lab.report["run_id"]
     assert "nothing new" in lab.words(run, "plan")
     _, tasks = lab.until_ended(run)
@@ -253,9 +261,10 @@ def test_a_hub_that_is_down(lab):
 def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
     airflow = lab.airflow
     before = served(lab)
-    # As in most places, there is no key for the hosted reference: its column says so, and the chain ends as it does with one.
+    # Most installations have no key for the hosted reference: its column says so, and the chain still ends
+    # green.
     assert airflow.call("DELETE", "/connections/sqltune_glm").status_code == 204
-    # Judged by a benchmark's questions too where there is one; most of its prompts are longer than the tiny model's context.
+    # With a benchmark's questions too, if it is present; most prompts exceed the tiny model's context.
     further = {"suites": "dusql_dev"} if DUSQL.is_dir() else {}
     # The second commit is of 12 October, 08:00: the night of the 12th knows the first only.
     answer = airflow.call(

@@ -247,28 +247,28 @@ def test_a_deferral_that_timed_out_leaves_nothing_though_no_triggerer_lives(trai
 
 
 @contextlib.contextmanager
-def host_b_does_not_arm() -> Iterator[None]:
-    """Hold what every claim on that host takes first, so that a try is caught with one host armed and the other not."""
+def host_b_cannot_prepare() -> Iterator[None]:
+    """Hold the lock that every claim on host-b takes first: an attempt stops with only host-a prepared."""
     with (STATE / "hosts/host-b/home/code/gangs/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def test_marked_failed_while_submitting_means_stopped(training):
-    with host_b_does_not_arm():
+    with host_b_cannot_prepare():
         training.clear()
         training.until(
-            lambda: training.attempts and training.task["state"] == "running", "host-a does not arm"
+            lambda: training.attempts and training.task["state"] == "running", "host-a does not prepare"
         )
         training.mark("failed")
         training.until_nothing_is_left(25)
 
 
 def test_cleared_while_submitting_the_new_try_trains_alone(training):
-    with host_b_does_not_arm():
+    with host_b_cannot_prepare():
         training.clear()
         training.until(
-            lambda: training.attempts and training.task["state"] == "running", "host-a does not arm"
+            lambda: training.attempts and training.task["state"] == "running", "host-a does not prepare"
         )
         before = training.attempts[0]
         training.clear()
@@ -282,7 +282,7 @@ def test_cleared_while_submitting_the_new_try_trains_alone(training):
 
 
 def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):
-    """What a run leaves that was deleted while nobody watched; Airflow deletes no run that runs, so its gang is started here."""
+    """The gang of a deleted run is started here: Airflow does not delete a run that is running."""
     cluster = load_cluster("lab")
     ours = dict(
         word.split("=", 1)

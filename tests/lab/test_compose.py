@@ -36,7 +36,7 @@ def test_what_must_be_set_is_in_the_example_and_said():
 
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer"])
 def test_nothing_starts_a_task_before_the_api_server_listens(component):
-    """Tasks that a scheduler starts before that fail for good; and `airflow jobs check` costs seconds of CPU a probe."""
+    """Tasks started before that fail for good; `airflow jobs check` would cost seconds of CPU a probe."""
     assert SERVICES[component]["depends_on"] == {"api-server": {"condition": "service_healthy"}}
     assert "/monitor/health" in " ".join(SERVICES["api-server"]["healthcheck"]["test"])
 
