@@ -25,17 +25,27 @@ sys.path[:0] = [
     str(Path(__file__).resolve().parents[1] / "plugins"),
 ]
 
-from lab import demo, network, settings  # noqa: E402 from sqltune.config.plan import RunPlan  # noqa: E402
-from sqltune.config.xtuner_config import render as render_config  # noqa: E402 from sqltune.node import
-exports  # noqa: E402 from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER,
-ConvertRequest, MergeRequest  # noqa: E402 from sqltune.node_contracts.all_reduce import ALL_REDUCE,
-AllReduceRequest  # noqa: E402 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa:
-E402 from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402 from
-sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402 from sqltune.node_contracts.serving
-import SERVING, ServingRequest  # noqa: E402 from sqltune.operators.members import torchrun  # noqa: E402 from
-sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402 from sqltune.prompt import render  # noqa:
-E402 from sqltune.records.files import installation  # noqa: E402 from sqltune.tasks import evaluate  # noqa:
-E402 from ssh_gang.progress import parse_progress  # noqa: E402
+from lab import demo, network, settings  # noqa: E402
+from sqltune.config.plan import RunPlan  # noqa: E402
+from sqltune.config.xtuner_config import render as render_config  # noqa: E402
+from sqltune.node import exports  # noqa: E402
+from sqltune.node_contracts.adapter import (  # noqa: E402
+    CONVERT_ADAPTER,
+    MERGE_ADAPTER,
+    ConvertRequest,
+    MergeRequest,
+)
+from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest  # noqa: E402
+from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa: E402
+from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402
+from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
+from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
+from sqltune.operators.members import torchrun  # noqa: E402
+from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
+from sqltune.prompt import render  # noqa: E402
+from sqltune.records.files import installation  # noqa: E402
+from sqltune.tasks import evaluate  # noqa: E402
+from ssh_gang.progress import parse_progress  # noqa: E402
 
 _PATTERN = re.compile(PROGRESS_PATTERN)
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
