@@ -15,7 +15,7 @@ from ssh_gang.host_watch import HostWatch
 from ssh_gang.launch_skew import launch_skew
 from ssh_gang.limit_check import exceeded_limit
 from ssh_gang.progress import Progress, ProgressTracker
-from ssh_gang.record_writer import RecordWriter
+from ssh_gang.record_writer import CAPACITY, RecordWriter
 
 if TYPE_CHECKING:
     from ssh_gang.hook import GangHook
@@ -42,7 +42,7 @@ class Watch:
     def __init__(self, hook: GangHook, log: TaskLog, recorder: GangRecorder | None) -> None:
         self.hook, self.gang, self.log = hook, hook.gang, log
         self._changed = asyncio.Event()
-        self._writer = RecordWriter(recorder, log, written=self._changed.set)
+        self._writer = RecordWriter(recorder, log, written=self._changed.set, capacity=CAPACITY)
         self._progress = ProgressTracker(self.gang.progress_pattern, self._record_progress)
         self.hosts = {
             member.host: HostWatch(hook, member, log, self._writer, self._progress, self._changed)

@@ -320,3 +320,35 @@ def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):
     caplog.set_level(logging.INFO)
     _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash("printf half; sleep 1"))), 20))
     assert event.ok and told(caplog, "a") == ["half"]
+
+
+def test_output_beyond_what_may_wait_stays_on_the_host(sshds, caplog, tmp_path, monkeypatch):
+    """While the recorder does not answer, the host's output is left there, and its state is still known."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("ssh_gang.host_watch.CHUNK", 1000)
+    monkeypatch.setattr("ssh_gang.host_watch.QUERY_PAUSE", 0.05)
+    monkeypatch.setattr("ssh_gang.watch.CAPACITY", 2000)
+    (tmp_path / "record").mkdir()
+    obstacle = tmp_path / "record" / "logs"
+    obstacle.write_text("a file where the folder should be")
+    recorder = FolderRecorder(tmp_path / "record", GANG)
+    g = gang(sshds, bash("for i in $(seq 5000); do echo line $i; done"))
+
+    async def go():
+        async with GangHook(g) as hook:
+            await hook.launch()
+            watching = Watch(hook, logging.getLogger("test"), recorder)
+            ending = asyncio.create_task(watching.until_the_end())
+            await until(lambda: all(host.has_succeeded for host in watching.hosts.values()))
+            assert not ending.done()
+            received = sum(host.output.received for host in watching.hosts.values())
+            obstacle.unlink()
+            return received, await asyncio.wait_for(ending, 30)
+
+    received, event = asyncio.run(go())
+    assert event.ok
+    assert received < 5000
+    for host in "ab":
+        lines = [f"line {i}" for i in range(1, 5001)]
+        assert recorder.log_path("try1", host).read_text().splitlines() == lines
+        assert told(caplog, host) == lines
