@@ -14,7 +14,7 @@ them. On each host a gang has one folder:
 | `output` | what the command printed, stdout and stderr |
 | `ranks/` | each rank's own output, from torchrun |
 | `exit` | exit code of the command (or `not_started`, `stopped`, `refused`), and the time |
-| `acknowledged` | bytes of output that are in the task's log |
+| `acknowledged` | bytes of output that the watcher has forwarded and recorded |
 
 Times are those of the host's clock. The commands of `prepare_command`, `follow_command` and
 `wait_until_free_command` read requests from their input: `interactive_command` says how to send them.

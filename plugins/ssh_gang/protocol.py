@@ -14,7 +14,7 @@ host's clock.
 | query state, follow | `state=absent` | the gang has no folder on the host |
 | query state, follow | `state=present FIELD=VALUE …` | the fields of `JobState`, and `now`, the host's time |
 | follow | `from=OFFSET` | byte of the output at which the stream on stdout begins |
-| follow | `acknowledged=OFFSET` | the host has recorded that the output up to this byte was forwarded |
+| follow | `acknowledged=OFFSET` | the host has noted that the output up to this byte need not be sent again |
 | prepare, follow | `clock=SECONDS` | answer to `time` |
 | follow | `gpu=LINE\|LINE…` | what nvidia-smi or rocm-smi printed, its lines joined by a bar |
 | stop | `stopped=COUNT` | processes of the attempt that are left |
@@ -91,7 +91,7 @@ class OutputStart:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """The host has recorded that its output up to this byte was forwarded."""
+    """The host has noted that its output up to this byte need not be sent again."""
 
     offset: int
 
@@ -179,7 +179,7 @@ def start_signal() -> bytes:
 
 
 def acknowledge(offset: int) -> bytes:
-    """Report that the output up to this byte is in the task's log; the answer is `Acknowledged`."""
+    """Report that the output up to this byte was forwarded and recorded; the answer is `Acknowledged`."""
     return b"acknowledge %d\n" % offset
 
 
