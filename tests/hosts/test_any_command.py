@@ -39,7 +39,7 @@ def _load(path) -> ModuleType:
 
 
 def run_task(task) -> tuple[object, Gang]:
-    """Run a task as Airflow does: execute, the trigger it defers to, and the method that the event goes to."""
+    """Run a task as Airflow does: execute, the trigger, and the method that its event goes to."""
     ti = SimpleNamespace(
         dag_id="any_command",
         task_id=task.task_id,
