@@ -11,7 +11,7 @@ from sqltune.config.plan import Champion, RunPlan
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records.files import write_json
 from sqltune.tasks import evaluate
-from tests.sqltune.tasks.test_preflight import facts
+from tests.host_facts import facts
 
 MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
 

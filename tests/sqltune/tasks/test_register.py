@@ -1,0 +1,70 @@
+"""The number and the lineage of a candidate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sqltune.config.plan import RunPlan
+from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.statistics import compare
+from sqltune.evaluation.verdict import Verdict
+from sqltune.records.files import Record
+from sqltune.registry import versions
+from sqltune.tasks import register
+from sqltune.tasks.evaluate import suite_of
+from tests.host_facts import facts
+
+TRAINED = {
+    "config": "~/c.py",
+    "checkpoint": "~/iter_4.pth",
+    "steps": 4,
+    "loss": 1.0,
+    "seconds": 1800.0,
+    "launch_skew": 0.01,
+    "launch_skew_error": 0.001,
+}
+ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "checkpoint-hash"}
+MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
+VERDICT = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
+
+
+@pytest.fixture
+def number(plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of a registered candidate."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    p = RunPlan.model_validate(plan)
+    for stage in ("before", "after"):
+        score = score_answers(stage, suite_of(p), {})
+        Record.of(p.key).put(stage, score.model_dump(mode="json"))
+    return run(plan)
+
+
+def run(plan: dict[str, Any]) -> int:
+    hosts = [facts("host-a"), facts("host-b")]
+    return register.register(plan, hosts, TRAINED, ADAPTER, MERGED, VERDICT)
+
+
+def test_a_retry_gets_the_same_number(plan, number):
+    assert run(plan) == number
+
+
+def test_the_version_is_the_merged_model(number):
+    version = versions.version("lab", number)
+    assert (version.merged_path, version.model_hash) == ("/code/merged", "merged-hash")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("verdict", "passed"),
+        ("base_model_hash", "same"),
+        ("checkpoint_hash", "checkpoint-hash"),
+        ("host_versions", "torch=2.13.0"),
+        ("rank_hours", "1.000"),
+        ("gpu_hours", "0.000"),
+    ],
+)
+def test_the_lineage_names_where_the_version_comes_from(number, name, value):
+    assert versions.version("lab", number).lineage[name] == value
