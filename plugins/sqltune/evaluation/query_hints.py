@@ -10,11 +10,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqltune.sql.schema import Table
+from sqltune.sql.schema import Place, Table
 from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, tokens, unquoted
-
-Place = tuple[str, str]
-"""A column: its table and its name, in lower case."""
 
 
 @dataclass

@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from sqltune.evaluation.column_roles import KeyStrength, is_name, is_whole_name, key_strength
-from sqltune.evaluation.query_hints import Hints, Place, number
+from sqltune.evaluation.query_hints import Hints, number
 from sqltune.evaluation.synthetic_values import ColumnValues, matching, numbers_around, skewed
-from sqltune.sql.schema import Column, Table
+from sqltune.sql.schema import Column, Place, Table
 
 FOCUSED_ROWS = 4
 """The first rows of each table hold what the queries compare, and belong together across tables."""

@@ -36,7 +36,10 @@ _AGGREGATES = {"count", "sum", "avg", "min", "max"}
 
 
 def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
-    """The outermost query up to its first set operation, without what stands in inner queries; and how many inner queries and set operations there are."""
+    """The outermost query up to its first set operation, without the inner queries.
+
+    Also returns how many inner queries and set operations there are.
+    """
     out: list[Token] = []
     depth, hidden, inner = 0, 0, 0
     found = list(query)
@@ -80,7 +83,7 @@ def clauses(query: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def hardness(query: str) -> Hardness:
-    """Easy, medium, hard or extra: by how many clauses, inner queries, columns, conditions and aggregates a query has."""
+    """How hard a query is: by its clauses, inner queries, columns, conditions and aggregates."""
     top, nested = _first_select(meaningful(tokens(query)))
     words = [t.key for t in top]
     count = words.count
@@ -124,7 +127,10 @@ def hardness(query: str) -> Hardness:
 
 @lru_cache(maxsize=8192)
 def _tree(query: str) -> str | None:
-    """A query as text that is the same for the same tree: names in lower case, aliases of tables resolved, both sides of AND, OR and = in one order. None where it can't be parsed."""
+    """A query as text that is equal for equal trees; None if it can't be parsed.
+
+    Names are in lower case, aliases of tables resolved, both sides of AND, OR and = in one order.
+    """
     try:
         tree = sqlglot.parse_one(query, read="sqlite")
     except (SqlglotError, RecursionError, ValueError):
@@ -133,40 +139,48 @@ def _tree(query: str) -> str | None:
         identifier.set("this", identifier.name.lower())
         identifier.set("quoted", False)
     for select in list(tree.find_all(exp.Select)):
-        tables = [t for t in select.find_all(exp.Table) if t.parent_select is select]
-        names = {t.alias: t.name for t in tables if t.alias}
-        # A table that is there twice keeps its aliases: they say which is meant.
-        twice = {t.name for t in tables if sum(o.name == t.name for o in tables) > 1}
-        for column in select.find_all(exp.Column):
-            table = names.get(column.table, column.table)
-            if len(tables) == 1 and table == tables[0].name:
-                column.set("table", None)
-            elif column.table in names and table not in twice:
-                column.set("table", exp.to_identifier(table))
-        for table in tables:
-            if table.alias and table.name not in twice:
-                table.set("alias", None)
-        for alias in select.expressions:
-            if isinstance(alias, exp.Alias):
-                alias.replace(alias.this)
-    # The innermost first: what two sides are compared by must have its own order by then.
+        _resolve_aliases(select)
+    _order_operands(tree)
+    return tree.sql(dialect="sqlite")
+
+
+def _resolve_aliases(select: exp.Select) -> None:
+    """Qualify columns with tables in place of aliases, and drop the aliases of tables and columns."""
+    tables = [t for t in select.find_all(exp.Table) if t.parent_select is select]
+    by_alias = {t.alias: t.name for t in tables if t.alias}
+    # A table that is joined to itself keeps its aliases: they tell which one is meant.
+    twice = {t.name for t in tables if sum(o.name == t.name for o in tables) > 1}
+    for column in select.find_all(exp.Column):
+        name = by_alias.get(column.table, column.table)
+        if len(tables) == 1 and name == tables[0].name:
+            column.set("table", None)
+        elif column.table in by_alias and name not in twice:
+            column.set("table", exp.to_identifier(name))
+    for table in tables:
+        if table.alias and table.name not in twice:
+            table.set("alias", None)
+    for result in select.expressions:
+        if isinstance(result, exp.Alias):
+            result.replace(result.this)
+
+
+def _order_operands(tree: exp.Expr) -> None:
+    """Put both sides of AND, OR and = in one order, the innermost first: outer ones compare their text."""
     for both in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ))):
         left, right = both.this, both.expression
         if left is not None and right is not None and left.sql() > right.sql():
             both.set("this", right.copy())
             both.set("expression", left.copy())
-    return tree.sql(dialect="sqlite")
 
 
 def same_query(gold: str, predicted: str) -> bool:
-    """Whether a prediction is the gold, but for spelling: case, aliases, quotes, the order of conditions."""
-    left, right = (
-        " ".join(
-            t.text.lower() if t.kind == "word" else t.text for t in meaningful(tokens(q)) if t.text != ";"
-        )
-        for q in (gold, predicted)
-    )
-    if left == right:
+    """Whether a prediction is the gold query but for spelling: case, aliases, quotes, order of conditions."""
+    if _spelling(gold) == _spelling(predicted):
         return True
-    mine = _tree(with_joined_operators(gold))
-    return mine is not None and mine == _tree(with_joined_operators(predicted))
+    tree = _tree(with_joined_operators(gold))
+    return tree is not None and tree == _tree(with_joined_operators(predicted))
+
+
+def _spelling(query: str) -> str:
+    """A query without its blanks, comments and semicolons, its words in lower case."""
+    return " ".join(t.key or t.text for t in meaningful(tokens(query)) if t.text != ";")
