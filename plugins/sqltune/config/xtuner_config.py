@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
+from pathlib import Path
 from typing import Any
 
 from sqltune.config import paths
 from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
+
+_INCLUDE = re.compile(r"^# include: ([\w.]+)$", re.M)
 
 
 def render(plan: RunPlan, train_path: str) -> str:
@@ -20,8 +24,18 @@ def render(plan: RunPlan, train_path: str) -> str:
     Raises:
         ConfigError: The recipe's config file lacks a setting.
     """
-    source = (paths.CONFIGS / "xtuner" / plan.recipe.xtuner_config).read_text(encoding="utf-8")
-    return set_values(source, _settings(plan, train_path))
+    return set_values(read_config(plan.recipe.xtuner_config), _settings(plan, train_path))
+
+
+def read_config(name: str) -> str:
+    """The text of a config in include/configs/xtuner, with the parts that it includes in place.
+
+    A host receives this one file. mmengine's own `read_base` would need the parts beside it, and evaluates
+    them before the config's settings, which they depend on.
+    """
+    folder = paths.CONFIGS / "xtuner"
+    source = (folder / name).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda match: _without_docstring(folder / "parts" / match[1]), source)
 
 
 def set_values(source: str, values: dict[str, Any]) -> str:
@@ -48,6 +62,12 @@ def set_values(source: str, values: dict[str, Any]) -> str:
         begin, end = places[name]
         lines[begin:end] = [f"{name} = {values[name]!r}"]
     return "\n".join(lines) + "\n"
+
+
+def _without_docstring(part: Path) -> str:
+    source = part.read_text(encoding="utf-8")
+    docstring = ast.parse(source).body[0]
+    return "\n".join(source.splitlines()[docstring.end_lineno :])
 
 
 def _settings(plan: RunPlan, train_path: str) -> dict[str, Any]:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 
 import pytest
 
 from sqltune.config import paths
-from sqltune.config.loading import load_recipe
-from sqltune.config.xtuner_config import render, set_values
+from sqltune.config.loading import recipe_names
+from sqltune.config.xtuner_config import read_config, render, set_values
 from sqltune.errors import ConfigError
+from tests.plans import run_plan
+
+SETTINGS = {
+    "pretrained_model_name_or_path",
+    "data_path",
+    "max_length",
+    "batch_size",
+    "accumulative_counts",
+    "max_steps",
+    "max_epochs",
+    "lr",
+    "lora_r",
+    "seed",
+    "log_interval",
+    "save_steps",
+    "save_total_limit",
+    "backend",
+}
+"""What a plan may change."""
 
 
 def test_only_the_first_assignment_is_replaced():
@@ -17,43 +37,54 @@ def test_only_the_first_assignment_is_replaced():
     assert set_values(source, {"a": "it's", "b": 2}) == 'a = "it\'s"\nb = 2\na = f(a)\n'
 
 
-def test_a_name_that_is_not_there_is_a_mistake():
+def test_an_unassigned_name_is_a_mistake():
     with pytest.raises(ConfigError, match="lr is not assigned"):
         set_values("a = 1\n", {"lr": 1})
 
 
-@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "lab_dusql", "lab_smollm2", "lab_tiny"])
-def test_a_rendered_config_differs_in_part_one_only(recipe):
-    from types import SimpleNamespace
+@pytest.mark.parametrize("config", ["codellama_7b_qlora.py", "lab_lora.py"])
+def test_included_parts_are_in_place(config):
+    source = read_config(config)
+    assert "# include" not in source
+    assert source.count("train_dataloader = dict(") == 1
 
-    r = load_recipe(recipe)
-    plan = SimpleNamespace(
-        recipe=r, training=r.training, base_model=r.base_model, cluster=SimpleNamespace(backend="gloo")
+
+@pytest.mark.parametrize("config", ["codellama_7b_qlora.py", "lab_lora.py"])
+def test_settings_are_assigned_before_they_are_used(config):
+    """mmengine runs the file from top to bottom."""
+    known = set(dir(__builtins__)) | {"dict", "max", "round", "__import__"}
+    for statement in ast.parse(read_config(config)).body:
+        names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
+        assert {n.id for n in names if isinstance(n.ctx, ast.Load)} <= known, ast.unparse(statement)
+        known |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            known |= {alias.asname or alias.name for alias in statement.names}
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_a_rendered_config_differs_in_its_settings_only(recipe):
+    plan = run_plan(recipe_file=recipe)
+    before = read_config(plan.recipe.xtuner_config)
+    diff = difflib.unified_diff(
+        before.splitlines(), render(plan, "~/train.jsonl").splitlines(), lineterm="", n=0
     )
-    before = (paths.CONFIGS / "xtuner" / r.xtuner_config).read_text()
-    after = render(plan, "~/train.jsonl")
-    compile(after, "config", "exec")
-    changed = [
-        line[1:]
-        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
-        if line[:1] == "+" and line[:3] != "+++"
-    ]
-    names = {
-        "pretrained_model_name_or_path",
-        "data_path",
-        "max_length",
-        "batch_size",
-        "accumulative_counts",
-        "max_steps",
-        "max_epochs",
-        "lr",
-        "lora_r",
-        "seed",
-        "log_interval",
-        "save_steps",
-        "save_total_limit",
-        "backend",
+    changed = {line[1:].split(" = ")[0] for line in diff if line[:1] == "+" and line[:3] != "+++"}
+    assert changed
+    assert changed <= SETTINGS
+
+
+def test_a_rendered_config_has_the_plans_values():
+    plan = run_plan()
+    assert f"lr = {plan.training.learning_rate!r}" in render(plan, "~/train.jsonl")
+
+
+@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "lab_tiny"])
+def test_the_rendered_config(golden, recipe):
+    golden(f"{recipe}.py.txt", render(run_plan(recipe_file=recipe), "~/code/data/train.jsonl"))
+
+
+def test_parts_are_no_choice_for_a_recipe():
+    assert {p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")} == {
+        "codellama_7b_qlora.py",
+        "lab_lora.py",
     }
-    assert changed and {line.split(" = ")[0] for line in changed} <= names
-    # A second assignment would be another value than the plan's: only the home is put in.
-    assert f"lr = {r.training.learning_rate!r}" in after
