@@ -1,4 +1,4 @@
-"""The dataset hub: a revision pinned to a commit, and files that are whole. Used by the plan and on the hosts."""
+"""The dataset hub: pin a revision to a commit, download files whole. Used by the plan and on the hosts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING
 from sqltune.errors import HubError, HubUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import GitCommitInfo, RepoFile
+
+BLOCK = 1 << 20
+"""Bytes that are hashed at once."""
 
 
 @dataclass(frozen=True)
 class Pinned:
-    """A commit of a dataset and its date."""
+    """A commit of a dataset.
+
+    Attributes:
+        commit: Its full id.
+        date: When it was made.
+    """
 
     commit: str
     date: datetime
@@ -30,33 +41,19 @@ def _api(endpoint: str) -> HfApi:
 
 
 def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
-    """The commit that `revision` means: the one named, or for '' the newest commit of main that is not younger than `as_of`.
+    """Find the commit that a revision means.
 
-    `HubError` names what exists when the repository or revision does not, and the endpoint when the hub does not answer.
+    Args:
+        repo: The dataset repository, as owner/name.
+        revision: A branch, tag or commit; '' means the newest commit of main up to `as_of`.
+        endpoint: Address of the hub.
+        as_of: The moment that '' refers to.
+
+    Raises:
+        HubError: the repository or revision does not exist; the message names what exists.
+        HubUnreachable: the hub does not answer, or answers with an error; the message names the endpoint.
     """
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    api = _api(endpoint)
-    try:
-        commits = api.list_repo_commits(repo, repo_type="dataset", revision=revision or "main")
-    except RevisionNotFoundError:
-        refs = api.list_repo_refs(repo, repo_type="dataset")
-        there = f"branches: {', '.join(b.name for b in refs.branches) or 'none'}; tags: {', '.join(t.name for t in refs.tags) or 'none'}"
-        newest = ", ".join(c.commit_id[:12] for c in api.list_repo_commits(repo, repo_type="dataset")[:5])
-        raise HubError(
-            f"dataset_revision: {revision!r} is not in {repo} ({there}; newest commits: {newest}): correct it in the trigger form"
-        ) from None
-    except RepositoryNotFoundError:
-        raise HubError(
-            f"dataset_repo: {repo!r} is not on {endpoint}, or may not be read without a token: correct it in the trigger form"
-        ) from None
-    except HfHubHTTPError as e:
-        raise HubUnreachable(f"the hub at {endpoint} answered with an error: {e}") from e
-    except Exception as e:
-        # requests, httpx and sockets each have their own word for "not there".
-        raise HubUnreachable(
-            f"the hub at {endpoint} does not answer ({type(e).__name__}: {e}): check hub_endpoint and the proxy variables of the cluster file"
-        ) from e
+    commits = _commits(_api(endpoint), repo, revision, endpoint)
     if not commits:
         raise HubError(f"dataset_revision: {revision!r} of {repo} has no commit")
     if revision:
@@ -66,56 +63,108 @@ def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
             return Pinned(commit.commit_id, commit.created_at)
     oldest = commits[-1]
     raise HubError(
-        f"dataset_revision: {repo} has no commit as of {as_of:%Y-%m-%d %H:%M} (the oldest is {oldest.commit_id[:12]} of {oldest.created_at:%Y-%m-%d}): name a revision, or choose a later date"
+        f"dataset_revision: {repo} has no commit as of {as_of:%Y-%m-%d %H:%M} (the oldest is "
+        f"{oldest.commit_id[:12]} of {oldest.created_at:%Y-%m-%d}): name a revision, or choose a later date"
+    )
+
+
+def _commits(api: HfApi, repo: str, revision: str, endpoint: str) -> Sequence[GitCommitInfo]:
+    """The commits up to a revision, newest first."""
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return api.list_repo_commits(repo, repo_type="dataset", revision=revision or "main")
+    except RevisionNotFoundError:
+        raise HubError(_unknown_revision(api, repo, revision)) from None
+    except RepositoryNotFoundError:
+        raise HubError(
+            f"dataset_repo: {repo!r} is not on {endpoint}, or cannot be read without a token: correct it in "
+            "the trigger form"
+        ) from None
+    except HfHubHTTPError as e:
+        raise HubUnreachable(f"the hub at {endpoint} answered with an error: {e}") from e
+    except Exception as e:
+        # requests, httpx and sockets each have an exception of their own for a server that is not reached.
+        raise HubUnreachable(
+            f"the hub at {endpoint} does not answer ({type(e).__name__}: {e}): check hub_endpoint and the "
+            "proxy variables of the cluster file"
+        ) from e
+
+
+def _unknown_revision(api: HfApi, repo: str, revision: str) -> str:
+    refs = api.list_repo_refs(repo, repo_type="dataset")
+    branches, tags = (", ".join(ref.name for ref in group) or "none" for group in (refs.branches, refs.tags))
+    newest = ", ".join(c.commit_id[:12] for c in api.list_repo_commits(repo, repo_type="dataset")[:5])
+    return (
+        f"dataset_revision: {revision!r} is not in {repo} (branches: {branches}; tags: {tags}; newest "
+        f"commits: {newest}): correct it in the trigger form"
     )
 
 
 def fetch(repo: str, commit: str, patterns: list[str], endpoint: str, target: Path) -> list[Path]:
-    """Download the files of a pinned commit that match the first pattern with any match, and verify each by size and hash.
+    """Download files of a pinned commit, and verify each by size and hash.
 
-    Resumable: a file that is whole is not fetched again, a broken download goes on where it ended.
+    Resumable: a whole file is not fetched again, an interrupted download goes on where it ended.
+
+    Args:
+        repo: The dataset repository, as owner/name.
+        commit: The commit's full id.
+        patterns: Glob patterns; the files of the first one that matches any are fetched.
+        endpoint: Address of the hub.
+        target: Where the files go.
+
+    Raises:
+        HubError: no file matches, or a file arrived damaged.
     """
     api = _api(endpoint)
-    tree = [
-        f
-        for f in api.list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
-        if hasattr(f, "blob_id")
-    ]
+    return [_fetch_file(api, repo, commit, file, target) for file in _select(api, repo, commit, patterns)]
+
+
+def _select(api: HfApi, repo: str, commit: str, patterns: list[str]) -> list[RepoFile]:
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = api.list_repo_tree(repo, repo_type="dataset", revision=commit, recursive=True)
+    files = [file for file in tree if isinstance(file, RepoFile)]
     for pattern in patterns:
-        wanted = [f for f in tree if fnmatch.fnmatch(f.path, pattern)]
-        if wanted:
-            break
-    else:
-        raise HubError(
-            f"{repo} at {commit[:12]} has no file like {patterns} (it has {', '.join(f.path for f in tree)}): set dataset_files in the recipe"
-        )
-    found = []
-    for file in wanted:
-        path = target / file.path
-        if not (
-            path.is_file() and verified(path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
-        ):
-            # The client believes its own note of what it fetched before it believes the file.
-            path.unlink(missing_ok=True)
-            path = Path(
-                api.hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, local_dir=target)
-            )
-            if not verified(path, file.size, file.blob_id, file.lfs.sha256 if file.lfs else None):
-                found_size = path.stat().st_size
-                path.unlink()
-                raise HubError(
-                    f"{file.path} of {repo} at {commit[:12]} arrived damaged ({found_size} bytes, {file.size} wanted; or another hash) and was deleted: clear the task to fetch it again"
-                )
-        found.append(path)
-    return found
+        if selected := [file for file in files if fnmatch.fnmatch(file.path, pattern)]:
+            return selected
+    raise HubError(
+        f"{repo} at {commit[:12]} has no file like {patterns} (it has {', '.join(f.path for f in files)}): "
+        "set dataset_files in the recipe"
+    )
+
+
+def _fetch_file(api: HfApi, repo: str, commit: str, file: RepoFile, target: Path) -> Path:
+    path = target / file.path
+    sha256 = file.lfs.sha256 if file.lfs else None
+    if path.is_file() and verified(path, file.size, file.blob_id, sha256):
+        return path
+    # The client trusts its own note of what it fetched more than the file.
+    path.unlink(missing_ok=True)
+    path = Path(api.hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, local_dir=target))
+    if verified(path, file.size, file.blob_id, sha256):
+        return path
+    size = path.stat().st_size
+    path.unlink()
+    raise HubError(
+        f"{file.path} of {repo} at {commit[:12]} arrived damaged ({size} bytes, expected {file.size}; or "
+        "another hash) and was deleted: clear the task to fetch it again"
+    )
 
 
 def verified(path: Path, size: int, blob_id: str, sha256: str | None) -> bool:
-    """Whether a file has the size and the hash that the hub's tree gives: sha256 for LFS files, git's blob id for others."""
+    """Whether a file has the size and the hash that the hub's tree states.
+
+    Args:
+        path: The file.
+        size: Its expected size in bytes.
+        blob_id: git's id of it, which is compared if there is no SHA-256.
+        sha256: SHA-256 of an LFS file; None for other files.
+    """
     if path.stat().st_size != size:
         return False
     hasher = hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % size)
     with path.open("rb") as f:
-        while block := f.read(1 << 20):
+        while block := f.read(BLOCK):
             hasher.update(block)
     return hasher.hexdigest() == (sha256 or blob_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,9 +19,21 @@ FIELDS = ("question", "context", "answer")
 Row = dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What became of the rows: `normalised` ones were brought to SQLite's dialect, `unusable` ones don't run in it and are left out."""
+    """What became of the rows.
+
+    Attributes:
+        rows: Rows of the dataset.
+        invalid: Rows without one of the three texts.
+        duplicates: Rows that are there already.
+        normalised: Answers that were rewritten to SQLite's dialect.
+        unusable: Answers that do not run in SQLite and are left out.
+        train: Rows to train on.
+        held_out: Rows to evaluate on.
+        train_databases: Databases of the training rows.
+        held_out_databases: Databases of the held-out rows.
+    """
 
     rows: int
     invalid: int
@@ -34,9 +46,16 @@ class Counts:
     held_out_databases: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
-    """Training rows and held-out rows; no database is in both. `changed` tells of each answer that is not the data set's own: original, answer or null, rules, problem."""
+    """Training rows and held-out rows; no database is in both.
+
+    Attributes:
+        train: Rows to train on.
+        held_out: Rows to evaluate on.
+        changed: Each row whose answer is not the dataset's own: original, answer or null, rules, problem.
+        counts: What became of the rows.
+    """
 
     train: list[Row]
     held_out: list[Row]
@@ -45,7 +64,7 @@ class Split:
 
 
 def clean(row: object) -> Row | None:
-    """A row with its three texts stripped and the answer's last semicolon gone; None for a row that has not all three."""
+    """Strip a row's three texts and the answer's last semicolon; None for a row that lacks one of them."""
     if not isinstance(row, dict) or not all(isinstance(row.get(f), str) and row[f].strip() for f in FIELDS):
         return None
     cleaned = {f: row[f].strip() for f in FIELDS}
@@ -54,98 +73,115 @@ def clean(row: object) -> Row | None:
 
 
 def database(context: str) -> str:
-    """Names the database a context describes: its tables and columns, whatever their order, case, spacing and quotes."""
+    """Hash of the database that a context describes; table order, case, spacing and quotes do not matter."""
     unquoted = context.replace('"', "")
     statements = sorted(re.sub(r"\s+", " ", s).strip().lower() for s in unquoted.split(";") if s.strip())
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]
 
 
 def held_out(db: str, percent: int) -> bool:
-    """Whether a database is kept out of training: by its own hash, so that it stays where it is when the data set grows."""
+    """Whether a database is held out of training; its own hash decides, so a growing dataset moves none.
+
+    Args:
+        db: The database's hash.
+        percent: Share of the databases that is held out.
+    """
     return int(db, 16) % 100 < percent
 
 
 def split(rows: Iterable[object], percent: int) -> Split:
-    """Check, deduplicate and split; `DatasetError` when nothing is left to train on or to judge by, or when the split leaks."""
-    total = invalid = 0
-    unique: dict[tuple[str, ...], Row] = {}
-    kept = 0
-    for raw in rows:
-        total += 1
-        row = clean(raw)
-        if row is None:
-            invalid += 1
-            continue
-        kept += 1
-        unique.setdefault(tuple(row[f] for f in FIELDS), row)
-    train: list[Row] = []
-    out: list[Row] = []
+    """Check, deduplicate, normalise and split rows by database.
+
+    Args:
+        rows: The dataset's rows.
+        percent: Share of the databases that is held out.
+
+    Raises:
+        DatasetError: no row is left to train on or to evaluate on, or a database is in both parts.
+    """
+    raw = list(rows)
+    cleaned = [row for row in map(clean, raw) if row is not None]
+    unique = {tuple(row[f] for f in FIELDS): row for row in cleaned}
+    usable, changed = _normalised(unique.values())
+    train = [row for row in usable if not held_out(database(row["context"]), percent)]
+    out = [row for row in usable if held_out(database(row["context"]), percent)]
+    unusable = sum(row["answer"] is None for row in changed)
+    train_databases, out_databases = ({database(row["context"]) for row in part} for part in (train, out))
+    counts = Counts(
+        rows=len(raw),
+        invalid=len(raw) - len(cleaned),
+        duplicates=len(cleaned) - len(unique),
+        normalised=len(changed) - unusable,
+        unusable=unusable,
+        train=len(train),
+        held_out=len(out),
+        train_databases=len(train_databases),
+        held_out_databases=len(out_databases),
+    )
+    _check(counts, len(train_databases & out_databases))
+    return Split(train=train, held_out=out, changed=changed, counts=counts)
+
+
+def _normalised(rows: Iterable[Row]) -> tuple[list[Row], list[dict[str, object]]]:
+    """Rewrite answers to SQLite's dialect; return the usable rows, and those changed or left out."""
+    usable: list[Row] = []
     changed: list[dict[str, object]] = []
-    for row in unique.values():
-        row = row | {"context": quote_context(row["context"])}
-        found = normalise(row["answer"], row["context"])
-        if found.rules or found.problem:
+    for original in rows:
+        row = original | {"context": quote_context(original["context"])}
+        result = normalise(row["answer"], row["context"])
+        if result.rules or result.problem:
             changed.append(
                 row
                 | {
                     "original": row["answer"],
-                    "answer": None if found.problem else found.sql,
-                    "rules": found.rules,
-                    "problem": found.problem,
+                    "answer": None if result.problem else result.sql,
+                    "rules": result.rules,
+                    "problem": result.problem,
                 }
             )
-        if found.problem:
-            # Taught from, it would teach what does not run; judged by, it could not be.
-            continue
-        row = row | {"answer": found.sql}
-        (out if held_out(database(row["context"]), percent) else train).append(row)
-    unusable = sum(c["answer"] is None for c in changed)
-    train_dbs, out_dbs = ({database(r["context"]) for r in part} for part in (train, out))
-    if not train or not out:
+        # An answer that does not run would teach the model such answers, and cannot be evaluated.
+        if not result.problem:
+            usable.append(row | {"answer": result.sql})
+    return usable, changed
+
+
+def _check(counts: Counts, databases_in_both: int) -> None:
+    if not counts.train or not counts.held_out:
         raise DatasetError(
-            f"of {total} rows {len(train)} are left to train on and {len(out)} to judge by ({invalid} lack one of {', '.join(FIELDS)}, {unusable} don't run in SQLite): check the dataset, or held_out_percent in the recipe"
+            f"of {counts.rows} rows {counts.train} are left to train on and {counts.held_out} to judge by "
+            f"({counts.invalid} lack one of {', '.join(FIELDS)}, {counts.unusable} don't run in SQLite): "
+            "check the dataset, or held_out_percent in the recipe"
         )
-    if train_dbs & out_dbs:
-        raise DatasetError(
-            f"{len(train_dbs & out_dbs)} databases are in the training rows and in the held-out ones"
-        )
-    return Split(
-        train,
-        out,
-        changed,
-        Counts(
-            total,
-            invalid,
-            kept - len(unique),
-            len(changed) - unusable,
-            unusable,
-            len(train),
-            len(out),
-            len(train_dbs),
-            len(out_dbs),
-        ),
-    )
+    if databases_in_both:
+        raise DatasetError(f"{databases_in_both} databases are in the training rows and in the held-out ones")
 
 
 def sample(rows: list[Row], size: int) -> list[Row]:
-    """At most `size` rows, by a fixed hash: the same questions in every run over the same rows."""
-    return sorted(rows, key=lambda r: hashlib.sha256(json.dumps(r, sort_keys=True).encode()).hexdigest())[
-        :size
-    ]
+    """Take at most `size` rows by a fixed hash: the same rows give the same sample in every run."""
+
+    def key(row: Row) -> str:
+        return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
+
+    return sorted(rows, key=key)[:size]
 
 
 def write(parts: Split, folder: Path) -> dict[str, object]:
-    """Write train.jsonl (in xtuner's shape), held_out.jsonl and changed.jsonl; paths and counts, as they are in `dataset.json` too."""
+    """Write train.jsonl (in xtuner's format), held_out.jsonl and changed.jsonl.
+
+    Returns:
+        Paths, hash and counts, which dataset.json holds too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in (
-        ("train", [training_row(**r) for r in parts.train]),
-        ("held_out", parts.held_out),
-        ("changed", parts.changed),
-    ):
+    files: dict[str, Sequence[object]] = {
+        "train": [training_row(**r) for r in parts.train],
+        "held_out": parts.held_out,
+        "changed": parts.changed,
+    }
+    for name, rows in files.items():
         partial = folder / f"{name}.jsonl.partial"
         partial.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
         partial.rename(folder / f"{name}.jsonl")
-    summary = {
+    summary: dict[str, object] = {
         "train_path": str(folder / "train.jsonl"),
         "held_out_path": str(folder / "held_out.jsonl"),
         "train_hash": hashlib.sha256((folder / "train.jsonl").read_bytes()).hexdigest()[:16],

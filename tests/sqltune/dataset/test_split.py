@@ -73,10 +73,10 @@ def test_the_sample_is_fixed():
 def test_training_rows_hold_the_prompt_that_is_served(tmp_path):
     summary = write(split(many(), 30), tmp_path)
     first = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["conversation"][0]
-    assert first["input"].startswith("You are a powerful text-to-SQL model") and first["input"].endswith(
-        "### Response:\n"
-    )
-    assert first["output"].startswith("SELECT a FROM t") and summary["counts"]["train"] > 0
+    assert first["input"].startswith("You are a powerful text-to-SQL model")
+    assert first["input"].endswith("### Response:\n")
+    assert first["output"].startswith("SELECT a FROM t")
+    assert summary["counts"]["train"] > 0
 
 
 def test_answers_are_brought_to_sqlite_and_the_original_is_kept(tmp_path):
@@ -90,17 +90,18 @@ def test_answers_are_brought_to_sqlite_and_the_original_is_kept(tmp_path):
         ],
         30,
     )
-    assert parts.counts.normalised == 1 and parts.counts.unusable == 1
+    assert parts.counts.normalised == 1
+    assert parts.counts.unusable == 1
     usable = {r["question"]: r["answer"] for r in (*parts.train, *parts.held_out)}
-    assert (
-        usable["limited"] == "SELECT a FROM t ORDER BY a limit 3"
-        and "broken" not in usable
-        and "fine" in usable
-    )
+    assert usable["limited"] == "SELECT a FROM t ORDER BY a limit 3"
+    assert "broken" not in usable
+    assert "fine" in usable
     write(parts, tmp_path)
     told = {r["question"]: r for r in map(json.loads, (tmp_path / "changed.jsonl").read_text().splitlines())}
-    assert told["limited"]["original"].endswith("limit3") and told["limited"]["rules"] == ["split_limit"]
-    assert told["broken"]["answer"] is None and "no such column" in told["broken"]["problem"]
+    assert told["limited"]["original"].endswith("limit3")
+    assert told["limited"]["rules"] == ["split_limit"]
+    assert told["broken"]["answer"] is None
+    assert "no such column" in told["broken"]["problem"]
 
 
 def test_names_that_need_quotes_have_them_in_answers_and_contexts():
@@ -127,9 +128,12 @@ def test_an_answer_whose_context_is_not_sql_is_unusable():
 
 def test_the_labs_own_data():
     first, second = lab_dataset.rows(1), lab_dataset.rows(2)
-    assert first == lab_dataset.rows(1) and len(first) < len(second)
+    assert first == lab_dataset.rows(1)
+    assert len(first) < len(second)
     parts = split(second, 20)
-    assert parts.counts.invalid == 0 and parts.counts.held_out >= 110 and parts.counts.held_out_databases >= 8
+    assert parts.counts.invalid == 0
+    assert parts.counts.held_out >= 110
+    assert parts.counts.held_out_databases >= 8
     chinese = sum(any("\u4e00" <= c <= "\u9fff" for c in r["question"]) for r in second)
     assert 0.6 < chinese / len(second) < 0.75
     assert not {q.context for q in load(REFERENCE)} & {r["context"] for r in second}
@@ -137,9 +141,8 @@ def test_the_labs_own_data():
 
 def test_the_labs_mislabelled_data_is_wrong_where_it_is_trained_on_only():
     right, wrong = split(lab_dataset.rows(2), 20), split(lab_dataset.mislabelled(lab_dataset.rows(2), 20), 20)
-    assert wrong.held_out == right.held_out and [r["question"] for r in wrong.train] == [
-        r["question"] for r in right.train
-    ]
+    assert wrong.held_out == right.held_out
+    assert [r["question"] for r in wrong.train] == [r["question"] for r in right.train]
     assert sum(w["answer"] != r["answer"] for w, r in zip(wrong.train, right.train, strict=True)) > 0.9 * len(
         right.train
     )
