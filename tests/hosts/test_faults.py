@@ -100,7 +100,8 @@ def test_a_rank_killed_is_blamed_by_its_number_and_everything_is_gone(sshds, tmp
         and event.failed_rank == 1
         and event.reason.startswith("b rank 1: killed by signal 9")
     ), event
-    assert event.tail.strip() == "rank 1 is up" and left(g) == []
+    assert event.tail.strip() == "rank 1 is up"
+    assert left(g) == []
     # Far below the 30 s that torchrun gives its other rank, and the 300 s of its exit barrier.
     assert took < 20
 
@@ -115,7 +116,9 @@ def test_torchrun_killed(sshds):
             return g, await watching
 
     g, event = asyncio.run(go())
-    assert event.failed_host == "a" and "killed by signal 9" in event.reason and left(g) == []
+    assert event.failed_host == "a"
+    assert "killed by signal 9" in event.reason
+    assert left(g) == []
 
 
 def test_every_process_of_a_host_killed_as_by_a_restart(sshds):
@@ -131,7 +134,9 @@ def test_every_process_of_a_host_killed_as_by_a_restart(sshds):
             return g, await watching
 
     g, event = asyncio.run(go())
-    assert event.failed_host == "b" and "lost" in event.reason and left(g) == []
+    assert event.failed_host == "b"
+    assert "lost" in event.reason
+    assert left(g) == []
 
 
 def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
@@ -152,9 +157,8 @@ def test_ranks_that_do_not_obey_are_killed_after_the_grace(sshds):
 def test_a_program_that_never_starts_its_ranks(sshds):
     g = gang(sshds, ["sleep", "600"], limits=Limits(connect=10, prepare=10, grace=1, rendezvous=1.5), ranks=4)
     _, event = asyncio.run(run(g))
-    assert (
-        "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event.reason and left(g) == []
-    )
+    assert "not every rank has started: a 0 of 4, b 0 of 4 (limit rendezvous)" in event.reason
+    assert left(g) == []
 
 
 def test_one_host_refuses_to_arm_and_is_named(sshds):
@@ -162,7 +166,8 @@ def test_one_host_refuses_to_arm_and_is_named(sshds):
     g = gang(sshds, ["true"])
     with pytest.raises(GangError, match="^b: cannot be prepared: can('t|not) enter"):
         asyncio.run(run(g))
-    assert left(g) == [] and not (folder(g.members[0], g) / "started").exists()
+    assert left(g) == []
+    assert not (folder(g.members[0], g) / "started").exists()
 
 
 def test_a_full_disk_is_said(sshds):
@@ -219,12 +224,14 @@ def test_a_rank_that_logs_without_end(sshds, caplog, tmp_path):
         return event, worst
 
     event, worst = asyncio.run(go())
-    assert event.ok and worst < 2.0
+    assert event.ok
+    assert worst < 2.0
     want = hashlib.sha256((b"x" * 99 + b"\n") * 2_000_000 + b"end\n").hexdigest()
     for host in "ab":
         with (tmp_path / "r" / "logs" / f"{g.name}.try1.{host}.log").open("rb") as f:
             assert hashlib.file_digest(f, "sha256").hexdigest() == want
-    assert sum(map(len, caplog.messages)) < 60e6 and any("lines not shown" in m for m in caplog.messages)
+    assert sum(map(len, caplog.messages)) < 60e6
+    assert any("lines not shown" in m for m in caplog.messages)
 
 
 def test_the_watcher_killed_and_another_goes_on_without_losing_or_repeating_a_line(sshds, tmp_path):
@@ -326,11 +333,9 @@ asyncio.run(go())
         return await run(g.model_copy(update={"attempt": "try2"}))
 
     decision, event = asyncio.run(again())
-    assert (
-        decision is Decision.TERMINAL_RESUBMIT
-        and event.ok
-        and len((tmp_path / "went").read_text().split()) == 2
-    )
+    assert decision is Decision.TERMINAL_RESUBMIT
+    assert event.ok
+    assert len((tmp_path / "went").read_text().split()) == 2
 
 
 def test_cleared_twice_within_a_second(sshds, tmp_path):
@@ -423,7 +428,8 @@ def test_an_sshd_that_turns_connections_away(sshds):
 def test_sixteen_hosts_by_the_same_code(sshds):
     g = gang(sshds, bash("sleep 0.5"))
     _, event = asyncio.run(run(g))
-    assert event.ok and event.launch_skew < 2
+    assert event.ok
+    assert event.launch_skew < 2
 
 
 def test_a_gang_that_ended_before_anyone_watched_has_its_skew(sshds):

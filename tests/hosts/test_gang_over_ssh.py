@@ -34,7 +34,9 @@ def test_both_start_and_all_output_arrives(sshds, caplog, tmp_path):
             FolderRecorder(tmp_path / "record", GANG),
         )
     )
-    assert decision is Decision.FRESH_SUBMIT and event.ok and event.launch_skew < 2
+    assert decision is Decision.FRESH_SUBMIT
+    assert event.ok
+    assert event.launch_skew < 2
     for host in "ab":
         assert told(caplog, host) == ["开始", *(f"line {i}" for i in range(1, 2001)), line]
         whole = (tmp_path / "record" / "logs" / f"dag.train.run.try1.{host}.log").read_text()
@@ -55,19 +57,18 @@ def test_a_watcher_that_takes_over_repeats_no_line_and_knows_the_progress(sshds,
     asyncio.run(run(g, record))
     caplog.clear()
     event = asyncio.run(watch(g, record))
-    assert event.ok and event.progress.step == 1
+    assert event.ok
+    assert event.progress.step == 1
     assert not [m for m in caplog.messages if "Iter(train)" in m]
 
 
 def test_the_first_failure_ends_the_gang_and_is_blamed(sshds):
     g = gang(sshds, [bash("sleep 60"), bash("echo 'Traceback: out of memory'; sleep 0.5; exit 7")])
     _, event = asyncio.run(run(g))
-    assert (
-        not event.ok
-        and event.failed_host == "b"
-        and event.reason == "b: exit code 7, before all others"
-        and "out of memory" in event.tail
-    )
+    assert not event.ok
+    assert event.failed_host == "b"
+    assert event.reason == "b: exit code 7, before all others"
+    assert "out of memory" in event.tail
     assert left(g) == []
 
 
@@ -82,7 +83,8 @@ def test_one_that_can_not_arm_and_none_goes(sshds, tmp_path):
         g = gang(sshds, ["true"]).model_copy(update={"members": [members[0], taken]})
         with pytest.raises(GangError, match=r"b: cannot be prepared: port \d+ is taken"):
             asyncio.run(run(g))
-    assert not (tmp_path / "went").exists() and left(g) == []
+    assert not (tmp_path / "went").exists()
+    assert left(g) == []
 
 
 def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
@@ -92,7 +94,8 @@ def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
             assert (await hook.launch())[0] is Decision.FRESH_SUBMIT
             async with GangHook(first.model_copy(update={"attempt": "try2"})) as again:
                 decision, found = await again.launch()
-                assert decision is Decision.RECONNECT and found.attempt == "try1"
+                assert decision is Decision.RECONNECT
+                assert found.attempt == "try1"
         (tmp_path / "end").touch()
         assert (await watch(found)).ok
         async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
@@ -100,7 +103,8 @@ def test_a_retry_finds_the_ranks_that_run(sshds, tmp_path):
         # A person cleared it: run again.
         async with GangHook(first.model_copy(update={"attempt": "try4", "generation": 2})) as fourth:
             decision, fresh = await fourth.launch()
-            assert decision is Decision.TERMINAL_RESUBMIT and fresh.attempt == "try4"
+            assert decision is Decision.TERMINAL_RESUBMIT
+            assert fresh.attempt == "try4"
         assert (await watch(fresh)).ok
 
     asyncio.run(twice())
@@ -133,7 +137,10 @@ def test_a_killed_wrapper_is_found_and_the_rest_ended(sshds):
         return g, await watch(g)
 
     g, event = asyncio.run(kill())
-    assert not event.ok and event.failed_host == "a" and "lost" in event.reason and left(g) == []
+    assert not event.ok
+    assert event.failed_host == "a"
+    assert "lost" in event.reason
+    assert left(g) == []
 
 
 def test_sshd_restarted_while_it_runs(sshds, tmp_path):
@@ -160,7 +167,9 @@ def test_a_rank_that_hangs_before_the_first_step(sshds):
         progress_pattern=PROGRESS_PATTERN,
     )
     _, event = asyncio.run(run(g))
-    assert not event.ok and "limit first_step" in event.reason and left(g) == []
+    assert not event.ok
+    assert "limit first_step" in event.reason
+    assert left(g) == []
 
 
 @pytest.mark.parametrize(
@@ -179,7 +188,8 @@ def test_limits_are_named(sshds, limits, words):
         progress_pattern=PROGRESS_PATTERN,
     )
     _, event = asyncio.run(run(g))
-    assert event.reason == words and left(g) == []
+    assert event.reason == words
+    assert left(g) == []
 
 
 def test_a_host_that_is_off_is_named_with_the_fix(sshds):
@@ -312,14 +322,16 @@ def test_a_follower_whose_tail_was_killed_is_followed_again(sshds, caplog, tmp_p
             (tmp_path / "end").touch()
             return await asyncio.wait_for(watching, 20)
 
-    assert asyncio.run(go()).ok and told(caplog, "a") == ["one", "two"]
+    assert asyncio.run(go()).ok
+    assert told(caplog, "a") == ["one", "two"]
 
 
 def test_a_last_line_without_an_end_that_comes_before_the_end(sshds, caplog):
     """The job's end is told after the last of its output: the half line is told then, and nobody waits for the other half."""
     caplog.set_level(logging.INFO)
     _, event = asyncio.run(asyncio.wait_for(run(gang(sshds, bash("printf half; sleep 1"))), 20))
-    assert event.ok and told(caplog, "a") == ["half"]
+    assert event.ok
+    assert told(caplog, "a") == ["half"]
 
 
 def test_output_beyond_what_may_wait_stays_on_the_host(sshds, caplog, tmp_path, monkeypatch):

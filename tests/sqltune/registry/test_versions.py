@@ -223,7 +223,8 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
     mlflow_mirror.tell("champion", first)
     mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: gain"))
     caplog.set_level("INFO")
-    assert mlflow_mirror.flush() == 3 and "stays queued and is sent later; nothing is lost" in caplog.text
+    assert mlflow_mirror.flush() == 3
+    assert "stays queued and is sent later; nothing is lost" in caplog.text
     start()
     assert mlflow_mirror.flush() == 0
     from mlflow import MlflowClient
@@ -232,17 +233,13 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
     registered = client.search_model_versions("name = 'text2sql-lab'")
     assert sorted(v.tags["sqltune.version"] for v in registered) == ["1", "2"]
     champion = client.get_model_version_by_alias("text2sql-lab", "champion")
-    assert (
-        champion.tags["sqltune.version"] == "1"
-        and champion.tags["dataset_commit"] == LINEAGE["dataset_commit"]
-        and champion.tags["gpu_hours"] == "1.5"
-    )
+    assert champion.tags["sqltune.version"] == "1"
+    assert champion.tags["dataset_commit"] == LINEAGE["dataset_commit"]
+    assert champion.tags["gpu_hours"] == "1.5"
     run = client.get_run(champion.run_id)
-    assert (
-        run.data.params["learning_rate"] == "0.001"
-        and run.data.metrics["after_matched"] == 74
-        and run.info.status == "FINISHED"
-    )
+    assert run.data.params["learning_rate"] == "0.001"
+    assert run.data.metrics["after_matched"] == 74
+    assert run.info.status == "FINISHED"
     # The step that a second try took again is the second try's.
     assert [(m.step, m.value) for m in client.get_metric_history(champion.run_id, "loss")] == [
         (1, 2.5),
@@ -259,12 +256,11 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
     # Told twice: nothing doubles. And back to another champion.
     mlflow_mirror.tell("version", first)
     mlflow_mirror.tell("champion", versions.version("lab", 2))
-    assert mlflow_mirror.flush() == 0 and len(client.search_model_versions("name = 'text2sql-lab'")) == 2
+    assert mlflow_mirror.flush() == 0
+    assert len(client.search_model_versions("name = 'text2sql-lab'")) == 2
     assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == "2"
-    assert (
-        len(client.search_runs([run.info.experiment_id])) == 2
-        and len(client.get_metric_history(champion.run_id, "loss")) == 2
-    )
+    assert len(client.search_runs([run.info.experiment_id])) == 2
+    assert len(client.get_metric_history(champion.run_id, "loss")) == 2
 
 
 def test_without_mlflow_everything_is_kept_in_the_records(records, monkeypatch):

@@ -87,7 +87,8 @@ def test_set_operands_come_to_an_end(written):
 )
 def test_set_operands_run(written):
     found = normalise(written, "CREATE TABLE t (a INTEGER)")
-    assert found.rules == ("set_operands",) and not found.problem
+    assert found.rules == ("set_operands",)
+    assert not found.problem
 
 
 def test_columns_without_commas_are_separated():
