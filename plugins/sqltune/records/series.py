@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,6 @@ from sqlalchemy import select
 from sqltune.records import database
 from sqltune.records.models import GpuSample, HostState, Iteration
 from sqltune.records.runs import number, touch
-from sqltune.records.types import now
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
 
@@ -64,11 +63,11 @@ def put_gpu_samples(run_key: str, attempt: str, host: str, at: datetime, gpus: S
         database.upsert(session, GpuSample, rows, keys=["run_id", "host", "gpu", "at"])
 
 
-def put_host_states(run_key: str, states: dict[str, str]) -> None:
-    """Record the state of each host of a training, in place of the one before."""
+def put_host_states(run_key: str, at: datetime, states: Mapping[str, str]) -> None:
+    """Record the state of each host of a training at a moment, in place of the one before."""
     with database.writing() as session:
         run = number(session, run_key)
-        rows = [{"run_id": run, "host": h, "state": s, "at": now()} for h, s in sorted(states.items())]
+        rows = [{"run_id": run, "host": h, "state": s, "at": at} for h, s in sorted(states.items())]
         database.upsert(session, HostState, rows, keys=["run_id", "host"])
         touch(session, run)
 

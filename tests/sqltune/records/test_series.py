@@ -97,6 +97,6 @@ def test_gpu_samples_recorded_twice_are_there_once():
 
 
 def test_the_newest_state_of_each_host_is_kept():
-    series.put_host_states("r1", {"a": "running", "b": "running"})
-    series.put_host_states("r1", {"a": "ended", "b": "silent"})
+    series.put_host_states("r1", START, {"a": "running", "b": "running"})
+    series.put_host_states("r1", START, {"a": "ended", "b": "silent"})
     assert series.host_states("r1") == {"a": "ended", "b": "silent"}
