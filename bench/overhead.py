@@ -25,7 +25,10 @@ sys.path[:0] = [
     str(Path(__file__).resolve().parents[1] / "plugins"),
 ]
 
+from sqlalchemy import text  # noqa: E402
+
 from lab import demo, network, settings  # noqa: E402
+from lab.airflow_settings import records_env  # noqa: E402
 from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
@@ -43,7 +46,7 @@ from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
 from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
 from sqltune.prompt import render  # noqa: E402
-from sqltune.records.files import installation  # noqa: E402
+from sqltune.records import database, installation  # noqa: E402
 from sqltune.tasks import evaluate  # noqa: E402
 from ssh_gang.progress import parse_progress  # noqa: E402
 
@@ -74,8 +77,9 @@ def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
     """One run of the chain: its plan, wall seconds from trigger to end, seconds per step."""
     airflow = demo.connect(s)
     # Answers that are known would not be asked for again: both systems have to ask.
-    for file in (settings.LAB / "records" / "answers").glob("*.json"):
-        file.unlink()
+    with database.writing() as session:
+        session.execute(text("UPDATE judgements SET answer_id = NULL"))
+        session.execute(text("DELETE FROM answers"))
     began = time.monotonic()
     run_id = airflow.trigger(demo.DAG, FORM)
     while airflow.run(demo.DAG, run_id)["state"] not in ("success", "failed"):
@@ -117,7 +121,6 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
             for r in (0, 1)
         ]
 
-    os.environ.setdefault("SQLTUNE_HOME", str(settings.LAB / "records"))
     servers = evaluate.serving(plan).server_settings
 
     def serve(action: str, name: str, model: str = "") -> str:
@@ -126,7 +129,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
 
     flight = PreflightRequest(
         work_dir=plan.cluster.work_dir,
-        installation=installation(),
+        installation=installation.name(),
         interface=plan.cluster.interface,
         accelerator="cpu",
         processes=1,
@@ -224,6 +227,7 @@ def main() -> None:
             "SQLTUNE_LAB_SERVING": s.address(settings.HOSTS[0]),
             "SQLTUNE_LAB_INTERFACE": s.interface,
             "SQLTUNE_LAB_NODE_ENV": str(settings.NODE),
+            **records_env(),
         }
     )
     plan, dag_seconds, dag_rate = run_dag(s)

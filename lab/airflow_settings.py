@@ -52,7 +52,7 @@ def _airflow(s: Settings) -> dict[str, str]:
 
 
 def records_env() -> dict[str, str]:
-    """Where the records are: a database of their own in Airflow's PostgreSQL, and the log store in a folder."""
+    """Where the records are: a database of their own in Airflow's PostgreSQL; whole logs in a folder."""
     database = (
         f"postgresql+psycopg2://airflow@/sqltune?host={RUN}"
         if postgres_bin() is not None

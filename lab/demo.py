@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from lab import credentials
 from lab.airflow_api import Airflow
 from lab.airflow_settings import records_env
-from lab.follow import DAG, Follow, read
+from lab.follow import DAG, Follow
 from lab.network import connections
 from lab.settings import LAB, ROOT, Settings
 
 sys.path.insert(0, str(ROOT / "plugins"))
+from sqltune.evaluation import stored
 from sqltune.evaluation.report import run_report
-from sqltune.evaluation.score import Score
-from sqltune.evaluation.verdict import RecordedVerdict
+from sqltune.records import runs
+from sqltune.records.evaluations import Phase
 from sqltune.records.promotions import champion
 
+PHASES: tuple[Phase, ...] = ("before", "after")
 LOG_TAIL = 25
 """Lines that are shown of a failed task's log."""
 
@@ -110,37 +111,34 @@ def _write_report(s: Settings, follow: Follow, is_served: bool) -> None:
         "endpoint": s.endpoint,
         "mlflow_url": s.mlflow,
         "model": "text2sql" if is_served else None,
-        "before": _counts(follow.record / "before.json"),
-        "after": _counts(follow.record / "after.json"),
+        "before": _counts(follow.run_key, "before"),
+        "after": _counts(follow.run_key, "after"),
     }
     path = LAB / "demo.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps(report, indent=1))
 
 
-def _counts(score: Path) -> dict[str, int] | None:
-    found = read(score)
-    return found and {name: found[name] for name in ("questions", "matched")}
+def _counts(run_key: str, phase: Phase) -> dict[str, int] | None:
+    score = stored.score(run_key, phase) if runs.plan(run_key) else None
+    return None if score is None else {"questions": score.questions, "matched": score.matched}
 
 
 def _outcome(airflow: Airflow, follow: Follow) -> str:
     """What a person wants to read at the end: the failure, or the reference prompts, scores and verdict."""
     if follow.state != "success":
         return failure_report(airflow, follow.run_id)
-    if same := (read(follow.record / "state.json") or {}).get("nothing_new"):
+    summary = runs.summary(follow.run_key)
+    if summary and summary.same_as:
         return (
-            f"\nnothing new: run {same} trained and evaluated this very plan. "
+            f"\nnothing new: run {summary.same_as} trained and evaluated this very plan. "
             """To train again: make demo ARGS='{"force": true}'"""
         )
-    verdict = read(follow.record / "verdict.json")
-    if not verdict:
+    verdict = stored.verdict(follow.run_key)
+    if verdict is None:
         return ""
-    before, after = (
-        Score.model_validate(read(follow.record / f"{name}.json")) for name in ("before", "after")
-    )
-    # The questions gained and lost are in the log of the task gate.
-    recorded = RecordedVerdict.model_validate(verdict).without_answers
-    return f"\n{run_report(before, after, recorded)}"
+    before, after = (stored.required_score(follow.run_key, phase) for phase in PHASES)
+    return f"\n{run_report(before, after, verdict)}"
 
 
 def _what_next(s: Settings, is_served: bool) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.airflow_api import Airflow, Task
-from lab.settings import LAB, ROOT
+from lab.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "plugins"))
-from sqltune.records.files import Record
+from sqltune.records import evaluations, series
 from ssh_gang.model import slug
-from ssh_gang.progress import Progress
 
 DAG = "text2sql_retrain"
 SIGNS = {
@@ -32,14 +28,6 @@ SIGNS = {
     "up_for_retry": "[yellow]↻[/]",
 }
 NOT_STARTED = (None, "scheduled", "upstream_failed")
-
-
-def read(path: Path) -> Any:
-    """Read JSON; None if the file does not exist yet."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def _label(task: Task) -> str:
@@ -57,7 +45,7 @@ class Follow:
 
     def __init__(self, airflow: Airflow, run_id: str) -> None:
         self.airflow, self.run_id = airflow, run_id
-        self.record = LAB / "records" / "runs" / slug(run_id)
+        self.run_key = slug(run_id)
         self.tasks: list[Task] = []
         self.state = "queued"
         self._printed_states: dict[str, str] = {}
@@ -79,15 +67,15 @@ class Follow:
         return ""
 
     def _training_progress(self) -> str:
-        last = Record(self.record).last("progress")
-        hosts = read(self.record / "hosts.json") or {}
-        step = str(Progress.model_validate(last["progress"])) if last else "loading the model"
+        last = series.last_iteration(self.run_key)
+        step = str(last.progress) if last else "loading the model"
+        hosts = series.host_states(self.run_key)
         return " · ".join([step, *(f"{host} {state}" for host, state in hosts.items())])
 
     def _answering_progress(self, running: set[str]) -> str:
-        asked = read(self.record / "asked.json")
-        if asked and f"{asked['which']}.evaluate" in running:
-            return f"{asked['done']}/{asked['of']} questions answered"
+        state = evaluations.progress(self.run_key)
+        if state and f"{state.phase}.evaluate" in running:
+            return f"{state.answered}/{state.questions} questions answered"
         return ""
 
     def lines(self) -> list[str]:

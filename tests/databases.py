@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -47,9 +48,9 @@ class Postgres:
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
                 time.sleep(0.1)
 
-    def stop(self) -> None:
-        """Shut the server down; connections to it are cut."""
-        self.process.send_signal(2)
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Shut the server down; connections to it are cut. SIGQUIT writes nothing more to its files."""
+        self.process.send_signal(how)
         self.process.wait(60)
 
     def execute(self, statement: str) -> None:
@@ -64,19 +65,23 @@ class Postgres:
         """Return the SQLAlchemy URL of a database."""
         return f"postgresql+psycopg2://sqltune@/{name}?host={self.folder}"
 
-    def new_database(self, template: str = "template1") -> str:
-        """Create a database; return its URL."""
+    @contextmanager
+    def new_database(self, template: str = "template1") -> Iterator[str]:
+        """Create a database, and drop it afterwards; its URL."""
         self._count += 1
         name = f"d{self._count}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.url(name)
+        yield self.url(name)
+        database.close()
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
     """Run a server with a database `migrated`, to copy others from."""
-    # A short path: a socket's may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="sqltune-pg-", dir="/tmp"))
+    # A short path: a socket's may have 107 bytes. In memory where that is possible: nothing has to survive.
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="sqltune-pg-", dir=memory if memory.is_dir() else "/tmp"))
     server = Postgres(folder)
     try:
         server.initialise()
@@ -85,7 +90,7 @@ def running_postgres() -> Iterator[Postgres]:
         migrated(server.url("migrated"))
         yield server
     finally:
-        server.stop()
+        server.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
 
 

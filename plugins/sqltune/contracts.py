@@ -94,7 +94,6 @@ class ServedModel(Model):
     name: str = Field(description="Name that the model is served under.")
     model: str = Field(description="Path of the model on the serving host.")
     hash: str = Field(description="Hash of the model's files.")
-    key: str = Field(description="Names the set of answers: model, prompts, decoding.")
     cached: bool = Field(description="Whether all answers were known, so that nothing was started.")
     stop: bool = Field(description="Whether `stop` ends it; the champion goes on serving its users.")
 

@@ -21,8 +21,6 @@ from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
 from sqltune.records import database
-from sqltune.records.files import Record
-from ssh_gang.model import slug
 from tests.conftest import BASE, ROOT, free_port
 
 DAG = "text2sql_retrain"
@@ -115,10 +113,6 @@ class Lab:
             t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"]
             for t in airflow.tasks(dag, run_id)
         }
-
-    def record(self, run_id: str) -> Record:
-        """The record of a run."""
-        return Record(STATE / "records" / "runs" / slug(run_id))
 
     def words(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
         """A task's log."""

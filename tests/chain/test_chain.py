@@ -13,7 +13,9 @@ import time
 import pytest
 from mlflow import MlflowClient
 
+from sqltune.evaluation import stored
 from sqltune.records import promotions
+from ssh_gang.model import slug
 from tests.chain.conftest import DAG, FORM, STATE
 from tests.conftest import ROOT
 
@@ -298,9 +300,9 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         assert (state, tasks["approve"], tasks["promote"]) == ("success", "success", promoted), tasks
         assert (served(lab) == before) is (option == "Reject")
         commits.append(airflow.xcom(DAG, run, "plan")["dataset_date"][:10])
-        assert lab.record(run).get("after")["questions"] == (24 if further else 12)
+        assert stored.score(slug(run), "after").questions == (24 if further else 12)
         assert tasks["reference.hosted"] == "success"
-        assert "glm-4 (no key)" in lab.record(run).get("verdict")["table"]
+        assert "glm-4 (no key)" in stored.verdict(slug(run)).table
     assert commits == ["2026-09-14", "2026-10-12"]
     assert last_promotion().why == "approved by a person"
     assert last_promotion().by == runs[1]

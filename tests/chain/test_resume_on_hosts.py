@@ -33,7 +33,7 @@ def trained(lab, connected, records, tmp_path):
     airflow, run = lab.airflow, lab.first_run
     datasets = [airflow.xcom(DAG, run, "download_dataset", n) for n in (0, 1)]
     master = airflow.xcom(DAG, run, "master_ip")
-    base = lab.record(run).get("plan")
+    base = airflow.xcom(DAG, run, "plan")
 
     def make(run_id, number):
         training = base["training"] | {"max_steps": 8, "save_steps": 2, "seed": 5}

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sqltune.config.loading import load_cluster
+from sqltune.records import installation, runs, series
 from ssh_gang.commands import MARKER
 from ssh_gang.hook import GangHook
-from ssh_gang.model import Gang, Member, gang_name
+from ssh_gang.model import Gang, Member, gang_name, slug
 from tests.chain.conftest import DAG, FORM, STATE
 
 
@@ -42,8 +41,8 @@ class Training:
     def __init__(self, lab) -> None:
         self.lab, self.airflow = lab, lab.airflow
         self.run = self.airflow.trigger(DAG, FORM | {"max_steps": 3000, "seed": 77, "promote": "hold"})
-        self.gang = gang_name(DAG, "train", self.run, (STATE / "records/installation").read_text())
-        self.record = lab.record(self.run)
+        self.gang = gang_name(DAG, "train", self.run, installation.name())
+        self.key = slug(self.run)
 
     @property
     def task(self):
@@ -51,12 +50,16 @@ class Training:
 
     @property
     def step(self) -> int:
-        last = self.record.last("progress")
-        return last["progress"]["step"] if last else 0
+        last = self.last
+        return last.progress.step if last else 0
 
     @property
-    def told(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.record.folder / "progress.jsonl").read_text().splitlines()]
+    def last(self) -> series.IterationPoint | None:
+        return series.last_iteration(self.key) if runs.plan(self.key) else None
+
+    @property
+    def iterations(self) -> list[series.IterationPoint]:
+        return series.every_iteration(self.key)
 
     @property
     def attempts(self) -> list[str]:
@@ -74,11 +77,11 @@ class Training:
         """Until a try that is none of these has told of a step; the try."""
 
         def trains():
-            last = self.record.last("progress")
+            last = self.last
             return (
                 last
-                and last["attempt"] not in besides
-                and self.attempts == [last["attempt"]]
+                and last.attempt not in besides
+                and self.attempts == [last.attempt]
                 and self.task["state"] == "deferred"
             )
 
@@ -129,7 +132,7 @@ def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
     training.until(lambda: training.step > at + 10, "the training is not found again")
     assert training.attempts == [before]
     assert training.task["try_number"] == 1
-    steps = [line["progress"]["step"] for line in training.told]
+    steps = [point.progress.step for point in training.iterations]
     assert steps == list(range(1, len(steps) + 1)), "a step was lost or told twice"
 
 
@@ -165,9 +168,9 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
     assert "terminal_resubmit" in again
     assert "resuming from iteration" in again
-    first = next(line for line in training.told if line["attempt"] == after)
+    first = next(point for point in training.iterations if point.attempt == after)
     # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
-    assert at - 4 <= first["progress"]["step"] <= training.step
+    assert at - 4 <= first.progress.step <= training.step
 
 
 def test_marked_failed_means_stopped(training):

@@ -9,7 +9,7 @@ import pytest
 
 from sqltune.config.loading import load_cluster
 from sqltune.operators import reap
-from sqltune.records.files import installation
+from sqltune.records import installation
 from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
@@ -41,7 +41,7 @@ def running(sshds, run_id, airflow=None):
                 "dag_id": "dag",
                 "task_id": "train",
                 "run_id": run_id,
-                "airflow": airflow or installation(),
+                "airflow": airflow or installation.name(),
             },
         }
     )

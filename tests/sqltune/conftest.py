@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,20 +21,21 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_database(request, tmp_path, monkeypatch) -> Iterator[str]:
     """A database without tables, on each engine; its URL."""
-    if request.param == "sqlite":
+    with ExitStack() as stack:
         url = f"sqlite:///{tmp_path}/records.db"
-    else:
-        url = request.getfixturevalue("postgres").new_database()
-    monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
-    yield url
-    database.close()
+        if request.param == "postgresql":
+            url = stack.enter_context(request.getfixturevalue("postgres").new_database())
+        monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
+        yield url
+        database.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request, records, monkeypatch) -> Iterator[str]:
     """A migrated database, on each engine; the engine's name."""
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").new_database("migrated")
-        monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
-    yield request.param
-    database.close()
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgres")
+            url = stack.enter_context(server.new_database("migrated"))
+            monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
+        yield request.param

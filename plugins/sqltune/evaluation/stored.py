@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 
 from sqltune.config.base import digest
+from sqltune.errors import ScoringError
 from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.verdict import RecordedVerdict
@@ -78,9 +78,21 @@ def put_score(run_key: str, phase: Phase, score: Score, asked: Sequence[Question
 def score(run_key: str, phase: Phase) -> Score | None:
     """Return the score of one of a run's models, or None."""
     record = evaluations.get(run_key, phase)
-    if record is None:
-        return None
-    return Score.model_validate({**record.score, "answers": [_judged_answer(j) for j in record.judgements]})
+    return None if record is None else Score.model_validate(record.document)
+
+
+def required_score(run_key: str, phase: Phase) -> Score:
+    """Return the score of one of a run's models.
+
+    Raises:
+        ScoringError: It was not recorded.
+    """
+    found = score(run_key, phase)
+    if found is None:
+        raise ScoringError(
+            f"run {run_key} has no score {phase!r} in the records: clear its task {phase}.evaluate"
+        )
+    return found
 
 
 def put_verdict(run_key: str, verdict: RecordedVerdict) -> None:
@@ -93,12 +105,7 @@ def put_verdict(run_key: str, verdict: RecordedVerdict) -> None:
 def verdict(run_key: str) -> RecordedVerdict | None:
     """Return the gate's decision on a run, or None."""
     record = verdicts.get(run_key)
-    if record is None:
-        return None
-    rules: list[dict[str, Any]] = [rule.rule for rule in record.rules]
-    return RecordedVerdict.model_validate(
-        {**record.decision, "passed": record.passed, "table": record.table, "rules": rules}
-    )
+    return None if record is None else RecordedVerdict.model_validate(record.document)
 
 
 def _record(question: Question) -> QuestionRecord:
@@ -139,22 +146,3 @@ def _judgement(question: Question, answer: JudgedAnswer) -> JudgementRecord:
         vacuous=answer.vacuous,
         failure_class=answer.failure_class,
     )
-
-
-def _judged_answer(record: JudgementRecord) -> dict[str, Any]:
-    question = record.question
-    return {
-        "id": question.name,
-        "question": question.question,
-        "expected_sql": question.gold,
-        "answer": record.answer,
-        "sql": record.sql,
-        "outcome": record.outcome,
-        "reason": record.reason,
-        "strict": record.strict,
-        "exact": record.exact,
-        "vacuous": record.vacuous,
-        "failure_class": record.failure_class,
-        "tags": question.tags,
-        "must_not_break": question.must_not_break,
-    }

@@ -25,19 +25,19 @@ HELD_OUT = "held_out"
 
 
 def assemble(
-    rows: Sequence[Mapping[str, str]], further: Sequence[str] = (), limit: int | None = None
+    sampled: Sequence[Question], further: Sequence[str] = (), limit: int | None = None
 ) -> list[Question]:
     """Return all questions of a run.
 
     Args:
-        rows: the held-out rows of the data set.
+        sampled: the held-out questions of the data set.
         further: names of further suites.
         limit: questions taken from each benchmark, at most.
 
     Raises:
         ConfigError: a further suite is missing or malformed.
     """
-    return [*load(REFERENCE), *held_out(rows), *(q for name in further for q in load(name, limit))]
+    return [*load(REFERENCE), *sampled, *(q for name in further for q in load(name, limit))]
 
 
 def held_out(rows: Sequence[Mapping[str, str]]) -> list[Question]:

@@ -9,8 +9,8 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation.verdict import RecordedVerdict, Verdict
-from sqltune.records.files import Record
+from sqltune.evaluation import stored
+from sqltune.evaluation.verdict import Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,7 +92,8 @@ def skip_needless_approval(context: Context, result: Any) -> None:
 
 
 def _body(plan: RunPlan, verdict: Verdict) -> str:
-    table = RecordedVerdict.model_validate(Record.of(plan.key).get("verdict")).table
+    recorded = stored.verdict(plan.key)
+    table = recorded.table if recorded else ""
     trained_on = f"The gate passed it. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}."
     rules = "\n".join(f"- {rule.id}: {rule.explanation}" for rule in verdict.rules)
     return f"{trained_on}\n\n```\n{table}\n```\n\n{rules}"

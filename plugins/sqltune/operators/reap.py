@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from sqltune.config.cluster import Cluster, Host
 from sqltune.config.loading import load_cluster
 from sqltune.config.plan import RunPlan
-from sqltune.records.files import installation
+from sqltune.records import installation
 from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
@@ -46,7 +46,7 @@ class ReapGangOperator(BaseOperator):
         plan = RunPlan.model_validate(self.plan)
         ti = context["ti"]
         gang = anybody(
-            gang_name(ti.dag_id, self.task, ti.run_id, installation()), plan.cluster, plan.cluster.hosts
+            gang_name(ti.dag_id, self.task, ti.run_id, installation.name()), plan.cluster, plan.cluster.hosts
         )
         asyncio.run(self._reap(gang))
         self.log.info(
@@ -147,7 +147,7 @@ async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
 
 def _unwanted(owner: Mapping[str, str]) -> str | None:
     """Why a gang of this Airflow is wanted by no task any more; None for one that is wanted, and for another's."""
-    if owner.get("airflow") != installation():
+    if owner.get("airflow") != installation.name():
         return None
     states = (
         get_current_context()["ti"]

@@ -16,7 +16,7 @@ from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import PROGRESS_PATTERN
 from sqltune.operators.results import end_of
-from sqltune.records.files import Record
+from sqltune.records import runs
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
@@ -107,7 +107,7 @@ class TrainOperator(PlanGangOperator):
             event.launch_skew or 0,
         )
         evidence = {"attempt": gang.attempt, "config_text": self._config(plan)}
-        Record.of(plan.key).put("trained", progress.model_dump() | evidence)
+        runs.put_trained(plan.key, progress.model_dump() | evidence)
         return TrainedCheckpoint(
             config=self._config_path(plan, gang.attempt),
             checkpoint=checkpoint,

@@ -51,18 +51,16 @@ def take_over(claim: Claim, owner: Owner) -> Claim:
 
     Of two that try at the same time, one gets it.
     """
-    release(claim.fingerprint, claim.owner)
+    release(claim.fingerprint, claim.owner.run_id)
     return take(claim.fingerprint, owner)
 
 
-def release(fingerprint: str, owner: Owner) -> None:
+def release(fingerprint: str, run_id: str) -> None:
     """Give up a run's claim; another run's stays."""
     with database.writing() as session:
         session.execute(
             delete(TrainingClaim).where(
-                TrainingClaim.fingerprint == fingerprint,
-                TrainingClaim.dag_id == owner.dag_id,
-                TrainingClaim.run_id == owner.run_id,
+                TrainingClaim.fingerprint == fingerprint, TrainingClaim.run_id == run_id
             )
         )
 

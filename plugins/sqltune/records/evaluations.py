@@ -35,6 +35,25 @@ class JudgementRecord:
     answer: str = ""
     """Filled in when it is read; it is kept with the answers."""
 
+    @property
+    def document(self) -> Json:
+        """`JudgedAnswer` as JSON."""
+        return {
+            "id": self.question.name,
+            "question": self.question.question,
+            "expected_sql": self.question.gold,
+            "answer": self.answer,
+            "sql": self.sql,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "strict": self.strict,
+            "exact": self.exact,
+            "vacuous": self.vacuous,
+            "failure_class": self.failure_class,
+            "tags": self.question.tags,
+            "must_not_break": self.question.must_not_break,
+        }
+
 
 @dataclass(frozen=True)
 class EvaluationRecord:
@@ -48,6 +67,11 @@ class EvaluationRecord:
     """`Score` without the single answers."""
     judgements: list[JudgementRecord]
     at: datetime = field(default_factory=now)
+
+    @property
+    def document(self) -> Json:
+        """`Score` as JSON, with the single answers."""
+        return self.score | {"answers": [judgement.document for judgement in self.judgements]}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,12 @@ class VerdictRecord:
     rules: list[RuleRecord]
     at: datetime
 
+    @property
+    def document(self) -> Json:
+        """`RecordedVerdict` as JSON."""
+        rules = [rule.rule for rule in self.rules]
+        return self.decision | {"passed": self.passed, "table": self.table, "rules": rules}
+
 
 def put(run_key: str, passed: bool, table: str, decision: Json, rules: Sequence[Json]) -> None:
     """Record a verdict; a second try of the task replaces it.

@@ -6,14 +6,14 @@ never waits for MLflow, and nothing is lost while it is down. Sending a change t
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqltune.records import outbox
-from sqltune.records.files import Record
+from sqltune.records import evaluations, outbox, runs, series, verdicts
+from sqltune.records.models import Json
 from sqltune.records.types import now
 from sqltune.registry import versions
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALIAS = "champion"
-ARTIFACTS = ("plan.json", "verdict.json", "before.json", "after.json", "reference.json", "trained.json")
-"""Files of the run's record that are logged as artifacts of its MLflow run."""
+PHASES: tuple[evaluations.Phase, ...] = ("before", "after", "reference")
+"""Evaluations that are logged as artifacts of the MLflow run."""
+BATCH = 1000
+"""Metrics in one request; MLflow takes no more."""
 PROGRESS_METRICS = {
     "loss": "loss",
     "learning_rate": "lr",
@@ -157,64 +159,80 @@ def _run(client: MlflowClient, version: versions.Version) -> str:
     experiment_id = (
         experiment.experiment_id if experiment else client.create_experiment(model_name(version.cluster))
     )
-    runs = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
+    found = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
     run_id: str = (
-        runs[0].info.run_id
-        if runs
+        found[0].info.run_id
+        if found
         else client.create_run(experiment_id, run_name=version.run_id, tags={RUN: version.run_id}).info.run_id
     )
-    record = Record.of(version.run_key)
-    from mlflow.entities import Param, RunTag
-
-    plan = record.get("plan", {})
-    given = plan.get("training", {}) | {
-        k: plan[k] for k in ("base_model", "dataset_repo", "dataset_commit", "recipe_name") if k in plan
-    }
-    params = [Param(k, str(v)) for k, v in given.items()]
-    tags = [RunTag(k, v) for k, v in version.lineage.items()]
-    client.log_batch(run_id, params=params, tags=tags)
-    metrics = _metrics(record)
-    for i in range(0, len(metrics), 1000):
-        client.log_batch(run_id, metrics=metrics[i : i + 1000])
-    for name in ARTIFACTS:
-        if (record.folder / name).is_file():
-            client.log_artifact(run_id, str(record.folder / name))
-    verdict = record.get("verdict", {})
-    if "table" in verdict:
-        client.log_text(run_id, verdict["table"], "table.txt")
-    if config := record.get("trained", {}).get("config_text"):
+    documents = _documents(version.run_key)
+    _log_parameters(client, run_id, version, documents.get("plan", {}))
+    metrics = _metrics(version.run_key) if documents else []
+    for i in range(0, len(metrics), BATCH):
+        client.log_batch(run_id, metrics=metrics[i : i + BATCH])
+    for name, document in documents.items():
+        client.log_dict(run_id, document, f"{name}.json")
+    if "verdict" in documents:
+        client.log_text(run_id, documents["verdict"]["table"], "table.txt")
+    if config := documents.get("trained", {}).get("config_text"):
         client.log_text(run_id, config, "xtuner_config.py")
     client.set_terminated(run_id)
     return run_id
 
 
-def _metrics(record: Record) -> list[Any]:
-    """MLflow metrics of a record: the training's progress by step, and both scores."""
-    return [*_progress_metrics(record), *_score_metrics(record)]
+def _documents(run_key: str) -> dict[str, Json]:
+    """What is recorded of a run, by name; each becomes an artifact. Empty for a run that is not recorded."""
+    plan = runs.plan(run_key)
+    if plan is None:
+        return {}
+    scores = {phase: evaluations.get(run_key, phase) for phase in PHASES}
+    verdict = verdicts.get(run_key)
+    documents: dict[str, Json | None] = {
+        "plan": plan,
+        "trained": runs.trained(run_key),
+        "verdict": verdict.document if verdict else None,
+        **{phase: score.document if score else None for phase, score in scores.items()},
+    }
+    return {name: document for name, document in documents.items() if document}
 
 
-def _progress_metrics(record: Record) -> Iterator[Any]:
+def _log_parameters(client: MlflowClient, run_id: str, version: versions.Version, plan: Json) -> None:
+    from mlflow.entities import Param, RunTag
+
+    names = ("base_model", "dataset_repo", "dataset_commit", "recipe_name")
+    given = plan.get("training", {}) | {k: plan[k] for k in names if k in plan}
+    params = [Param(k, str(v)) for k, v in given.items()]
+    tags = [RunTag(k, v) for k, v in version.lineage.items()]
+    client.log_batch(run_id, params=params, tags=tags)
+
+
+def _metrics(run_key: str) -> list[Any]:
+    """MLflow metrics of a run: the training's progress by step, and both scores."""
+    return [*_progress_metrics(run_key), *_score_metrics(run_key)]
+
+
+def _progress_metrics(run_key: str) -> Iterator[Any]:
     from mlflow.entities import Metric
 
-    path = record.folder / "progress.jsonl"
-    entries = (
-        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    )
-    # The last entry of a step counts: a later attempt that resumed before it has trained it again.
-    last = {entry["progress"]["step"]: entry for entry in entries}
-    for step, entry in sorted(last.items()):
+    for point in series.iterations(run_key):
+        values = point.progress.model_dump(include=set(PROGRESS_METRICS.values()))
         for name, key in PROGRESS_METRICS.items():
-            if entry["progress"].get(key) is not None:
-                yield Metric(name, float(entry["progress"][key]), int(1000 * entry["at"]), step)
+            if values[key] is not None:
+                yield Metric(name, float(values[key]), _milliseconds(point.at), point.progress.step)
 
 
-def _score_metrics(record: Record) -> Iterator[Any]:
+def _score_metrics(run_key: str) -> Iterator[Any]:
     from mlflow.entities import Metric
 
-    for which in ("before", "after"):
-        if score := record.get(which):
+    for phase in ("before", "after"):
+        if evaluation := evaluations.get(run_key, phase):
             # The record's time, so that sending twice logs the same metric.
-            moment = int(1000 * (record.folder / f"{which}.json").stat().st_mtime)
+            moment = _milliseconds(evaluation.at)
             for name in SCORE_METRICS:
-                yield Metric(f"{which}_{name}", float(score[name]), moment, 0)
-            yield Metric(f"{which}_accuracy", score["matched"] / max(1, score["questions"]), moment, 0)
+                yield Metric(f"{phase}_{name}", float(evaluation.score[name]), moment, 0)
+            accuracy = evaluation.matched / max(1, evaluation.questions)
+            yield Metric(f"{phase}_accuracy", accuracy, moment, 0)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(1000 * moment.timestamp())

@@ -5,12 +5,10 @@ zhipuai cannot be installed beside Airflow: they pin pyjwt to ranges that exclud
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import Field
 
 from sqltune.config.base import digest
-from sqltune.records.files import home, read_json, write_json
+from sqltune.records import answers
 from ssh_gang.model import Model
 
 CONNECTION = "sqltune_glm"
@@ -30,28 +28,28 @@ class Budget(Model):
     price: float = Field(0.1, ge=0, description="Price of a thousand tokens, question and answer together.")
 
 
-def _cache(model: str, url: str) -> Path:
-    return home() / "answers" / f"hosted-{digest([model, url])}.json"
+def answer_set(model: str, url: str) -> tuple[str, str]:
+    """Return the model hash and the decoding under which a hosted model's answers are kept."""
+    return f"hosted-{digest([model, url])}", "hosted"
 
 
 def known(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
-    """Answers that a model gave to prompts in earlier runs, by question id."""
-    answers = read_json(_cache(model, url), {})
-    return {name: answers[key] for name, prompt in prompts.items() if (key := digest(prompt)) in answers}
+    """Return the answers that were given to these prompts before, by question id."""
+    hashes = {name: digest(prompt) for name, prompt in prompts.items()}
+    found = answers.known(*answer_set(model, url), hashes.values())
+    return {name: found[key] for name, key in hashes.items() if key in found}
 
 
-def remember(model: str, url: str, prompts: dict[str, str], answers: dict[str, str]) -> None:
+def remember(model: str, url: str, prompts: dict[str, str], given: dict[str, str]) -> None:
     """Keep answers, so that no prompt is paid for twice.
 
     Args:
         model: The model's name at the service.
-        url: Base address of the service.
+        url: Address of the service.
         prompts: Prompts by question id.
-        answers: Answers by question id.
+        given: Answers by question id.
     """
-    path = _cache(model, url)
-    new = {digest(prompts[name]): answer for name, answer in answers.items()}
-    write_json(path, read_json(path, {}) | new)
+    answers.put(*answer_set(model, url), {digest(prompts[name]): text for name, text in given.items()})
 
 
 def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # see the docstring

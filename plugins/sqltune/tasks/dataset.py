@@ -11,8 +11,9 @@ from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import DownloadedDataset, typed_task
 from sqltune.errors import DatasetError
+from sqltune.evaluation import stored
+from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest
-from sqltune.records.files import Record
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def download_dataset(plan: RunPlan, host: str) -> DownloadedDataset:
         response.counts,
     )
     if response.held_out:
-        Record.of(plan.key).put("held_out", response.held_out)
+        stored.put_held_out(plan.key, held_out(response.held_out))
     prepared = response.model_dump(exclude={"held_out", "train_path"})
     # With ~ in place of this host's home, so that it is right on every host.
     return DownloadedDataset(**prepared, host=host, train_path=plan.train_path)

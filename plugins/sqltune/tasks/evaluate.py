@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostFacts, MergedModel, ServedModel, Stage, typed_task
+from sqltune.evaluation import stored
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
 from sqltune.prompt import TEMPLATE_HASH, render
-from sqltune.records.files import Record, home, read_json, write_json
+from sqltune.records import evaluations
 from sqltune.serving import client
 from sqltune.serving.hook import ServingHook
 
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 10
-"""Answers after which the file of answers and the log are brought up to date."""
+"""Answers after which they are saved and logged."""
 BASE = "base"
 """Name that the base model is served under."""
 
@@ -36,17 +39,14 @@ def serve(
     Nothing is started when all its answers are known from an earlier run.
     """
     name, model, model_hash = _identity(plan, facts, merged if stage == "after" else None)
-    key = _answers_key(plan, model_hash)
-    answers = read_json(answers_file(key), {})
+    questions = suite_of(plan)
+    known = len(answer_set(plan, model_hash).known(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
-    known = len(answers) == len(suite_of(plan))
     if known:
-        log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(answers))
+        log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
     else:
         _start(plan, name, model)
-    return ServedModel(
-        name=name, model=model, hash=model_hash, key=key, cached=known, stop=not (known or is_champion)
-    )
+    return ServedModel(name=name, model=model, hash=model_hash, cached=known, stop=not (known or is_champion))
 
 
 def _identity(plan: RunPlan, facts: Sequence[HostFacts], merged: MergedModel | None) -> tuple[str, str, str]:
@@ -84,7 +84,7 @@ def serving(plan: RunPlan) -> ServingHook:
 
 def suite_of(plan: RunPlan) -> list[Question]:
     """The questions of a run: reference prompts, sampled held-out rows, and the plan's further suites."""
-    return assemble(Record.of(plan.key).get("held_out", []), plan.suites, plan.eval_questions)
+    return assemble(stored.held_out(plan.key), plan.suites, plan.eval_questions)
 
 
 def prompts_of(questions: Sequence[Question]) -> list[str]:
@@ -92,16 +92,12 @@ def prompts_of(questions: Sequence[Question]) -> list[str]:
     return [render(q.question, q.context) for q in questions]
 
 
-def _answers_key(plan: RunPlan, model_hash: str) -> str:
-    """Names a set of answers: another model, prompt, template or decoding has another set."""
+def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
+    """Where a model's answers are kept: another model, template or decoding has other answers."""
     decoding = plan.recipe.decoding.model_dump(exclude={"concurrency", "timeout"})
-    prompts = prompts_of(suite_of(plan))
-    return digest([model_hash, prompts, TEMPLATE_HASH, decoding, plan.recipe.serving_dtype])
-
-
-def answers_file(key: str) -> Path:
-    """File of a set of answers, by question id."""
-    return home() / "answers" / f"{key}.json"
+    return AnswerSet(
+        model_hash=model_hash, decoding=digest([TEMPLATE_HASH, decoding, plan.recipe.serving_dtype])
+    )
 
 
 @typed_task
@@ -111,40 +107,63 @@ def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
     A retry asks only the questions without an answer.
     """
     questions = suite_of(plan)
-    path = answers_file(served.key)
-    answers: dict[str, str] = read_json(path, {})
+    given = answer_set(plan, served.hash)
+    answers = given.known(questions)
     open_questions = [q for q in questions if q.id not in answers]
     if open_questions:
-        progress = _progress(plan, stage, answers, open_questions, len(questions))
+        keeper = _AnswerKeeper(plan, stage, served, given, questions, answers)
         try:
             client.ask(
                 serving(plan).endpoint(served.name),
                 prompts_of(open_questions),
                 plan.recipe.decoding,
-                progress,
+                lambda number, answer: keeper.add(open_questions[number], answer),
             )
         finally:
-            write_json(path, answers)
-    score = score_answers(served.name, questions, answers)
-    Record.of(plan.key).put(stage, score.model_dump(mode="json"))
+            keeper.save()
+    # As they are kept: another run may have been given answers to the same prompts at the same time.
+    score = score_answers(served.name, questions, given.known(questions))
+    stored.put_score(plan.key, stage, score, questions, given)
     _log_score(score)
     return score.summary
 
 
-def _progress(
-    plan: RunPlan, stage: Stage, answers: dict[str, str], open_questions: Sequence[Question], total: int
-) -> Callable[[int, str], None]:
-    """A callback that keeps each answer, and logs every `SAVE_EVERY` of them."""
-    began = time.monotonic()
+class _AnswerKeeper:
+    """Keeps the answers of a model as they come."""
 
-    def keep(number: int, answer: str) -> None:
-        answers[open_questions[number].id] = answer
-        done = len(answers)
-        if done % SAVE_EVERY == 0 or done == total:
-            Record.of(plan.key).put("asked", {"which": stage, "done": done, "of": total})
-            log.info("%d of %d answered, %.1f s", done, total, time.monotonic() - began)
+    def __init__(
+        self,
+        plan: RunPlan,
+        stage: Stage,
+        served: ServedModel,
+        given: AnswerSet,
+        questions: Sequence[Question],
+        known: Mapping[str, str],
+    ) -> None:
+        self._plan, self._stage, self._served, self._given = plan, stage, served, given
+        self._total, self._done = len(questions), len(known)
+        self._unsaved: dict[str, str] = {}
+        self._open = [q for q in questions if q.id not in known]
+        self._began = time.monotonic()
 
-    return keep
+    def add(self, question: Question, answer: str) -> None:
+        """Take an answer; every `SAVE_EVERY` of them are saved and logged."""
+        self._unsaved[question.id] = answer
+        self._done += 1
+        if self._done % SAVE_EVERY == 0 or self._done == self._total:
+            log.info("%d of %d answered, %.1f s", self._done, self._total, time.monotonic() - self._began)
+            try:
+                self.save()
+            except SQLAlchemyError as e:
+                log.warning("answers are saved later, the records' database does not answer: %s", e)
+
+    def save(self) -> None:
+        """Save the answers that are not saved yet."""
+        self._given.keep(self._open, self._unsaved)
+        self._unsaved.clear()
+        evaluations.put_progress(
+            self._plan.key, self._stage, self._served.name, self._served.hash, self._done, self._total
+        )
 
 
 def _log_score(score: Score) -> None:

@@ -6,11 +6,12 @@ import logging
 
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers, typed_task
+from sqltune.evaluation import stored
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.report import comparison_table, run_report
-from sqltune.evaluation.score import Score, ScoreSummary
+from sqltune.evaluation.score import ScoreSummary
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
-from sqltune.records.files import Record, remember_trained
+from sqltune.records import claims
 from sqltune.tasks.reference import reference_score
 
 log = logging.getLogger(__name__)
@@ -31,14 +32,11 @@ def judge(
         after: Score of the candidate.
         hosted: Answers of the hosted reference, for the table only.
     """
-    record = Record.of(plan.key)
-    was, now = (Score.model_validate(record.get(stage)) for stage in ("before", "after"))
+    was, now = stored.required_score(plan.key, "before"), stored.required_score(plan.key, "after")
     column = reference_score(plan, hosted)
-    if column:
-        record.put("reference", column.score.model_dump(mode="json"))
     verdict = decide(was, now, plan.gate)
     recorded = RecordedVerdict.of(verdict, comparison_table(was, now, column))
     log.info("\n%s", run_report(was, now, recorded))
-    record.put("verdict", recorded.model_dump(mode="json"))
-    remember_trained(plan.fingerprint, plan.run_id)
+    stored.put_verdict(plan.key, recorded)
+    claims.release(plan.fingerprint, plan.run_id)
     return verdict.without_answers

@@ -3,47 +3,96 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from sqltune import node
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import typed_task
 from sqltune.errors import ConfigError
-from sqltune.records.files import Record, trained_before
+from sqltune.records import claims, runs
+from sqltune.records.claims import Owner
+from sqltune.records.runs import trained_before
 from sqltune.tasks import planning
 
 log = logging.getLogger(__name__)
+
+
+POLL = timedelta(seconds=30)
+"""How often a run looks whether another one that trains the same plan has ended."""
 
 
 @typed_task
 def plan() -> RunPlan | Literal[False]:
     """Read the form, check all of it, and pin what it leaves open.
 
+    Of two runs with the same fingerprint one trains; the other is put off until that has ended.
+
     Returns:
         The plan; False when a run with the same fingerprint was trained before, which ends this run green.
 
     Raises:
         AirflowFailException: The form has mistakes; a retry would find the same ones.
+        AirflowRescheduleException: Another run trains the same plan; Airflow starts the task again later.
     """
     run_plan = _read_form()
     _log_plan(run_plan)
-    record = Record.of(run_plan.key)
-    record.put("plan", run_plan.model_dump(mode="json"))
-    earlier = trained_before(run_plan.fingerprint)
-    if earlier and not run_plan.force:
-        log.info(
-            "nothing new: run %s trained and judged the same plan (fingerprint %s). "
-            "Set force in the form to train it again",
-            earlier,
-            run_plan.fingerprint,
-        )
-        record.put("state", {"nothing_new": earlier})
+    runs.put_plan(run_plan)
+    # A forced run may train again what another one has trained: this one has nothing new all the same.
+    if _has_nothing_new(run_plan):
+        return False
+    _claim(run_plan)
+    # The run that had the claim until now may have trained the same.
+    if _has_nothing_new(run_plan):
+        claims.release(run_plan.fingerprint, run_plan.run_id)
         return False
     return run_plan
+
+
+def _has_nothing_new(plan: RunPlan) -> bool:
+    """Whether another run trained the same plan and has its verdict; recorded and logged if so."""
+    earlier = trained_before(plan.fingerprint)
+    if earlier is None or plan.force:
+        return False
+    log.info(
+        "nothing new: run %s trained and judged the same plan (fingerprint %s). "
+        "Set force in the form to train it again",
+        earlier,
+        plan.fingerprint,
+    )
+    runs.put_same_as(plan.key, earlier)
+    return True
+
+
+def _claim(plan: RunPlan) -> None:
+    """Make this the run that trains the fingerprint.
+
+    A claim is released by `gate`. A run that never came so far leaves its claim behind: once Airflow says that
+    it has ended, or does not know it any more, the claim is taken over.
+
+    Raises:
+        AirflowRescheduleException: Another run that is under way has the claim.
+    """
+    owner = Owner(get_current_context()["dag_run"].dag_id, plan.run_id)
+    claim = claims.take(plan.fingerprint, owner)
+    if claim.owner != owner and not _is_under_way(claim.owner):
+        log.info("run %s was to train the same plan, and has ended without a verdict", claim.owner.run_id)
+        claim = claims.take_over(claim, owner)
+    if claim.owner != owner:
+        log.info(
+            "run %s trains the same plan (fingerprint %s); this one waits until that has ended",
+            claim.owner.run_id,
+            plan.fingerprint,
+        )
+        raise AirflowRescheduleException(datetime.now(UTC) + POLL)
+
+
+def _is_under_way(owner: Owner) -> bool:
+    ti = get_current_context()["ti"]
+    return bool(ti.get_dr_count(owner.dag_id, run_ids=[owner.run_id], states=["queued", "running"]))
 
 
 def _read_form() -> RunPlan:

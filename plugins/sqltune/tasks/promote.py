@@ -14,7 +14,6 @@ from sqltune.config.plan import Champion, RunPlan, Site
 from sqltune.contracts import ChosenVersion, typed_task
 from sqltune.errors import ConfigError, RegistryError
 from sqltune.evaluation.verdict import Verdict
-from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.serving.hook import ServingHook
 from sqltune.tasks.mlflow import flush_mlflow
@@ -35,7 +34,6 @@ def promote(plan: RunPlan, verdict: Verdict, number: int) -> int:
     _require_same_champion(plan, version)
     reason = "approved by a person" if plan.promote == "ask" else "passed the gate"
     serve_version(plan, version, reason, plan.run_id)
-    Record.of(plan.key).put("state", {"promoted": number})
     return number
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from pathlib import Path
 
 from sqltune import node
 from sqltune.config.cluster import Keep
@@ -12,7 +11,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.contracts import typed_task
 from sqltune.errors import RegistryError
 from sqltune.node_contracts.retention import RETENTION, RetentionRequest, RetentionResponse
-from sqltune.records.files import home
+from sqltune.records.runs import by_activity
 from sqltune.registry import versions
 
 log = logging.getLogger(__name__)
@@ -38,21 +37,17 @@ def prune(plan: RunPlan, host: str) -> RetentionResponse:
 
 def retention(plan: RunPlan) -> RetentionRequest:
     """What is kept of which runs."""
-    keep, runs = plan.cluster.keep, _recorded_runs()
-    newest = {plan.key} | {f.name for f in runs[-keep.checkpoints :]}
+    keep = plan.cluster.keep
+    # By the time of the last record: a run in progress is among the newest.
+    known = by_activity()
+    newest = {plan.key, *known[-keep.checkpoints :]}
     return RetentionRequest(
         runs=f"{plan.cluster.work_dir}/runs",
         work_dir=plan.cluster.work_dir,
-        known=sorted(f.name for f in runs),
+        known=sorted(known),
         merged=sorted(_runs_with_kept_model(plan.cluster_name, keep) | newest),
         checkpoints=sorted(newest),
     )
-
-
-def _recorded_runs() -> list[Path]:
-    """Records of all runs by the time of their last write: a run in progress is among the newest."""
-    folders = [folder for folder in (home() / "runs").iterdir() if folder.is_dir()]
-    return sorted(folders, key=lambda f: max(x.stat().st_mtime for x in [f, *f.iterdir()]))
 
 
 def _runs_with_kept_model(cluster_name: str, keep: Keep) -> set[str]:

@@ -16,8 +16,10 @@ from pydantic import ValidationError
 from sqltune.config.loading import describe
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers, HostedBatch, HostedQuestion, typed_task
+from sqltune.evaluation import stored
 from sqltune.evaluation.report import Column
 from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.stored import AnswerSet
 from sqltune.prompt import render
 from sqltune.serving import hosted
 from sqltune.serving.hosted import CONNECTION
@@ -126,7 +128,10 @@ def reference_answers(batch: HostedBatch | None, reply: dict[str, Any] | None) -
 
 
 def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | None:
-    """The column of the hosted model: its score over all questions it answered, in this or an earlier run."""
+    """The column of the hosted model: its score over all questions it answered, in this or an earlier run.
+
+    The score is recorded as the run's `reference`.
+    """
     if answers is None:
         return None
     prompts = _prompts(plan)
@@ -135,4 +140,8 @@ def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | No
     known = hosted.known(answers.model, answers.url, prompts)
     trouble = f" ({answers.trouble[:TROUBLE_WIDTH]})" if answers.trouble else ""
     questions = [q for q in suite_of(plan) if q.id in known]
-    return Column(answers.label + trouble, score_answers(answers.model, questions, known))
+    score = score_answers(answers.model, questions, known)
+    model_hash, decoding = hosted.answer_set(answers.model, answers.url)
+    given = AnswerSet(model_hash=model_hash, decoding=decoding)
+    stored.put_score(plan.key, "reference", score, questions, given)
+    return Column(answers.label + trouble, score)

@@ -6,9 +6,8 @@ import logging
 
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import Adapter, HostFacts, MergedModel, TrainedCheckpoint, typed_task
-from sqltune.evaluation.score import Score
+from sqltune.evaluation import stored
 from sqltune.evaluation.verdict import Verdict
-from sqltune.records.files import Record
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.tasks.mlflow import flush_mlflow
 
@@ -59,8 +58,7 @@ def register(
 
 
 def _scores(plan: RunPlan, verdict: Verdict) -> dict[str, str]:
-    record = Record.of(plan.key)
-    before, after = (Score.model_validate(record.get(stage)) for stage in ("before", "after"))
+    before, after = stored.required_score(plan.key, "before"), stored.required_score(plan.key, "after")
     return {
         "score": f"{after.matched}/{after.questions}",
         "score_before": f"{before.matched}/{before.questions} ({before.model})",

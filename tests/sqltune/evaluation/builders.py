@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqltune.evaluation.judge import Outcome
+from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.scorer import count
+from sqltune.evaluation.stored import AnswerSet, put_score
+from sqltune.records.evaluations import Phase
 
 
 def judged(number: int, outcome: Outcome = "match", **fields: object) -> JudgedAnswer:
@@ -47,3 +50,21 @@ def score_of(
         empty = outcome == "match" and i in vacuous
         answers.append(judged(i, outcome, vacuous=empty, must_not_break=i < guarded))
     return count("m", answers)
+
+
+def store(run_key: str, phase: Phase, score: Score) -> None:
+    """Record a score with its questions and answers."""
+    questions = [
+        Question(
+            id=a.id,
+            question=a.question,
+            context=f"CREATE TABLE t{number} (a INTEGER, b INTEGER)",
+            gold=a.expected_sql,
+            tags=a.tags,
+            must_not_break=a.must_not_break,
+        )
+        for number, a in enumerate(score.answers)
+    ]
+    given = AnswerSet(model_hash=f"{score.model}-{phase}", decoding="d")
+    given.keep(questions, {a.id: a.answer for a in score.answers})
+    put_score(run_key, phase, score, questions, given)

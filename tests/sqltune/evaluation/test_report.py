@@ -9,7 +9,7 @@ from sqltune.evaluation.questions import Question
 from sqltune.evaluation.report import Column, comparison_table, reference_prompts, run_report, score_report
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import score_answers
-from sqltune.evaluation.suites import assemble
+from sqltune.evaluation.suites import assemble, held_out
 from sqltune.evaluation.verdict import RecordedVerdict
 from tests.sqltune.evaluation.test_gate import RULES
 
@@ -23,7 +23,7 @@ ROWS = [
     for i in range(8)
 ]
 SUITE = [
-    *assemble(ROWS),
+    *assemble(held_out(ROWS)),
     Question(id="no-gold", question="q", context=CONTEXT, gold="SELECT oops FROM t"),
     Question(id="empty", question="q", context=CONTEXT, gold="SELECT a, b FROM t WHERE a > 1 AND 1 = 0"),
 ]

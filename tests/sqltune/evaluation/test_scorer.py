@@ -19,7 +19,7 @@ ROWS = [
     }
     for i in range(10)
 ]
-SUITE = assemble(ROWS)
+SUITE = assemble(held_out(ROWS))
 IDS = [q.id for q in held_out(ROWS)]
 GOLDS = {q.id: q.gold for q in SUITE}
 

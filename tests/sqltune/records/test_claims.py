@@ -37,13 +37,13 @@ def test_another_fingerprint_is_another_claim():
 
 def test_a_released_claim_is_free():
     claims.take("f", A)
-    claims.release("f", A)
+    claims.release("f", A.run_id)
     assert claims.take("f", B).owner == B
 
 
 def test_only_its_owner_releases_a_claim():
     claims.take("f", A)
-    claims.release("f", B)
+    claims.release("f", B.run_id)
     assert claims.take("f", B).owner == A
 
 

@@ -41,6 +41,7 @@ def s3(tmp_path_factory) -> Iterator[str]:
     yield url
     server.terminate()
     server.wait(30)
+    log.close()
 
 
 @pytest.fixture(params=["folder", "s3"])

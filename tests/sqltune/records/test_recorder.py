@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from s3fs import S3FileSystem
 
 from sqltune.records import database, recorder, runs, series
 from sqltune.records.logstore import LogStore
@@ -73,5 +74,7 @@ def test_an_s3_server_that_is_away_is_unavailable(records, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("SQLTUNE_LOG_STORE", "s3://logs/folder")
+    # It remembers the server of the tests before.
+    S3FileSystem.clear_instance_cache()
     with pytest.raises(RecorderUnavailable, match="the log store: "):
         RunRecorder("r1", "train").output("try1", "a", 0, b"x")

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sqltune.errors import RegistryError
-from sqltune.records import promotions
-from sqltune.records.files import Record
+from sqltune.records import evaluations, promotions, runs, series, verdicts
+from sqltune.records.evaluations import EvaluationRecord
 from sqltune.registry import mlflow_mirror, versions
+from ssh_gang.progress import Progress
 from tests.conftest import BASE, free_port
+from tests.plans import run_plan
 
 LINEAGE = {
     "dataset_repo": "team/data",
@@ -194,30 +196,20 @@ def server(tmp_path) -> Iterator[tuple[str, object]]:
 def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, server, monkeypatch, caplog):
     uri, start = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    record = Record.of("r1")
-    record.put("plan", {"training": {"learning_rate": 0.001, "seed": 7}, "base_model": "~/models/base"})
-    record.put("verdict", {"passed": True, "table": "before  after"})
-    record.put(
-        "after", {"matched": 74, "strict": 70, "exact": 40, "invalid": 3, "vacuous": 1, "questions": 100}
+    plan = run_plan("r1")
+    plan = plan.model_copy(
+        update={"training": plan.training.model_copy(update={"learning_rate": 0.001, "seed": 7})}
     )
-    record.put("trained", {"config_text": "lr = 0.001\n"})
+    runs.put_plan(plan)
+    runs.put_trained("r1", {"config_text": "lr = 0.001\n"})
+    verdicts.put("r1", passed=True, table="before  after", decision={}, rules=[])
+    counts = {"matched": 74, "strict": 70, "exact": 40, "invalid": 3, "vacuous": 1, "questions": 100}
+    evaluations.put("r1", "after", EvaluationRecord("candidate", "h", 100, 74, counts, []), "d")
     for step, loss in ((1, 2.5), (2, 2.0), (2, 1.5)):
-        record.append(
-            "progress",
-            {
-                "attempt": "try1",
-                "at": 1000.0 + step,
-                "progress": {
-                    "step": step,
-                    "total": 2,
-                    "loss": loss,
-                    "lr": 1e-3,
-                    "seconds_per_step": 1.0,
-                    "tokens_per_second": 100,
-                    "memory": None,
-                },
-            },
+        progress = Progress(
+            step=step, total=2, loss=loss, lr=1e-3, seconds_per_step=1.0, tokens_per_second=100
         )
+        series.put_iteration("r1", "try1", datetime.fromtimestamp(1000.0 + step, UTC), progress)
     first = made("r1")
     mlflow_mirror.tell("version", first)
     mlflow_mirror.tell("champion", first)

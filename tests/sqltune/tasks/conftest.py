@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sqltune.records import runs
 from sqltune.tasks.planning import make_plan
 
 
 @pytest.fixture
 def plan(hub, records, monkeypatch):
     monkeypatch.setenv("SQLTUNE_LAB_HUB", hub)
-    return make_plan({}, "manual__1", datetime(2026, 11, 1, tzinfo=UTC), "code1").model_dump(mode="json")
+    made = make_plan({}, "manual__1", datetime(2026, 11, 1, tzinfo=UTC), "code1")
+    runs.put_plan(made)
+    return made.model_dump(mode="json")

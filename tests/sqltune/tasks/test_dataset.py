@@ -7,8 +7,9 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune.config.plan import RunPlan
 from sqltune.errors import DatasetError
+from sqltune.evaluation import stored
+from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.dataset import FetchRequest, FetchResponse
-from sqltune.records.files import Record
 from sqltune.tasks import dataset
 
 ROW = {"question": "多少人？", "context": "CREATE TABLE t (a INTEGER)", "answer": "SELECT COUNT(*) FROM t"}
@@ -37,7 +38,7 @@ def requests(monkeypatch) -> list[FetchRequest]:
 
 def test_the_masters_sample_becomes_part_of_the_record(plan, requests):
     dataset.download_dataset(plan, "host-a")
-    assert Record.of(RunPlan.model_validate(plan).key).get("held_out") == [ROW]
+    assert stored.held_out(RunPlan.model_validate(plan).key) == held_out([ROW])
 
 
 def test_another_host_samples_no_questions(plan, requests):

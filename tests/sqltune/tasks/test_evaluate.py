@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from sqltune.config.plan import Champion, RunPlan
+from sqltune.errors import ServingError
+from sqltune.evaluation import stored
 from sqltune.node_contracts.serving import ServingResponse
-from sqltune.records.files import write_json
+from sqltune.records import evaluations
 from sqltune.tasks import evaluate
 from tests.host_facts import facts
 
@@ -82,15 +84,38 @@ def test_a_model_whose_answers_are_known_is_not_served(plan, servers, sent):
 def test_a_retry_sends_only_the_open_questions(plan, servers, sent):
     served = serve(plan)
     first, *rest = evaluate.suite_of(RunPlan.model_validate(plan))
-    write_json(evaluate.answers_file(served["key"]), {first.id: "SELECT 1"})
+    p = RunPlan.model_validate(plan)
+    evaluate.answer_set(p, served["hash"]).keep([first], {first.id: "SELECT 1"})
     evaluate.ask(plan, served, "before")
     assert len(sent) == len(rest)
 
 
-def test_another_decoding_has_other_answers(plan, servers):
-    key = serve(plan)["key"]
+def test_another_decoding_has_other_answers(plan, servers, sent):
+    evaluate.ask(plan, serve(plan), "before")
     plan["recipe"]["decoding"]["max_tokens"] += 1
-    assert serve(plan)["key"] != key
+    assert serve(plan)["cached"] is False
+
+
+def test_the_score_is_recorded(plan, servers, sent):
+    summary = evaluate.ask(plan, serve(plan), "before")
+    score = stored.score(RunPlan.model_validate(plan).key, "before")
+    assert score.summary.model_dump(mode="json") == summary
+    assert {answer.answer for answer in score.answers} == {"SELECT 1"}
+
+
+def test_answers_that_came_before_a_failure_are_kept(plan, servers, monkeypatch):
+    p = RunPlan.model_validate(plan)
+
+    def ask(endpoint, prompts, decoding, done):
+        done(0, "SELECT 1")
+        raise ServingError("the model server died")
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+    served = serve(plan)
+    with pytest.raises(ServingError, match="died"):
+        evaluate.ask(plan, served, "before")
+    assert len(evaluate.answer_set(p, served["hash"]).known(evaluate.suite_of(p))) == 1
+    assert evaluations.progress(p.key).answered == 1
 
 
 def test_an_evaluated_model_is_stopped(plan, servers):

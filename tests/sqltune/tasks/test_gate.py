@@ -7,12 +7,14 @@ import logging
 import pytest
 
 from sqltune.config.plan import RunPlan
+from sqltune.evaluation import stored
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import count
-from sqltune.evaluation.verdict import RecordedVerdict, Verdict
-from sqltune.records.files import Record
+from sqltune.evaluation.verdict import Verdict
+from sqltune.records import claims, runs
+from sqltune.records.claims import Owner
 from sqltune.tasks.gate import judge
-from tests.sqltune.evaluation.builders import judged, score_of
+from tests.sqltune.evaluation.builders import judged, score_of, store
 
 
 def with_reference_prompt(score: Score, outcome: str, sql: str) -> Score:
@@ -27,9 +29,9 @@ def run_gate(plan) -> object:
     """Run the task for a better candidate; what it hands on."""
     before = with_reference_prompt(score_of(60, wrong=range(20)), "mismatch", "SELECT 1")
     after = with_reference_prompt(score_of(60), "match", "SELECT COUNT(*)\nFROM head")
-    record = Record.of(RunPlan.model_validate(plan).key)
-    record.put("before", before.model_dump(mode="json"))
-    record.put("after", after.model_dump(mode="json"))
+    key = RunPlan.model_validate(plan).key
+    store(key, "before", before)
+    store(key, "after", after)
     return judge(plan, before.summary, after.summary)
 
 
@@ -49,9 +51,17 @@ def test_verdict_is_handed_on_without_its_answers(plan):
 
 def test_verdict_is_recorded_with_its_table_and_its_answers(plan):
     run_gate(plan)
-    recorded = RecordedVerdict.model_validate(Record.of(RunPlan.model_validate(plan).key).get("verdict"))
+    recorded = stored.verdict(RunPlan.model_validate(plan).key)
     assert len(recorded.gained) == 20
     assert "40/60 (67%)  60/60 (100%)" in recorded.table
+
+
+def test_the_plan_counts_as_trained_and_its_claim_is_released(plan):
+    p = RunPlan.model_validate(plan)
+    claims.take(p.fingerprint, Owner("d", p.run_id))
+    run_gate(plan)
+    assert runs.trained_before(p.fingerprint) == p.run_id
+    assert claims.take(p.fingerprint, Owner("d", "next")).owner.run_id == "next"
 
 
 def test_log_shows_each_reference_prompt_with_its_sql(log):

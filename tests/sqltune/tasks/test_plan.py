@@ -1,8 +1,137 @@
-"""The hosts that later tasks are mapped over."""
+"""The plan of a run, which of two runs trains it, and the hosts to map tasks over."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import AirflowRescheduleException
+
+from sqltune.records import claims, runs, verdicts
+from sqltune.records.runs import State
 from sqltune.tasks import plan as planned
+from tests.plans import run_plan
+
+DAG = "text2sql_retrain"
+
+
+class Airflow:
+    """The runs that Airflow knows to be under way, and the one whose task runs here.
+
+    A run that has failed and one that was deleted are alike: neither is under way.
+    """
+
+    def __init__(self, monkeypatch) -> None:
+        self.under_way: set[str] = set()
+        self.force = False
+        monkeypatch.setattr(planned, "_read_form", self._read_form)
+        monkeypatch.setattr(planned, "get_current_context", self._context)
+
+    def plan(self, run_id: str, force: bool = False):
+        self.run_id, self.force = run_id, force
+        self.under_way.add(run_id)
+        return planned.plan()
+
+    def _read_form(self):
+        return run_plan(self.run_id, force=self.force)
+
+    def _context(self):
+        return {
+            "dag_run": SimpleNamespace(dag_id=DAG),
+            "ti": SimpleNamespace(get_dr_count=self._count),
+        }
+
+    def _count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        assert dag_id == DAG
+        assert states == ["queued", "running"]
+        return len(self.under_way & set(run_ids))
+
+
+@pytest.fixture
+def airflow(engine, monkeypatch) -> Airflow:
+    return Airflow(monkeypatch)
+
+
+def judged(run_id: str) -> None:
+    """What `gate` records at the end of a run."""
+    verdicts.put(run_id, passed=False, table="", decision={}, rules=[])
+    claims.release(run_plan().fingerprint, run_id)
+
+
+def test_a_new_plan_is_recorded_and_trained(airflow):
+    assert airflow.plan("r1")["run_id"] == "r1"
+    assert runs.plan("r1") == run_plan().model_dump(mode="json")
+
+
+def test_what_was_trained_before_is_nothing_new(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    assert airflow.plan("r2") is False
+    assert runs.summary("r2").state is State.NOTHING_NEW
+    assert runs.summary("r2").same_as == "r1"
+
+
+def test_nothing_new_leaves_no_claim(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    airflow.plan("r2")
+    assert airflow.plan("r3", force=True)
+
+
+def test_force_trains_again(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    assert airflow.plan("r2", force=True)["run_id"] == "r2"
+
+
+def test_of_two_runs_with_one_plan_the_second_waits(airflow):
+    airflow.plan("r1")
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r2")
+
+
+def test_a_run_that_waited_ends_with_nothing_new(airflow):
+    airflow.plan("r1")
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r2")
+    judged("r1")
+    assert airflow.plan("r2") is False
+    assert runs.summary("r2").same_as == "r1"
+
+
+def test_a_run_that_waited_trains_when_the_first_has_ended_without_a_verdict(airflow):
+    airflow.plan("r1")
+    airflow.under_way.clear()
+    assert airflow.plan("r2")["run_id"] == "r2"
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r3")
+
+
+def test_a_forced_run_waits_too(airflow):
+    airflow.plan("r1")
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r2", force=True)
+    judged("r1")
+    assert airflow.plan("r2", force=True)
+
+
+def test_a_run_does_not_wait_for_one_that_is_forced_to_train_again(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    airflow.plan("r2", force=True)
+    assert airflow.plan("r3") is False
+
+
+def test_a_second_try_of_the_same_run_goes_on(airflow):
+    airflow.plan("r1")
+    assert airflow.plan("r1")["run_id"] == "r1"
+
+
+def test_the_same_plan_on_other_data_does_not_wait(airflow, monkeypatch):
+    airflow.plan("r1")
+    other = run_plan("r2", dataset_commit="fedcba")
+    monkeypatch.setattr(planned, "_read_form", lambda: other)
+    assert planned.plan()["run_id"] == "r2"
 
 
 def test_every_host_is_mapped_over(plan):

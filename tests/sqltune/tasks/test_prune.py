@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from sqltune.config.plan import RunPlan
-from sqltune.records.files import home, write_json
+from sqltune.records import runs
 from sqltune.registry import versions
 from sqltune.tasks import prune
 
@@ -15,6 +13,7 @@ from sqltune.tasks import prune
 @pytest.fixture
 def request_(plan, records):
     """Eight versions, the first two of which were promoted; `keep` of the lab's cluster."""
+    p = RunPlan.model_validate(plan)
     for number in range(1, 9):
         run = f"r{number}"
         versions.register(
@@ -27,12 +26,9 @@ def request_(plan, records):
             dtype="bfloat16",
             lineage={},
         )
-        write_json(home() / "runs" / run / "plan.json", {})
-        for path in (home() / "runs" / run / "plan.json", home() / "runs" / run):
-            os.utime(path, (number, number))
+        runs.put_plan(p.model_copy(update={"run_id": run}))
     for number in (1, 2):
         versions.promote(versions.version("lab", number), "gate", "r")
-    p = RunPlan.model_validate(plan)
     keep = p.cluster.keep.model_copy(update={"merged_models": 5, "checkpoints": 3})
     cluster = p.cluster.model_copy(update={"keep": keep})
     return prune.retention(p.model_copy(update={"cluster": cluster, "run_id": "r8"}))
@@ -47,4 +43,4 @@ def test_the_newest_runs_keep_their_checkpoints(request_):
 
 
 def test_every_recorded_run_is_known(request_):
-    assert len(request_.known) == 8
+    assert request_.known == ["manual__1", *(f"r{number}" for number in range(1, 9))]

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipExceptio
 
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers
-from sqltune.records.files import Record
+from sqltune.evaluation import stored
+from sqltune.evaluation.suites import held_out
 from sqltune.tasks import reference
 
 BATCH = {
@@ -104,7 +105,7 @@ def test_answers_are_scored_and_kept_for_the_next_run(plan):
         "context": "CREATE TABLE t (a INTEGER)",
         "answer": "SELECT COUNT(*) FROM t",
     }
-    Record.of(p.key).put("held_out", [row])
+    stored.put_held_out(p.key, held_out([row]))
     question = reference.suite_of(p)[-1]
     answers = HostedAnswers(
         model="glm-4", url="", label="glm-4", trouble="", answers={question.id: question.gold}
@@ -114,3 +115,13 @@ def test_answers_are_scored_and_kept_for_the_next_run(plan):
     assert (column.score.matched, column.score.questions) == (1, 1)
     again = reference.reference_score(p, answers.model_copy(update={"answers": {}}))
     assert again.score.questions == 1
+
+
+def test_the_score_of_the_hosted_model_is_recorded(plan):
+    p = RunPlan.model_validate(plan)
+    question = reference.suite_of(p)[0]
+    answers = HostedAnswers(
+        model="glm-4", url="", label="glm-4", trouble="", answers={question.id: question.gold}
+    )
+    column = reference.reference_score(p, answers)
+    assert stored.score(p.key, "reference") == column.score

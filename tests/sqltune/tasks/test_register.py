@@ -10,11 +10,11 @@ from sqltune.config.plan import RunPlan
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import Verdict
-from sqltune.records.files import Record
 from sqltune.registry import versions
 from sqltune.tasks import register
 from sqltune.tasks.evaluate import suite_of
 from tests.host_facts import facts
+from tests.sqltune.evaluation.builders import store
 
 TRAINED = {
     "config": "~/c.py",
@@ -36,8 +36,7 @@ def number(plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     p = RunPlan.model_validate(plan)
     for stage in ("before", "after"):
-        score = score_answers(stage, suite_of(p), {})
-        Record.of(p.key).put(stage, score.model_dump(mode="json"))
+        store(p.key, stage, score_answers(stage, suite_of(p), {}))
     return run(plan)
 
 
