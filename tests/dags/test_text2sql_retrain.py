@@ -124,7 +124,7 @@ def test_form_has_the_ranges_and_sections_of_the_run_spec(dag):
 
 
 def test_form_can_be_sent_as_it_opens(dag):
-    """Airflow's page takes a field that may not be null for a required one, and refuses an empty text there."""
+    """On Airflow's page, a field that may not be null is required, and an empty text is refused there."""
     dag.params.validate()
     for name, value in dag.params.items():
         allowed = dag.params.get_param(name).schema["type"]

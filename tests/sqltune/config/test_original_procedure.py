@@ -1,4 +1,4 @@
-"""The cluster and the recipe of the original procedure hold its settings to the letter (docs/procedure.md)."""
+"""Cluster and recipe of the original procedure hold its settings to the letter (docs/procedure.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form becomes a plan: every mistake at once, loose names pinned. Against the lab's hub and the real huggingface_hub."""
+"""The form becomes a plan, against the lab's hub and the real huggingface_hub."""
 
 from __future__ import annotations
 
@@ -8,84 +8,95 @@ from functools import partial
 import pytest
 from huggingface_hub.utils import http_backoff
 
+from sqltune.config.loading import load_recipe
 from sqltune.config.plan import RunPlan
+from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError, HubUnreachable
-from sqltune.tasks.planning import make_plan
+from sqltune.tasks.planning import make_plan, suites_of
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
+OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
+NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def plan(hub, records, monkeypatch):
+    """Makes a plan of a form, as of a date."""
     monkeypatch.setenv("SQLTUNE_LAB_HUB", hub)
 
-    def made(as_of: datetime = NOW, **form: object) -> RunPlan:
+    def made(as_of: datetime = NOVEMBER, **form: object) -> RunPlan:
         return make_plan(form, "manual__1", as_of, "code1")
 
     return made
 
 
-def test_newest_commit_as_of_the_logical_date(plan):
-    older, newer = plan(datetime(2026, 10, 1, tzinfo=UTC)), plan(NOW)
-    assert older.dataset_date.startswith("2026-09-14")
-    assert newer.dataset_date.startswith("2026-10-12")
-    assert older.dataset_commit != newer.dataset_commit
+@pytest.mark.parametrize(("as_of", "date"), [(OCTOBER, "2026-09-14"), (NOVEMBER, "2026-10-12")])
+def test_without_a_revision_the_newest_commit_as_of_the_date_is_pinned(plan, as_of, date):
+    assert plan(as_of).dataset_date.startswith(date)
 
 
 def test_a_named_commit_wins_over_the_date(plan):
-    old = plan(datetime(2026, 10, 1, tzinfo=UTC)).dataset_commit
-    assert plan(NOW, dataset_revision=old[:12]).dataset_commit == old
+    old = plan(OCTOBER).dataset_commit
+    assert plan(NOVEMBER, dataset_revision=old[:12]).dataset_commit == old
 
 
-def test_no_commit_that_early(plan):
-    with pytest.raises(ConfigError, match="no commit as of 2026-01-01.*oldest is .* of 2026-09-14"):
+def test_a_date_before_the_first_commit_names_the_oldest(plan):
+    with pytest.raises(ConfigError, match=r"no commit as of 2026-01-01.*oldest is .* of 2026-09-14"):
         plan(datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def test_unknown_revision_lists_what_exists(plan):
+def test_an_unknown_revision_lists_branches_and_newest_commits(plan):
     with pytest.raises(
         ConfigError, match=r"dataset_revision: 'mian' is not in .*branches: main.*newest commits"
     ):
         plan(dataset_revision="mian")
 
 
-def test_unknown_repository(plan):
+def test_an_unknown_repository_is_a_mistake(plan):
     with pytest.raises(ConfigError, match="dataset_repo: 'nobody/nothing' is not on"):
         plan(dataset_repo="nobody/nothing")
 
 
-def test_hub_down_names_the_endpoint(plan, monkeypatch):
+def test_an_unreachable_hub_is_named_with_its_setting(plan, monkeypatch):
     monkeypatch.setenv("SQLTUNE_LAB_HUB", "http://127.0.0.1:9")
     # The client retries as often as ever, with shorter pauses.
     monkeypatch.setattr(
         "huggingface_hub.utils._pagination.http_backoff", partial(http_backoff, base_wait_time=0.01)
     )
     with pytest.raises(
-        HubUnreachable, match="the hub at http://127.0.0.1:9 does not answer.*check hub_endpoint"
+        HubUnreachable, match=r"the hub at http://127.0.0.1:9 does not answer.*check hub_endpoint"
     ):
         plan()
 
 
-def test_every_mistake_at_once(plan):
-    with pytest.raises(ConfigError) as caught:
-        plan(learning_rate=10, dataset_revision="main; touch pwned", cluster="nowhere", max_length=16)
-    text = str(caught.value)
-    assert "nothing was started" in text
-    for field in (
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "nothing was started",
         "learning_rate: 10",
         "dataset_revision: 'main; touch pwned'",
         "cluster: 'nowhere' does not exist (choices: ",
-    ):
-        assert field in text
+    ],
+)
+def test_every_mistake_is_named_at_once(plan, mistake):
+    with pytest.raises(ConfigError) as caught:
+        plan(learning_rate=10, dataset_revision="main; touch pwned", cluster="nowhere", max_length=16)
+    assert mistake in str(caught.value)
 
 
-def test_max_length_shorter_than_the_prompt(plan):
+def test_a_field_with_a_mistake_does_not_hide_those_of_other_fields(plan):
+    with pytest.raises(ConfigError) as caught:
+        plan(learning_rate=10, max_length=16, suites="nothing")
+    for field in ("learning_rate: 10", "max_length: 16 tokens hold no example", "suites: 'nothing'"):
+        assert field in str(caught.value)
+
+
+def test_a_max_length_shorter_than_the_prompt_is_a_mistake(plan):
     with pytest.raises(ConfigError, match="max_length: 16 tokens hold no example"):
         plan(max_length=16)
 
 
 @pytest.mark.parametrize("value", ["~/m; rm -rf x", "$(id)", "a b", "`id`", "x\ny", "-rf", "x\0y"])
-def test_no_shell_characters_in_a_path(plan, value):
+def test_a_path_with_shell_characters_is_refused(plan, value):
     with pytest.raises(ConfigError, match="base_model"):
         plan(base_model=value)
 
@@ -95,20 +106,32 @@ def test_epochs_on_the_form_win_over_the_recipes_steps(plan):
     assert (training.max_steps, training.max_epochs) == (None, 2)
 
 
-def test_same_plan_same_fingerprint_and_any_change_another(plan):
+def test_steps_on_the_form_win_over_its_epochs(plan):
+    assert plan(max_epochs=2, max_steps=20).training.max_steps == 20
+
+
+def test_suites_of_the_form_replace_the_recipes():
+    recipe = load_recipe("lab_tiny").model_copy(update={"suites": "a"})
+    assert suites_of(RunSpec(suites="b, c"), recipe) == ["b", "c"]
+
+
+def test_suites_of_the_recipe_are_taken_where_the_form_has_none():
+    recipe = load_recipe("lab_tiny").model_copy(update={"suites": "a"})
+    assert suites_of(RunSpec(), recipe) == ["a"]
+
+
+def test_the_same_form_has_the_same_fingerprint(plan):
     assert plan().fingerprint == plan().fingerprint
-    assert (
-        len(
-            {
-                plan().fingerprint,
-                plan(seed=1).fingerprint,
-                plan(learning_rate=1e-4).fingerprint,
-                plan(base_model="~/other").fingerprint,
-            }
-        )
-        == 4
-    )
-    assert plan(force=True).fingerprint == plan(promote="hold").fingerprint == plan().fingerprint
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 1e-4}, {"base_model": "~/other"}])
+def test_a_change_of_the_training_changes_the_fingerprint(plan, change):
+    assert plan(**change).fingerprint != plan().fingerprint
+
+
+@pytest.mark.parametrize("change", [{"force": True}, {"promote": "hold"}, {"eval_questions": 20}])
+def test_a_change_of_the_evaluation_keeps_the_fingerprint(plan, change):
+    assert plan(**change).fingerprint == plan().fingerprint
 
 
 def test_a_plan_survives_json(plan):
