@@ -23,7 +23,7 @@ def room(module: str) -> str:
 
 
 def diagram() -> str:
-    """Mermaid text: an arrow from each room to each room that it imports, without those that a longer way implies."""
+    """Mermaid text: an arrow from each room to each that it imports, without those that others imply."""
     graph = grimp.build_graph("sqltune", "ssh_gang", cache_dir=None)
     imports: dict[str, set[str]] = {}
     for module in graph.modules:

@@ -157,7 +157,7 @@ def versions(cluster: ClusterOption = "lab") -> None:
 def migrate() -> None:
     """Create the records' database, or bring its tables up to date.
 
-    The database is SQLTUNE_DATABASE_URL; without it, a SQLite file under SQLTUNE_HOME. Run it before the first
+    The database is SQLTUNE_DATABASE_URL, or else a SQLite file under SQLTUNE_HOME. Run it before the first
     start and after each upgrade; running it twice, or on two machines at once, is safe.
     """
     from sqltune.errors import SqltuneError

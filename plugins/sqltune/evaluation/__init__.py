@@ -1,0 +1,1 @@
+"""Evaluation of models: suites, execution match, scores, the gate and its report."""

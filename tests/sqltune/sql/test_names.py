@@ -213,8 +213,10 @@ def test_the_reserved_words_are_keywords_of_sqlite():
             'CREATE TABLE t ("order" INT, PRIMARY KEY ("order"))',
         ),
         (
-            "CREATE TABLE t (a(万) INT, b INT, FOREIGN KEY (a(万)) REFERENCES order (100米)); CREATE TABLE order (100米 INT)",
-            'CREATE TABLE t ("a(万)" INT, b INT, FOREIGN KEY ("a(万)") REFERENCES "order" ("100米")); CREATE TABLE "order" ("100米" INT)',
+            "CREATE TABLE t (a(万) INT, b INT, FOREIGN KEY (a(万)) REFERENCES order (100米)); CREATE "
+            "TABLE order (100米 INT)",
+            'CREATE TABLE t ("a(万)" INT, b INT, FOREIGN KEY ("a(万)") REFERENCES "order" ("100米")); '
+            'CREATE TABLE "order" ("100米" INT)',
         ),
         (
             "CREATE TABLE t (a DECIMAL(10, 2), b(万) VARCHAR(20) NOT NULL)",

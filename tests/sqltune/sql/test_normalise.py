@@ -102,13 +102,17 @@ def test_columns_without_commas_are_separated():
     ("answer", "expected", "rule"),
     [
         (
-            "select T1.最低票价 from 2018年演唱会 as T1 where T1.最低票价 < ( select avg ( T1.最低票价 ) from T1 )",
-            'select T1.最低票价 from "2018年演唱会" as T1 where T1.最低票价 < ( select avg ( T1.最低票价 ) from "2018年演唱会" as T1 )',
+            "select T1.最低票价 from 2018年演唱会 as T1 where T1.最低票价 < ( select avg ( T1.最低票价 ) "
+            "from T1 )",
+            'select T1.最低票价 from "2018年演唱会" as T1 where T1.最低票价 < ( select avg ( T1.最低票价 '
+            ') from "2018年演唱会" as T1 )',
             "alias_as_table",
         ),
         (
-            "select a.100米 / b.100米 from ( select 100米 from 2018年演唱会 ) a , ( select sum ( 100米 ) from 2018年演唱会 ) b",
-            'select a."100米" / b."100米" from ( select "100米" from "2018年演唱会" ) a , ( select sum ( "100米" ) as "100米" from "2018年演唱会" ) b',
+            "select a.100米 / b.100米 from ( select 100米 from 2018年演唱会 ) a , ( select sum ( 100米 ) "
+            "from 2018年演唱会 ) b",
+            'select a."100米" / b."100米" from ( select "100米" from "2018年演唱会" ) a , ( select sum ( '
+            '"100米" ) as "100米" from "2018年演唱会" ) b',
             "named_aggregates",
         ),
     ],

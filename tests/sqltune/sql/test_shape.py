@@ -13,15 +13,19 @@ from sqltune.sql.shape import clauses, hardness, same_query
         # By the rules of Spider's evaluation.
         ("SELECT count(*) FROM cars_data WHERE cylinders > 4", "easy"),
         (
-            "SELECT T2.name, COUNT(*) FROM concert AS T1 JOIN stadium AS T2 ON T1.stadium_id = T2.stadium_id GROUP BY T1.stadium_id",
+            "SELECT T2.name, COUNT(*) FROM concert AS T1 JOIN stadium AS T2 ON T1.stadium_id = "
+            "T2.stadium_id GROUP BY T1.stadium_id",
             "medium",
         ),
         (
-            "SELECT T1.country_name FROM countries AS T1 JOIN continents AS T2 ON T1.continent = T2.cont_id JOIN car_makers AS T3 ON T1.country_id = T3.country WHERE T2.continent = 'Europe' GROUP BY T1.country_name HAVING COUNT(*) >= 3",
+            "SELECT T1.country_name FROM countries AS T1 JOIN continents AS T2 ON T1.continent = "
+            "T2.cont_id JOIN car_makers AS T3 ON T1.country_id = T3.country WHERE T2.continent = "
+            "'Europe' GROUP BY T1.country_name HAVING COUNT(*) >= 3",
             "extra",
         ),
         (
-            "SELECT AVG(life_expectancy) FROM country WHERE name NOT IN (SELECT T1.name FROM country AS T1 JOIN country_language AS T2 ON T1.code = T2.country_code WHERE T2.language = 'English')",
+            "SELECT AVG(life_expectancy) FROM country WHERE name NOT IN (SELECT T1.name FROM country AS "
+            "T1 JOIN country_language AS T2 ON T1.code = T2.country_code WHERE T2.language = 'English')",
             "hard",
         ),
         ("SELECT name FROM t WHERE a IN (SELECT a FROM u)", "hard"),

@@ -4,7 +4,7 @@ from airflow.sdk import DAG
 
 from ssh_gang.operator import GangOperator
 
-with DAG("any_command") as dag:
+with DAG("any_command", schedule=None) as dag:
     GangOperator(
         task_id="hello",
         hosts=["gpu_host_a", "gpu_host_b"],  # Airflow Connections of type ssh
