@@ -70,8 +70,8 @@ def _has_nothing_new(plan: RunPlan) -> bool:
 def _claim(plan: RunPlan) -> None:
     """Make this the run that trains the fingerprint.
 
-    A claim is released by `gate`. A run that never came so far leaves its claim behind: once Airflow says that
-    it has ended, or does not know it any more, the claim is taken over.
+    A claim is released by `gate`. A run that never came so far leaves its claim behind: once Airflow says
+    that it has ended, or does not know it any more, the claim is taken over.
 
     Raises:
         AirflowRescheduleException: Another run that is under way has the claim.
