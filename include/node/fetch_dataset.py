@@ -5,7 +5,6 @@ python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "folder": 
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def longest_example(train: Path, base_model: Path) -> int:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base_model)
-    turns = [json.loads(line)["conversation"][0] for line in train.read_text(encoding="utf-8").splitlines()]
+    turns = [row["conversation"][0] for row in read_rows([train])]
     encoded = tokenizer([turn["input"] + turn["output"] for turn in turns])
     return max(len(ids) for ids in encoded.input_ids) + SPECIAL_TOKENS
 

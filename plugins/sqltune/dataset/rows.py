@@ -31,7 +31,7 @@ def _list(file: Path, text: str) -> Iterator[Any]:
 
 
 def _lines(file: Path, text: str) -> Iterator[Any]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

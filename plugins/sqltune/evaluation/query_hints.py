@@ -59,6 +59,10 @@ _NO_ALIAS = {
 }
 
 
+GROUP_BY_TOKENS, SELECT_TOKENS, LIST_TOKENS = 8, 12, 60
+"""Tokens that are read of a GROUP BY, a SELECT list, a list of literals: hostile queries are long."""
+LARGEST_GROUP_SIZE = 12
+"""Sizes of groups up to here are hints: larger ones would need too many rows."""
 LARGEST = 10**18
 """Numbers from here on give no hint: the values around them would not fit SQLite's integers."""
 
@@ -132,7 +136,7 @@ class _Reader:
             if sign in _COMPARE and 0 < i < len(ts) - 1:
                 self._comparison(i, sign)
             elif sign == "by" and ts[i - 1].key == "group":
-                for j in range(i + 1, min(i + 8, len(ts))):
+                for j in range(i + 1, min(i + GROUP_BY_TOKENS, len(ts))):
                     if (
                         ts[j].key in ("having", "order", "limit", "union", "intersect", "except")
                         or ts[j].text == ")"
@@ -145,7 +149,7 @@ class _Reader:
                     j += 2
                 self.hints.summed.update(self.place(j))
             elif sign == "select" and any(x.key in SET_OPERATIONS for x in ts):
-                for j in range(i + 1, min(i + 12, len(ts))):
+                for j in range(i + 1, min(i + SELECT_TOKENS, len(ts))):
                     if ts[j].key == "from":
                         break
                     self._share(j)
@@ -175,7 +179,7 @@ class _Reader:
             if left + 2 < len(ts) and ts[left + 1].text == ".":
                 left += 2
         many = sign in ("in", "between")
-        end = min(len(ts), j + 60) if many else j + 1
+        end = min(len(ts), j + LIST_TOKENS) if many else j + 1
         negative = ts[j].text == "-"
         if negative and not many:
             j, end = j + 1, j + 2
@@ -194,7 +198,9 @@ class _Reader:
                 wrapped and any(x.key in ("count", "sum", "avg") for x in ts[max(0, left - 4) : left])
             )
             if counted:
-                self.hints.sizes |= {int(v) for v in values if isinstance(v, int | float) and 0 < v <= 12}
+                self.hints.sizes |= {
+                    int(v) for v in values if isinstance(v, int | float) and 0 < v <= LARGEST_GROUP_SIZE
+                }
             for place in [] if counted else places:
                 self.hints.literals[place] += values
                 for value in values:

@@ -155,3 +155,11 @@ def test_dusql_rows():
     assert parts.counts.normalised > 8000
     assert parts.counts.unusable <= 2
     assert parts.counts.train_databases + parts.counts.held_out_databases == 160
+
+
+def test_a_row_with_a_line_separator_in_its_text_is_one_row(tmp_path):
+    """JSON allows U+2028 in a text, and `str.splitlines` takes it for the end of a line."""
+    file = tmp_path / "train.jsonl"
+    rows = [row("first\u2028second\x85third"), row("other")]
+    file.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    assert list(read_rows([file])) == rows
