@@ -1,15 +1,15 @@
-# Two commands: `make demo` and `make test`. Everything they need, they set up in .lab.
+# `make demo` and `make test` set up everything they need in .lab.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
 CONTROL := $(LAB_DIR)/control-env/bin
 export ARGS AT DATASET Q C
-# Python may keep what it compiled: each of a run's thirty processes would compile Airflow again.
+# Python may keep its bytecode; otherwise each of a run's thirty processes compiles Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock setup setup-control setup-dev
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:
@@ -21,43 +21,43 @@ setup-control:
 setup-dev:
 	@$(PYTHON) -m lab.setup --dev
 
-demo: setup ## train, judge and serve a model on this machine, from nothing; ARGS='{"max_steps": 20}' fills in the form
+demo: setup ## train, evaluate and serve a model on this machine, from nothing; ARGS='{"max_steps": 20}' fills in the form
 	@$(CONTROL)/python -m lab demo
 
-lab: setup ## two SSH hosts and a hub, to play with
+lab: setup ## start two SSH hosts and a dataset hub
 	@$(CONTROL)/python -m lab lab
 
-airflow: setup ## the lab and Airflow, without a run
+airflow: setup ## start the lab and Airflow, without a run
 	@$(CONTROL)/python -m lab airflow
 
 ask: ## ask the served model: Q='the question' C='CREATE TABLE …'
 	@$(CONTROL)/python -m lab ask
 
-served: ## what served when; AT='2026-11-24 14:03' for one moment
+served: ## print what was served when; AT='2026-11-24 14:03' for one moment
 	@$(CONTROL)/python -m lab served
 
-status: ## what is up
+status: ## print every process and how to reach the hosts
 	@$(CONTROL)/python -m lab status
 
-down: ## stop everything; no process is left
-	@if [ -x $(CONTROL)/python ]; then $(CONTROL)/python -m lab down; else echo "the lab was never set up here"; fi
+down: ## stop everything; fails if a process is left
+	@if [ -x $(CONTROL)/python ]; then $(CONTROL)/python -m lab down; else echo "the lab is not set up here"; fi
 
-test: setup-dev ## every test, the chain end to end among them
+test: setup-dev ## run every test, with the chain end to end
 	@$(CONTROL)/python -m pytest
 
-test-fast: setup-control ## the tests that need neither hosts, Airflow's components nor the node environment
+test-fast: setup-control ## run the tests that need neither hosts, Airflow's components nor the node environment
 	@$(CONTROL)/python -m pytest -m "not slow and not chaos"
 
-chaos: setup-dev ## every fault, injected into gangs on real hosts; a quarter of an hour
+chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
 
-lint: setup-control ## every static check: types, style, layers, shell, Dockerfile, Compose file
+lint: setup-control ## run every static check: types, style, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint
 
-bench-gang: setup-dev ## a gang side by side with what Airflow has, and with torchrun alone; one JSON object a line
+bench-gang: setup-dev ## measure a gang beside Airflow's own operators and torchrun alone; one JSON object a line
 	@$(CONTROL)/python bench/gang.py
 
-bench-overhead: ## what the DAG costs over a shell script, on a lab that is up (make airflow)
+bench-overhead: ## measure the DAG against a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py
 
 lock: ## compile requirements.in and requirements-dev.in
