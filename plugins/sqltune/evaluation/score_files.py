@@ -76,7 +76,7 @@ def read_predictions(file: Path) -> list[str]:
 def _query(item: object, where: str) -> str:
     query = item.get("result") if isinstance(item, dict) else item
     if not isinstance(query, str):
-        found = json.dumps(item, ensure_ascii=False)[:120]
-        raise ScoringError(f"{where}: {found} is not a query, and has none under 'result'")
+        text = json.dumps(item, ensure_ascii=False)[:120]
+        raise ScoringError(f"{where}: {text} is not a query, and has none under 'result'")
     complete = not isinstance(item, dict) or first_word(query) in ("select", "with")
     return query if complete else f"SELECT {query}"

@@ -78,7 +78,7 @@ def load(name: str, limit: int | None = None) -> list[Question]:
     if name != REFERENCE and name not in names():
         raise ConfigError(
             [
-                f"suites: {name!r} is not there (there are: {', '.join(names()) or 'none'}): add "
+                f"suites: {name!r} does not exist (choices: {', '.join(names()) or 'none'}): add "
                 f"include/configs/regression/{name}.jsonl, or name its folder in SQLTUNE_SUITES"
             ]
         )

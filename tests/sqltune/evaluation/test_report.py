@@ -53,7 +53,7 @@ def after() -> Score:
 
 
 @pytest.fixture(scope="module")
-def nobody() -> Score:
+def not_evaluated() -> Score:
     """The score of a model that was not evaluated."""
     return score_answers("glm-4", [], {})
 
@@ -67,8 +67,11 @@ def test_report_of_one_score(golden, before):
     golden("score_report.txt", score_report(before) + "\n")
 
 
-def test_table_with_a_hosted_reference_that_was_not_evaluated(golden, before, after, nobody):
-    golden("comparison_table.txt", comparison_table(before, after, Column("glm-4 (no key)", nobody)) + "\n")
+def test_table_with_a_hosted_reference_that_was_not_evaluated(golden, before, after, not_evaluated):
+    golden(
+        "comparison_table.txt",
+        comparison_table(before, after, Column("glm-4 (no key)", not_evaluated)) + "\n",
+    )
 
 
 def line(text: str, name: str) -> list[str]:
@@ -85,8 +88,8 @@ def test_table_shows_each_reference_prompt(before, after):
     assert line(comparison_table(before, after), "ref-zh-group") == ["ref-zh-group", "wrong", "right"]
 
 
-def test_table_leaves_out_the_numbers_of_a_model_that_was_not_evaluated(before, after, nobody):
-    text = comparison_table(before, after, Column("glm-4 (no key)", nobody))
+def test_table_leaves_out_the_numbers_of_a_model_that_was_not_evaluated(before, after, not_evaluated):
+    text = comparison_table(before, after, Column("glm-4 (no key)", not_evaluated))
     assert text.splitlines()[0].endswith("glm-4 (no key)")
     assert line(text, "model")[-1] == "glm-4"
     assert line(text, "execution match")[-1] == "–"

@@ -45,24 +45,24 @@ def test_rule_explains_itself_in_one_line(rule):
 )
 def test_limit_fails_its_rule_when_exceeded(limits, after, failed):
     before = score_of(60, wrong=range(40))
-    found = results(before, score_of(60, **after), LENIENT.model_copy(update=limits))
-    assert not found[failed].passed
+    by_id = results(before, score_of(60, **after), LENIENT.model_copy(update=limits))
+    assert not by_id[failed].passed
 
 
 @pytest.mark.parametrize(
     "after", [{}, {"wrong": range(30)}, {"wrong": range(10)}, {"invalid": range(7)}, {"vacuous": range(7)}]
 )
 def test_lenient_limits_pass_every_rule(after):
-    found = results(score_of(60, wrong=range(40)), score_of(60, **after), LENIENT)
-    assert all(result.passed for result in found.values())
+    by_id = results(score_of(60, wrong=range(40)), score_of(60, **after), LENIENT)
+    assert all(result.passed for result in by_id.values())
 
 
 def test_rule_reports_value_and_limit_in_one_unit():
     limits = LENIENT.model_copy(update={"min_questions": 61, "floor": 0.9})
-    found = results(score_of(60), score_of(60, wrong=range(15)), limits)
-    assert (found["enough_questions"].value, found["enough_questions"].limit) == (60, 61)
-    assert (found["floor"].value, found["floor"].limit) == (0.75, 0.9)
-    assert (found["gain"].value, found["gain"].limit) == (-0.25, -1)
+    by_id = results(score_of(60), score_of(60, wrong=range(15)), limits)
+    assert (by_id["enough_questions"].value, by_id["enough_questions"].limit) == (60, 61)
+    assert (by_id["floor"].value, by_id["floor"].limit) == (0.75, 0.9)
+    assert (by_id["gain"].value, by_id["gain"].limit) == (-0.25, -1)
 
 
 @pytest.mark.parametrize(("questions", "gained", "share"), [(200, 1, 0.005), (1000, 3, 0.003), (60, 9, 0.15)])
@@ -86,10 +86,10 @@ def test_gain_by_rows_fails_when_the_gain_is_of_empty_results():
     before = score_of(60, wrong=range(25, 60))
     after = score_of(60, wrong=range(20, 30), vacuous=range(30, 60))
     limits = LENIENT.model_copy(update={"min_gain": 0.0, "max_vacuous": 0.3})
-    found = results(before, after, limits)
+    by_id = results(before, after, limits)
     assert after.vacuous == 30
-    assert found["gain"].value > 0.4
-    assert [name for name, result in found.items() if not result.passed] == ["gain_by_rows", "not_vacuous"]
+    assert by_id["gain"].value > 0.4
+    assert [name for name, result in by_id.items() if not result.passed] == ["gain_by_rows", "not_vacuous"]
 
 
 def test_guarded_names_the_question_that_broke():

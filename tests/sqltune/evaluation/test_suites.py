@@ -97,5 +97,5 @@ def test_malformed_suite_names_every_mistake(malformed, mistake):
 
 
 def test_unknown_suite_names_those_there_are(malformed):
-    with pytest.raises(ConfigError, match=r"suites: 'other' is not there \(there are: mine\)"):
+    with pytest.raises(ConfigError, match=r"suites: 'other' does not exist \(choices: mine\)"):
         load("other")
