@@ -115,12 +115,15 @@ def ask(
     from sqltune.prompt import render
     from sqltune.serving.client import Endpoint
     from sqltune.serving.client import ask as complete
+    from sqltune.sql.create_table import quote_context
 
     try:
         serving = load_cluster(cluster).serving
         key = os.environ.get(serving.api_key_env) if serving.api_key_env else None
         endpoint = Endpoint(url or serving.url, model or serving.model_name, key)
-        typer.echo(complete(endpoint, [render(question, context)], Decoding())[0].strip())
+        # As in training: names that need quotes have them.
+        prompt = render(question, quote_context(context))
+        typer.echo(complete(endpoint, [prompt], Decoding())[0].strip())
     except SqltuneError as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(1) from None

@@ -12,6 +12,7 @@ from sqltune.cli import app
 from tests.conftest import serving
 
 CONTEXT = "CREATE TABLE head (age INTEGER)"
+AWKWARD = "CREATE TABLE 省份 (GDP总计(亿) INTEGER)"
 
 
 def run(*arguments: object, **options: object):
@@ -78,6 +79,20 @@ def test_ask_prints_the_answer_of_the_served_model():
     assert result.exit_code == 0, result.output
     assert result.output.strip() == "SELECT count(*) FROM head"
     assert CONTEXT in prompts[0]
+
+
+def test_ask_quotes_names_as_training_does():
+    api = FastAPI()
+    prompts = []
+
+    @api.post("/v1/completions")
+    async def complete(request: Request) -> dict[str, object]:
+        prompts.append((await request.json())["prompt"])
+        return {"choices": [{"text": "SELECT 1"}]}
+
+    with serving(api) as url:
+        run("ask", "q", "--context", AWKWARD, "--url", f"{url}/v1")
+    assert '"GDP总计(亿)" INTEGER' in prompts[0]
 
 
 def test_ask_names_an_unknown_cluster():
