@@ -45,7 +45,7 @@ down: ## stop everything; fails if a process is left
 test: setup-dev ## run every test, with the chain end to end
 	@$(CONTROL)/python -m pytest
 
-test-fast: setup-control ## run the tests that need neither hosts, Airflow's components nor the node environment
+test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's components; a minute
 	@$(CONTROL)/python -m pytest -m "not slow and not chaos"
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour

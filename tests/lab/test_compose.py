@@ -26,7 +26,7 @@ def test_every_component_has_the_same_settings_and_files():
     assert env["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
 
 
-def test_what_must_be_set_is_in_the_example_and_said():
+def test_required_variables_are_in_the_example_and_named():
     example = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.M))
     wanted = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT))
     assert wanted
@@ -35,13 +35,13 @@ def test_what_must_be_set_is_in_the_example_and_said():
 
 
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer"])
-def test_nothing_starts_a_task_before_the_api_server_listens(component):
+def test_components_start_after_a_healthy_api_server(component):
     """Tasks started before that fail for good; `airflow jobs check` would cost seconds of CPU a probe."""
     assert SERVICES[component]["depends_on"] == {"api-server": {"condition": "service_healthy"}}
     assert "/monitor/health" in " ".join(SERVICES["api-server"]["healthcheck"]["test"])
 
 
-def test_nothing_listens_beyond_this_machine():
+def test_published_ports_are_on_loopback_only():
     ports = [port for s in SERVICES.values() for port in s.get("ports", [])]
     assert len(ports) == 2
     assert all(port.startswith("127.0.0.1:") for port in ports)

@@ -1,4 +1,4 @@
-"""The lab's own parts: what is said before the long work, and what its files hold."""
+"""The lab's command line, hub and files: mistakes are reported before the long work."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_data_set(tmp_path):
+def test_an_unknown_dataset_is_refused(tmp_path):
     answer = run("demo", DATASET="spider", SQLTUNE_LAB_STATE=str(tmp_path))
     assert answer.returncode == 1
     assert "DATASET: 'spider' is not known" in answer.stderr
 
 
-def test_dusql_that_is_not_here(tmp_path):
+def test_missing_dusql_rows_name_the_variable(tmp_path):
     answer = run("demo", DATASET="dusql", SQLTUNE_DATA=str(tmp_path), SQLTUNE_LAB_STATE=str(tmp_path / "s"))
     assert answer.returncode == 1
     assert "set SQLTUNE_DATA" in answer.stderr
 
 
-def test_a_taken_port_is_said_first(tmp_path):
+def test_a_taken_port_is_reported_first(tmp_path):
     import socket
 
     with socket.socket() as s:
@@ -62,7 +62,7 @@ def test_a_taken_port_is_said_first(tmp_path):
     assert "SQLTUNE_AIRFLOW_PORT" in answer.stderr
 
 
-def test_not_up(tmp_path):
+def test_verbs_without_a_lab_name_the_command_that_starts_one(tmp_path):
     for verb in ("ask", "status"):
         answer = run(verb, SQLTUNE_LAB_STATE=str(tmp_path))
         assert answer.returncode == 1
@@ -71,7 +71,7 @@ def test_not_up(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ports_on_loopback_where_namespaces_can_not_be_had(tmp_path):
+def test_hosts_are_ports_on_loopback_without_namespaces(tmp_path):
     state = tmp_path / "lab"
     env = {
         "SQLTUNE_LAB_STATE": str(state),
@@ -132,7 +132,7 @@ def test_the_hub_serves_ranges(hub):
     assert httpx.get(url, headers={"Range": f"bytes={len(whole)}-"}, trust_env=False).status_code == 416
 
 
-def test_compose_agrees_with_the_files_that_are_here():
+def test_compose_mounts_folders_that_exist():
     compose = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
     assert set(compose["services"]) == {
         "postgres",
@@ -151,7 +151,7 @@ def test_compose_agrees_with_the_files_that_are_here():
             assert (ROOT / source).is_dir(), source
 
 
-def test_the_lock_is_of_the_wanted_packages():
+def test_the_lock_holds_the_required_packages_without_torch_and_zhipuai():
     locked = {
         re.split(r"[=<>\[ ]", line)[0]
         for line in (ROOT / "requirements.txt").read_text().splitlines()
