@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from marks import GANG, has_mark
+
 ESTABLISHED = "01"
 LISTEN = "0A"
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
@@ -35,7 +37,7 @@ def listener(port: int) -> str | None:
         try:
             if sockets.isdisjoint(str(fd.readlink()) for fd in (process / "fd").iterdir()):
                 continue
-            if b"SSH_GANG_MARKER=" in (process / "environ").read_bytes():
+            if has_mark(process, GANG):
                 return None
             return f"{(process / 'comm').read_text().strip()}, pid {process.name}"
         except OSError:

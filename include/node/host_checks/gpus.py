@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from marks import GANG, SERVING, has_mark
+
 TIMEOUT = 30
 """Seconds until nvidia-smi or rocm-smi must have answered; a hanging driver never does."""
 _LIST = {
@@ -15,8 +17,6 @@ _PROCESSES = {
     "cuda": ["nvidia-smi", "--query-compute-apps=pid,process_name,used_memory", "--format=csv,noheader"],
     "rocm": ["rocm-smi", "--showpids"],
 }
-_OUR_MARKS = (b"SSH_GANG_MARKER=", b"SQLTUNE_SERVING=")
-"""Variables in the environment of our gangs and model servers."""
 
 
 def gpus(accelerator: str) -> tuple[list[str], str | None]:
@@ -71,7 +71,6 @@ def _holds_nothing(accelerator: str, row: list[str]) -> bool:
 
 def _is_ours(pid: str) -> bool:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        return has_mark(Path(f"/proc/{pid}"), GANG, SERVING)
     except OSError:
         return False
-    return any(mark in environment for mark in _OUR_MARKS)

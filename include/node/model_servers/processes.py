@@ -8,8 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-SERVING = "SQLTUNE_SERVING"
-"""Variable in the environment of every process that serves a model."""
+from marks import SERVING, has_mark
 
 
 def wait_until_gone(pid: int, seconds: float) -> bool:
@@ -41,6 +40,6 @@ def end_orphans(folder: Path) -> None:
 def _serves_from(process: Path, folder: Path) -> bool:
     return (
         (process / "cwd").readlink() == folder
-        and f"{SERVING}=1".encode() in (process / "environ").read_bytes().split(b"\0")
+        and has_mark(process, SERVING)
         and int(process.name) != os.getpid()
     )

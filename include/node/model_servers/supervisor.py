@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from marks import GANG, SERVING
 from model_servers.configuration import Layout
-from model_servers.processes import SERVING, wait_until_gone
-from supervisor_rpc import ERRORS, is_running, supervisor_at
+from model_servers.processes import wait_until_gone
+from supervisor_rpc import ERRORS, call, is_running
 
 SHUTDOWN_TIMEOUT = 60
 """Seconds until supervisor has stopped all programs and itself."""
@@ -28,9 +29,8 @@ class Supervisor:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    @property
-    def _rpc(self) -> Any:
-        return supervisor_at(self._layout.socket)
+    def _call(self, method: str, *arguments: object) -> Any:
+        return call(self._layout.socket, method, *arguments)
 
     def running(self) -> bool:
         """Whether it answers."""
@@ -42,7 +42,7 @@ class Supervisor:
         # Without a gang's marker, or the served processes would look like the gang's own. With ours, so that
         # whoever looks for foreign processes on the GPUs recognises the served model.
         # LOGDIR: FastChat would write logs to the working directory; supervisor keeps what it prints.
-        environment = {k: v for k, v in os.environ.items() if k != "SSH_GANG_MARKER"}
+        environment = {k: v for k, v in os.environ.items() if k != GANG}
         subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._layout.configuration_file],
             check=True,
@@ -54,23 +54,23 @@ class Supervisor:
 
     def reload(self) -> None:
         """Stop programs whose configuration is gone or changed, and add those that are new."""
-        added, changed, removed = self._rpc.reloadConfig()[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         for name in [*removed, *changed]:
-            self._rpc.stopProcessGroup(name)
-            self._rpc.removeProcessGroup(name)
+            self._call("stopProcessGroup", name)
+            self._call("removeProcessGroup", name)
         for name in [*added, *changed]:
-            self._rpc.addProcessGroup(name)
+            self._call("addProcessGroup", name)
 
     def start(self, program: str) -> None:
         """Start a program that is not up."""
-        if self._rpc.getProcessInfo(program)["statename"] not in _UP:
-            self._rpc.startProcess(program, False)
+        if self._call("getProcessInfo", program)["statename"] not in _UP:
+            self._call("startProcess", program, False)
 
     def dead(self, programs: Iterable[str]) -> tuple[str, str] | None:
         """A program that supervisor gave up on, and the reason; None when there is none."""
         names = set(programs)
         try:
-            states = self._rpc.getAllProcessInfo()
+            states = self._call("getAllProcessInfo")
         except ERRORS:
             return None
         for state in states:
@@ -80,8 +80,8 @@ class Supervisor:
 
     def shut_down(self) -> None:
         """Stop all programs and supervisor itself; exits with a message when it does not end."""
-        pid = self._rpc.getPID()
-        self._rpc.shutdown()
+        pid = self._call("getPID")
+        self._call("shutdown")
         # Its socket disappears before its process does.
         if not wait_until_gone(pid, SHUTDOWN_TIMEOUT):
             sys.exit(

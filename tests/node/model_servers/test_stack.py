@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-from types import SimpleNamespace
 
 import pytest
 
@@ -71,8 +70,8 @@ def test_the_last_worker_is_removed_once_its_supervisor_has_ended(stack, monkeyp
     """supervisord removes its socket first and ends a moment later: it was found living after `down`."""
     ending = subprocess.Popen(["sleep", "60"])
     shutdown = threading.Timer(0.3, ending.kill)
-    rpc = SimpleNamespace(getPID=lambda: ending.pid, shutdown=shutdown.start)
+    answers = {"getPID": lambda: ending.pid, "shutdown": shutdown.start}
     monkeypatch.setattr(Supervisor, "running", lambda self: True)
-    monkeypatch.setattr(Supervisor, "_rpc", rpc)
+    monkeypatch.setattr(Supervisor, "_call", lambda self, method: answers[method]())
     stack.remove(PROGRAM)
     assert ending.poll() == -signal.SIGKILL
