@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from sqltune.records import database
 from sqltune.records.models import GpuSample, HostState, Iteration
@@ -76,46 +77,43 @@ def iterations(run_key: str) -> list[IterationPoint]:
     """Return a run's iterations by step; a step that a later attempt took again is the later attempt's."""
     by_step: dict[int, IterationPoint] = {}
     with database.reading() as session:
-        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
-        for row in session.scalars(statement.order_by(Iteration.step, Iteration.at)):
-            by_step[row.step] = _point(row)
+        statement = _ITERATIONS.where(Iteration.run_id == number(session, run_key))
+        for row in session.execute(statement.order_by(Iteration.step, Iteration.at)):
+            point = _point(row)
+            by_step[point.progress.step] = point
     return list(by_step.values())
 
 
 def every_iteration(run_key: str) -> list[IterationPoint]:
     """Return the iterations of all attempts, in the order in which they were seen."""
     with database.reading() as session:
-        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
-        return [_point(row) for row in session.scalars(statement.order_by(Iteration.at, Iteration.step))]
+        statement = _ITERATIONS.where(Iteration.run_id == number(session, run_key))
+        return [_point(row) for row in session.execute(statement.order_by(Iteration.at, Iteration.step))]
 
 
 def last_iteration(run_key: str, attempt: str | None = None) -> IterationPoint | None:
     """Return the iteration that was seen last, of one attempt or of all; None where there is none."""
     with database.reading() as session:
-        statement = select(Iteration).where(Iteration.run_id == number(session, run_key))
+        statement = _ITERATIONS.where(Iteration.run_id == number(session, run_key))
         if attempt is not None:
             statement = statement.where(Iteration.attempt == attempt)
-        row = session.scalar(statement.order_by(Iteration.at.desc(), Iteration.step.desc()).limit(1))
+        latest = statement.order_by(Iteration.at.desc(), Iteration.step.desc()).limit(1)
+        row = session.execute(latest).one_or_none()
         return None if row is None else _point(row)
 
 
 def gpu_samples(run_key: str) -> list[GpuPoint]:
     """Return the samples of a run's GPUs, by host, GPU and moment."""
+    columns = (GpuSample.gpu, GpuSample.use, GpuSample.memory_used, GpuSample.memory_total)
     with database.reading() as session:
-        statement = select(GpuSample).where(GpuSample.run_id == number(session, run_key))
+        statement = (
+            select(GpuSample.host, GpuSample.attempt, GpuSample.at, *columns)
+            .where(GpuSample.run_id == number(session, run_key))
+            .order_by(GpuSample.host, GpuSample.gpu, GpuSample.at)
+        )
         return [
-            GpuPoint(
-                host=row.host,
-                attempt=row.attempt,
-                at=row.at,
-                gpu=Gpu(
-                    index=row.gpu,
-                    use=row.use,
-                    memory_used=row.memory_used,
-                    memory_total=row.memory_total,
-                ),
-            )
-            for row in session.scalars(statement.order_by(GpuSample.host, GpuSample.gpu, GpuSample.at))
+            GpuPoint(host, attempt, at, Gpu(index=index, use=use, memory_used=used, memory_total=total))
+            for host, attempt, at, index, use, used, total in session.execute(statement)
         ]
 
 
@@ -126,6 +124,11 @@ def host_states(run_key: str) -> dict[str, str]:
         return {row.host: row.state for row in session.scalars(statement.order_by(HostState.host))}
 
 
-def _point(row: Iteration) -> IterationPoint:
-    progress = Progress.model_validate({name: getattr(row, name) for name in Progress.model_fields})
-    return IterationPoint(attempt=row.attempt, at=row.at, progress=progress)
+_FIELDS = tuple(Progress.model_fields)
+# Columns and not objects: a chart needs thousands of rows in an instant.
+_ITERATIONS = select(Iteration.attempt, Iteration.at, *(getattr(Iteration, name) for name in _FIELDS))
+
+
+def _point(row: Row[*tuple[Any, ...]]) -> IterationPoint:
+    attempt, at, *values = row
+    return IterationPoint(attempt, at, Progress(**dict(zip(_FIELDS, values, strict=True))))
