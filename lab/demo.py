@@ -138,7 +138,8 @@ def _outcome(airflow: Airflow, follow: Follow) -> str:
     if verdict is None:
         return ""
     before, after = (stored.required_score(follow.run_key, phase) for phase in PHASES)
-    return f"\n{run_report(before, after, verdict)}"
+    # The questions gained and lost are in the log of the task gate.
+    return f"\n{run_report(before, after, verdict.without_answers)}"
 
 
 def _what_next(s: Settings, is_served: bool) -> str:
