@@ -22,7 +22,7 @@ from ssh_gang.progress import Progress
 from ssh_gang.resume import Decision
 from ssh_gang.watch import Watch
 from tests.chain.conftest import DAG, STATE
-from tests.hosts.gangs import left
+from tests.hosts.gangs import remaining_processes
 
 LOG = logging.getLogger("test")
 
@@ -70,7 +70,7 @@ def trained(lab, connected, records, tmp_path):
                         int(
                             next(
                                 p
-                                for p in left(started)
+                                for p in remaining_processes(started)
                                 if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
                             ).name
                         ),

@@ -14,8 +14,10 @@ from lab import loopback
 def sshds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[list[loopback.Sshd]]:
-    """Hosts: sshd with keys of their own, and Connections that check them. Two, or as many as the test's `hosts` marker says;
-    `sshd_options` are lines of their configuration."""
+    """Hosts: each an sshd with a key of its own, and a Connection that checks it.
+
+    Two, or as many as the test's `hosts` marker says; `sshd_options` are lines of their configuration.
+    """
     count = getattr(request.node.get_closest_marker("hosts"), "args", (2,))[0]
     options = getattr(request.node.get_closest_marker("sshd_options"), "args", ())
     hosts = loopback.start(tmp_path, "abcdefghijklmnop"[:count], options)

@@ -1,4 +1,4 @@
-"""Gangs for tests over real sshd."""
+"""Gangs for tests over real sshd, and what the tests look at."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 from sqltune.operators.mmengine import PROGRESS_PATTERN
 from ssh_gang import commands
+from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang, Limits, Member
+from ssh_gang.recorder import GangRecorder
+from ssh_gang.resume import Decision
 from ssh_gang.watch import Watch
 from tests.conftest import BASE
 
@@ -22,21 +25,21 @@ __all__ = ["PROGRESS_PATTERN"]
 
 
 def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more) -> Gang:
-    """A gang on the test's hosts; one program for all, or one for each."""
+    """A gang on the test's hosts; `argv` is one program for all of them, or one for each."""
     argvs = argv if isinstance(argv[0], list) else [argv] * len(sshds)
     prefix = str(BASE / "node-env" / "bin") if torch else None
-    # The folders are told apart by home: each host has its own, as it would.
+    # Each host has a home, and so folders, of its own.
     members = [
         Member(
-            host=s.name,
-            conn_id=s.conn_id,
-            argv=a,
-            cwd=f"{s.folder}/work",
+            host=sshd.name,
+            conn_id=sshd.conn_id,
+            argv=argv,
+            cwd=f"{sshd.folder}/work",
             ranks=ranks,
             path_prefix=prefix,
             env={"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"},
         )
-        for s, a in zip(sshds, argvs, strict=True)
+        for sshd, argv in zip(sshds, argvs, strict=True)
     ]
     return Gang(
         name=GANG,
@@ -49,52 +52,57 @@ def gang(sshds, argv, attempt="try1", limits=None, ranks=0, torch=False, **more)
 
 
 def bash(text: str) -> list[str]:
+    """A program that runs a line of shell."""
     return ["bash", "-c", text]
 
 
-def folder(member: Member, g: Gang) -> Path:
-    """Where a member's part of a gang lies on this machine."""
+def gang_folder(member: Member, g: Gang) -> Path:
+    """The folder in which a member's host keeps the gang."""
     return Path(member.cwd).parent / "home" / "gangs" / g.name
 
 
-async def watch(g, record=None):
+async def watch(g: Gang, recorder: GangRecorder | None = None) -> GangEvent:
+    """Watch a gang that was launched, until it has ended."""
     async with GangHook(g) as hook:
-        return await Watch(hook, logging.getLogger("test"), record).until_the_end()
+        return await Watch(hook, logging.getLogger("test"), recorder).until_the_end()
 
 
-async def run(g, record=None):
+async def run(g: Gang, recorder: GangRecorder | None = None) -> tuple[Decision, GangEvent]:
+    """Launch a gang, and watch it until it has ended."""
     async with GangHook(g) as hook:
         decision, started = await hook.launch()
-    return decision, await watch(started, record)
+    return decision, await watch(started, recorder)
 
 
-async def until(true: Callable[[], object], seconds: float = 40) -> None:
-    """Until something is so."""
+async def until(condition: Callable[[], object], seconds: float = 40) -> None:
+    """Wait until a condition is met; a file that is not there yet counts as not met."""
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if true():
-                return
-        except FileNotFoundError:
-            pass
-        assert time.monotonic() < deadline, "it never came to be"
+    while not _is_met(condition):
+        assert time.monotonic() < deadline, f"condition not met within {seconds} s"
         await asyncio.sleep(0.05)
 
 
-def told(caplog, host: str) -> list[str]:
-    """What one host's job printed, as the task's log has it."""
-    lines = [line for m in caplog.messages for line in m.splitlines()]
+def _is_met(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except FileNotFoundError:
+        return False
+
+
+def log_lines(caplog, host: str) -> list[str]:
+    """What one host's job printed, as it is in the task's log."""
+    lines = [line for message in caplog.messages for line in message.splitlines()]
     return [line.removeprefix(f"[{host}] ") for line in lines if line.startswith(f"[{host}] ")]
 
 
-def left(g: Gang) -> list[Path]:
-    """Processes of a try, wherever they are."""
+def remaining_processes(g: Gang) -> list[Path]:
+    """Processes of an attempt on any of the test's hosts."""
     mark = f"{commands.MARKER}={g.marker}".encode()
     found = []
-    for p in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (p / "environ").read_bytes().split(b"\0"):
-                found.append(p)
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(process)
         except OSError:
             continue
     return found

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import TaskDeferred
 from ssh_gang.model import Gang
 from ssh_gang.recorder import RecorderRef
 from tests.conftest import ROOT
-from tests.hosts.gangs import left
+from tests.hosts.gangs import remaining_processes
 
 DAG_FILE = ROOT / "tests" / "ssh_gang" / "dags" / "any_command.py"
 
@@ -71,4 +71,4 @@ def test_any_command_runs_on_every_host_and_returns_the_first_hosts_last_line(he
     for rank, host in enumerate(["gpu_host_a", "gpu_host_b"]):
         log = recorder.log_path(gang.attempt, host)
         assert log.read_text() == f"node {rank} of 2 says hello\n"
-    assert left(gang) == []
+    assert remaining_processes(gang) == []

@@ -1,4 +1,4 @@
-"""Faults that take long, or hosts of their own: network namespaces whose cables can be pulled. `make chaos` runs them beside the quick ones."""
+"""Faults that take long, or need network namespaces whose cables can be pulled; `make chaos` runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.watch import Watch
-from tests.hosts.gangs import GANG, bash, gang, left, run, told, until, watch
+from tests.hosts.gangs import GANG, bash, gang, gang_folder, log_lines, remaining_processes, run, until, watch
 
 pytestmark = [pytest.mark.chaos]
 LOG = logging.getLogger("test")
@@ -66,7 +66,7 @@ class Namespace(loopback.Sshd):
         ]
 
     def stop(self) -> None:
-        # unshare hears no SIGTERM while its child lives; the child, process 1 of the host, takes all others with it.
+        # unshare ignores SIGTERM while its child lives; its child, the host's process 1, ends all others.
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait(10)
@@ -111,14 +111,14 @@ def counting(end, pause=0.05):
 
 
 def assert_every_line_once(caplog, host):
-    lines = told(caplog, host)
+    lines = log_lines(caplog, host)
     total = int(next(line for line in lines if line.startswith("over")).split()[1])
     assert [line for line in lines if line.startswith("line")] == [f"line {n}" for n in range(1, total + 1)]
 
 
 @pytest.mark.parametrize("seconds", [20, 75])
-def test_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
-    """Twenty seconds TCP lives through; after 75 the connection is dead, and opened again."""
+def test_watch_survives_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
+    """TCP survives twenty seconds; after 75 the connection is dead, and opened again."""
     caplog.set_level(logging.INFO)
 
     async def go():
@@ -126,12 +126,12 @@ def test_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
         async with GangHook(g) as hook:
             await hook.launch()
             watching = asyncio.create_task(Watch(hook, LOG, None).until_the_end())
-            await until(lambda: len(told(caplog, "b")) > 20)
+            await until(lambda: len(log_lines(caplog, "b")) > 20)
             linked[1].pull()
             await asyncio.sleep(seconds)
             linked[1].pull(up=True)
-            seen = len(told(caplog, "b"))
-            await until(lambda: len(told(caplog, "b")) > seen + 20, 120)
+            seen = len(log_lines(caplog, "b"))
+            await until(lambda: len(log_lines(caplog, "b")) > seen + 20, 120)
             (tmp_path / "end").touch()
             return await asyncio.wait_for(watching, 60)
 
@@ -141,8 +141,8 @@ def test_a_link_that_is_down_for_a_while(linked, caplog, tmp_path, seconds):
     assert_every_line_once(caplog, "b")
 
 
-def test_a_link_that_is_down_for_ever(linked):
-    """The other host is stopped, the one that can't be reached is named, and nothing is called stopped that is not known to be."""
+def test_watch_gives_up_on_a_link_that_stays_down_and_stops_the_other_host(linked):
+    """The reason names the unreachable host, and says that it could not be stopped."""
 
     async def go():
         g = gang(
@@ -153,10 +153,10 @@ def test_a_link_that_is_down_for_ever(linked):
         async with GangHook(g) as hook:
             await hook.launch()
             watching = asyncio.create_task(Watch(hook, LOG, None).until_the_end())
-            await asyncio.sleep(2)
+            await until(lambda: all("is up" in (gang_folder(m, g) / "output").read_text() for m in g.members))
             linked[1].pull()
             event = await asyncio.wait_for(watching, 150)
-            still = left(g)
+            still = remaining_processes(g)
         linked[1].pull(up=True)
         async with GangHook(g) as hook:
             # The teardown, once the host is back.
@@ -169,28 +169,29 @@ def test_a_link_that_is_down_for_ever(linked):
     assert "limit unreachable" in event.reason
     assert "not all could be stopped: b:" in event.reason
     assert still
-    assert left(g) == []
+    assert remaining_processes(g) == []
 
 
-def test_a_gigabyte_of_log_from_one_rank(sshds, tmp_path):
-    words = (
+def test_a_gigabyte_of_log_is_recorded_whole(sshds, tmp_path):
+    program = (
         "import sys; line = b'x' * 99 + b'\\n'; [sys.stdout.buffer.write(line * 1000) for _ in range(10000)]"
     )
-    g = gang(sshds, [[sys.executable, "-c", words], ["true"]])
+    g = gang(sshds, [[sys.executable, "-c", program], ["true"]])
     began = time.monotonic()
     _, event = asyncio.run(run(g, FolderRecorder(tmp_path / "r", GANG)))
     assert event.ok
     print(f"{1000 / (time.monotonic() - began):.1f} MB/s")
-    want = hashlib.sha256()
+    expected = hashlib.sha256()
     for _ in range(10000):
-        want.update((b"x" * 99 + b"\n") * 1000)
+        expected.update((b"x" * 99 + b"\n") * 1000)
     with (tmp_path / "r" / "logs" / f"{g.name}.try1.a.log").open("rb") as f:
-        assert hashlib.file_digest(f, "sha256").hexdigest() == want.hexdigest()
+        assert hashlib.file_digest(f, "sha256").hexdigest() == expected.hexdigest()
 
 
 @pytest.mark.sshd_options("MaxStartups 1")
-def test_thirty_gangs_found_again_by_one_watcher_through_a_narrow_door(sshds, tmp_path):
+def test_thirty_gangs_are_found_again_although_sshd_drops_connections(sshds, caplog, tmp_path):
     """As after a triggerer's restart."""
+    caplog.set_level(logging.INFO)
     end = tmp_path / "end"
     gangs = [
         gang(sshds, counting(end, 0.5)).model_copy(update={"name": f"dag.train.run{n}"}) for n in range(30)
@@ -201,7 +202,7 @@ def test_thirty_gangs_found_again_by_one_watcher_through_a_narrow_door(sshds, tm
             async with GangHook(g) as hook:
                 await hook.launch()
         watching = [asyncio.create_task(watch(g)) for g in gangs]
-        await asyncio.sleep(10)
+        await until(lambda: sum("every rank has started" in m for m in caplog.messages) == 30, 120)
         end.touch()
         return await asyncio.wait_for(asyncio.gather(*watching), 120)
 

@@ -1,4 +1,4 @@
-"""What housekeeping ends on the hosts, and what it leaves alone."""
+"""Which gangs housekeeping stops on the hosts, and which it leaves alone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqltune.records import installation
 from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
-from tests.hosts.gangs import bash, gang, left
+from tests.hosts.gangs import bash, gang, remaining_processes
 
 
 @pytest.fixture
 def cluster(sshds, monkeypatch, records):
-    """The test's hosts as a cluster; `states` is what Airflow says of each run's task, and a run that is not in it is gone."""
+    """The test's hosts as a cluster; the value holds each run's task states; a run without any is gone."""
     lab = load_cluster("lab").model_copy(update={"limits": Limits(connect=10, grace=2)})
     hosts = [lab.hosts[0].model_copy(update={"name": s.name, "conn_id": s.conn_id}) for s in sshds]
     monkeypatch.setattr(
@@ -33,7 +33,7 @@ def cluster(sshds, monkeypatch, records):
 
 
 def running(sshds, run_id, airflow=None):
-    """A gang of one run, on its way."""
+    """A gang of one run that has been started."""
     g = gang(sshds, bash("sleep 600")).model_copy(
         update={
             "name": f"dag.train.{run_id}",
@@ -54,7 +54,7 @@ def running(sshds, run_id, airflow=None):
     return g
 
 
-def test_only_what_no_task_wants_is_ended(sshds, cluster):
+def test_reap_stops_only_gangs_that_no_task_needs(sshds, cluster):
     cluster |= {"wanted": {"train": "deferred"}, "failed": {"train": "failed"}}
     gangs = {run: running(sshds, run) for run in ("wanted", "failed", "deleted")} | {
         "elsewhere": running(sshds, "elsewhere", "another")
@@ -62,7 +62,7 @@ def test_only_what_no_task_wants_is_ended(sshds, cluster):
     assert {host: sorted(names) for host, names in reap.reap_orphans("lab").items()} == {
         host: ["dag.train.deleted", "dag.train.failed"] for host in "ab"
     }
-    assert {run: len(left(g)) > 0 for run, g in gangs.items()} == {
+    assert {run: len(remaining_processes(g)) > 0 for run, g in gangs.items()} == {
         "wanted": True,
         "failed": False,
         "deleted": False,
@@ -72,7 +72,7 @@ def test_only_what_no_task_wants_is_ended(sshds, cluster):
         asyncio.run(_stop(gangs[run]))
 
 
-def test_one_that_can_not_be_stopped_keeps_no_other_alive(sshds, cluster, monkeypatch):
+def test_reap_stops_the_others_when_one_gang_cannot_be_stopped(sshds, cluster, monkeypatch):
     gangs = [running(sshds, run) for run in ("first", "second")]
     stop = GangHook.stop
 
@@ -85,8 +85,8 @@ def test_one_that_can_not_be_stopped_keeps_no_other_alive(sshds, cluster, monkey
         patched.setattr(GangHook, "stop", not_the_first)
         with pytest.raises(GangError, match=r"^dag.train.first \(try1\): processes are left: 1 on a"):
             reap.reap_orphans("lab")
-    assert left(gangs[0])
-    assert not left(gangs[1])
+    assert remaining_processes(gangs[0])
+    assert not remaining_processes(gangs[1])
     asyncio.run(_stop(gangs[0]))
 
 
