@@ -65,7 +65,7 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
     Args:
         site: The cluster to serve on.
         version: The version.
-        reason: What decided, for the journal.
+        reason: What decided; recorded with the promotion.
         run_id: The Airflow run that promotes.
     """
     hook = ServingHook(site, version.dtype)
