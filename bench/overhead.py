@@ -45,8 +45,8 @@ from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
 from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
 from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
-from sqltune.prompt import render  # noqa: E402
 from sqltune.records import database, installation  # noqa: E402
+from sqltune.sql.prompt import render  # noqa: E402
 from sqltune.tasks import evaluate  # noqa: E402
 from ssh_gang.progress import parse_progress  # noqa: E402
 

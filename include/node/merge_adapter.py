@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from hashing import folder_hash
 from sqltune.node_contracts.adapter import MERGE_ADAPTER, MergedModel, MergeRequest
-from sqltune.prompt import render
+from sqltune.sql.prompt import render
 
 if TYPE_CHECKING:
     import torch

@@ -112,10 +112,10 @@ def ask(
     from sqltune.config.loading import load_cluster
     from sqltune.config.recipe import Decoding
     from sqltune.errors import SqltuneError
-    from sqltune.prompt import render
     from sqltune.serving.client import Endpoint
     from sqltune.serving.client import ask as complete
     from sqltune.sql.create_table import quote_context
+    from sqltune.sql.prompt import render
 
     try:
         serving = load_cluster(cluster).serving

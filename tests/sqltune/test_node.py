@@ -31,7 +31,7 @@ def test_the_same_files_give_the_same_version():
         "xtuner_host_shim.py",
         "sqltune/dataset/split.py",
         "sqltune/node_contracts/script.py",
-        "sqltune/prompt.py",
+        "sqltune/sql/prompt.py",
     ],
 )
 def test_the_scripts_and_what_they_import_are_copied(names, name):

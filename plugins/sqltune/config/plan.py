@@ -9,7 +9,7 @@ from sqltune.config.cluster import Cluster
 from sqltune.config.gate_rules import GateRules
 from sqltune.config.recipe import Recipe, Training
 from sqltune.config.spec import Promote
-from sqltune.prompt import TEMPLATE_HASH
+from sqltune.sql.prompt import TEMPLATE_HASH
 from ssh_gang.model import Model, slug
 
 

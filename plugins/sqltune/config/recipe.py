@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from sqltune.config.base import ModelPath, RepoId, SuiteNames
-from sqltune.prompt import STOP
+from sqltune.sql.prompt import STOP
 from ssh_gang.model import Model
 
 DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sqltune.errors import DatasetError
-from sqltune.prompt import training_row
 from sqltune.sql.create_table import quote_context
 from sqltune.sql.normalise import normalise
+from sqltune.sql.prompt import training_row
 
 FIELDS = ("question", "context", "answer")
 

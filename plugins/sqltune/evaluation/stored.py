@@ -11,10 +11,10 @@ from sqltune.errors import ScoringError
 from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.verdict import RecordedVerdict
-from sqltune.prompt import render
 from sqltune.records import answers, evaluations, questions, verdicts
 from sqltune.records.evaluations import EvaluationRecord, JudgementRecord, Phase
 from sqltune.records.questions import QuestionRecord
+from sqltune.sql.prompt import render
 from sqltune.sql.shape import hardness
 from ssh_gang.model import Model
 

@@ -17,10 +17,10 @@ from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
-from sqltune.prompt import TEMPLATE_HASH, render
 from sqltune.records import evaluations
 from sqltune.serving import client
 from sqltune.serving.hook import ServingHook
+from sqltune.sql.prompt import TEMPLATE_HASH, render
 
 log = logging.getLogger(__name__)
 

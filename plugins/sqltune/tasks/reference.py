@@ -20,9 +20,9 @@ from sqltune.evaluation import stored
 from sqltune.evaluation.report import Column
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.stored import AnswerSet
-from sqltune.prompt import render
 from sqltune.serving import hosted
 from sqltune.serving.hosted import CONNECTION
+from sqltune.sql.prompt import render
 from sqltune.tasks.evaluate import suite_of
 
 log = logging.getLogger(__name__)
