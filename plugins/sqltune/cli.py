@@ -157,17 +157,27 @@ def versions(cluster: ClusterOption = "lab") -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    from_files: Annotated[
+        Path | None,
+        typer.Option(
+            help="SQLTUNE_HOME of version 0.1: its versions and promotions are brought into the database."
+        ),
+    ] = None,
+) -> None:
     """Create the records' database, or bring its tables up to date.
 
     The database is SQLTUNE_DATABASE_URL, or else a SQLite file under SQLTUNE_HOME. Run it before the first
-    start and after each upgrade; running it twice, or on two machines at once, is safe.
+    start and after each upgrade. Running it twice, or on two machines at once, is safe.
     """
     from sqltune.errors import SqltuneError
+    from sqltune.records.file_import import import_files
     from sqltune.records.migrate import migrate as migrate_records
 
     try:
         typer.echo(f"The records have schema {migrate_records()}.")
+        for cluster, (versions, promotions) in (import_files(from_files) if from_files else {}).items():
+            typer.echo(f"Imported {versions} versions and {promotions} promotions of {cluster}.")
     except SqltuneError as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(1) from None

@@ -116,3 +116,11 @@ def test_migrate_creates_the_database(empty_database):
     result = run("migrate")
     assert result.exit_code == 0, result.output
     assert result.output.strip() == "The records have schema 0001."
+
+
+def test_migrate_imports_the_files_of_version_0_1(empty_database, tmp_path):
+    champion = {"version": 3, "merged_path": "/old", "model_hash": "old"}
+    (tmp_path / "champion-lab.json").write_text(json.dumps(champion))
+    result = run("migrate", "--from-files", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Imported 0 versions and 1 promotions of lab." in result.output

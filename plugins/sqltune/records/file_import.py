@@ -1,0 +1,105 @@
+"""Brings into the database what version 0.1 kept in files: versions, and what was served when.
+
+    <folder>/registry/<cluster>/<number>.json    a version
+    <folder>/journal.jsonl                       promotions
+    <folder>/champion-<cluster>.json             what is served
+
+Single answers, losses and logs of earlier runs stay in their files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from sqltune.records import database
+from sqltune.records.models import Promotion, Version
+
+
+def import_files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Import each cluster that the database knows nothing of; import twice, and nothing changes.
+
+    Args:
+        folder: SQLTUNE_HOME of version 0.1.
+
+    Returns:
+        Number of versions and of promotions, by cluster.
+    """
+    clusters = {path.name for path in folder.glob("registry/*")}
+    clusters |= {path.stem.removeprefix("champion-") for path in folder.glob("champion-*.json")}
+    imported: dict[str, tuple[int, int]] = {}
+    for cluster in sorted(clusters):
+        with database.writing() as session:
+            if not _is_known(session, cluster):
+                imported[cluster] = _import_cluster(session, folder, cluster)
+    return imported
+
+
+def _is_known(session: Session, cluster: str) -> bool:
+    return any(
+        session.scalar(select(t.id).where(t.cluster == cluster).limit(1)) for t in (Version, Promotion)
+    )
+
+
+def _import_cluster(session: Session, folder: Path, cluster: str) -> tuple[int, int]:
+    versions = [json.loads(path.read_text("utf-8")) for path in folder.glob(f"registry/{cluster}/*.json")]
+    versions.sort(key=lambda version: version["number"])
+    for version in versions:
+        registered_at = datetime.fromisoformat(version["registered_at"])
+        session.add(Version(**version | {"registered_at": registered_at}))
+    promotions = _promotions(folder, cluster, {version["number"]: version for version in versions})
+    for number, promotion in enumerate(promotions, 1):
+        session.add(Promotion(cluster=cluster, number=number, **promotion))
+    return len(versions), len(promotions)
+
+
+def _promotions(folder: Path, cluster: str, versions: Mapping[int, Any]) -> list[dict[str, Any]]:
+    journal = folder / "journal.jsonl"
+    lines = journal.read_text("utf-8").splitlines() if journal.exists() else []
+    entries = [
+        entry for entry in map(json.loads, lines) if entry["cluster"] == cluster and "version" in entry
+    ]
+    promotions = [
+        {
+            "at": datetime.fromisoformat(entry["at"]),
+            "version": entry["version"],
+            "before": entry["before"],
+            "merged_path": versions.get(entry["version"], {}).get("merged_path", ""),
+            "model_hash": entry["model_hash"],
+            "why": entry["why"],
+            "by": entry["by"],
+            "run_id": entry["run_id"],
+            "lineage": versions.get(entry["version"], {}).get("lineage", {}),
+        }
+        for entry in entries
+    ]
+    return [*promotions, *_unrecorded_champion(folder / f"champion-{cluster}.json", promotions)]
+
+
+def _unrecorded_champion(path: Path, promotions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is served, if the journal does not say so: it was promoted before there was one."""
+    if not path.exists():
+        return []
+    champion = json.loads(path.read_text("utf-8"))
+    last = promotions[-1] if promotions else None
+    if last and (last["version"], last["model_hash"]) == (champion["version"], champion["model_hash"]):
+        return []
+    return [
+        {
+            "at": datetime.fromtimestamp(path.stat().st_mtime, UTC),
+            "version": champion["version"],
+            "before": last["version"] if last else None,
+            "merged_path": champion["merged_path"],
+            "model_hash": champion["model_hash"],
+            "why": f"found in {path.name}",
+            "by": "sqltune migrate",
+            "run_id": "",
+            "lineage": {},
+        }
+    ]

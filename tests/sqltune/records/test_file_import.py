@@ -1,0 +1,94 @@
+"""Versions and promotions that version 0.1 kept in files."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sqltune.records import promotions, versions
+from sqltune.records.file_import import import_files
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+
+def version(number: int) -> dict[str, object]:
+    return {
+        "number": number,
+        "cluster": "lab",
+        "run_id": f"r{number}",
+        "run_key": f"r{number}",
+        "registered_at": f"2026-11-2{number}T02:00:00+00:00",
+        "host": "host-a",
+        "merged_path": f"/r{number}",
+        "model_hash": f"h{number}",
+        "dtype": "float16",
+        "lineage": {"score": "7/10", "dataset_repo": "team/data"},
+    }
+
+
+def promotion(number: int, before: int | None) -> dict[str, object]:
+    return {
+        "at": f"2026-11-2{number}T03:00:00+00:00",
+        "cluster": "lab",
+        "version": number,
+        "before": before,
+        "why": "passed the gate",
+        "by": f"r{number}",
+        "run_id": f"r{number}",
+        "model_hash": f"h{number}",
+        "score": "7/10",
+    }
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Two versions, both promoted one after the other."""
+    (tmp_path / "registry" / "lab").mkdir(parents=True)
+    for number in (1, 2):
+        (tmp_path / "registry" / "lab" / f"{number}.json").write_text(json.dumps(version(number)))
+    # The first line is of before there were versions.
+    entries = [{"at": "2026-10-01T00:00:00+00:00", "cluster": "lab"}, promotion(1, None), promotion(2, 1)]
+    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    champion = {"version": 2, "merged_path": "/r2", "model_hash": "h2"}
+    (tmp_path / "champion-lab.json").write_text(json.dumps(champion))
+    return tmp_path
+
+
+def test_versions_keep_their_numbers_and_lineage(folder):
+    assert import_files(folder) == {"lab": (2, 2)}
+    first, second = versions.of_cluster("lab")
+    assert (first.number, first.merged_path, first.lineage["score"]) == (1, "/r1", "7/10")
+    assert second.registered_at == datetime(2026, 11, 22, 2, tzinfo=UTC)
+
+
+def test_the_champion_serves_on(folder):
+    import_files(folder)
+    assert promotions.champion("lab") == versions.find("lab", 2).champion
+
+
+def test_what_served_at_a_moment_is_known(folder):
+    import_files(folder)
+    served = promotions.served_at("lab", datetime(2026, 11, 21, 12, tzinfo=UTC))
+    assert (served.version, served.why, served.lineage["dataset_repo"]) == (1, "passed the gate", "team/data")
+
+
+def test_importing_twice_changes_nothing(folder):
+    import_files(folder)
+    assert import_files(folder) == {}
+    assert len(promotions.history("lab")) == 2
+
+
+def test_a_champion_from_before_the_journal_keeps_its_number(tmp_path):
+    champion = {"version": 3, "merged_path": "/old", "model_hash": "old"}
+    (tmp_path / "champion-lab.json").write_text(json.dumps(champion))
+    assert import_files(tmp_path) == {"lab": (0, 1)}
+    assert promotions.champion("lab").version == 3
+    candidate = {"run_key": "r", "host": "a", "merged_path": "/r", "model_hash": "h", "dtype": "float16"}
+    assert versions.register("lab", "r", lineage={}, **candidate).number == 4
+
+
+def test_a_folder_without_records_has_nothing_to_import(tmp_path):
+    assert import_files(tmp_path) == {}
