@@ -1,10 +1,12 @@
-"""Who ends what is left: a run's teardown, and the housekeeping for runs that have none."""
+"""Ending what a run left on the hosts: the run's own teardown, and housekeeping for runs that have none."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, get_current_context
@@ -25,12 +27,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ACTIVE_STATES = frozenset(
+    {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None}
+)
+"""States of a task whose gang may run, or whose next try will look after it."""
+
 
 class ReapGangOperator(BaseOperator):
-    """Teardown of a gang: end what is left of any try, on every host. Finds nothing to do when on_kill did its work.
+    """Teardown of a gang: end what is left of every attempt, on every host.
 
-    :param task: the task whose gang is looked after.
-    :param plan: the `RunPlan` as JSON; None where the run ended before it had one.
+    It finds nothing to do where on_kill did its work.
+
+    Args:
+        task: Id of the task that started the gang.
+        plan: The `RunPlan` as JSON; None where the run ended before it had one.
     """
 
     template_fields: Sequence[str] = ("plan",)
@@ -41,25 +51,115 @@ class ReapGangOperator(BaseOperator):
         self.plan = plan
 
     def execute(self, context: Context) -> None:
+        """Stop every attempt, and verify on every host that no process is left."""
         if not self.plan:
             return
-        plan = RunPlan.model_validate(self.plan)
+        cluster = RunPlan.model_validate(self.plan).cluster
         ti = context["ti"]
-        gang = anybody(
-            gang_name(ti.dag_id, self.task, ti.run_id, installation.name()), plan.cluster, plan.cluster.hosts
-        )
-        asyncio.run(self._reap(gang))
-        self.log.info(
-            "no process of %s is left on %s", gang.name, ", ".join(h.name for h in plan.cluster.hosts)
-        )
-
-    async def _reap(self, gang: Gang) -> None:
-        async with GangHook(gang) as hook:
-            await hook.stop(attempt=None)
+        name = gang_name(ti.dag_id, self.task, ti.run_id, installation.name())
+        asyncio.run(_stop(name, None, cluster, cluster.hosts))
+        self.log.info("no process of %s is left on %s", name, ", ".join(h.name for h in cluster.hosts))
 
 
-def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
-    """Any try of a gang on hosts, to be stopped."""
+def reap_orphans(cluster: str) -> dict[str, list[str]]:
+    """Stop the gangs on a cluster's hosts that no task of this Airflow wants any more.
+
+    A run leaves one behind where no teardown came: it was ended by hand or timed out while no triggerer was
+    alive, and was perhaps deleted afterwards. Gangs of another Airflow are left alone. So is a host that does
+    not answer; the next housekeeping looks again.
+
+    Args:
+        cluster: Name of the cluster.
+
+    Returns:
+        Names of the stopped gangs, by host.
+
+    Raises:
+        AirflowSkipException: No host of the cluster can be reached.
+        GangError: Names the gangs that could not be stopped, after all others have been.
+    """
+    return asyncio.run(_Housekeeping(load_cluster(cluster)).run())
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One attempt of a gang."""
+
+    gang: str
+    attempt: str
+
+
+class _Housekeeping:
+    """One look at a cluster's hosts."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    async def run(self) -> dict[str, list[str]]:
+        running = await self._running_by_host()
+        if not running:
+            raise AirflowSkipException("no host of this cluster can be reached from here")
+        orphans = self._orphans(running)
+        results = await on_all([*orphans], lambda orphan: self._stop(orphan, orphans[orphan]))
+        # Raised after all have been tried: one that cannot be stopped keeps no other alive.
+        raise_all(results, GangError)
+        stopped: dict[str, list[str]] = defaultdict(list)
+        for orphan, hosts in orphans.items():
+            for host in hosts:
+                stopped[host.name].append(orphan.gang)
+        return dict(stopped)
+
+    async def _running_by_host(self) -> dict[Host, list[protocol.RunningGang]]:
+        """The gangs on each host that answers."""
+        running = {}
+        answers = await on_all(self.cluster.hosts, self._running)
+        for host, answer in zip(self.cluster.hosts, answers, strict=True):
+            if isinstance(answer, HostError):
+                log.warning("%s", answer)
+            elif isinstance(answer, BaseException):
+                raise answer
+            elif isinstance(answer, str):
+                running[host] = [
+                    g for g in protocol.parse_lines(answer) if isinstance(g, protocol.RunningGang)
+                ]
+        return running
+
+    async def _running(self, host: Host) -> str:
+        command = commands.list_gangs_command(f"{self.cluster.work_dir}/gangs")
+        async with connected(host.name, host.conn_id, self.cluster.limits.connect) as connection:
+            return (await bash(connection, command, 60)).decode()
+
+    def _orphans(self, running: Mapping[Host, Sequence[protocol.RunningGang]]) -> dict[_Attempt, list[Host]]:
+        """Attempts that no task wants, each with the hosts it runs on."""
+        orphans: dict[_Attempt, list[Host]] = defaultdict(list)
+        for host, gang in ((host, gang) for host, gangs in running.items() for gang in gangs):
+            if reason := _why_orphaned(gang.owner):
+                log.warning("[%s] %s (%s): %s; stopping it", host.name, gang.name, gang.attempt, reason)
+                orphans[_Attempt(gang.name, gang.attempt)].append(host)
+            else:
+                log.info(
+                    "[%s] %s (%s): its task is active, or another Airflow's",
+                    host.name,
+                    gang.name,
+                    gang.attempt,
+                )
+        return orphans
+
+    async def _stop(self, orphan: _Attempt, hosts: Sequence[Host]) -> None:
+        try:
+            await _stop(orphan.gang, orphan.attempt, self.cluster, hosts)
+        except GangError as e:
+            raise GangError(f"{orphan.gang} ({orphan.attempt}): {e}") from e
+
+
+async def _stop(name: str, attempt: str | None, cluster: Cluster, hosts: Sequence[Host]) -> None:
+    """Stop one attempt of a gang on some hosts; None: every attempt."""
+    async with GangHook(_any_attempt(name, cluster, hosts)) as hook:
+        await hook.stop(attempt)
+
+
+def _any_attempt(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
+    """A gang of this name that may stop every attempt, and start none."""
     members = [
         Member(
             host=h.name,
@@ -80,81 +180,14 @@ def anybody(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
     )
 
 
-WANTED = frozenset(
-    {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None}
-)
-"""States of a task whose gang may run, or will be looked after by its next try."""
-
-
-def reap_orphans(cluster: str) -> dict[str, list[str]]:
-    """Stop gangs that no task of this Airflow wants any more, on all hosts of a cluster; the gangs stopped, by host.
-
-    That is what a run leaves behind that was ended by hand or timed out while no triggerer lived, and perhaps deleted then: no teardown comes.
-    Gangs of another Airflow are left alone, and so is a host that does not answer (the next run looks again). `GangError`, when all have been
-    looked after, names those that could not be stopped.
-    """
-    return asyncio.run(_reap_orphans(load_cluster(cluster)))
-
-
-async def _reap_orphans(cluster: Cluster) -> dict[str, list[str]]:
-    async def ask(host: Host) -> str:
-        async with connected(host.name, host.conn_id, cluster.limits.connect) as connection:
-            return (
-                await bash(connection, commands.list_gangs_command(f"{cluster.work_dir}/gangs"), 60)
-            ).decode()
-
-    said = dict(zip([h.name for h in cluster.hosts], await on_all(cluster.hosts, ask), strict=True))
-    for silent in (answer for answer in said.values() if isinstance(answer, BaseException)):
-        if not isinstance(silent, HostError):
-            raise silent
-        log.warning("%s", silent)
-    running = [
-        (host, gang)
-        for host in cluster.hosts
-        if isinstance(answer := said[host.name], str)
-        for gang in protocol.parse_lines(answer)
-        if isinstance(gang, protocol.RunningGang)
-    ]
-    unwanted: dict[tuple[str, str], list[Host]] = {}
-    for host, gang in running:
-        name, attempt = gang.name, gang.attempt
-        if why := _unwanted(gang.owner):
-            log.warning("[%s] %s (%s): %s; stopping it", host.name, name, attempt, why)
-            unwanted.setdefault((name, attempt), []).append(host)
-        else:
-            log.info("[%s] %s (%s) is wanted, or not ours", host.name, name, attempt)
-
-    async def stop(name: str, attempt: str, hosts: list[Host]) -> None:
-        try:
-            async with GangHook(anybody(name, cluster, hosts)) as hook:
-                await hook.stop(attempt)
-        except GangError as e:
-            raise GangError(f"{name} ({attempt}): {e}") from e
-
-    # Told when all have been seen to: one that can't be killed keeps no other alive.
-    raise_all(
-        await on_all([(*gang, hosts) for gang, hosts in unwanted.items()], lambda gang: stop(*gang)),
-        GangError,
-    )
-    if not any(isinstance(answer, str) for answer in said.values()):
-        raise AirflowSkipException("no host of this cluster can be reached from here")
-    stopped: dict[str, list[str]] = {}
-    for (name, _), hosts in unwanted.items():
-        for host in hosts:
-            stopped.setdefault(host.name, []).append(name)
-    return stopped
-
-
-def _unwanted(owner: Mapping[str, str]) -> str | None:
-    """Why a gang of this Airflow is wanted by no task any more; None for one that is wanted, and for another's."""
+def _why_orphaned(owner: Mapping[str, str]) -> str | None:
+    """Why no task wants a gang; None where a task does, or another Airflow owns the gang."""
     if owner.get("airflow") != installation.name():
         return None
-    states = (
-        get_current_context()["ti"]
-        .get_task_states(dag_id=owner["dag_id"], task_ids=[owner["task_id"]], run_ids=[owner["run_id"]])
-        .get(owner["run_id"], {})
-    )
-    if owner["task_id"] not in states:
-        return "its run is gone"
-    state = states[owner["task_id"]]
-    return None if state in WANTED else f"its task is {state}"
+    dag_id, task_id, run_id = owner["dag_id"], owner["task_id"], owner["run_id"]
+    ti = get_current_context()["ti"]
+    states = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id]).get(run_id, {})
+    if task_id not in states:
+        return "its run no longer exists"
+    state = states[task_id]
+    return None if state in ACTIVE_STATES else f"its task is {state}"
