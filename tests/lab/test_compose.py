@@ -45,3 +45,16 @@ def test_published_ports_are_on_loopback_only():
     ports = [port for s in SERVICES.values() for port in s.get("ports", [])]
     assert len(ports) == 2
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_the_records_are_in_a_database_of_their_own_which_migrate_creates():
+    env = SERVICES["scheduler"]["environment"]
+    assert env["SQLTUNE_DATABASE_URL"].endswith("@postgres/sqltune")
+    assert env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].endswith("@postgres/airflow")
+    assert "sqltune.cli migrate" in SERVICES["migrate"]["command"]
+
+
+def test_every_component_has_the_log_store():
+    assert SERVICES["triggerer"]["environment"]["SQLTUNE_LOG_STORE"].startswith(
+        "${SQLTUNE_LOG_STORE:-/opt/airflow/"
+    )
