@@ -3,14 +3,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
 CONTROL := $(LAB_DIR)/control-env/bin
 export ARGS AT DATASET Q C
-# Python may keep its bytecode; otherwise each of a run's thirty processes compiles Airflow again.
+# Let Python keep its bytecode; otherwise each of a run's thirty processes compiles Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock setup setup-control setup-dev
+.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock
+.PHONY: setup setup-control setup-dev
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup:
 	@$(PYTHON) -m lab.setup
@@ -21,7 +22,7 @@ setup-control:
 setup-dev:
 	@$(PYTHON) -m lab.setup --dev
 
-demo: setup ## train, evaluate and serve a model on this machine, from nothing; ARGS='{"max_steps": 20}' fills in the form
+demo: setup ## train, evaluate and serve a model here; ARGS='{"max_steps": 20}' fills in the form
 	@$(CONTROL)/python -m lab demo
 
 lab: setup ## start two SSH hosts and a dataset hub
@@ -30,10 +31,10 @@ lab: setup ## start two SSH hosts and a dataset hub
 airflow: setup ## start the lab and Airflow, without a run
 	@$(CONTROL)/python -m lab airflow
 
-ask: ## ask the served model: Q='the question' C='CREATE TABLE …'
+ask: ## ask the served model one question: Q='the question' C='CREATE TABLE …'
 	@$(CONTROL)/python -m lab ask
 
-served: ## print what was served when; AT='2026-11-24 14:03' for one moment
+served: ## print what was served when; AT='2026-11-24 14:03' for one time
 	@$(CONTROL)/python -m lab served
 
 status: ## print every process and how to reach the hosts
@@ -45,22 +46,26 @@ down: ## stop everything; fails if a process is left
 test: setup-dev ## run every test, with the chain end to end
 	@$(CONTROL)/python -m pytest
 
-test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's components; a minute
+test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's components; about a minute
 	@$(CONTROL)/python -m pytest -m "not slow and not chaos"
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour
-	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
+	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/test_commands.py tests/node/test_serving.py \
+		tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down
 
-lint: setup-control ## run every static check: types, style, layers, shell, Dockerfile, Compose file
+lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint
 
-bench-gang: setup-dev ## measure a gang beside Airflow's own operators and torchrun alone; one JSON object a line
+bench-gang: setup-dev ## compare a gang with Airflow's SSH operators and plain torchrun; prints JSON lines
 	@$(CONTROL)/python bench/gang.py
 
 bench-overhead: ## measure the DAG against a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py
 
-lock: ## compile requirements.in and requirements-dev.in
-	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
-	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -c requirements.txt -o requirements-dev.txt
-	$(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" lab/mlflow.in -o lab/mlflow.txt
+COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+lock: ## compile requirements.in, requirements-dev.in and lab/mlflow.in
+	$(COMPILE) requirements.in -o requirements.txt
+	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) lab/mlflow.in -o lab/mlflow.txt
