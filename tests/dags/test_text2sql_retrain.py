@@ -52,6 +52,11 @@ def test_gpus_are_free_before_training_starts(dag):
     assert "before.stop" in dag.get_task("train").upstream_task_ids
 
 
+def test_candidate_is_stopped_before_the_new_champion_is_loaded(dag):
+    """By an arrow of its own: the gate may skip `approve` before `after.stop` has ended."""
+    assert "after.stop" in dag.get_task("promote").upstream_task_ids
+
+
 def test_adapter_is_converted_only_when_no_rank_can_run(dag):
     assert "reap" in dag.get_task("convert_adapter").upstream_task_ids
 
