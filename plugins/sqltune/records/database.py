@@ -28,8 +28,14 @@ VERSION_TABLE = "sqltune_schema"
 REMEDY = "run: sqltune migrate"
 BUSY_SECONDS = 30
 """How long a SQLite writer waits for another writer."""
-CONNECT_SECONDS = 10
-"""How long PostgreSQL may take to accept a connection; a task then fails and is tried again."""
+SERVER_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""libpq's: a PostgreSQL that is gone without a word is an error after a minute, and not a wait of hours."""
 ATTEMPTS = 20
 """How often a write is tried that another writer got ahead of."""
 
@@ -68,7 +74,7 @@ def close() -> None:
 
 
 def _server_engine(url: str) -> Engine:
-    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
+    return create_engine(url, pool_pre_ping=True, connect_args=SERVER_OPTIONS)
 
 
 def _sqlite_engine(url: str) -> Engine:
