@@ -36,11 +36,14 @@ class GpuPoint:
 
 
 def put_iteration(run_key: str, attempt: str, at: datetime, progress: Progress) -> None:
-    """Record an iteration; recorded twice, it is there once."""
+    """Record an iteration; recorded twice, it is there once, as it was seen first.
+
+    A watcher that takes over may read lines again before it knows where the training stood.
+    """
     with database.writing() as session:
         run = number(session, run_key)
         row = {"run_id": run, "attempt": attempt, "at": at} | progress.model_dump()
-        database.upsert(session, Iteration, [row], keys=["run_id", "attempt", "step"])
+        database.upsert(session, Iteration, [row], keys=["run_id", "attempt", "step"], update=False)
         touch(session, run)
 
 

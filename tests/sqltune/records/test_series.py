@@ -43,6 +43,15 @@ def test_an_iteration_recorded_twice_is_there_once():
     assert len(series.every_iteration("r1")) == 1
 
 
+def test_an_iteration_that_is_read_again_keeps_its_moment():
+    """A watcher that takes over may read lines again before it knows where the training stood."""
+    for step in (1, 2, 3):
+        put(step, step)
+    put(1, 9)
+    assert series.last_iteration("r1", "try1").progress.step == 3
+    assert [p.at for p in series.iterations("r1")] == [START + timedelta(seconds=s) for s in (1, 2, 3)]
+
+
 def test_a_later_attempts_step_replaces_the_earlier_ones():
     for step in (1, 2, 3):
         put(step, step, loss=2.0)
