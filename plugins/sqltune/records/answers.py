@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import select
@@ -13,6 +14,9 @@ from sqltune.records.types import now
 
 CHUNK = 500
 """Prompts in one query: the engines limit the number of parameters."""
+
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+"""Characters that a model may answer and a database refuses: NUL (PostgreSQL), half of a surrogate pair."""
 
 
 def known(model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, str]:
@@ -44,7 +48,8 @@ def rows(session: Session, model_hash: str, decoding: str, prompts: Iterable[str
 def put(model_hash: str, decoding: str, answers: Mapping[str, str]) -> None:
     """Keep answers by prompt hash; an answer that is there already stays.
 
-    Two runs that ask one model at the same time must be judged by the same answer.
+    Two runs that ask one model at the same time must be judged by the same answer. A character that a
+    database refuses becomes the replacement character.
     """
     at = now()
     with database.writing() as session:
@@ -56,7 +61,7 @@ def put(model_hash: str, decoding: str, answers: Mapping[str, str]) -> None:
                     "model_hash": model_hash,
                     "decoding": decoding,
                     "prompt_hash": prompt,
-                    "text": text,
+                    "text": _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", text),
                     "at": at,
                 }
                 for prompt, text in answers.items()

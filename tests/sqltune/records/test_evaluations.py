@@ -66,6 +66,15 @@ def test_the_first_answer_to_a_prompt_stays():
     assert answers.known("h1", "d", ["p1", "p2"]) == {"p1": "first", "p2": "new"}
 
 
+@pytest.mark.parametrize("text", ["SELECT\0 1", "SELECT \ud800"])
+def test_a_character_that_no_database_stores_is_replaced(text):
+    answers.put("h1", "d", {"p1": text, "p2": "SELECT 2"})
+    assert answers.known("h1", "d", ["p1", "p2"]) == {
+        "p1": text.translate({0: "\N{REPLACEMENT CHARACTER}", 0xD800: "\N{REPLACEMENT CHARACTER}"}),
+        "p2": "SELECT 2",
+    }
+
+
 def test_thousands_of_answers_are_found():
     given = {f"p{number}": str(number) for number in range(2500)}
     answers.put("h1", "d", given)
