@@ -9,7 +9,8 @@ from typing import Literal
 from sqlalchemy import delete, select
 
 from sqltune.records import answers, database
-from sqltune.records.models import Answer, Evaluation, Json, Judgement, Question
+from sqltune.records.base import Json
+from sqltune.records.models import Answer, Evaluation, Judgement, Question
 from sqltune.records.questions import QuestionRecord, from_row, ids_of
 from sqltune.records.runs import number, touch
 from sqltune.records.types import now

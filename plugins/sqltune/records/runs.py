@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session, aliased
 
 from sqltune.config.plan import RunPlan
 from sqltune.records import database
+from sqltune.records.base import Json
 from sqltune.records.errors import UnknownRun
-from sqltune.records.models import Evaluation, Json, Promotion, Run, Verdict, Version
+from sqltune.records.models import Evaluation, Promotion, Run, Verdict, Version
 from sqltune.records.types import now
 
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from sqlalchemy import delete, select
 
 from sqltune.records import database
-from sqltune.records.models import Json, RuleResult, Verdict
+from sqltune.records.base import Json
+from sqltune.records.models import RuleResult, Verdict
 from sqltune.records.runs import number, touch
 from sqltune.records.types import now
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqltune.records import evaluations, outbox, runs, series, verdicts
-from sqltune.records.models import Json
+from sqltune.records.base import Json
 from sqltune.records.types import now
 from sqltune.registry import versions
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from sqltune.records import database, installation
+from sqltune.records.base import Base
 from sqltune.records.errors import SchemaError
 from sqltune.records.migrate import MIGRATIONS, migrate
-from sqltune.records.models import Base
 from tests.conftest import ROOT
 
 

@@ -2,8 +2,9 @@
 
 from alembic import context
 
+from sqltune.records import models  # noqa: F401 # the tables enter Base's metadata
+from sqltune.records.base import Base
 from sqltune.records.database import VERSION_TABLE
-from sqltune.records.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],
