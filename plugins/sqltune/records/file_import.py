@@ -1,8 +1,9 @@
-"""Brings into the database what version 0.1 kept in files: versions, and what was served when.
+"""Brings into the database what version 0.1 kept in files: its name, versions, and what was served when.
 
     <folder>/registry/<cluster>/<number>.json    a version
     <folder>/journal.jsonl                       promotions
     <folder>/champion-<cluster>.json             what is served
+    <folder>/installation                        the installation's name, which marks work folders on hosts
 
 Single answers, losses and logs of earlier runs stay in their files.
 """
@@ -19,11 +20,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sqltune.records import database
-from sqltune.records.models import Promotion, Version
+from sqltune.records.models import Installation, Promotion, Version
 
 
 def import_files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Import each cluster that the database knows nothing of; import twice, and nothing changes.
+    """Import the name and each cluster that the database does not have; a second import changes nothing.
 
     Args:
         folder: SQLTUNE_HOME of version 0.1.
@@ -34,11 +35,19 @@ def import_files(folder: Path) -> dict[str, tuple[int, int]]:
     clusters = {path.name for path in folder.glob("registry/*")}
     clusters |= {path.stem.removeprefix("champion-") for path in folder.glob("champion-*.json")}
     imported: dict[str, tuple[int, int]] = {}
+    _import_installation(folder / "installation")
     for cluster in sorted(clusters):
         with database.writing() as session:
             if not _is_known(session, cluster):
                 imported[cluster] = _import_cluster(session, folder, cluster)
     return imported
+
+
+def _import_installation(path: Path) -> None:
+    if path.exists():
+        row = {"id": 1, "name": path.read_text("utf-8").strip()}
+        with database.writing() as session:
+            database.upsert(session, Installation, [row], keys=["id"], update=False)
 
 
 def _is_known(session: Session, cluster: str) -> bool:

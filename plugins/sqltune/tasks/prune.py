@@ -41,10 +41,12 @@ def retention(plan: RunPlan) -> RetentionRequest:
     # By the time of the last record: a run in progress is among the newest.
     known = by_activity()
     newest = {plan.key, *known[-keep.checkpoints :]}
+    # A version that was imported from version 0.1 has no run in the records.
+    registered = {v.run_key for v in versions.versions(plan.cluster_name)}
     return RetentionRequest(
         runs=f"{plan.cluster.work_dir}/runs",
         work_dir=plan.cluster.work_dir,
-        known=sorted(known),
+        known=sorted(registered.union(known)),
         merged=sorted(_runs_with_kept_model(plan.cluster_name, keep) | newest),
         checkpoints=sorted(newest),
     )

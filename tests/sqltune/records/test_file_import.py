@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sqltune.records import promotions, versions
+from sqltune.records import installation, promotions, versions
 from sqltune.records.file_import import import_files
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -73,6 +73,20 @@ def test_what_served_at_a_moment_is_known(folder):
     import_files(folder)
     served = promotions.served_at("lab", datetime(2026, 11, 21, 12, tzinfo=UTC))
     assert (served.version, served.why, served.lineage["dataset_repo"]) == (1, "passed the gate", "team/data")
+
+
+def test_the_installation_keeps_its_name(folder):
+    """The hosts' work folders are marked with it: under another name, preflight would refuse them."""
+    (folder / "installation").write_text("e" * 32)
+    import_files(folder)
+    assert installation.name() == "e" * 32
+
+
+def test_an_installation_that_has_a_name_keeps_it(folder):
+    name = installation.name()
+    (folder / "installation").write_text("e" * 32)
+    import_files(folder)
+    assert installation.name() == name
 
 
 def test_importing_twice_changes_nothing(folder):

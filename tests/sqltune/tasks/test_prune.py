@@ -44,3 +44,11 @@ def test_the_newest_runs_keep_their_checkpoints(request_):
 
 def test_every_recorded_run_is_known(request_):
     assert request_.known == ["manual__1", *(f"r{number}" for number in range(1, 9))]
+
+
+def test_the_run_of_a_version_that_version_01_registered_is_known(plan, records):
+    """Its run is not in the database; its model may be removed all the same once it is old enough."""
+    versions.register(
+        "lab", "old", run_key="old", host="a", merged_path="/m", model_hash="h", dtype="d", lineage={}
+    )
+    assert "old" in prune.retention(RunPlan.model_validate(plan)).known
