@@ -52,7 +52,7 @@ GRACE = 5
 """Seconds between SIGTERM and SIGKILL, for sqltune; the others have none."""
 
 PATIENCE = 30
-"""Seconds after which something is said not to have come."""
+"""Seconds after which a measurement gives up waiting."""
 
 executing = 0
 """Operators that are in execute(): each holds a worker slot."""
@@ -253,20 +253,20 @@ async def skew(hosts: Sequence[loopback.Sshd]) -> None:
     quick = SYSTEMS | {"SSHRemoteJobOperator x2": remote_job(poll=1)}
     for count in (2, 16):
         for name, system in quick.items():
-            found, took = [], []
+            skews, took = [], []
             for _ in range(20):
                 for host in hosts[:count]:
                     (host.home / "at").unlink(missing_ok=True)
                 began = time.time()
                 await system(hosts[:count], [program] * count)
                 starts = [float((h.home / "at").read_text()) for h in hosts[:count]]
-                found.append(max(starts) - min(starts))
+                skews.append(max(starts) - min(starts))
                 took.append(max(starts) - began)
             for q in (0.5, 0.95):
                 say(
                     f"launch skew p{q * 100:.0f}, {count} hosts",
                     name.replace("x2", f"x{count}"),
-                    1000 * quantile(found, q),
+                    1000 * quantile(skews, q),
                     "ms",
                 )
             say(
@@ -289,7 +289,7 @@ while True:
 """
 
 
-def torchrun(hosts: Sequence[loopback.Sshd], mark: str, word: str) -> list[list[str]]:
+def torchrun(hosts: Sequence[loopback.Sshd], mark: str, peer_activity: str) -> list[list[str]]:
     """One rank on each host, by the real torchrun."""
     port = loopback.free_port()
     program = hosts[0].folder.parent / "rank.py"
@@ -309,7 +309,7 @@ def torchrun(hosts: Sequence[loopback.Sshd], mark: str, word: str) -> list[list[
             "--master_addr=127.0.0.1",
             f"--master_port={port}",
             str(program),
-            word,
+            peer_activity,
         ]
         for n in range(len(hosts))
     ]
@@ -317,12 +317,12 @@ def torchrun(hosts: Sequence[loopback.Sshd], mark: str, word: str) -> list[list[
 
 def left(mark: str) -> list[int]:
     """Processes that carry a mark."""
-    found = []
+    pids = []
     for p in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if f"BENCH_MARK={mark}".encode() in (p / "environ").read_bytes().split(b"\0"):
-                found.append(int(p.name))
-    return found
+                pids.append(int(p.name))
+    return pids
 
 
 async def until(true: Callable[[], object], seconds: float = PATIENCE) -> bool:
@@ -340,18 +340,18 @@ async def death(hosts: Sequence[loopback.Sshd]) -> None:
     With a peer that is in a collective, and with one that computes.
     """
     hosts = hosts[:2]
-    for word, peer in (("talks", "in a collective"), ("computes", "computing")):
+    for peer_activity, peer in (("talks", "in a collective"), ("computes", "computing")):
         for name, system in SYSTEMS.items():
             mark = uuid.uuid4().hex
             for host in hosts:
                 (host.home / "up").unlink(missing_ok=True)
             began = time.time()
-            running = asyncio.ensure_future(system(hosts, torchrun(hosts, mark, word)))
+            running = asyncio.ensure_future(system(hosts, torchrun(hosts, mark, peer_activity)))
             assert await until(
                 lambda: all((h.home / "up").exists() and (h.home / "up").read_text() for h in hosts)
             ), "the ranks did not start"
             up = max(float((h.home / "up").read_text().split()[1]) for h in hosts)
-            if word == "talks":
+            if peer_activity == "talks":
                 say("from the call to all ranks running", name, up - began, "s")
             os.kill(int((hosts[1].home / "up").read_text().split()[0]), 9)
             killed = time.monotonic()
@@ -407,7 +407,9 @@ async def logs(hosts: Sequence[loopback.Sshd]) -> None:
         arrived.clear()
         await system(hosts, [program] * 2)
         await asyncio.sleep(0.5)
-        late = [at - float(said[1]) for at, line in arrived if (said := re.search(r"\bT (\d+\.\d+)", line))]
+        late = [
+            at - float(printed[1]) for at, line in arrived if (printed := re.search(r"\bT (\d+\.\d+)", line))
+        ]
         say(
             "how late a line is, p95",
             name,
@@ -470,8 +472,8 @@ def _rss() -> int:
 MEASURES = {"skew": skew, "death": death, "logs": logs, "many": many}
 
 
-async def main(wanted: Sequence[str]) -> None:
-    """Measure what is wanted, everything by default."""
+async def main(selected: Sequence[str]) -> None:
+    """Run the selected measures; all of them by default."""
     with tempfile.TemporaryDirectory(prefix="sqltune-bench-") as folder:
         hosts = loopback.start(Path(folder), "abcdefghijklmnop", ["MaxStartups 400", "MaxSessions 100"])
         for host in hosts:
@@ -482,7 +484,7 @@ async def main(wanted: Sequence[str]) -> None:
             connection["extra"] = {"key_file": connection["extra"]["key_file"], "no_host_key_check": True}
             os.environ[name] = json.dumps(connection)
         try:
-            for name in wanted or MEASURES:
+            for name in selected or MEASURES:
                 await MEASURES[name](hosts)
         finally:
             for host in hosts:

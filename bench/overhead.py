@@ -65,12 +65,12 @@ def say(measure: str, system: str, value: float, unit: str) -> None:
 
 def rate(lines: list[str]) -> float:
     """Median seconds per step in a log, without the warm-up."""
-    found = [
+    seconds = [
         p.seconds_per_step
         for p in (parse_progress(_PATTERN, line) for line in lines)
         if p and p.seconds_per_step and p.step > WARM_UP
     ]
-    return statistics.median(found)
+    return statistics.median(seconds)
 
 
 def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
@@ -114,10 +114,10 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         program, file, argument = script.argv(code, request)
         return f"{program} {file} {shlex.quote(argument)} >/dev/null"
 
-    def ranks(words: list[str]) -> list[str]:
+    def ranks(script: list[str]) -> list[str]:
         return [
             f"mkdir -p {run}/train && cd {run}/train && "
-            f"{shlex.join(torchrun(plan.cluster, r, master, words)).replace('HOME_', '$HOME')} 2>&1"
+            f"{shlex.join(torchrun(plan.cluster, r, master, script)).replace('HOME_', '$HOME')} 2>&1"
             for r in (0, 1)
         ]
 

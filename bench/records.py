@@ -36,7 +36,7 @@ STEPS = 1000
 SAMPLES = 100
 """Samples of each of a run's eight GPUs."""
 SAMPLED_RUNS = 25
-"""Runs that each question is asked for."""
+"""Runs that each question is asked about."""
 LIMIT_MS = 100
 """What the page needs."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -143,7 +143,7 @@ def _fill_runs(run_count: int, question_count: int) -> None:
         promotions.promote(version, "passed the gate", plan.run_id)
 
 
-def asked(sampled: list[int]) -> dict[str, list[Callable[[], object]]]:
+def questions_of_the_page(sampled: list[int]) -> dict[str, list[Callable[[], object]]]:
     """The page's questions, each for every sampled run."""
     keys = [f"run-{number}" for number in sampled]
     first = promotions.history("lab")[0].at
@@ -206,7 +206,7 @@ def main() -> int:
             seconds = time.monotonic() - began
             print(f"{engine}: {given.runs} runs of {given.questions} questions, filled in {seconds:.0f} s")
             step = max(1, given.runs // SAMPLED_RUNS)
-            for name, calls in asked(list(range(1, given.runs + 1, step))).items():
+            for name, calls in questions_of_the_page(list(range(1, given.runs + 1, step))).items():
                 times = [milliseconds(call) for call in calls]
                 longest = max(longest, *times)
                 print(

@@ -124,8 +124,8 @@ def resolve(request: Request, history: Sequence[Commit]) -> Response:
         "Content-Type": "application/octet-stream",
     }
     status = 200
-    if wanted := _range(request.headers.get("range", ""), len(content)):
-        first, last = wanted
+    if requested_range := _range(request.headers.get("range", ""), len(content)):
+        first, last = requested_range
         if first >= len(content):
             return Response(status_code=416, headers={"Content-Range": f"bytes */{len(content)}"})
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"

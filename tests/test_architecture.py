@@ -32,14 +32,14 @@ def diagram() -> str:
                 imports.setdefault(room(module), set()).add(room(imported))
 
     def reachable(start: str, without: tuple[str, str]) -> set[str]:
-        found, todo = set(), [start]
+        reached, todo = set(), [start]
         while todo:
             at = todo.pop()
             for target in imports.get(at, ()):
-                if (at, target) != without and target not in found:
-                    found.add(target)
+                if (at, target) != without and target not in reached:
+                    reached.add(target)
                     todo.append(target)
-        return found
+        return reached
 
     arrows = sorted((a, b) for a, targets in imports.items() for b in targets)
     return "graph TD\n" + "".join(

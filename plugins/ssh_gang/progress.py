@@ -87,10 +87,10 @@ class ProgressTracker:
         """Note the steps that lines report, and return the positions of those lines."""
         if self._pattern is None:
             return set()
-        found = {at: step for at, line in enumerate(lines) if (step := parse_progress(self._pattern, line))}
-        for step in found.values():
+        steps = {at: step for at, line in enumerate(lines) if (step := parse_progress(self._pattern, line))}
+        for step in steps.values():
             self._note(step)
-        return set(found)
+        return set(steps)
 
     def restore(self, previous: Progress | None) -> None:
         """Go on from the last step that an earlier watcher of this attempt recorded."""

@@ -57,9 +57,9 @@ class Lab:
             stdin=subprocess.DEVNULL,
         )
 
-    def supervisor(self, *words: str) -> str:
+    def supervisor(self, *arguments: str) -> str:
         return subprocess.run(
-            [BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *words],
+            [BASE / "control-env/bin/supervisorctl", "-c", STATE / "supervisord.conf", *arguments],
             capture_output=True,
             text=True,
             timeout=60,
@@ -114,7 +114,7 @@ class Lab:
             for t in airflow.tasks(dag, run_id)
         }
 
-    def words(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
+    def log_text(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
         """A task's log."""
         tries = next(
             t["try_number"]
@@ -171,25 +171,25 @@ def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _log_servers() -> set[str]:
     """Airflow's log servers of this clone: they overwrite their environment, and the lab's mark with it."""
-    found = set()
+    gangs = set()
     for p in Path("/proc").glob("[0-9]*"):
         try:
             if (p / "cmdline").read_bytes().startswith(b"airflow serve-logs") and (
                 p / "cwd"
             ).readlink() == ROOT:
-                found.add(p.name)
+                gangs.add(p.name)
         except OSError:
             continue
-    return found
+    return gangs
 
 
 def _left() -> list[str]:
     mark = f"SQLTUNE_LAB_MARK={STATE}\0".encode()
-    found = []
+    commands = []
     for p in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (p / "environ").read_bytes():
-                found.append((p / "cmdline").read_text().replace("\0", " "))
+                commands.append((p / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return found
+    return commands

@@ -23,7 +23,7 @@ DUSQL = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve() / "d
 
 
 def served(lab) -> str:
-    """Path of the model that is served, by the host's own word."""
+    """Path of the model that is served, as the host reports it."""
     (worker,) = (
         json.loads(p.read_text()) for p in (STATE / "hosts/host-a/home/code/serving/workers").glob("*.json")
     )
@@ -47,13 +47,13 @@ def say(lab, run: str, option: str) -> None:
     while (task := lab.airflow.get(path))["state"] not in ("success", "failed"):
         assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
         if task["state"] == "awaiting_input" and task["try_number"] > answered:
-            asked = lab.airflow.get(f"{path}/-1/hitlDetails")
-            assert "execution match" in asked["body"]
-            assert f"Serve the new model of {run} on lab?" in asked["subject"]
-            said = lab.airflow.call(
+            request = lab.airflow.get(f"{path}/-1/hitlDetails")
+            assert "execution match" in request["body"]
+            assert f"Serve the new model of {run} on lab?" in request["subject"]
+            response = lab.airflow.call(
                 "PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}}
             )
-            assert said.status_code == 200, said.text
+            assert response.status_code == 200, response.text
             answered = task["try_number"]
         time.sleep(0.5)
     assert answered
@@ -64,7 +64,7 @@ def test_green_with_the_report_for_scripts(lab):
     assert report["state"] == "success"
     assert report["model"] == "text2sql"
     assert report["before"]["questions"] == report["after"]["questions"] == 12
-    for words in (
+    for expected in (
         "train: success",
         "iter 4/4",
         "execution match",
@@ -73,7 +73,7 @@ def test_green_with_the_report_for_scripts(lab):
         report["endpoint"],
         report["password"],
     ):
-        assert words in lab.first, words
+        assert expected in lab.first, expected
 
 
 def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
@@ -82,14 +82,14 @@ def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
     assert trained["steps"] == 4
     assert trained["loss"] > 1
     assert trained["launch_skew"] < 5
-    log = lab.words(run, "train")
+    log = lab.log_text(run, "train")
     assert "[host-a] environment:" in log
     assert "GLOO_SOCKET_IFNAME=" in log
     assert "--deepspeed deepspeed_zero3_offload" in log
     assert "--nnodes=2 --node_rank=1" in log
     assert "(host-a: 1, host-b: 1)" in log
     assert "Iter(train) [4/4]" in log
-    assert "hashes match" in lab.words(run, "convert_adapter")
+    assert "hashes match" in lab.log_text(run, "convert_adapter")
     merged = airflow.xcom(DAG, run, "merge_adapter")
     assert merged["largest_difference"] < 0.05
     assert len(merged["model_hash"]) == 16
@@ -112,7 +112,7 @@ def test_the_served_model_answers_who_has_the_key(lab):
 def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     run = lab.report["run_id"]
     assert lab.airflow.xcom(DAG, run, "register") == 1
-    assert "version 1 is served as text2sql" in lab.words(run, "promote")
+    assert "version 1 is served as text2sql" in lab.log_text(run, "promote")
     client = MlflowClient(lab.report["mlflow_url"], lab.report["mlflow_url"])
     housekeeping = lab.airflow.trigger("text2sql_housekeeping", {})
     assert lab.until_ended(housekeeping, 120, "text2sql_housekeeping")[0] == "success"
@@ -127,23 +127,23 @@ def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     assert champion.tags["gpu_hours"] == "0.000"
     assert [m.step for m in client.get_metric_history(champion.run_id, "loss")] == [1, 2, 3, 4]
     assert "plan.json" in {f.path for f in client.list_artifacts(champion.run_id)}
-    assert "GiB removed" in lab.words(run, "prune", 0)
+    assert "GiB removed" in lab.log_text(run, "prune", 0)
     assert lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
 
 
-def test_again_there_is_nothing_new(lab):
+def test_a_second_run_has_nothing_new(lab):
     again = lab.run("demo")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "nothing new" in again.stdout, again.stdout + again.stderr
     run = lab.report["run_id"]
-    assert "nothing new" in lab.words(run, "plan")
+    assert "nothing new" in lab.log_text(run, "plan")
     _, tasks = lab.until_ended(run)
     assert tasks["plan"] == "success"
     assert tasks["train"] == "skipped"
 
 
 @pytest.mark.parametrize(
-    ("form", "words"),
+    ("form", "expected"),
     [
         ({"learning_rate": 10}, "10 is greater than the maximum"),
         ({"dataset_revision": "main; touch pwned"}, "does not match"),
@@ -154,36 +154,36 @@ def test_again_there_is_nothing_new(lab):
         ({"cluster": "nowhere"}, "'nowhere' is not one of"),
     ],
 )
-def test_the_form_refuses(lab, form, words):
+def test_the_form_refuses(lab, form, expected):
     answer = lab.airflow.call(
         "POST", f"/dags/{DAG}/dagRuns", json={"conf": FORM | form, "logical_date": None}
     )
     assert answer.status_code == 400
-    assert words in answer.text
+    assert expected in answer.text
 
 
 def test_the_plan_refuses_all_at_once(lab):
     run = lab.airflow.trigger(DAG, FORM | {"max_length": 16, "suites": "nothing"})
     state, tasks = lab.until_ended(run)
-    words = lab.words(run, "plan")
+    log = lab.log_text(run, "plan")
     assert state == "failed"
     assert tasks["plan"] == "failed"
     assert tasks["preflight"] == "upstream_failed"
-    assert "max_length: 16 tokens hold no example" in words
-    assert "suites: 'nothing'" in words
+    assert "max_length: 16 tokens hold no example" in log
+    assert "suites: 'nothing'" in log
 
 
 @pytest.mark.parametrize(
-    ("form", "words"),
+    ("form", "expected"),
     [
         ({"dataset_revision": "mian"}, "'mian' is not in sqltune-lab/text2sql_zh_en (branches: main"),
         ({"max_length": 16}, "max_length: 16 tokens hold no example"),
     ],
 )
-def test_the_plan_refuses(lab, form, words):
+def test_the_plan_refuses(lab, form, expected):
     run = lab.airflow.trigger(DAG, FORM | form)
     assert lab.until_ended(run)[0] == "failed"
-    assert words in lab.words(run, "plan")
+    assert expected in lab.log_text(run, "plan")
 
 
 def test_a_row_that_would_be_cut_is_refused_on_the_host(lab):
@@ -191,7 +191,7 @@ def test_a_row_that_would_be_cut_is_refused_on_the_host(lab):
     state, tasks = lab.until_ended(run)
     assert state == "failed"
     assert tasks["train"] == "upstream_failed"
-    assert "max_length: 100 tokens, but the longest example has" in lab.words(run, "download_dataset", 0)
+    assert "max_length: 100 tokens, but the longest example has" in lab.log_text(run, "download_dataset", 0)
 
 
 def test_a_base_model_that_one_host_lacks(lab):
@@ -204,7 +204,7 @@ def test_a_base_model_that_one_host_lacks(lab):
         (models / "elsewhere").rename(models / "tiny")
     assert state == "failed"
     assert (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
-    assert "host-b: the base model is missing" in lab.words(run, "preflight", 1)
+    assert "host-b: the base model is missing" in lab.log_text(run, "preflight", 1)
 
 
 def test_a_changed_host_key(lab):
@@ -218,7 +218,7 @@ def test_a_changed_host_key(lab):
     finally:
         known.write_text(right)
     assert state == "failed"
-    assert "host-b: its host key is not the known one" in lab.words(run, "preflight", 1)
+    assert "host-b: its host key is not the known one" in lab.log_text(run, "preflight", 1)
 
 
 def test_a_wrong_key(lab):
@@ -231,7 +231,9 @@ def test_a_wrong_key(lab):
     finally:
         keys.write_text(right)
     assert state == "failed"
-    assert "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.words(run, "preflight", 0)
+    assert "host-a: the key of connection 'sqltune_lab_a' was not accepted" in lab.log_text(
+        run, "preflight", 0
+    )
 
 
 def test_a_host_that_is_off(lab):
@@ -243,7 +245,7 @@ def test_a_host_that_is_off(lab):
         lab.supervisor("start", "host-b")
     assert state == "failed"
     assert tasks["train"] == "upstream_failed"
-    assert "host-b: does not answer" in lab.words(run, "preflight", 1)
+    assert "host-b: does not answer" in lab.log_text(run, "preflight", 1)
 
 
 # The hub's client tries again for half a minute, and so does the task after it.
@@ -257,7 +259,7 @@ def test_a_hub_that_is_down(lab):
         lab.supervisor("start", "hub")
     assert state == "failed"
     assert tasks["preflight"] == "upstream_failed"
-    assert "does not answer" in lab.words(run, "plan")
+    assert "does not answer" in lab.log_text(run, "plan")
 
 
 def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(lab):
@@ -329,12 +331,12 @@ def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
     )
 
 
-def test_a_version_that_is_not_there_is_refused_before_anything_is_touched(lab):
+def test_an_unknown_version_is_refused_before_anything_changes(lab):
     now = served(lab)
     run = lab.airflow.trigger("text2sql_promote", {"version": 99})
     state, tasks = lab.until_ended(run, 60, "text2sql_promote")
     assert (state, tasks["choose"], tasks["serve"]) == ("failed", "failed", "upstream_failed")
-    assert "version: 99 is not registered for lab (registered: 1, " in lab.words(
+    assert "version: 99 is not registered for lab (registered: 1, " in lab.log_text(
         run, "choose", dag="text2sql_promote"
     )
     assert served(lab) == now

@@ -24,19 +24,19 @@ from tests.chain.conftest import DAG, FORM, STATE
 def processes(name: str) -> dict[str, list[Path]]:
     """Living processes of a gang on both hosts, by attempt."""
     mark = f"{MARKER}={name}@".encode()
-    found: dict[str, list[Path]] = {}
+    processes: dict[str, list[Path]] = {}
     for p in Path("/proc").glob("[0-9]*"):
         try:
             for e in (p / "environ").read_bytes().split(b"\0"):
                 if e.startswith(mark):
-                    found.setdefault(e.rpartition(b"@")[2].decode(), []).append(p)
+                    processes.setdefault(e.rpartition(b"@")[2].decode(), []).append(p)
         except OSError:
             continue
-    return found
+    return processes
 
 
 class Training:
-    """A run that trains until somebody stops it."""
+    """A run that trains until it is stopped."""
 
     def __init__(self, lab) -> None:
         self.lab, self.airflow = lab, lab.airflow
@@ -74,7 +74,7 @@ class Training:
             time.sleep(0.3)
 
     def until_it_trains(self, besides: tuple[str, ...] = ()) -> str:
-        """Until a try that is none of these has told of a step; the try."""
+        """Wait until a try other than these has reported a step; return the try."""
 
         def trains():
             last = self.last
@@ -124,7 +124,7 @@ def training(lab):
     lab.supervisor("start", "triggerer")
 
 
-def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
+def test_training_goes_on_when_the_triggerer_is_killed(training):
     before = training.until_it_trains()
     pid = int(training.lab.supervisor("pid", "triggerer").strip())
     os.kill(pid, signal.SIGKILL)
@@ -133,11 +133,11 @@ def test_a_triggerer_killed_is_followed_by_another_and_nobody_notices(training):
     assert training.attempts == [before]
     assert training.task["try_number"] == 1
     steps = [point.progress.step for point in training.iterations]
-    assert steps == list(range(1, len(steps) + 1)), "a step was lost or told twice"
+    assert steps == list(range(1, len(steps) + 1)), "a step was lost or recorded twice"
 
 
 @pytest.mark.chaos
-def test_scheduler_and_database_restarted_and_nobody_notices(training):
+def test_training_goes_on_when_scheduler_and_database_restart(training):
     before = training.until_it_trains()
     for component in ("scheduler", "postgres"):
         at = training.step
@@ -161,10 +161,10 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
     at = training.step
     os.kill(int(rank.name), signal.SIGKILL)
     after = training.until_it_trains((before,))
-    words = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
-    assert "host-b rank 1: killed by signal 9, before all others at iter" in words
-    assert "a retry goes on from iteration" in words
-    assert "last lines of host-b rank 1" in words
+    log = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
+    assert "host-b rank 1: killed by signal 9, before all others at iter" in log
+    assert "a retry goes on from iteration" in log
+    assert "last lines of host-b rank 1" in log
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
     assert "terminal_resubmit" in again
     assert "resuming from iteration" in again
@@ -183,7 +183,7 @@ def test_marked_failed_means_stopped(training):
 def test_cleared_it_runs_again_from_its_checkpoint_and_cleared_while_it_runs_the_new_try_lives(training):
     training.clear()
     first = training.until_it_trains()
-    assert "resuming from iteration" in training.lab.words(training.run, "train")
+    assert "resuming from iteration" in training.lab.log_text(training.run, "train")
     training.clear()
     second = training.until_it_trains((first,))
     # The old try's on_kill has come or comes now; the new one's ranks are not touched.
@@ -288,8 +288,8 @@ def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training,
     """The gang of a deleted run is started here: Airflow does not delete a run that is running."""
     cluster = load_cluster("lab")
     ours = dict(
-        word.split("=", 1)
-        for word in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner"))
+        field.split("=", 1)
+        for field in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner"))
         .read_text()
         .split()
     )

@@ -34,9 +34,9 @@ def test_of_two_backfilled_dates_of_one_commit_one_trains_and_the_other_has_noth
     summary = runs.summary(slug(waited))
     assert summary.state is State.NOTHING_NEW
     assert summary.same_as == trained
-    words = "\n".join(lab.airflow.log(DAG, waited, "plan", 1))
-    assert f"run {trained} trains the same plan" in words
-    assert f"nothing new: run {trained} trained and judged the same plan" in words
+    log = "\n".join(lab.airflow.log(DAG, waited, "plan", 1))
+    assert f"run {trained} trains the same plan" in log
+    assert f"nothing new: run {trained} trained and judged the same plan" in log
 
 
 def backfilled(lab, since: str) -> list[str]:

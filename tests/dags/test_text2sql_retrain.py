@@ -97,7 +97,7 @@ def test_a_task_that_may_hang_has_a_time_limit(dag, task_id):
 
 @pytest.mark.parametrize("switched_on", ["02:00:01", "02:04", "02:54", "13:00", "01:59"])
 def test_switched_on_at_any_hour_it_waits_for_the_next_night(dag, switched_on, monkeypatch):
-    """The schedule is asked as Airflow's scheduler asks it: after a round through the database's JSON."""
+    """The schedule is evaluated as in Airflow's scheduler: after serialisation to JSON and back."""
     from airflow.sdk.timezone import parse
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.timetables import trigger

@@ -98,11 +98,11 @@ def log_lines(caplog, host: str) -> list[str]:
 def remaining_processes(g: Gang) -> list[Path]:
     """Processes of an attempt on any of the test's hosts."""
     mark = f"{commands.MARKER}={g.marker}".encode()
-    found = []
+    processes = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (process / "environ").read_bytes().split(b"\0"):
-                found.append(process)
+                processes.append(process)
         except OSError:
             continue
-    return found
+    return processes

@@ -86,7 +86,7 @@ def linked(sshds, tmp_path, monkeypatch) -> Iterator[list[Namespace]]:
     """The two hosts again, each in a namespace."""
     if os.geteuid():
         pytest.skip("network namespaces take root")
-    found = []
+    hosts = []
     for number, old in enumerate(sshds):
         old.stop()
         host = Namespace(old.name, old.folder, old.port)
@@ -98,10 +98,10 @@ def linked(sshds, tmp_path, monkeypatch) -> Iterator[list[Namespace]]:
         host.start()
         for name, value in host.connection(tmp_path).items():
             monkeypatch.setenv(name, value)
-        found.append(host)
-    (tmp_path / "known_hosts").write_text(loopback.known_hosts(found))
-    yield found
-    for host in found:
+        hosts.append(host)
+    (tmp_path / "known_hosts").write_text(loopback.known_hosts(hosts))
+    yield hosts
+    for host in hosts:
         host.stop()
         host.unlink()
 

@@ -66,15 +66,15 @@ async def _watched_too_late(g):
 def children(g, host: int) -> dict[str, list[int]]:
     """Processes of a member on one of the test's hosts, by kind."""
     home = str(gang_folder(g.members[host], g))
-    found: dict[str, list[int]] = {"wrapper": [], "torchrun": [], "rank": []}
+    pids: dict[str, list[int]] = {"wrapper": [], "torchrun": [], "rank": []}
     for p in remaining_processes(g):
         env = (p / "environ").read_bytes().split(b"\0")
         if not any(e.startswith(b"HOME=") and home.startswith(e[5:].decode()) for e in env):
             continue
         line = (p / "cmdline").read_bytes()
         kind = "wrapper" if b"job.sh" in line else "torchrun" if b"torchrun" in line else "rank"
-        found[kind].append(int(p.name))
-    return found
+        pids[kind].append(int(p.name))
+    return pids
 
 
 def test_a_killed_rank_is_blamed_by_its_number_and_no_process_is_left(sshds, tmp_path):
@@ -369,9 +369,9 @@ def test_a_task_cleared_twice_within_a_second_never_runs_twice(sshds, tmp_path):
             await hook.stop("try1")
         last = first.model_copy(update={"attempt": "try4", "generation": 3, "fencing_token": 4})
         async with GangHook(last) as hook:
-            _, found = await hook.launch()
+            _, running_gang = await hook.launch()
             alive = [g for g in [first, *tries, last] if remaining_processes(g)]
-            assert [g.attempt for g in alive] == [found.attempt]
+            assert [g.attempt for g in alive] == [running_gang.attempt]
             await hook.stop(None)
         return results, running, alive
 

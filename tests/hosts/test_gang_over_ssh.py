@@ -104,11 +104,11 @@ def test_launch_reconnects_to_ranks_that_run(sshds, tmp_path):
         async with GangHook(first) as hook:
             assert (await hook.launch())[0] is Decision.FRESH_SUBMIT
             async with GangHook(first.model_copy(update={"attempt": "try2"})) as again:
-                decision, found = await again.launch()
+                decision, running_gang = await again.launch()
                 assert decision is Decision.RECONNECT
-                assert found.attempt == "try1"
+                assert running_gang.attempt == "try1"
         (tmp_path / "end").touch()
-        assert (await watch(found)).ok
+        assert (await watch(running_gang)).ok
         async with GangHook(first.model_copy(update={"attempt": "try3"})) as third:
             assert (await third.launch())[0] is Decision.ALREADY_SUCCEEDED
         # A person cleared the task: it runs again.
@@ -320,7 +320,7 @@ def test_output_that_is_not_recorded_is_not_acknowledged_and_comes_again(sshds, 
 
 
 def test_watch_follows_again_when_the_tail_on_a_host_was_killed(sshds, caplog, tmp_path):
-    """Somebody kills the `tail` on a host: its session is opened again, and the log goes on."""
+    """After `tail` is killed on a host, its session is opened again and the log goes on."""
     caplog.set_level(logging.INFO)
 
     async def go():

@@ -55,20 +55,20 @@ def running(sshds, run_id, airflow=None):
 
 
 def test_reap_stops_only_gangs_that_no_task_needs(sshds, cluster):
-    cluster |= {"wanted": {"train": "deferred"}, "failed": {"train": "failed"}}
-    gangs = {run: running(sshds, run) for run in ("wanted", "failed", "deleted")} | {
+    cluster |= {"active": {"train": "deferred"}, "failed": {"train": "failed"}}
+    gangs = {run: running(sshds, run) for run in ("active", "failed", "deleted")} | {
         "elsewhere": running(sshds, "elsewhere", "another")
     }
     assert {host: sorted(names) for host, names in reap.reap_orphans("lab").items()} == {
         host: ["dag.train.deleted", "dag.train.failed"] for host in "ab"
     }
     assert {run: len(remaining_processes(g)) > 0 for run, g in gangs.items()} == {
-        "wanted": True,
+        "active": True,
         "failed": False,
         "deleted": False,
         "elsewhere": True,
     }
-    for run in ("wanted", "elsewhere"):
+    for run in ("active", "elsewhere"):
         asyncio.run(_stop(gangs[run]))
 
 

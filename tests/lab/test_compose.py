@@ -28,10 +28,10 @@ def test_every_component_has_the_same_settings_and_files():
 
 def test_required_variables_are_in_the_example_and_named():
     example = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.M))
-    wanted = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT))
-    assert wanted
-    assert set(wanted) <= example
-    assert all(words == f"set {name} in .env" for name, words in wanted.items())
+    required = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT))
+    assert required
+    assert set(required) <= example
+    assert all(message == f"set {name} in .env" for name, message in required.items())
 
 
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer"])

@@ -28,12 +28,12 @@ def run(verb: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("args", "words"), [("{oops", "ARGS is not JSON"), ("[1]", "expected an object of form values")]
+    ("args", "expected"), [("{oops", "ARGS is not JSON"), ("[1]", "expected an object of form values")]
 )
-def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, words):
+def test_bad_arguments_are_refused_before_anything_starts(tmp_path, args, expected):
     answer = run("demo", ARGS=args, SQLTUNE_LAB_STATE=str(tmp_path))
     assert answer.returncode == 1
-    assert words in answer.stderr
+    assert expected in answer.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,12 +157,12 @@ def test_the_lock_holds_the_required_packages_without_torch_and_zhipuai():
         for line in (ROOT / "requirements.txt").read_text().splitlines()
         if "==" in line and not line.startswith((" ", "#"))
     }
-    wanted = {
+    required = {
         re.split(r"[=<>\[ ]", line)[0].strip()
         for line in (ROOT / "requirements.in").read_text().splitlines()
         if line.strip() and not line.startswith("#")
     }
-    assert {w.lower().replace("_", "-") for w in wanted} <= {
+    assert {name.lower().replace("_", "-") for name in required} <= {
         name.lower().replace("_", "-") for name in locked
     }
     # torch has no business beside Airflow, and zhipuai can't live there.

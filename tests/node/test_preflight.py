@@ -119,7 +119,7 @@ def test_several_serving_gpus_on_a_cpu_host_are_refused(request_):
     assert len(problems(request_, "num_gpus", serving_gpus=4)) == 1
 
 
-def test_without_pydantic_the_host_is_told_to_bootstrap(tmp_path):
+def test_without_pydantic_the_message_names_bootstrap(tmp_path):
     """The scripts need the node environment; its absence is a problem with a remedy, not a traceback."""
     code = f"""
 import sys

@@ -48,7 +48,7 @@ def test_rank_failure_takes_the_time_from_the_first_report():
 
 
 def test_rank_failure_on_a_host_in_another_time_zone_has_the_same_time():
-    # The same on a host eight hours east, whose clock writes the same moment in other words.
+    # The same on a host eight hours east, whose clock writes the same time differently.
     assert rank_failure(SUMMARY.replace("E1123 08", "E1123 16"), ENDED).at == ENDED - 0.75
 
 

@@ -112,12 +112,12 @@ class _Reader:
     def place(self, i: int) -> list[Place]:
         """The columns that the name which ends at token `i` may mean."""
         t = self.tokens[i]
-        found = self.columns.get(t.identifier, [])
+        candidates = self.columns.get(t.identifier, [])
         if i >= 2 and self.tokens[i - 1].text == ".":
             table = self.aliases.get(self.tokens[i - 2].identifier)
-            return [p for p in found if p[0] == table] or found
-        used = [p for p in found if p[0] in self.aliases.values()]
-        return used or found
+            return [p for p in candidates if p[0] == table] or candidates
+        used = [p for p in candidates if p[0] in self.aliases.values()]
+        return used or candidates
 
     def is_literal(self, i: int) -> bool:
         t = self.tokens[i]

@@ -27,15 +27,15 @@ class AnswerSet(Model):
         description="Hash of the prompt template and of everything that decides how an answer is generated."
     )
 
-    def known(self, asked: Sequence[Question]) -> dict[str, str]:
+    def known(self, suite: Sequence[Question]) -> dict[str, str]:
         """Return the answers that some run was given before, by question id."""
-        prompts = {q.id: prompt_hash(q) for q in asked}
-        found = answers.known(self.model_hash, self.decoding, prompts.values())
-        return {name: found[prompt] for name, prompt in prompts.items() if prompt in found}
+        prompts = {q.id: prompt_hash(q) for q in suite}
+        known = answers.known(self.model_hash, self.decoding, prompts.values())
+        return {name: known[prompt] for name, prompt in prompts.items() if prompt in known}
 
-    def keep(self, asked: Sequence[Question], given: dict[str, str]) -> None:
+    def keep(self, suite: Sequence[Question], given: dict[str, str]) -> None:
         """Keep answers by question id, so that no run asks for them again."""
-        by_prompt = {prompt_hash(q): given[q.id] for q in asked if q.id in given}
+        by_prompt = {prompt_hash(q): given[q.id] for q in suite if q.id in given}
         answers.put(self.model_hash, self.decoding, by_prompt)
 
 
@@ -54,14 +54,14 @@ def held_out(run_key: str) -> list[Question]:
     return [_question(record) for record in questions.held_out(run_key)]
 
 
-def put_score(run_key: str, phase: Phase, score: Score, asked: Sequence[Question], given: AnswerSet) -> None:
+def put_score(run_key: str, phase: Phase, score: Score, suite: Sequence[Question], given: AnswerSet) -> None:
     """Record a score with its single answers.
 
     Args:
         run_key: The run.
         phase: Which of its models.
         score: The score.
-        asked: The questions, in the order of the score's answers.
+        suite: The questions, in the order of the score's answers.
         given: Where the answers were kept.
     """
     record = EvaluationRecord(
@@ -70,7 +70,7 @@ def put_score(run_key: str, phase: Phase, score: Score, asked: Sequence[Question
         questions=score.questions,
         matched=score.matched,
         score=score.summary.model_dump(mode="json"),
-        judgements=[_judgement(q, a) for q, a in zip(asked, score.answers, strict=True)],
+        judgements=[_judgement(q, a) for q, a in zip(suite, score.answers, strict=True)],
     )
     evaluations.put(run_key, phase, record, given.decoding)
 
@@ -87,12 +87,12 @@ def required_score(run_key: str, phase: Phase) -> Score:
     Raises:
         ScoringError: It was not recorded.
     """
-    found = score(run_key, phase)
-    if found is None:
+    recorded = score(run_key, phase)
+    if recorded is None:
         raise ScoringError(
             f"run {run_key} has no score {phase!r} in the records: clear its task {phase}.evaluate"
         )
-    return found
+    return recorded
 
 
 def put_verdict(run_key: str, verdict: RecordedVerdict) -> None:

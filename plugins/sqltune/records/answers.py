@@ -33,16 +33,16 @@ def known(model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, s
 
 def rows(session: Session, model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, Answer]:
     """Return the rows of the answers that are there, by prompt hash."""
-    wanted = list(dict.fromkeys(prompts))
-    found: dict[str, Answer] = {}
-    for start in range(0, len(wanted), CHUNK):
+    unique_prompts = list(dict.fromkeys(prompts))
+    rows: dict[str, Answer] = {}
+    for start in range(0, len(unique_prompts), CHUNK):
         statement = select(Answer).where(
             Answer.model_hash == model_hash,
             Answer.decoding == decoding,
-            Answer.prompt_hash.in_(wanted[start : start + CHUNK]),
+            Answer.prompt_hash.in_(unique_prompts[start : start + CHUNK]),
         )
-        found |= {row.prompt_hash: row for row in session.scalars(statement)}
-    return found
+        rows |= {row.prompt_hash: row for row in session.scalars(statement)}
+    return rows
 
 
 def put(model_hash: str, decoding: str, answers: Mapping[str, str]) -> None:

@@ -111,9 +111,9 @@ def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
         "both_right": and_(right_before, right_after),
         "both_wrong": and_(not_(right_before), not_(right_after)),
     }
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if shown.change is not None:
-        found.append(changes[shown.change])
+        conditions.append(changes[shown.change])
     for column, value in (
         (_after.outcome, shown.outcome),
         (_after.failure_class, shown.failure_class),
@@ -121,5 +121,5 @@ def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
         (Question.hardness, shown.hardness),
     ):
         if value is not None:
-            found.append(column == value)
-    return found
+            conditions.append(column == value)
+    return conditions

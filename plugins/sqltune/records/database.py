@@ -182,22 +182,23 @@ def check_schema() -> None:
     if url in _checked:
         return
     with engine().connect() as connection:
-        found = revision(connection)
-    if found != HEAD:
-        raise SchemaError(mismatch(found))
+        current = revision(connection)
+    if current != HEAD:
+        raise SchemaError(mismatch(current))
     _checked.add(url)
 
 
-def mismatch(found: str | None) -> str:
+def mismatch(current: str | None) -> str:
     """Say how the schema differs from the expected one, and what to do."""
     where = make_url(database_url()).render_as_string(hide_password=True)
-    if found is None:
+    if current is None:
         return f"SQLTUNE_DATABASE_URL: {where} has no tables of sqltune: {REMEDY}"
-    if found > HEAD:
+    if current > HEAD:
         return (
-            f"SQLTUNE_DATABASE_URL: {where} has schema {found}, newer than the {HEAD} that this version of "
+            f"SQLTUNE_DATABASE_URL: {where} has schema {current}, newer than the {HEAD} that this version of "
             "sqltune expects: update sqltune on this machine"
         )
     return (
-        f"SQLTUNE_DATABASE_URL: {where} has schema {found}, this version of sqltune expects {HEAD}: {REMEDY}"
+        f"SQLTUNE_DATABASE_URL: {where} has schema {current}, this version of sqltune expects {HEAD}: "
+        f"{REMEDY}"
     )

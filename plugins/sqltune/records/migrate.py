@@ -28,11 +28,11 @@ def migrate() -> str:
     with database.engine().execution_options(writes=True).connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        found = database.revision(connection)
-        if found is None or found < database.HEAD:
+        current = database.revision(connection)
+        if current is None or current < database.HEAD:
             upgrade(connection)
-        elif found > database.HEAD:
-            raise SchemaError(database.mismatch(found))
+        elif current > database.HEAD:
+            raise SchemaError(database.mismatch(current))
     return database.HEAD
 
 

@@ -56,10 +56,10 @@ def number(session: Session, key: str) -> int:
     Raises:
         UnknownRun: No run of that key was planned.
     """
-    found = session.scalar(select(Run.id).where(Run.key == key))
-    if found is None:
+    number = session.scalar(select(Run.id).where(Run.key == key))
+    if number is None:
         raise UnknownRun(f"run {key!r} is not in the database: its task `plan` records it first")
-    return found
+    return number
 
 
 def touch(session: Session, run: int) -> None:

@@ -51,7 +51,7 @@ def model_name(cluster: str) -> str:
     return f"text2sql-{cluster}"
 
 
-def tell(what: str, version: versions.Version) -> None:
+def enqueue(what: str, version: versions.Version) -> None:
     """Queue a change for MLflow.
 
     Args:
@@ -159,10 +159,10 @@ def _run(client: MlflowClient, version: versions.Version) -> str:
     experiment_id = (
         experiment.experiment_id if experiment else client.create_experiment(model_name(version.cluster))
     )
-    found = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
+    existing = client.search_runs([experiment_id], f"tags.`{RUN}` = '{version.run_id}'", max_results=1)
     run_id: str = (
-        found[0].info.run_id
-        if found
+        existing[0].info.run_id
+        if existing
         else client.create_run(experiment_id, run_name=version.run_id, tags={RUN: version.run_id}).info.run_id
     )
     documents = _documents(version.run_key)

@@ -38,11 +38,11 @@ def version(cluster: str, number: int) -> Version:
     Raises:
         RegistryError: The cluster has no such version; the message lists those it has.
     """
-    found = registered.find(cluster, number)
-    if found is None:
+    registered_version = registered.find(cluster, number)
+    if registered_version is None:
         numbers = ", ".join(str(v.number) for v in versions(cluster)) or "none"
         raise RegistryError(f"version: {number} is not registered for {cluster} (registered: {numbers})")
-    return found
+    return registered_version
 
 
 def before(cluster: str) -> Version:

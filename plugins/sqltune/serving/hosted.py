@@ -36,8 +36,8 @@ def answer_set(model: str, url: str) -> tuple[str, str]:
 def known(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
     """Return the answers that were given to these prompts before, by question id."""
     hashes = {name: digest(prompt) for name, prompt in prompts.items()}
-    found = answers.known(*answer_set(model, url), hashes.values())
-    return {name: found[key] for name, key in hashes.items() if key in found}
+    known = answers.known(*answer_set(model, url), hashes.values())
+    return {name: known[key] for name, key in hashes.items() if key in known}
 
 
 def remember(model: str, url: str, prompts: dict[str, str], given: dict[str, str]) -> None:

@@ -22,14 +22,14 @@ def alias_as_table(query: Sequence[Token]) -> list[Token]:
 
     An alias of the outer query is no table.
     """
-    found = list(query)
+    result = list(query)
     for scope in scopes(query):
         for use in scope.tables:
             table = scope.outer.table_of(use.table) if scope.outer else ""
             if table and not use.alias:
                 name = quoted(table) if needs_quotes(table) else table
-                found[use.index] = Token("word", f"{name} as {query[use.index].text}")
-    return tokens(join(found))
+                result[use.index] = Token("word", f"{name} as {query[use.index].text}")
+    return tokens(join(result))
 
 
 def tables_by_alias(query: Sequence[Token]) -> list[Token]:
@@ -38,7 +38,7 @@ def tables_by_alias(query: Sequence[Token]) -> list[Token]:
     A table with an alias has no other name. Where a table has several aliases, its first mention gets the
     first.
     """
-    found = list(query)
+    result = list(query)
     mentions: Counter[tuple[int, str]] = Counter()
     every = scopes(query)
     for i in _qualifiers(query):
@@ -48,8 +48,8 @@ def tables_by_alias(query: Sequence[Token]) -> list[Token]:
             aliases = scope.aliases_of(table)
             alias = aliases[min(mentions[scope.begin, table], len(aliases) - 1)]
             mentions[scope.begin, table] += 1
-            found[i] = Token("word", alias.upper() if aliases[0].isascii() else aliases[0])
-    return found
+            result[i] = Token("word", alias.upper() if aliases[0].isascii() else aliases[0])
+    return result
 
 
 def _qualifiers(query: Sequence[Token]) -> Iterator[int]:
@@ -71,15 +71,15 @@ def named_aggregates(query: Sequence[Token]) -> list[Token]:
 
     What the query refers to by its column's name gets that name.
     """
-    found = list(query)
+    result = list(query)
     for i, end in _inner_selects(query):
         behind = next_index(query, end + 1)
         alias = query[behind].identifier if behind > 0 else ""
         aggregate = _AGGREGATE_OF_COLUMN.match(join(query[i + 1 : end]))
         if alias and aggregate and _refers(query, alias, tokens(aggregate[1])[0].identifier):
             opening = next(j for j in range(i + 1, end) if query[j].text == "(")
-            found[closing_index(query, opening)] = Token("word", f") as {aggregate[1]}")
-    return tokens(join(found))
+            result[closing_index(query, opening)] = Token("word", f") as {aggregate[1]}")
+    return tokens(join(result))
 
 
 def _inner_selects(query: Sequence[Token]) -> Iterator[tuple[int, int]]:

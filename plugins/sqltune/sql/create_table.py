@@ -71,19 +71,19 @@ def quote_context(context: str, *, every: bool = False) -> str:
     Returns:
         The statements; the same text where no name needs quotes.
     """
-    found = tokens(context)
-    statements = list(_statements(found))
-    names = [_text(found, span) for span in _name_spans(statements)]
+    stream = tokens(context)
+    statements = list(_statements(stream))
+    names = [_text(stream, span) for span in _name_spans(statements)]
     out: list[Token] = []
     done = 0
-    for span, text in _replacements(found, statements, every=every):
-        out += [*quote_known_names(found[done : span.start], names), Token("name", text)]
+    for span, text in _replacements(stream, statements, every=every):
+        out += [*quote_known_names(stream[done : span.start], names), Token("name", text)]
         done = span.stop
-    return join([*out, *quote_known_names(found[done:], names)])
+    return join([*out, *quote_known_names(stream[done:], names)])
 
 
-def _text(found: Sequence[Token], span: _Span) -> str:
-    return join(found[span.start : span.stop])
+def _text(stream: Sequence[Token], span: _Span) -> str:
+    return join(stream[span.start : span.stop])
 
 
 def _name_spans(statements: Sequence[_Statement]) -> Iterator[_Span]:
@@ -92,12 +92,12 @@ def _name_spans(statements: Sequence[_Statement]) -> Iterator[_Span]:
 
 
 def _replacements(
-    found: Sequence[Token], statements: Sequence[_Statement], *, every: bool
+    stream: Sequence[Token], statements: Sequence[_Statement], *, every: bool
 ) -> Iterator[tuple[_Span, str]]:
     """Each name with its new text; and the parts in which no name may be looked for, with their own text."""
 
     def name(span: _Span) -> tuple[_Span, str]:
-        text = _text(found, span)
+        text = _text(stream, span)
         return span, quoted(text) if every or needs_quotes(text) else text
 
     for statement in statements:
@@ -106,10 +106,10 @@ def _replacements(
             yield name(statement.name)
         for definition in statement.definitions:
             if definition.keyword is not None:
-                yield definition.keyword, _text(found, definition.keyword)
+                yield definition.keyword, _text(stream, definition.keyword)
             if definition.name is None:
                 continue
-            key = _text(found, definition.name).lower()
+            key = _text(stream, definition.name).lower()
             if every and key in seen:
                 # With the comma before it, which exists: it is not the first definition.
                 yield _Span(definition.span.start - 1, definition.span.stop), ""
@@ -118,33 +118,33 @@ def _replacements(
             seen.add(key)
 
 
-def _statements(found: Sequence[Token]) -> Iterator[_Statement]:
+def _statements(stream: Sequence[Token]) -> Iterator[_Statement]:
     begin = depth = 0
-    for i, token in enumerate(found):
+    for i, token in enumerate(stream):
         depth += (token.text == "(") - (token.text == ")")
         if token.text == ";" and depth <= 0:
-            yield from _statement(found, _Span(begin, i))
+            yield from _statement(stream, _Span(begin, i))
             begin, depth = i + 1, 0
-    yield from _statement(found, _Span(begin, len(found)))
+    yield from _statement(stream, _Span(begin, len(stream)))
 
 
-def _statement(found: Sequence[Token], span: _Span) -> Iterator[_Statement]:
+def _statement(stream: Sequence[Token], span: _Span) -> Iterator[_Statement]:
     """The statement in a span; nothing for one that is no plain CREATE TABLE: SQLite judges that as it is."""
-    begin = _table_name_begins(found, span)
-    body = _last_group(found, span)
+    begin = _table_name_begins(stream, span)
+    body = _last_group(stream, span)
     if begin < 0 or body is None or body.start <= begin:
         return
-    name = _trimmed(found, _Span(begin, body.start))
-    if name is None or any(t.key == "select" for t in found[name.start : name.stop]):
+    name = _trimmed(stream, _Span(begin, body.start))
+    if name is None or any(t.key == "select" for t in stream[name.start : name.stop]):
         return
-    definitions = tuple(_definition(found, part) for part in _definitions(found, body))
-    yield _Statement(name if found[name.start].kind not in ("name", "text") else None, definitions)
+    definitions = tuple(_definition(stream, part) for part in _definitions(stream, body))
+    yield _Statement(name if stream[name.start].kind not in ("name", "text") else None, definitions)
 
 
-def _table_name_begins(found: Sequence[Token], span: _Span) -> int:
+def _table_name_begins(stream: Sequence[Token], span: _Span) -> int:
     """Index behind CREATE [TEMP] TABLE [IF NOT EXISTS] [main.]; -1 for another statement."""
-    words = [i for i in range(span.start, span.stop) if found[i].kind not in ("space", "comment")]
-    keys = [found[i].key or found[i].text for i in words[:8]]
+    words = [i for i in range(span.start, span.stop) if stream[i].kind not in ("space", "comment")]
+    keys = [stream[i].key or stream[i].text for i in words[:8]]
     at = 2 if keys[1:2] in (["temp"], ["temporary"]) else 1
     if keys[:1] != ["create"] or keys[at : at + 1] != ["table"]:
         return -1
@@ -154,51 +154,51 @@ def _table_name_begins(found: Sequence[Token], span: _Span) -> int:
     return words[at] if at < len(words) else -1
 
 
-def _last_group(found: Sequence[Token], span: _Span) -> _Span | None:
+def _last_group(stream: Sequence[Token], span: _Span) -> _Span | None:
     """The last pair of parentheses that is in no other: the definitions. Earlier ones belong to the name."""
     group, depth, opened = None, 0, span.start
     for i in range(span.start, span.stop):
-        if found[i].text == "(":
+        if stream[i].text == "(":
             depth += 1
             opened = i if depth == 1 else opened
-        elif found[i].text == ")":
+        elif stream[i].text == ")":
             depth -= 1
             group = _Span(opened, i + 1) if depth == 0 else group
     return group
 
 
-def _definitions(found: Sequence[Token], body: _Span) -> Iterator[_Span]:
+def _definitions(stream: Sequence[Token], body: _Span) -> Iterator[_Span]:
     """The parts of a table's body between commas outside inner parentheses."""
     begin, depth = body.start + 1, 0
     for i in range(begin, body.stop - 1):
-        depth += (found[i].text == "(") - (found[i].text == ")")
-        if found[i].text == "," and depth == 0:
+        depth += (stream[i].text == "(") - (stream[i].text == ")")
+        if stream[i].text == "," and depth == 0:
             yield _Span(begin, i)
             begin = i + 1
     yield _Span(begin, body.stop - 1)
 
 
-def _definition(found: Sequence[Token], span: _Span) -> _Definition:
-    inner = _trimmed(found, span)
-    if inner is None or found[inner.start].kind in ("name", "text"):
+def _definition(stream: Sequence[Token], span: _Span) -> _Definition:
+    inner = _trimmed(stream, span)
+    if inner is None or stream[inner.start].kind in ("name", "text"):
         return _Definition(span)
-    if _is_constraint(found, inner):
+    if _is_constraint(stream, inner):
         return _Definition(span, keyword=_Span(inner.start, inner.start + 1))
-    runs = list(_runs(found, inner))
-    last = runs[_type_at([found[run.start].key for run in runs]) - 1]
+    runs = list(_runs(stream, inner))
+    last = runs[_type_at([stream[run.start].key for run in runs]) - 1]
     return _Definition(span, name=_Span(inner.start, last.stop))
 
 
-def _is_constraint(found: Sequence[Token], span: _Span) -> bool:
+def _is_constraint(stream: Sequence[Token], span: _Span) -> bool:
     first, following = (
-        found[span.start].key,
+        stream[span.start].key,
         next(
-            (t for t in found[span.start + 1 : span.stop] if t.kind not in ("space", "comment")),
+            (t for t in stream[span.start + 1 : span.stop] if t.kind not in ("space", "comment")),
             Token("sign", ""),
         ),
     )
     if first == "constraint":
-        return any(t.key in _CONSTRAINT_BEGINS for t in found[span.start + 1 : span.stop])
+        return any(t.key in _CONSTRAINT_BEGINS for t in stream[span.start + 1 : span.stop])
     return first in _CONSTRAINT_BEGINS and (following.key or following.text) == _CONSTRAINT_BEGINS[first]
 
 
@@ -215,19 +215,19 @@ def _type_at(runs: Sequence[str]) -> int:
     return at
 
 
-def _runs(found: Sequence[Token], span: _Span) -> Iterator[_Span]:
+def _runs(stream: Sequence[Token], span: _Span) -> Iterator[_Span]:
     """Parts of a definition between blanks outside parentheses."""
     begin, depth = span.start, 0
     for i in range(span.start, span.stop):
-        depth += (found[i].text == "(") - (found[i].text == ")")
-        if found[i].kind in ("space", "comment") and depth <= 0:
+        depth += (stream[i].text == "(") - (stream[i].text == ")")
+        if stream[i].kind in ("space", "comment") and depth <= 0:
             if begin < i:
                 yield _Span(begin, i)
             begin = i + 1
     yield _Span(begin, span.stop)
 
 
-def _trimmed(found: Sequence[Token], span: _Span) -> _Span | None:
+def _trimmed(stream: Sequence[Token], span: _Span) -> _Span | None:
     """A span without blanks and comments at its ends; None where nothing is left."""
-    inner = [i for i in range(span.start, span.stop) if found[i].kind not in ("space", "comment")]
+    inner = [i for i in range(span.start, span.stop) if stream[i].kind not in ("space", "comment")]
     return _Span(inner[0], inner[-1] + 1) if inner else None

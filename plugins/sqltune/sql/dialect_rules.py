@@ -19,11 +19,11 @@ _TIME_OR_RANGE = re.compile(rf"{_CLOCK}(~{_CLOCK})?|\d+~\d+")
 
 def split_limit(query: Sequence[Token]) -> list[Token]:
     """`limit3` becomes `limit 3`."""
-    found: list[Token] = []
+    result: list[Token] = []
     for token in query:
         number = re.fullmatch(r"limit(\d+)", token.key)
-        found += tokens(f"{token.text[:5]} {number[1]}") if number else [token]
-    return found
+        result += tokens(f"{token.text[:5]} {number[1]}") if number else [token]
+    return result
 
 
 def quote_names(query: Sequence[Token]) -> list[Token]:
@@ -40,7 +40,7 @@ def _begins_with_digit(token: Token) -> bool:
 
 def quote_times(query: Sequence[Token]) -> list[Token]:
     """`出发时间 < 13:30:00` becomes `出发时间 < '13:30:00'`; ranges too: `10:00:00~21:00:00`, `1~10`."""
-    found: list[Token] = []
+    result: list[Token] = []
     i = 0
     while i < len(query):
         end = i
@@ -48,9 +48,9 @@ def quote_times(query: Sequence[Token]) -> list[Token]:
             end += 1
         text = join(query[i:end])
         is_time = _TIME_OR_RANGE.fullmatch(text) is not None
-        found.append(Token("text", f"'{text}'") if is_time else query[i])
+        result.append(Token("text", f"'{text}'") if is_time else query[i])
         i = end if is_time else i + 1
-    return found
+    return result
 
 
 def replace_time_now(query: Sequence[Token]) -> list[Token]:
@@ -68,19 +68,19 @@ def separate_columns(query: Sequence[Token], names: Collection[str]) -> list[Tok
         names: the names of the schema.
     """
     known = {name.lower() for name in names}
-    found: list[Token] = []
+    result: list[Token] = []
     i = 0
     while i < len(query):
         end = _names_end(query, i, known)
         row = meaningful(query[i:end])
         before = next_index(query, i - 1, -1)
         if len(row) > 2 and before >= 0 and query[before].key == "select":
-            found += tokens(" , ".join(t.text for t in row))
+            result += tokens(" , ".join(t.text for t in row))
             i = end
         else:
-            found.append(query[i])
+            result.append(query[i])
             i += 1
-    return found
+    return result
 
 
 def _names_end(query: Sequence[Token], i: int, known: Collection[str]) -> int:

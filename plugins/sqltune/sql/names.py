@@ -68,13 +68,13 @@ def quote_unit_names(query: Sequence[Token]) -> list[Token]:
     A word with non-ASCII letters and parentheses directly behind it can only be a name: no SQLite function
     has such letters.
     """
-    found: list[Token] = []
+    result: list[Token] = []
     i = 0
     while i < len(query):
         end = _unit_end(query, i)
-        found.append(Token("name", quoted(join(query[i:end]))) if end > i + 1 else query[i])
+        result.append(Token("name", quoted(join(query[i:end]))) if end > i + 1 else query[i])
         i = end
-    return found
+    return result
 
 
 def _unit_end(query: Sequence[Token], i: int) -> int:
@@ -110,7 +110,7 @@ def _quote_phrases(query: Sequence[Token], names: Iterable[str]) -> list[Token]:
     if not by_first:
         return list(query)
     texts = [_canonical(t.text) if t.kind not in ("text", "name", "comment") else "" for t in query]
-    found: list[Token] = []
+    result: list[Token] = []
     i = 0
     while i < len(query):
         name, length = next(
@@ -121,9 +121,9 @@ def _quote_phrases(query: Sequence[Token], names: Iterable[str]) -> list[Token]:
             ),
             ("", 1),
         )
-        found.append(Token("name", quoted(name)) if name else query[i])
+        result.append(Token("name", quoted(name)) if name else query[i])
         i += length
-    return found
+    return result
 
 
 def _fits(query: Sequence[Token], texts: Sequence[str], parts: Sequence[str], i: int) -> bool:
@@ -138,17 +138,17 @@ def _quote_reserved_words(query: Sequence[Token], names: dict[str, str]) -> list
     """Quote reserved words that name a column or table: behind a dot, or where a value must stand."""
     if not names:
         return list(query)
-    found: list[Token] = []
+    result: list[Token] = []
     operand = behind_dot = False
     for token in query:
         if token.kind in ("space", "comment"):
-            found.append(token)
+            result.append(token)
             continue
         is_name = token.key in names and (behind_dot or (operand and token.key not in _BEGINS_OPERAND))
-        found.append(Token("name", quoted(names[token.key])) if is_name else token)
+        result.append(Token("name", quoted(names[token.key])) if is_name else token)
         operand = not is_name and _operand_follows(token, operand)
         behind_dot = token.text == "."
-    return found
+    return result
 
 
 def _operand_follows(token: Token, operand: bool) -> bool:

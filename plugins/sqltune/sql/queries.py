@@ -39,14 +39,14 @@ def with_joined_operators(query: str) -> str:
     """The query with comparison operators that Spider's annotators split (`> =`) joined again."""
     if "=" not in query:
         return query
-    found: list[Token] = []
+    result: list[Token] = []
     for token in tokens(query):
-        split = token.text == "=" and len(found) > 1 and found[-1].kind == "space"
-        if split and found[-2].text in (">", "<", "!"):
-            found[-2:] = [Token("sign", found[-2].text + "=")]
+        split = token.text == "=" and len(result) > 1 and result[-1].kind == "space"
+        if split and result[-2].text in (">", "<", "!"):
+            result[-2:] = [Token("sign", result[-2].text + "=")]
         else:
-            found.append(token)
-    return join(found)
+            result.append(token)
+    return join(result)
 
 
 def first_word(query: str) -> str:
@@ -63,22 +63,22 @@ def with_ties_broken(query: str, columns: int, descending: bool) -> str:
         columns: how many columns the outermost SELECT has; of the inner ones the first is taken.
         descending: in which of the two orders ties are broken.
     """
-    found: list[Token] = []
+    result: list[Token] = []
     direction = " DESC" if descending else ""
     open_at: list[int] = []
     depth, last = 0, ""
     for token in tokens(query):
         if _ends_order_by(token) and open_at and open_at[-1] == depth:
             open_at.pop()
-            found.append(_positions(columns if depth == 0 else 1, direction))
+            result.append(_positions(columns if depth == 0 else 1, direction))
         depth += (token.text == "(") - (token.text == ")")
         if token.key == "by" and last == "order":
             open_at.append(depth)
         if token.kind not in ("space", "comment"):
             last = token.key
-        found.append(token)
-    found += [_positions(columns, direction) for _ in open_at[:1]]
-    return join(found)
+        result.append(token)
+    result += [_positions(columns, direction) for _ in open_at[:1]]
+    return join(result)
 
 
 def _ends_order_by(token: Token) -> bool:

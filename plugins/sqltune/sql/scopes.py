@@ -87,7 +87,7 @@ def scopes(query: Sequence[Token]) -> list[Scope]:
     reader = _Reader(query)
     for i, token in enumerate(query):
         reader.read(i, token)
-    return reader.found
+    return reader.scopes
 
 
 class _Reader:
@@ -95,7 +95,7 @@ class _Reader:
 
     def __init__(self, query: Sequence[Token]) -> None:
         self.query = query
-        self.found: list[Scope] = []
+        self.scopes: list[Scope] = []
         self._current: Scope | None = None
         self._around: list[Scope | None] = []
         """The SELECT around each parenthesis that is open."""
@@ -121,7 +121,7 @@ class _Reader:
         # The SELECT behind a set operation is a neighbour, not a part.
         self._enter(i, outer)
         self._current = Scope(i, len(self.query), outer)
-        self.found.append(self._current)
+        self.scopes.append(self._current)
 
     def _table_follows(self, i: int, token: Token, scope: Scope) -> bool:
         if token.key in ("from", "join"):

@@ -16,18 +16,18 @@ def set_operands(query: Sequence[Token]) -> list[Token]:
 
     An operand with an ORDER BY, a LIMIT or a set operation of its own becomes `select * from ( … )`.
     """
-    found = list(query)
+    result = list(query)
     i = 0
-    while i < len(found):
-        end = _operand_end(found, i)
+    while i < len(result):
+        end = _operand_end(result, i)
         if end < 0:
             i += 1
             continue
-        prefix, suffix = (_SELECT_FROM, (Token("sign", ")"),)) if _needs_select(found, i, end) else ((), ())
-        found[i : end + 1] = [*prefix, *found[i + 1 : end], *suffix]
+        prefix, suffix = (_SELECT_FROM, (Token("sign", ")"),)) if _needs_select(result, i, end) else ((), ())
+        result[i : end + 1] = [*prefix, *result[i + 1 : end], *suffix]
         # Behind the prefix: its own parenthesis would be taken for an operand again, without end.
         i += len(prefix)
-    return found
+    return result
 
 
 def _operand_end(query: Sequence[Token], i: int) -> int:

@@ -42,11 +42,11 @@ def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
     """
     out: list[Token] = []
     depth, hidden, inner = 0, 0, 0
-    found = list(query)
-    for i, t in enumerate(found):
+    remaining = list(query)
+    for i, t in enumerate(remaining):
         if t.text == "(":
             depth += 1
-            if i + 1 < len(found) and found[i + 1].key == "select" and i > 0:
+            if i + 1 < len(remaining) and remaining[i + 1].key == "select" and i > 0:
                 inner += 1
                 hidden = hidden or depth
         if not hidden:
@@ -62,10 +62,10 @@ def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
 @lru_cache(maxsize=4096)
 def clauses(query: str) -> tuple[str, ...]:
     """Which of `CLAUSES` stand anywhere in a query."""
-    found = meaningful(tokens(query))
-    words = [t.key for t in found]
+    tokens_in_use = meaningful(tokens(query))
+    words = [t.key for t in tokens_in_use]
     pairs = set(itertools.pairwise(words))
-    called = {t.key for t, after in itertools.pairwise(found) if after.text == "("}
+    called = {t.key for t, after in itertools.pairwise(tokens_in_use) if after.text == "("}
     there = {
         "where": "where" in words,
         "group by": ("group", "by") in pairs,

@@ -83,7 +83,7 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
         _number(previous),
         status.drained_after,
     )
-    mlflow_mirror.tell(mlflow_mirror.ALIAS, version)
+    mlflow_mirror.enqueue(mlflow_mirror.ALIAS, version)
     flush_mlflow()
 
 

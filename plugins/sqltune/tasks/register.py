@@ -52,7 +52,7 @@ def register(
         version.lineage["score"],
         version.lineage["verdict"],
     )
-    mlflow_mirror.tell("version", version)
+    mlflow_mirror.enqueue("version", version)
     flush_mlflow()
     return version.number
 

@@ -97,11 +97,13 @@ def test_answers_are_brought_to_sqlite_and_the_original_is_kept(tmp_path):
     assert "broken" not in usable
     assert "fine" in usable
     write(parts, tmp_path)
-    told = {r["question"]: r for r in map(json.loads, (tmp_path / "changed.jsonl").read_text().splitlines())}
-    assert told["limited"]["original"].endswith("limit3")
-    assert told["limited"]["rules"] == ["split_limit"]
-    assert told["broken"]["answer"] is None
-    assert "no such column" in told["broken"]["problem"]
+    changed = {
+        r["question"]: r for r in map(json.loads, (tmp_path / "changed.jsonl").read_text().splitlines())
+    }
+    assert changed["limited"]["original"].endswith("limit3")
+    assert changed["limited"]["rules"] == ["split_limit"]
+    assert changed["broken"]["answer"] is None
+    assert "no such column" in changed["broken"]["problem"]
 
 
 def test_names_that_need_quotes_have_them_in_answers_and_contexts():

@@ -114,11 +114,11 @@ def test_unforeseen_error_costs_one_question(monkeypatch):
     assert "ZeroDivisionError" in result.reason
 
 
-def test_gold_query_that_does_not_run_is_told_from_the_prediction():
+def test_a_gold_query_that_does_not_run_is_not_the_predictions_fault():
     assert judge("SELECT oops FROM t", "SELECT name FROM t").outcome == "gold_invalid"
 
 
-def test_context_that_is_no_sql_is_told_from_the_prediction():
+def test_a_context_that_is_not_sql_is_not_the_predictions_fault():
     result = judge("SELECT name FROM t", "SELECT name FROM t", "CREATE TABLE")
     assert result.outcome == "gold_invalid"
     assert "can't be opened or built" in result.reason

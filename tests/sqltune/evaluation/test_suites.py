@@ -96,6 +96,6 @@ def test_malformed_suite_names_every_mistake(malformed, mistake):
     assert mistake in str(e.value)
 
 
-def test_unknown_suite_names_those_there_are(malformed):
+def test_an_unknown_suite_is_refused_with_the_existing_names(malformed):
     with pytest.raises(ConfigError, match=r"suites: 'other' does not exist \(choices: mine\)"):
         load("other")

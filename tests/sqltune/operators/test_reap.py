@@ -1,4 +1,4 @@
-"""Which gangs no task wants any more; stopping them is tested on hosts."""
+"""Which gangs no task needs any more; stopping them is tested on hosts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def owner(run_id: str = "r1", airflow: str | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("state", ["running", "deferred", "up_for_retry", None])
-def test_a_gang_whose_task_is_active_is_wanted(airflow, state):
+def test_a_gang_whose_task_is_active_is_kept(airflow, state):
     airflow["r1"] = {"train": state}
     assert reap._why_orphaned(owner()) is None
 

@@ -81,7 +81,7 @@ def test_thousands_of_answers_are_found():
     assert answers.known("h1", "d", given) == given
 
 
-def test_no_answers_are_put_without_harm():
+def test_putting_no_answers_changes_nothing():
     answers.put("h1", "d", {})
     assert answers.known("h1", "d", []) == {}
 
@@ -100,9 +100,9 @@ def test_held_out_questions_are_replaced_by_a_second_try():
 
 def test_an_evaluation_is_read_back_with_its_answers():
     evaluations.put("r1", "before", judged("mix"), "d")
-    found = evaluations.get("r1", "before")
-    assert (found.model, found.questions, found.matched, found.score) == ("name", 3, 1, {"matched": 1})
-    assert [(j.question.name, j.outcome, j.answer, j.failure_class) for j in found.judgements] == [
+    stored = evaluations.get("r1", "before")
+    assert (stored.model, stored.questions, stored.matched, stored.score) == ("name", 3, 1, {"matched": 1})
+    assert [(j.question.name, j.outcome, j.answer, j.failure_class) for j in stored.judgements] == [
         ("held_out-0", "match", "h1 answers p0", None),
         ("held_out-1", "invalid", "h1 answers p1", "syntax"),
         ("held_out-2", "mismatch", "h1 answers p2", None),
@@ -124,18 +124,18 @@ def test_a_question_without_an_answer_is_judged_too():
 def test_an_unfinished_evaluation_is_progress_and_no_result():
     evaluations.put_progress("r1", "before", model="m", model_hash="h1", answered=20, questions=100)
     assert evaluations.get("r1", "before") is None
-    found = evaluations.progress("r1")
-    assert (found.phase, found.answered, found.questions, found.is_scored) == ("before", 20, 100, False)
+    stored = evaluations.progress("r1")
+    assert (stored.phase, stored.answered, stored.questions, stored.is_scored) == ("before", 20, 100, False)
 
 
 def test_a_judged_evaluation_is_complete():
     evaluations.put_progress("r1", "before", model="m", model_hash="h1", answered=1, questions=2)
     evaluations.put("r1", "before", judged("mx"), "d")
-    found = evaluations.progress("r1")
-    assert (found.answered, found.questions, found.is_scored) == (2, 2, True)
+    stored = evaluations.progress("r1")
+    assert (stored.answered, stored.questions, stored.is_scored) == (2, 2, True)
 
 
-def test_before_the_first_question_there_is_no_progress():
+def test_progress_is_none_before_the_first_question():
     assert evaluations.progress("r1") is None
 
 
@@ -177,17 +177,17 @@ def test_answers_come_in_pages(compared):
 
 
 RULES = [
-    {"name": "answers more", "passed": True, "found": "+5"},
-    {"name": "no harm", "passed": False, "found": "1"},
+    {"name": "answers more", "passed": True, "explanation": "+5"},
+    {"name": "no harm", "passed": False, "explanation": "1"},
 ]
 
 
 def test_a_verdict_is_read_back_with_its_rules():
     verdicts.put("r1", passed=False, table="before  after", decision={"gained": []}, rules=RULES)
-    found = verdicts.get("r1")
-    assert (found.passed, found.table, found.decision) == (False, "before  after", {"gained": []})
-    assert [rule.rule for rule in found.rules] == RULES
-    assert [rule.passed for rule in found.rules] == [True, False]
+    stored = verdicts.get("r1")
+    assert (stored.passed, stored.table, stored.decision) == (False, "before  after", {"gained": []})
+    assert [rule.rule for rule in stored.rules] == RULES
+    assert [rule.passed for rule in stored.rules] == [True, False]
 
 
 def test_a_second_verdict_replaces_the_first():

@@ -95,7 +95,7 @@ def test_importing_twice_changes_nothing(folder):
     assert len(promotions.history("lab")) == 2
 
 
-def test_a_champion_from_before_the_journal_keeps_its_number(tmp_path):
+def test_a_champion_without_a_journal_keeps_its_number(tmp_path):
     champion = {"version": 3, "merged_path": "/old", "model_hash": "old"}
     (tmp_path / "champion-lab.json").write_text(json.dumps(champion))
     assert import_files(tmp_path) == {"lab": (0, 1)}

@@ -97,7 +97,7 @@ def test_a_gap_is_named(store):
     assert store.read(RUN, LOG) == b"one\n\n[6 bytes are missing here]\ntwo\n"
 
 
-def test_a_log_that_is_not_there_is_empty(store):
+def test_a_missing_log_is_empty(store):
     assert store.read(RUN, LOG) == b""
     assert store.size(RUN, LOG) == 0
     assert store.names(RUN) == []

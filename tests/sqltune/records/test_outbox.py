@@ -1,4 +1,4 @@
-"""What MLflow has not been told yet."""
+"""The queue of changes that MLflow has not received yet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_messages_wait_in_their_order():
     assert [(m.what, m.number) for m in outbox.waiting()] == [("version", 1), ("champion", 1)]
 
 
-def test_a_message_that_is_being_sent_is_claimed_by_nobody_else():
+def test_a_message_that_is_being_sent_is_not_claimed_again():
     outbox.put("version", "lab", 1)
     outbox.put("version", "lab", 2)
     assert outbox.claim_first().number == 1

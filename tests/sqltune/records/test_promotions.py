@@ -1,4 +1,4 @@
-"""Versions and promotions: numbers that stay unique, and a history that nobody rewrites."""
+"""Versions and promotions: numbers that stay unique, and a history that cannot be rewritten."""
 
 from __future__ import annotations
 
@@ -75,8 +75,13 @@ def test_a_version_promoted_twice_in_a_row_is_recorded_once():
 
 def test_a_promotion_names_its_data_and_score():
     promotions.promote(register("r1", score="7/10"), "gate", "r1")
-    (found,) = promotions.history("lab")
-    assert (found.why, found.by, found.run_id, found.lineage) == ("gate", "r1", "r1", {"score": "7/10"})
+    (promotion,) = promotions.history("lab")
+    assert (promotion.why, promotion.by, promotion.run_id, promotion.lineage) == (
+        "gate",
+        "r1",
+        "r1",
+        {"score": "7/10"},
+    )
 
 
 def test_two_that_promote_at_once_are_recorded_one_after_the_other():

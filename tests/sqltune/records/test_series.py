@@ -70,7 +70,7 @@ def test_an_earlier_attempts_step_that_arrives_late_does_not_win():
     assert [p.attempt for p in series.iterations("r1")] == ["try2"]
 
 
-def test_the_last_iteration_is_of_the_attempt_that_is_asked_for():
+def test_the_last_iteration_belongs_to_the_requested_attempt():
     put(5, 1)
     put(3, 9, attempt="try2")
     assert series.last_iteration("r1").progress.step == 3

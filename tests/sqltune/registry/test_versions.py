@@ -1,4 +1,4 @@
-"""Versions, champion and journal; and a real MLflow server that is told of them, away at first."""
+"""Versions, champion and promotions; and a real MLflow server that receives them, away at first."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def server(tmp_path) -> Iterator[tuple[str, object]]:
 
 
 @pytest.mark.slow
-def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, server, monkeypatch, caplog):
+def test_mlflow_receives_queued_changes_once_it_answers(records, server, monkeypatch, caplog):
     uri, start = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     plan = run_plan("r1")
@@ -211,9 +211,9 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
         )
         series.put_iteration("r1", "try1", datetime.fromtimestamp(1000.0 + step, UTC), progress)
     first = made("r1")
-    mlflow_mirror.tell("version", first)
-    mlflow_mirror.tell("champion", first)
-    mlflow_mirror.tell("version", made("r2", score="10/100", verdict="held back: gain"))
+    mlflow_mirror.enqueue("version", first)
+    mlflow_mirror.enqueue("champion", first)
+    mlflow_mirror.enqueue("version", made("r2", score="10/100", verdict="held back: gain"))
     caplog.set_level("INFO")
     assert mlflow_mirror.flush() == 3
     assert "stays queued and is sent later; nothing is lost" in caplog.text
@@ -245,9 +245,9 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
         "table.txt",
         "xtuner_config.py",
     }
-    # Told twice: nothing doubles. And back to another champion.
-    mlflow_mirror.tell("version", first)
-    mlflow_mirror.tell("champion", versions.version("lab", 2))
+    # Sent twice: nothing doubles. And back to another champion.
+    mlflow_mirror.enqueue("version", first)
+    mlflow_mirror.enqueue("champion", versions.version("lab", 2))
     assert mlflow_mirror.flush() == 0
     assert len(client.search_model_versions("name = 'text2sql-lab'")) == 2
     assert client.get_model_version_by_alias("text2sql-lab", "champion").tags["sqltune.version"] == "2"
@@ -257,5 +257,5 @@ def test_mlflow_is_told_when_it_answers_and_nothing_is_lost_before(records, serv
 
 def test_without_mlflow_everything_is_kept_in_the_records(records, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    mlflow_mirror.tell("version", made("r1"))
+    mlflow_mirror.enqueue("version", made("r1"))
     assert mlflow_mirror.flush() == 1

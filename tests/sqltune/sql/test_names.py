@@ -145,12 +145,12 @@ def test_text_comments_and_keywords_are_left_alone(query):
 
 
 def test_the_longest_name_is_taken():
-    found = join(
+    result = join(
         quote_known_names(
             tokens("select 总GDP(亿)增长(%) , 总GDP(亿) from t"), ["总GDP(亿)", "总GDP(亿)增长(%)"]
         )
     )
-    assert found == 'select "总GDP(亿)增长(%)" , "总GDP(亿)" from t'
+    assert result == 'select "总GDP(亿)增长(%)" , "总GDP(亿)" from t'
 
 
 def test_part_of_an_unknown_name_is_left_alone():

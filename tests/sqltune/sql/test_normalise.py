@@ -56,8 +56,8 @@ from tests.conftest import shared_data
     ],
 )
 def test_rule(rule, written, made):
-    found = normalise(written)
-    assert (found.sql, found.rules) == (made, (rule,))
+    result = normalise(written)
+    assert (result.sql, result.rules) == (made, (rule,))
 
 
 @pytest.mark.timeout(20)
@@ -86,9 +86,9 @@ def test_set_operands_come_to_an_end(written):
     ],
 )
 def test_set_operands_run(written):
-    found = normalise(written, "CREATE TABLE t (a INTEGER)")
-    assert found.rules == ("set_operands",)
-    assert not found.problem
+    result = normalise(written, "CREATE TABLE t (a INTEGER)")
+    assert result.rules == ("set_operands",)
+    assert not result.problem
 
 
 def test_columns_without_commas_are_separated():

@@ -17,7 +17,7 @@ from sqltune.tasks import mlflow
 
 def test_a_change_that_is_queued_for_a_day_is_a_failure(records, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    mlflow_mirror.tell(
+    mlflow_mirror.enqueue(
         "version",
         versions.register(
             "lab",

@@ -27,13 +27,13 @@ BATCH = {
 
 @pytest.fixture
 def connection(monkeypatch):
-    """Sets the Connection of the hosted reference; None: there is none."""
+    """Sets the Connection of the hosted reference; None: it does not exist."""
 
-    def put(found: Connection | None) -> None:
+    def put(connection: Connection | None) -> None:
         def get_connection(name: str) -> Connection:
-            if found is None:
+            if connection is None:
                 raise AirflowNotFoundException(name)
-            return found
+            return connection
 
         monkeypatch.setattr(BaseHook, "get_connection", staticmethod(get_connection))
 

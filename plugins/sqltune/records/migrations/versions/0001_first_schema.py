@@ -11,9 +11,9 @@ depends_on = None
 _REFUSED = "promotions are append-only: promote a version to record a new one"
 
 _SQLITE = [
-    f"""CREATE TRIGGER promotions_refuse_{word} BEFORE {word} ON promotions
+    f"""CREATE TRIGGER promotions_refuse_{statement} BEFORE {statement} ON promotions
         BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END"""
-    for word in ("update", "delete")
+    for statement in ("update", "delete")
 ]
 _POSTGRESQL = [
     f"""CREATE FUNCTION promotions_refuse() RETURNS trigger LANGUAGE plpgsql AS
