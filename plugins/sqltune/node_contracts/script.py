@@ -7,6 +7,7 @@ RESULT {"field": …}                 the response, the last line of a script th
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class NodeScript(Generic[RequestT, ResponseT]):
 
     def argv(self, code_dir: str, request: RequestT) -> list[str]:
         """The command that runs the script on a host."""
-        return ["python", f"{code_dir}/{self.file}", request.model_dump_json()]
+        return ["python", f"{code_dir}/{self.file}", _json(request)]
 
     def main(self, handle: Callable[[RequestT], ResponseT | None]) -> None:
         """Run on the host: validate the argument, handle it, print the result unless it is None.
@@ -62,7 +63,7 @@ class NodeScript(Generic[RequestT, ResponseT]):
             sys.exit(BAD_REQUEST)
         response = handle(request)
         if response is not None:
-            print(MARKER + response.model_dump_json(), flush=True)
+            print(MARKER + _json(response), flush=True)
 
     def parse(self, result: str) -> ResponseT:
         """Validate the text behind RESULT.
@@ -90,6 +91,11 @@ class NodeScript(Generic[RequestT, ResponseT]):
 def result_in(line: str) -> str | None:
     """The JSON text of a RESULT line; None for any other line."""
     return line.removeprefix(MARKER) if line.startswith(MARKER) else None
+
+
+def _json(model: NodeModel) -> str:
+    """In ASCII: a host's locale may not be UTF-8."""
+    return json.dumps(model.model_dump(mode="json"), separators=(",", ":"))
 
 
 def _fields(error: ValidationError) -> str:

@@ -14,7 +14,13 @@ from pydantic import ValidationError
 from sqltune.node import bundle
 from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER, Adapter, ConvertRequest
 from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceResponse
-from sqltune.node_contracts.checkpoints import CHECKPOINTS, CheckpointsResponse, SealedCheckpoint
+from sqltune.node_contracts.checkpoints import (
+    CHECKPOINTS,
+    CheckpointsRequest,
+    CheckpointsResponse,
+    Seal,
+    SealedCheckpoint,
+)
 from sqltune.node_contracts.dataset import FETCH_DATASET
 from sqltune.node_contracts.preflight import PREFLIGHT
 from sqltune.node_contracts.retention import RETENTION
@@ -45,14 +51,14 @@ def code_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(code_dir: Path, script: NodeScript, argument: str) -> subprocess.CompletedProcess[str]:
+def run(code_dir: Path, script: NodeScript, argument: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A script as on a host: it finds nothing but what was copied."""
     return subprocess.run(
         [sys.executable, code_dir / script.file, argument],
         capture_output=True,
         text=True,
         timeout=60,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code_dir)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(code_dir), **env},
     )
 
 
@@ -62,6 +68,20 @@ def test_an_unknown_field_is_refused_on_the_host_and_named(code_dir, script):
     assert result.returncode == BAD_REQUEST, result.stderr
     assert f"{script.file} refused its request: " in result.stdout
     assert "colour: Extra inputs are not permitted" in result.stdout
+
+
+def test_request_and_result_are_ascii_so_that_the_hosts_locale_does_not_matter(code_dir, tmp_path):
+    """A host whose locale is GB2312 would garble text, or fail to print it."""
+    folder = tmp_path / "训练"
+    seal = folder / "try1" / "iter_2.pth" / "seal.0.json"
+    seal.parent.mkdir(parents=True)
+    content = Seal(step=2, total=4, fingerprint="f", world_size=1, files={"分片.pt": "ab"})
+    seal.write_text(content.model_dump_json(), encoding="utf-8")
+    *_, argument = CHECKPOINTS.argv("", CheckpointsRequest(action="list", folder=str(folder)))
+    assert argument.isascii()
+    result = run(code_dir, CHECKPOINTS, argument, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stderr
+    assert CHECKPOINTS.read(result.stdout).seals[0].files == {"分片.pt": "ab"}
 
 
 @pytest.mark.parametrize("script", WITHOUT_TORCH, ids=lambda s: s.file)
