@@ -76,7 +76,7 @@ def rate(lines: list[str]) -> float:
 def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
     """One run of the chain: its plan, wall seconds from trigger to end, seconds per step."""
     airflow = demo.connect(s)
-    # Answers that are known would not be asked for again: both systems have to ask.
+    # Known answers would not be generated again: both systems must generate them.
     with database.writing() as session:
         session.execute(text("UPDATE judgements SET answer_id = NULL"))
         session.execute(text("DELETE FROM answers"))
@@ -171,7 +171,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         }
         (work / f"{number}.json").write_text(json.dumps(body))
 
-    def ask(name: str) -> str:
+    def evaluate_command(name: str) -> str:
         return (
             f"ls {work}/*.json | xargs -P {plan.recipe.decoding.concurrency} -I FILE sh -c "
             f"'sed s/MODEL/{name}/ FILE | "
@@ -201,7 +201,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
             ),
             on_both([script_call(FETCH_DATASET, fetch)] * 2),
             on(a.name, serve("up", "by-hand-base", plan.base_model)),
-            ask("by-hand-base"),
+            evaluate_command("by-hand-base"),
             on(a.name, serve("down", "by-hand-base")),
             on_both([put] * 2),
             on_both(ranks(train)),
@@ -210,7 +210,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
             on(a.name, f"cd {run} && {script_call(CONVERT_ADAPTER, convert)}"),
             on(a.name, f"cd {run} && {script_call(MERGE_ADAPTER, merge)}"),
             on(a.name, serve("up", "by-hand", f"{folder}/merged")),
-            ask("by-hand"),
+            evaluate_command("by-hand"),
             on(a.name, serve("down", "by-hand")),
         ]
     )

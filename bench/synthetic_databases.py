@@ -34,7 +34,7 @@ SHUFFLES = 5
 """Copies of each real database with its values in another order."""
 
 BOTH_EMPTY = "both empty on the real rows"
-BY_CHANCE = "told apart by the real values in another order"
+BY_CHANCE = "distinguished by the real values in another order"
 TIES = "the gold's rows tie on the real database"
 TOO_STRICT = "synthetic rows too strict"
 NOT_APART = "synthetic rows can't tell them apart"

@@ -1,10 +1,10 @@
-"""Every ten minutes: end training that no task wants any more, and send MLflow what it lacks.
+"""Every ten minutes: end training that no task needs any more, and send MLflow the changes it lacks.
 
 **reap.** A run ends its own ranks when it fails, is cleared or is marked by hand. What remains is what no
 callback of a run can catch: a run that was ended by hand or timed out while no triggerer was alive, and was
-perhaps deleted afterwards. This task asks each cluster's hosts for running gangs, and Airflow for their
-tasks. It stops a gang whose task has ended or no longer exists. It leaves alone the gangs of another Airflow
-and processes that are not a gang's.
+perhaps deleted afterwards. This task lists the running gangs on each cluster's hosts, and looks up their
+tasks in Airflow. It stops a gang whose task has ended or no longer exists. It does not touch the gangs of
+another Airflow, or processes that do not belong to a gang.
 
 **tell_mlflow.** Sends MLflow the versions and promotions that were made while it did not answer, in order.
 """
@@ -25,7 +25,7 @@ SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 
 @dag(
     dag_id="text2sql_housekeeping",
-    description="End training that no task wants any more; send MLflow what it lacks",
+    description="End training that no task needs any more; send MLflow the changes it lacks",
     doc_md=__doc__,
     schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC"),
     catchup=False,

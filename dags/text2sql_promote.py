@@ -1,8 +1,8 @@
-"""Serve another version: promote a registered one, or go back to the one before.
+"""Serve another version: promote a registered one, or roll back to the previous one.
 
-Triggered with an empty form, it rolls back: the version before the champion is served again. Or name a
-version; MLflow's page and `sqltune versions` list them. The model that is served now stays until the other
-one has answered a real prompt, and no request fails meanwhile.
+With an empty form it rolls back: the version before the champion is served again. Otherwise name a version;
+MLflow's page and `sqltune versions` list them. The current model is served until the new one has answered a
+real prompt, and no request fails meanwhile.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqltune.tasks import promote
 
 @dag(
     dag_id="text2sql_promote",
-    description="Serve another version, or roll back to the one before",
+    description="Serve another version, or roll back to the previous one",
     doc_md=__doc__,
     schedule=None,
     catchup=False,

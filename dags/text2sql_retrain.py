@@ -14,7 +14,7 @@ model that is served stays untouched until `promote`.
 
 **promote** is skipped when the gate, the form or a person holds the new model back; `gate` says why, with
 the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two buttons
-are on its page, under Required Actions. To go back to the model before, trigger the DAG `text2sql_promote`.
+are on its page, under Required Actions. To go back to the previous model, trigger the DAG `text2sql_promote`.
 """
 
 from __future__ import annotations

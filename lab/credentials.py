@@ -24,7 +24,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _kept(name: str, text: str) -> str:
-    """Read a secret; `text` becomes the secret when there is none yet."""
+    """Read a secret; `text` becomes the secret if none exists yet."""
     path = FOLDER / name
     if not path.exists():
         _write(path, text)

@@ -1,4 +1,4 @@
-"""Where the repository, its environments and the lab's state lie. Standard library only."""
+"""Where the repository, its environments and the lab's state are. Standard library only."""
 
 from __future__ import annotations
 

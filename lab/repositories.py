@@ -49,7 +49,7 @@ class Repo:
     branches: Mapping[str, Sequence[Commit]]
 
     def history(self, revision: str) -> Sequence[Commit] | None:
-        """The commits up to a revision, oldest first; None if there is no such revision.
+        """The commits up to a revision, oldest first; None if no such revision exists.
 
         Args:
             revision: A branch, with or without refs/heads/, or a commit's id, which may be abbreviated.

@@ -1,4 +1,4 @@
-"""Where the lab's parts lie and listen. Two labs on one machine (two clones) keep out of each other's way."""
+"""Where the lab's parts are and listen. Two labs on one machine (two clones) do not interfere."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _free_subnet() -> int:
 
 
 def load() -> Settings | None:
-    """Read the settings of a lab that is up, or was up when the machine went down; None if there is none."""
+    """Read the settings of a lab that is up, or was up when the machine went down; None if none was."""
     try:
         return Settings(**json.loads(STATE.read_text()))
     except (FileNotFoundError, TypeError, ValueError):

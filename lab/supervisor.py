@@ -22,7 +22,7 @@ class Program:
 
     Attributes:
         name: Its name in supervisord.conf.
-        state: supervisor's word for it, such as RUNNING.
+        state: supervisor's name of the state, such as RUNNING.
         description: pid and uptime, or why it does not run.
     """
 

@@ -27,7 +27,7 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         # checkpoint is one file, which is never resumed from.
         if os.environ.get("LOCAL_RANK", "0") != "0" or not folder.is_dir():
             return
-        # A config that somebody runs by hand has no run.json: what it trained could not be told later.
+        # A config that is run by hand has no run.json: what it trained could not be identified later.
         if not (folder.parent / "run.json").is_file():
             return
         node_rank = int(os.environ.get("GROUP_RANK", "0"))

@@ -134,14 +134,12 @@ def served(
     cluster: ClusterOption = "lab",
     at: Annotated[
         str | None,
-        typer.Option(
-            help="A moment, such as '2026-11-24 14:03' (local time) or with an offset. Default: all."
-        ),
+        typer.Option(help="A time, such as '2026-11-24 14:03' (local time) or with an offset. Default: all."),
     ] = None,
 ) -> None:
-    """Show what a cluster served at a moment, or every promotion.
+    """Show what a cluster served at a given time, or every promotion.
 
-    Exits with 1 when nothing was served at that moment.
+    Exits with 1 when nothing was served at that time.
     """
     from sqltune.registry import versions
 
@@ -161,7 +159,7 @@ def migrate(
     from_files: Annotated[
         Path | None,
         typer.Option(
-            help="SQLTUNE_HOME of version 0.1: its versions and promotions are brought into the database."
+            help="SQLTUNE_HOME of version 0.1: its versions and promotions are imported into the database."
         ),
     ] = None,
 ) -> None:

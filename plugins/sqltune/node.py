@@ -116,7 +116,7 @@ async def run_async(
         The validated response.
 
     Raises:
-        DatasetError: The script found the data at fault; a retry would end the same way.
+        DatasetError: The script found a fault in the data; a retry would end the same way.
         HostError: The script failed otherwise, took too long, or printed no valid result.
     """
     output = _Output(host.name)

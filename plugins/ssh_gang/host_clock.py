@@ -23,7 +23,7 @@ class HostClock:
         """Take one answer into account; the one with the shortest round trip counts.
 
         Args:
-            asked_at: When the host was asked for its time, by this machine's clock.
+            asked_at: When the request for the time was sent, by this machine's clock.
             host_time: The host's answer.
             answered_at: When the answer arrived, by this machine's clock.
         """

@@ -43,7 +43,7 @@ class HostOutput:
         self.forwarded = 0
         """Position up to which whole lines are in the task's log."""
         self.recorded = 0
-        """Position up to which the recorder has stored it: the host may be told not to send it again."""
+        """Position up to which the recorder has stored it: the host need not send it again."""
         self.acknowledged = 0
         """Position up to which the host knows that it need not send the output again."""
 

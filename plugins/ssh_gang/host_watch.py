@@ -46,7 +46,7 @@ SILENT = 15.0
 """Seconds without a sign after which a host is called silent; it reports its state every five."""
 
 CLOCK_QUESTIONS = 3
-"""How often a host is asked for its time at the start of a session; the fastest answer counts."""
+"""Number of requests for a host's time at the start of a session; the fastest answer counts."""
 
 
 class HostWatch:
@@ -94,7 +94,7 @@ class HostWatch:
 
     @property
     def status(self) -> str:
-        """The host's state in a few words, for whoever looks at the run."""
+        """The host's state as a short text for people."""
         if self.is_silent:
             return "silent"
         return "…" if self.state is None else self.state.outcome
@@ -221,7 +221,7 @@ class HostWatch:
 
     @staticmethod
     def _ask_for_time(session: InteractiveSession) -> list[float]:
-        """Ask for the host's time several times; return when each question was sent."""
+        """Request the host's time several times; return when each request was sent."""
         asked_at = []
         for _ in range(CLOCK_QUESTIONS):
             asked_at.append(time.time())

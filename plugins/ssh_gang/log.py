@@ -39,7 +39,7 @@ _RANK = re.compile(r"\[rank (\d+)\]:")
 _UNFINISHED_BAR = re.compile(r"\b\d?\d%\|")
 """A progress bar below 100 %."""
 _NCCL_DETAIL = re.compile(r"\bNCCL (INFO|TRACE)\b")
-# Which transport NCCL chose is the one thing in its output that everybody looks for.
+# Which transport NCCL chose is the part of its output that people look for.
 _NCCL_SUMMARY = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
 _ERROR = re.compile(
     r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b"

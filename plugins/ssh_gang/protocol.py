@@ -169,7 +169,7 @@ Message = (
 
 
 def request_time() -> bytes:
-    """Ask a host for its time; the answer is `Clock`."""
+    """Request a host's time; the answer is `Clock`."""
     return b"time\n"
 
 
@@ -244,7 +244,7 @@ def _running(value: str) -> RunningGang:
     try:
         pairs = [field.partition("=") for field in shlex.split(" ".join(owner))]
     except ValueError:
-        # A file that was cut short names no owner; the gang is somebody's all the same.
+        # A truncated file names no owner, but the gang still has one.
         pairs = []
     return RunningGang(name, attempt, {key: text for key, _, text in pairs})
 

@@ -66,7 +66,7 @@ class GangRecorder(Protocol):
         """
 
     def last_progress(self, attempt: str) -> Progress | None:
-        """Return the step of an attempt that was stored last, or None where there is none."""
+        """Return the step of an attempt that was stored last, or None before the first."""
 
 
 class RecorderRef(BaseModel):

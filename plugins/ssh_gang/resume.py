@@ -27,8 +27,8 @@ def decide(states: Sequence[JobState], gang: Gang) -> Decision:
     """Return what to do about the states of all hosts of a gang.
 
     A success of this generation is judged again, not run again: Airflow may fail a task after its work was
-    done, and that work may have taken days. A state of another generation was cleared by a person, who wants
-    the gang to run again. A new attempt then owns the folder, so that a late on_kill of the old attempt
+    done, and that work may have taken days. A state of another generation was cleared by a person, so that
+    the gang runs again. A new attempt then owns the folder, so that a late on_kill of the old attempt
     finds nothing of its own.
 
     Args:

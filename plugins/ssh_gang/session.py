@@ -38,7 +38,7 @@ class InteractiveSession(asyncssh.SSHClientSession[bytes]):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End both readers, with the error where there is one; called by asyncssh."""
+        """End both readers, with the error, if any; called by asyncssh."""
         for reader in (self.stdout, self.stderr):
             if exc:
                 reader.set_exception(exc)

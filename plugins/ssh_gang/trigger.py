@@ -89,7 +89,7 @@ class HostsFreeTrigger(BaseTrigger):
                 async with GangHook(gang) as hook:
                     return await hook.wait_until_free()
             except HostError as e:
-                self.log.warning("%s; asking again in %.0f s", e, RETRY_PAUSE)
+                self.log.warning("%s; querying again in %.0f s", e, RETRY_PAUSE)
                 await asyncio.sleep(RETRY_PAUSE)
 
 

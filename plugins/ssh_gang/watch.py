@@ -28,7 +28,7 @@ LOOK_PAUSE = 1.0
 
 
 class Watch:
-    """Watches a gang until every member has succeeded, or there is a reason to stop it.
+    """Watches a gang until every member has succeeded, or a failure or limit requires a stop.
 
     Output and states come from one follower for each host. A watcher that takes over from another goes on
     where the output was last acknowledged.

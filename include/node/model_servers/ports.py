@@ -21,7 +21,7 @@ def listen_error(bind: str, port: int) -> str | None:
 
 
 def free_port(bind: str, first: int, last: int, taken: Collection[int]) -> int | None:
-    """The first port of a range that is neither taken nor in use; None when there is none."""
+    """The first port of a range that is neither taken nor in use; None when none is left."""
     ports = (p for p in range(first, last + 1) if p not in taken and listen_error(bind, p) is None)
     return next(ports, None)
 

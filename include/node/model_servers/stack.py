@@ -38,7 +38,7 @@ class Stack:
         self.supervisor = Supervisor(self.layout)
         self.files = WorkerFiles(self.layout.folder)
         self.spared: str | None = None
-        """Program of a worker that served before this call, and serves on whatever becomes of the call."""
+        """Program of a worker that served before this call; it is kept even if the call fails."""
 
     def workers(self) -> dict[str, Worker]:
         """The workers by program name."""

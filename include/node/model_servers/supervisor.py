@@ -67,7 +67,7 @@ class Supervisor:
             self._call("startProcess", program, False)
 
     def dead(self, programs: Iterable[str]) -> tuple[str, str] | None:
-        """A program that supervisor gave up on, and the reason; None when there is none."""
+        """A program that supervisor gave up on, and the reason; None when all programs run."""
         names = set(programs)
         try:
             states = self._call("getAllProcessInfo")

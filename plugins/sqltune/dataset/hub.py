@@ -47,7 +47,7 @@ def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
         repo: The dataset repository, as owner/name.
         revision: A branch, tag or commit; '' means the newest commit of main up to `as_of`.
         endpoint: Address of the hub.
-        as_of: The moment that '' refers to.
+        as_of: The time that '' refers to.
 
     Raises:
         HubError: the repository or revision does not exist; the message names what exists.
@@ -139,7 +139,7 @@ def _fetch_file(api: HfApi, repo: str, commit: str, file: RepoFile, target: Path
     sha256 = file.lfs.sha256 if file.lfs else None
     if path.is_file() and verified(path, file.size, file.blob_id, sha256):
         return path
-    # The client trusts its own note of what it fetched more than the file.
+    # The client trusts its own record of what it fetched more than the file.
     path.unlink(missing_ok=True)
     path = Path(api.hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, local_dir=target))
     if verified(path, file.size, file.blob_id, sha256):

@@ -1,6 +1,6 @@
 """What queries compare, join and group: the hints that the rows of a synthetic database follow.
 
-They are read off the tokens, so that a query which no parser accepts gives hints too.
+They are read from the tokens, so that a query which no parser accepts gives hints too.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def comparison_table(before: Score, after: Score, hosted: Column | None = None) 
     Args:
         before: score of the model that is served now.
         after: score of the candidate.
-        hosted: the hosted reference's column, if there is one.
+        hosted: the hosted reference's column, or None.
     """
     columns = [Column("before", before), Column("after", after), *([hosted] if hosted else [])]
     scores = [column.score for column in columns]

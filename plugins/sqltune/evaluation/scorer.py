@@ -23,10 +23,10 @@ _ORDER = ("zh", "en", *HARDNESS, *CLAUSES)
 def extract_sql(answer: str) -> str:
     """Return the query in a model's answer.
 
-    It is taken out of a code fence if there is one, and ends at the first semicolon outside quotes.
+    It is taken out of a code fence if it is in one, and ends at the first semicolon outside quotes.
     """
-    fenced = _CODE_FENCE.search(answer)
-    text = (fenced[1] if fenced else answer).strip()
+    code_block = _CODE_FENCE.search(answer)
+    text = (code_block[1] if code_block else answer).strip()
     statement = _FIRST_STATEMENT.match(text)
     return (statement[0] if statement else text).strip()
 

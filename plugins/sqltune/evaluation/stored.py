@@ -34,7 +34,7 @@ class AnswerSet(Model):
         return {name: known[prompt] for name, prompt in prompts.items() if prompt in known}
 
     def keep(self, suite: Sequence[Question], given: dict[str, str]) -> None:
-        """Keep answers by question id, so that no run asks for them again."""
+        """Keep answers by question id, so that no run generates them again."""
         by_prompt = {prompt_hash(q): given[q.id] for q in suite if q.id in given}
         answers.put(self.model_hash, self.decoding, by_prompt)
 

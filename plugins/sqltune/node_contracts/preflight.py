@@ -50,7 +50,7 @@ class PreflightResponse(NodeModel):
 
     facts: MeasuredHost
     problems: list[str] = Field(
-        description="What has to be mended, each with its remedy; empty on a good host."
+        description="What is wrong, each problem with its remedy; empty on a good host."
     )
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 MARKER = "RESULT "
 BAD_DATA = os.EX_DATAERR
-"""Exit status of a script that found the data at fault: a retry would end the same way."""
+"""Exit status of a script that found a fault in the data: a retry would end the same way."""
 BAD_REQUEST = os.EX_USAGE
 """Exit status of a script that refused its argument."""
 

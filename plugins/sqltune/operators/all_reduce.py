@@ -40,7 +40,7 @@ class AllReduceOperator(PlanGangOperator):
         """Rank 0's report of a sum over all ranks.
 
         Raises:
-            GangError: There is no report, or the sum is over fewer ranks.
+            GangError: The report is missing, or the sum is over fewer ranks.
         """
         world_size = self.run_plan.cluster.world_size
         texts = [text for line in output.splitlines() for _, text in split_ranks(line)]

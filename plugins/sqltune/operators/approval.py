@@ -55,7 +55,7 @@ class ModelApprovalOperator(ApprovalOperator):
 
 
 def no_approval_needed(promote: str, passed: bool) -> str | None:
-    """Why no person is asked to approve the model; None where one is.
+    """Why no approval is needed; None where a person must approve the model.
 
     Args:
         promote: The form's value.

@@ -62,11 +62,11 @@ class ReapGangOperator(BaseOperator):
 
 
 def reap_orphans(cluster: str) -> dict[str, list[str]]:
-    """Stop the gangs on a cluster's hosts that no task of this Airflow wants any more.
+    """Stop the gangs on a cluster's hosts that no task of this Airflow needs any more.
 
-    A run leaves one behind where no teardown came: it was ended by hand or timed out while no triggerer was
-    alive, and was perhaps deleted afterwards. Gangs of another Airflow are left alone. So is a host that does
-    not answer; the next housekeeping looks again.
+    A run leaves one behind if its teardown did not run: it was ended by hand or timed out while no triggerer
+    was alive, and was perhaps deleted afterwards. Gangs of another Airflow are left alone. So is a host that
+    does not answer; the next housekeeping looks again.
 
     Args:
         cluster: Name of the cluster.
@@ -90,7 +90,7 @@ class _Attempt:
 
 
 class _Housekeeping:
-    """One look at a cluster's hosts."""
+    """One survey of a cluster's hosts."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -130,7 +130,7 @@ class _Housekeeping:
             return (await bash(connection, command, 60)).decode()
 
     def _orphans(self, running: Mapping[Host, Sequence[protocol.RunningGang]]) -> dict[_Attempt, list[Host]]:
-        """Attempts that no task wants, each with the hosts it runs on."""
+        """Attempts that no task needs, each with the hosts it runs on."""
         orphans: dict[_Attempt, list[Host]] = defaultdict(list)
         for host, gang in ((host, gang) for host, gangs in running.items() for gang in gangs):
             if reason := _why_orphaned(gang.owner):
@@ -181,7 +181,7 @@ def _any_attempt(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
 
 
 def _why_orphaned(owner: Mapping[str, str]) -> str | None:
-    """Why no task wants a gang; None where a task does, or another Airflow owns the gang."""
+    """Why no task needs a gang; None where a task does, or another Airflow owns the gang."""
     if owner.get("airflow") != installation.name():
         return None
     dag_id, task_id, run_id = owner["dag_id"], owner["task_id"], owner["run_id"]

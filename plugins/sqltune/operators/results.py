@@ -13,7 +13,7 @@ def result_of(script: NodeScript[RequestT, ResponseT], output: str) -> ResponseT
     """The last result in a script's output.
 
     Raises:
-        GangError: There is none although the script ended with 0, or it is not a valid response.
+        GangError: The result is missing although the script ended with 0, or it is not a valid response.
     """
     try:
         return script.read(output)

@@ -1,4 +1,4 @@
-"""Answers by model, decoding and prompt: what was answered once is not asked again, by whatever run."""
+"""Answers by model, decoding and prompt: a prompt that was answered once is not sent again, by any run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def known(model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, str]:
-    """Return the answers that are there, by prompt hash.
+    """Return the stored answers, by prompt hash.
 
     Args:
         model_hash: Hash of the weights, or of a hosted model's name and address.
@@ -32,7 +32,7 @@ def known(model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, s
 
 
 def rows(session: Session, model_hash: str, decoding: str, prompts: Iterable[str]) -> dict[str, Answer]:
-    """Return the rows of the answers that are there, by prompt hash."""
+    """Return the rows of the stored answers, by prompt hash."""
     unique_prompts = list(dict.fromkeys(prompts))
     rows: dict[str, Answer] = {}
     for start in range(0, len(unique_prompts), CHUNK):
@@ -48,7 +48,7 @@ def rows(session: Session, model_hash: str, decoding: str, prompts: Iterable[str
 def put(model_hash: str, decoding: str, answers: Mapping[str, str]) -> None:
     """Keep answers by prompt hash; an answer that is there already stays.
 
-    Two runs that ask one model at the same time must be judged by the same answer. A character that a
+    Two runs that query one model at the same time must be judged by the same answer. A character that a
     database refuses becomes the replacement character.
     """
     at = now()

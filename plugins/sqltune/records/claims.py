@@ -1,7 +1,8 @@
-"""Claims: which run trains a fingerprint now. There can be one, by a unique row.
+"""Claims: which run trains a fingerprint now. A unique row permits only one.
 
-A claim is as good as its run: who finds a claim asks Airflow whether its run is still under way, and takes
-the claim over where it has ended or was deleted. So a claim that was never released blocks nothing.
+A claim is valid only while its run is active. A run that finds a claim checks the other run's state in
+Airflow, and takes the claim over if that run has ended or was deleted. A claim that was never released
+blocks nothing.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ def upsert(
 
 
 def revision(connection: Connection) -> str | None:
-    """Return the schema's revision, or None where there is no schema yet."""
+    """Return the schema's revision, or None before the first migration."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()

@@ -1,4 +1,4 @@
-"""What goes wrong with the records."""
+"""Errors of the records."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sqltune.records.models import Installation
 
 
 def name() -> str:
-    """Return the installation's name, created once (an Airflow's address is localhost for everybody)."""
+    """Return the installation's name, created once; an Airflow's address may be localhost."""
     with database.reading() as session:
         row = session.get(Installation, 1)
     if row is None:

@@ -1,4 +1,4 @@
-"""Whole logs in blocks: what is written twice is there once, and nothing is ever appended to.
+"""Whole logs in blocks: writing a block twice stores it once, and nothing is ever appended to.
 
     <store>/<run>/<log>/<offset>-<length>
 
@@ -109,7 +109,7 @@ class LogStore:
         return sorted(name for name in self._list(f"{self._root}/{run_key}"))
 
     def size(self, run_key: str, log: str) -> int:
-        """Return the offset after the last byte of a log; 0 where there is none."""
+        """Return the offset after the last byte of a log; 0 for a log that does not exist."""
         return max((block.end for block in self._blocks(run_key, log)), default=0)
 
     def compact(self, run_key: str, log: str) -> None:

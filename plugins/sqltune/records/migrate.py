@@ -19,7 +19,7 @@ LOCK = 7130251
 
 
 def migrate() -> str:
-    """Create or upgrade the database and its tables; two that do it at the same time do it once.
+    """Create or upgrade the database and its tables; two processes may do so at the same time.
 
     Returns:
         The revision that the schema has now.

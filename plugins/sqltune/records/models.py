@@ -1,6 +1,6 @@
 """The tables of runs, answers, versions and promotions. Every moment is UTC.
 
-Keys and indexes serve the questions that the page asks (`bench/records.py` measures them). Runs, questions
+Keys and indexes serve the queries of the records' readers (`bench/records.py` measures them). Runs, questions
 and answers have a text key that callers use and a number that other tables refer to: a run of 2,000
 questions has 4,000 judgements, and each stays small.
 """
@@ -144,7 +144,7 @@ class HeldOut(Base):
 
 
 class Answer(Base):
-    """What a model answered to a prompt; no run asks for it again."""
+    """What a model answered to a prompt; no run generates it again."""
 
     __tablename__ = "answers"
     __table_args__ = (UniqueConstraint("model_hash", "decoding", "prompt_hash"),)
@@ -217,7 +217,7 @@ class Verdict(Base):
 
 
 class RuleResult(Base):
-    """One rule of the gate and what it found."""
+    """One rule of the gate and its result."""
 
     __tablename__ = "rule_results"
     __table_args__ = CLUSTERED
@@ -273,7 +273,7 @@ class Promotion(Base):
 
 
 class MlflowMessage(Base):
-    """What MLflow has not been told yet."""
+    """A change that MLflow has not received yet."""
 
     __tablename__ = "mlflow_outbox"
 

@@ -1,4 +1,4 @@
-"""What MLflow has not been told yet, in the order in which it is to be told."""
+"""Changes that MLflow has not received yet, in the order in which they are sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def waiting() -> list[Message]:
 
 
 def claim_first() -> Message | None:
-    """Take the oldest message for sending; None when there is none, or another process is sending it."""
+    """Take the oldest message for sending; None when the queue is empty, or another process is sending it."""
     moment = now()
     free = or_(MlflowMessage.claimed_until.is_(None), MlflowMessage.claimed_until < moment)
     with database.writing() as session:

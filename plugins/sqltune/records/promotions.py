@@ -36,7 +36,7 @@ class Promotion:
 
 
 def promote(version: Version, why: str, by: str) -> None:
-    """Record that a version serves from now on; promoted twice in a row, it is there once.
+    """Record that a version serves from now on; promoting it twice in a row records it once.
 
     Args:
         version: What serves.

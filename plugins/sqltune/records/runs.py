@@ -19,7 +19,7 @@ from sqltune.records.types import now
 
 
 class State(StrEnum):
-    """How far a run has come, by what it has recorded; whether it failed is Airflow's to say."""
+    """How far a run has come, by what it has recorded; whether it failed is known to Airflow."""
 
     PLANNED = "planned"
     NOTHING_NEW = "nothing_new"
@@ -158,7 +158,7 @@ def summaries(cluster: str | None = None, limit: int = 50, offset: int = 0) -> l
 
 
 def count(cluster: str | None = None) -> int:
-    """Return how many runs there are."""
+    """Return the number of runs."""
     statement = select(func.count()).select_from(Run)
     if cluster is not None:
         statement = statement.where(Run.cluster == cluster)

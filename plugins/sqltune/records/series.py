@@ -36,7 +36,7 @@ class GpuPoint:
 
 
 def put_iteration(run_key: str, attempt: str, at: datetime, progress: Progress) -> None:
-    """Record an iteration; recorded twice, it is there once, as it was seen first.
+    """Record an iteration; recording it twice stores it once, as it was seen first.
 
     A watcher that takes over may read lines again before it knows where the training stood.
     """
@@ -48,7 +48,7 @@ def put_iteration(run_key: str, attempt: str, at: datetime, progress: Progress) 
 
 
 def put_gpu_samples(run_key: str, attempt: str, host: str, at: datetime, gpus: Sequence[Gpu]) -> None:
-    """Record a host's GPUs at one moment; recorded twice, they are there once."""
+    """Record a host's GPUs at one moment; recording them twice stores them once."""
     with database.writing() as session:
         run = number(session, run_key)
         rows = [
@@ -95,7 +95,7 @@ def every_iteration(run_key: str) -> list[IterationPoint]:
 
 
 def last_iteration(run_key: str, attempt: str | None = None) -> IterationPoint | None:
-    """Return the iteration that was seen last, of one attempt or of all; None where there is none."""
+    """Return the iteration that was seen last, of one attempt or of all; None before the first."""
     with database.reading() as session:
         statement = _ITERATIONS.where(Iteration.run_id == number(session, run_key))
         if attempt is not None:

@@ -17,7 +17,7 @@ from sqltune.records.types import now
 
 @dataclass(frozen=True)
 class RuleRecord:
-    """One rule and what it found."""
+    """One rule and its result."""
 
     passed: bool
     rule: Json

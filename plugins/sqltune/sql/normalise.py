@@ -76,7 +76,7 @@ class Normalised:
 
 @dataclass(frozen=True)
 class _Target:
-    """What a query is tried on: a connection, or None and the reason why there is none."""
+    """What a query is tried on: a connection, or None and the reason why none could be made."""
 
     connection: sqlite3.Connection | None = None
     names: tuple[str, ...] = ()

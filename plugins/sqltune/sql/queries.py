@@ -21,7 +21,7 @@ def has_order_by(query: str) -> bool:
 
     Then the order of its rows counts, as in the official evaluation.
     """
-    # Most queries have none: the text tells so faster than its tokens.
+    # Most queries have none: searching the text is faster than splitting it into tokens.
     if "order" not in query.lower():
         return False
     keys = [t.key for t in meaningful(tokens(query))]
@@ -50,7 +50,7 @@ def with_joined_operators(query: str) -> str:
 
 
 def first_word(query: str) -> str:
-    """The first word or sign of a query that is no parenthesis, in lower case; '' if there is none."""
+    """The first word or sign of a query that is no parenthesis, in lower case; '' if it has none."""
     first = (t.text.lower() for t in meaningful(tokens(query[:_PREFIX])) if t.text != "(")
     return next(first, "")
 

@@ -1,4 +1,4 @@
-"""The SELECTs of a query, and what each calls its tables; read off the tokens."""
+"""The SELECTs of a query, and what each calls its tables; read from the tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CLAUSES = words("select from where group order having")
 
 
 def next_index(query: Sequence[Token], i: int, step: int = 1) -> int:
-    """Index of the first token from `i` on that is no blank or comment; -1 if there is none.
+    """Index of the first token from `i` on that is no blank or comment; -1 if none follows.
 
     Args:
         query: the tokens of a query.

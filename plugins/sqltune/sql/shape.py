@@ -1,6 +1,6 @@
 """What a gold query is made of: its clauses, its hardness, and whether a prediction is the same query.
 
-Hardness follows the published rules of Spider's evaluation (Yu et al., EMNLP 2018), read off the tokens.
+Hardness follows the published rules of Spider's evaluation (Yu et al., EMNLP 2018), read from the tokens.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _AGGREGATES = {"count", "sum", "avg", "min", "max"}
 def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
     """The outermost query up to its first set operation, without the inner queries.
 
-    Also returns how many inner queries and set operations there are.
+    Also returns the number of inner queries and set operations.
     """
     out: list[Token] = []
     depth, hidden, inner = 0, 0, 0
@@ -148,7 +148,7 @@ def _resolve_aliases(select: exp.Select) -> None:
     """Qualify columns with tables in place of aliases, and drop the aliases of tables and columns."""
     tables = [t for t in select.find_all(exp.Table) if t.parent_select is select]
     by_alias = {t.alias: t.name for t in tables if t.alias}
-    # A table that is joined to itself keeps its aliases: they tell which one is meant.
+    # A table that is joined to itself keeps its aliases: they identify which one is meant.
     twice = {t.name for t in tables if sum(o.name == t.name for o in tables) > 1}
     for column in select.find_all(exp.Column):
         name = by_alias.get(column.table, column.table)

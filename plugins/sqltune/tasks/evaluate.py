@@ -104,7 +104,7 @@ def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
 def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
     """Evaluate the served model on the suite, keep its answers, and score them.
 
-    A retry asks only the questions without an answer.
+    A retry sends only the questions without an answer.
     """
     questions = suite_of(plan)
     given = answer_set(plan, served.hash)

@@ -128,7 +128,7 @@ class _Planner:
         return None
 
     def _raise_mistakes(self) -> None:
-        """Raise what was collected. Another try may help only if an unreachable hub is all there is."""
+        """Raise what was collected. Another try may help only if the unreachable hub is the only mistake."""
         if self.mistakes:
             raise ConfigError([*self.mistakes, *([str(self.unreachable)] if self.unreachable else [])])
         if self.unreachable:

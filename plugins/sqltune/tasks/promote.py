@@ -92,7 +92,7 @@ def choose_version() -> ChosenVersion:
     """The version that the form names, or the one that was served before the champion.
 
     Raises:
-        AirflowFailException: There is no such version or cluster; nothing has been changed.
+        AirflowFailException: The version or cluster does not exist; nothing has been changed.
     """
     form = get_current_context()["params"]
     name, number = form["cluster"], form["version"]

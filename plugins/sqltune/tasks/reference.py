@@ -110,7 +110,7 @@ def reference_answers(batch: HostedBatch | None, reply: dict[str, Any] | None) -
     """Combine what the two tasks before left, however they ended.
 
     Args:
-        batch: The questions; None when there is no hosted reference.
+        batch: The questions; None without a hosted reference.
         reply: The outcome of `ask_hosted`; None when its task failed.
     """
     if batch is None:
