@@ -3,6 +3,7 @@
     <folder>/registry/<cluster>/<number>.json    a version
     <folder>/journal.jsonl                       promotions
     <folder>/champion-<cluster>.json             what is served
+    <folder>/outbox/<nanoseconds>-<what>.json    what MLflow was not told yet
     <folder>/installation                        the installation's name, which marks work folders on hosts
 
 Single answers, losses and logs of earlier runs stay in their files.
@@ -11,7 +12,7 @@ Single answers, losses and logs of earlier runs stay in their files.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from sqltune.records import database
-from sqltune.records.models import Installation, Promotion, Version
+from sqltune.records.models import Installation, MlflowMessage, Promotion, Version
+from sqltune.records.types import from_timestamp
 
 
 def import_files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -65,6 +67,7 @@ def _import_cluster(session: Session, folder: Path, cluster: str) -> tuple[int, 
     promotions = _promotions(folder, cluster, {version["number"]: version for version in versions})
     for number, promotion in enumerate(promotions, 1):
         session.add(Promotion(cluster=cluster, number=number, **promotion))
+    session.add_all(_messages(folder, cluster))
     return len(versions), len(promotions)
 
 
@@ -89,6 +92,15 @@ def _promotions(folder: Path, cluster: str, versions: Mapping[int, Any]) -> list
         for entry in entries
     ]
     return [*promotions, *_unrecorded_champion(folder / f"champion-{cluster}.json", promotions)]
+
+
+def _messages(folder: Path, cluster: str) -> Iterator[MlflowMessage]:
+    """What MLflow was not told yet of a cluster, oldest first."""
+    for path in sorted(folder.glob("outbox/*.json")):
+        message = json.loads(path.read_text("utf-8"))
+        if message["cluster"] == cluster:
+            nanoseconds = int(path.name.partition("-")[0])
+            yield MlflowMessage(**message, created_at=from_timestamp(nanoseconds / 1e9))
 
 
 def _unrecorded_champion(path: Path, promotions: list[dict[str, Any]]) -> list[dict[str, Any]]:

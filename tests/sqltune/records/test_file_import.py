@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sqltune.records import installation, promotions, versions
+from sqltune.records import installation, outbox, promotions, versions
 from sqltune.records.file_import import import_files
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -87,6 +87,27 @@ def test_an_installation_that_has_a_name_keeps_it(folder):
     (folder / "installation").write_text("e" * 32)
     import_files(folder)
     assert installation.name() == name
+
+
+def test_the_champion_keeps_its_model_where_its_versions_file_is_missing(folder):
+    (folder / "registry" / "lab" / "2.json").unlink()
+    import_files(folder)
+    assert promotions.champion("lab").merged_path == "/r2"
+
+
+def test_what_mlflow_was_not_told_yet_stays_queued_in_order(folder):
+    (folder / "outbox").mkdir()
+    for name, what in (
+        ("1764032400000000001-version", "version"),
+        ("1764032400000000002-champion", "champion"),
+    ):
+        message = {"what": what, "cluster": "lab", "number": 2}
+        (folder / "outbox" / f"{name}.json").write_text(json.dumps(message))
+    import_files(folder)
+    import_files(folder)
+    queued = [(message.what, message.cluster, message.number) for message in outbox.waiting()]
+    assert queued == [("version", "lab", 2), ("champion", "lab", 2)]
+    assert outbox.waiting()[0].created_at.replace(microsecond=0) == datetime(2025, 11, 25, 1, tzinfo=UTC)
 
 
 def test_importing_twice_changes_nothing(folder):
