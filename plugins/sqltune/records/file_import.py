@@ -109,7 +109,8 @@ def _unrecorded_champion(path: Path, promotions: list[dict[str, Any]]) -> list[d
         return []
     champion = json.loads(path.read_text("utf-8"))
     last = promotions[-1] if promotions else None
-    if last and (last["version"], last["model_hash"]) == (champion["version"], champion["model_hash"]):
+    # The journal has no path; where a version's file is missing, the champion's own file still names it.
+    if last and all(last[name] == champion[name] for name in ("version", "model_hash", "merged_path")):
         return []
     return [
         {
