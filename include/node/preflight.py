@@ -8,6 +8,7 @@ Prints RESULT with the facts and all problems at once, each with its remedy.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -33,6 +34,7 @@ except ModuleNotFoundError as e:
     sys.exit(f"{e.name} is not installed in {sys.prefix}: run include/node/bootstrap.sh on the host")
 
 _PROXY = ("http_proxy", "https_proxy", "no_proxy")
+_USER = re.compile(r"://[^/]*@")
 
 
 def check(request: PreflightRequest) -> PreflightResponse:
@@ -65,7 +67,8 @@ def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> Meas
         free_disk_gb=round(shutil.disk_usage(work_dir).free / GIB, 1),
         free_memory_gb=round(free_memory(), 1),
         clock=time.time(),
-        proxy={k: v for k, v in os.environ.items() if k.lower() in _PROXY},
+        # The facts are logged and passed on: without the name and password of a proxy's user.
+        proxy={k: _USER.sub("://***@", v) for k, v in os.environ.items() if k.lower() in _PROXY},
         address=address_of(request.interface),
         base_model_hash=folder_hash(model) if (model / "config.json").is_file() else None,
     )

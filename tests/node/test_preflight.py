@@ -55,6 +55,13 @@ def test_facts_of_the_host(request_):
     assert facts.gpus == []
 
 
+def test_a_proxys_password_stays_on_the_host(request_, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://me:pw@proxy:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    proxy = preflight.check(request_).facts.proxy
+    assert (proxy["https_proxy"], proxy["no_proxy"]) == ("http://***@proxy:3128", "localhost")
+
+
 def test_a_work_folder_keeps_its_owner(request_):
     assert problems(request_, "another Airflow") == []
     assert problems(request_, "another Airflow") == []

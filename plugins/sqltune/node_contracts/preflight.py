@@ -40,7 +40,9 @@ class MeasuredHost(NodeModel):
     free_disk_gb: float = Field(description="Free space under the work folder, in GiB.")
     free_memory_gb: float = Field(description="Memory available without swapping, in GiB.")
     clock: float = Field(description="The host's clock, in seconds since the epoch.")
-    proxy: dict[str, str] = Field(description="Proxy variables of the host's environment.")
+    proxy: dict[str, str] = Field(
+        description="Proxy variables of the host's environment, without users' passwords."
+    )
     address: str | None = Field(description="IPv4 address of the cluster's interface; None without one.")
     base_model_hash: str | None = Field(description="Hash of the base model's files; None without a model.")
 
