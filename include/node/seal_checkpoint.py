@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,19 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         # A config that is run by hand has no run.json: what it trained could not be identified later.
         if not (folder.parent / "run.json").is_file():
             return
+        # Weights that gave a loss of nan stay broken: a retry resumes from the checkpoint before.
+        if not _loss_is_finite(outputs):
+            print(f"checkpoint {folder.name} is not sealed: its loss is not finite", flush=True)
+            return
         node_rank = int(os.environ.get("GROUP_RANK", "0"))
         seal(folder, step, runner.max_iters, int(os.environ.get("WORLD_SIZE", "1")), node_rank)
         if node_rank:
             _remove_old_checkpoints(runner, folder.parent)
+
+
+def _loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
+    """Whether the loss of this iteration is a number; True where the model reports none."""
+    return outputs is None or "loss" not in outputs or math.isfinite(float(outputs["loss"]))
 
 
 def _remove_old_checkpoints(runner: Any, folder: Path) -> None:
