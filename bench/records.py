@@ -1,8 +1,8 @@
-"""How fast the records answer the page's questions, on SQLite and on PostgreSQL.
+"""How fast the queries of a page that shows all runs are, on SQLite and on PostgreSQL.
 
     .lab/control-env/bin/python bench/records.py [--runs 1000] [--questions 2000]
 
-Fills an empty database of each engine with made-up runs (always the same ones), asks each question for 25
+Fills an empty database of each engine with made-up runs (always the same ones), runs each query for 25
 runs from all over the table, and prints the median and the longest time. It needs 3 GB for temporary files.
 """
 
@@ -36,9 +36,9 @@ STEPS = 1000
 SAMPLES = 100
 """Samples of each of a run's eight GPUs."""
 SAMPLED_RUNS = 25
-"""Runs that each question is asked about."""
+"""Runs for which each query is measured."""
 LIMIT_MS = 100
-"""What the page needs."""
+"""Milliseconds that the slowest query may take."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 NUMBERS = "WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {count}) "
@@ -143,8 +143,8 @@ def _fill_runs(run_count: int, question_count: int) -> None:
         promotions.promote(version, "passed the gate", plan.run_id)
 
 
-def questions_of_the_page(sampled: list[int]) -> dict[str, list[Callable[[], object]]]:
-    """The page's questions, each for every sampled run."""
+def page_queries(sampled: list[int]) -> dict[str, list[Callable[[], object]]]:
+    """The queries of the page by name, each for every sampled run."""
     keys = [f"run-{number}" for number in sampled]
     first = promotions.history("lab")[0].at
     return {
@@ -167,7 +167,7 @@ def questions_of_the_page(sampled: list[int]) -> dict[str, list[Callable[[], obj
 
 
 def milliseconds(question: Callable[[], object]) -> float:
-    """How long one question takes: the best of three, because other programs interrupt some."""
+    """How long one query takes: the best of three, because other programs interrupt some."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
@@ -191,7 +191,7 @@ def postgresql() -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the table; 1 if an answer took longer than the page may wait."""
+    """Print the table; 1 if a query took longer than `LIMIT_MS`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--questions", type=int, default=2000)
@@ -206,7 +206,7 @@ def main() -> int:
             seconds = time.monotonic() - began
             print(f"{engine}: {given.runs} runs of {given.questions} questions, filled in {seconds:.0f} s")
             step = max(1, given.runs // SAMPLED_RUNS)
-            for name, calls in questions_of_the_page(list(range(1, given.runs + 1, step))).items():
+            for name, calls in page_queries(list(range(1, given.runs + 1, step))).items():
                 times = [milliseconds(call) for call in calls]
                 longest = max(longest, *times)
                 print(
@@ -214,7 +214,7 @@ def main() -> int:
                     flush=True,
                 )
             database.close()
-    print(f"longest answer {longest:.0f} ms, limit {LIMIT_MS} ms")
+    print(f"longest query {longest:.0f} ms, limit {LIMIT_MS} ms")
     return 0 if longest < LIMIT_MS else 1
 
 

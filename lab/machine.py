@@ -1,4 +1,4 @@
-"""What the machine must have before the long work starts; how setup runs a step. Standard library only."""
+"""Requirements on the machine, checked before the long work; how setup runs a step. Standard library only."""
 
 from __future__ import annotations
 

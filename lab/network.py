@@ -70,7 +70,7 @@ def _forwarding_rule(s: Settings) -> list[str]:
 
 
 def _accept_forwarding(s: Settings) -> None:
-    """Let bridged packets through: where a Docker engine has run, they are dropped without an error."""
+    """Accept bridged packets: after a Docker engine has run, they are dropped without an error."""
     is_filtered = BRIDGED_PACKETS_FILTERED.exists() and BRIDGED_PACKETS_FILTERED.read_text().strip() == "1"
     if is_filtered and shutil.which("iptables") and not _try("iptables", "-C", *_forwarding_rule(s)):
         run("iptables", "-I", *_forwarding_rule(s))

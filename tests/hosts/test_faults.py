@@ -302,7 +302,7 @@ asyncio.run(go())
         total = int(printed[-1][1])
         numbers = [int(number) for _, number in printed[:-1]]
         assert sorted(set(numbers)) == list(range(1, total + 1)), "a line was lost"
-        # What was log_lines, and not yet acknowledged at the kill, comes again; nothing else does.
+        # What was logged but not yet acknowledged at the kill comes again; nothing else does.
         assert all(numbers.count(n) == 1 for n in range(1, acknowledged[0][host] + 1)), (
             "an acknowledged line was logged again"
         )
@@ -442,7 +442,7 @@ def test_a_gang_runs_on_sixteen_hosts(sshds):
 
 
 def test_a_gang_that_ended_before_it_was_watched_has_its_launch_skew(sshds):
-    """The first state report says everything, except for the hosts' clocks."""
+    """The first state report has all of it, except for the hosts' clocks."""
     assert asyncio.run(_watched_too_late(gang(sshds, bash("true")))).launch_skew < 2
 
 

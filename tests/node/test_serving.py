@@ -230,7 +230,7 @@ def test_no_request_fails_across_a_switch_and_a_rollback(served, at_once, pause)
         assert response.serving == {NAME: served.models[new]}
         assert len(response.replaced) == 1
         answers.setdefault(new, served.until_it_answers())
-        assert answers[old] != answers[new], "the two models cannot be told apart"
+        assert answers[old] != answers[new], "the two models cannot be distinguished"
         wrong = [reply for reply in replies if reply.text not in answers.values()]
         assert len(replies) > at_once
         assert not wrong, wrong[:3]

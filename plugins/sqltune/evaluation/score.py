@@ -1,6 +1,6 @@
 """What a score is: a model's answers to a suite, each judged, and the counts that follow from them.
 
-Tasks, records and the page exchange these models; `scorer` computes them and `report` prints them.
+Tasks and records exchange these models; `scorer` computes them and `report` prints them.
 """
 
 from __future__ import annotations

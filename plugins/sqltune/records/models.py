@@ -1,6 +1,6 @@
 """The tables of runs, answers, versions and promotions. Every moment is UTC.
 
-Keys and indexes serve the queries of the records' readers (`bench/records.py` measures them). Runs, questions
+Keys and indexes serve the queries that read them (`bench/records.py` measures them). Runs, questions
 and answers have a text key that callers use and a number that other tables refer to: a run of 2,000
 questions has 4,000 judgements, and each stays small.
 """

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on stderr
-# lines of the protocol. Ends with its input, or when it has heard nothing for two minutes, so that a cut connection
-# leaves no process behind.
+# Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on
+# stderr lines of the protocol. Ends with its input, or after two minutes without a request, so that a broken
+# connection leaves no process behind.
 # Inputs: folder, accelerator, heartbeat_seconds, sample_seconds.
 source lib/state.sh
 source lib/gpus.sh
@@ -53,7 +53,7 @@ while kill -0 $tail 2>/dev/null; do
   case $request in
     time) echo "clock=${EPOCHREALTIME/,/.}" >&2 ;;
     acknowledge\ *)
-      # One write of fixed length into the old file: no reader sees it empty, and no process is started for it.
+      # One write of fixed length into the old file: no reader sees it empty, and it needs no process.
       [ -d "$folder" ] && printf '%020d\n' "${request#* }" 1<>"$folder/acknowledged" &&
         echo "acknowledged=${request#* }" >&2
       ;;

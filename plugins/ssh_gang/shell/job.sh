@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Run one member: wait for the start signal, run the command, record its exit status.
-# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command's environment and
-# becomes the command.
+# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command's environment
+# and becomes the command.
 : "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}"
 set -u
 

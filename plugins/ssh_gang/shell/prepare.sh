@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Prepare a member: claim the gang's folder, check the host, write the files, start a process that waits for the start
-# signal. Then read requests: `time`; `start`; anything else, or the end of the input, cancels.
-# Inputs: root, folder, name, marker, exclusive (0 or 1), claim, owner, replace (the attempt whose folder may be put
-# aside, or empty), prepare_seconds, port (empty for none), accelerator, tolerated_gpu_marker (a variable's name, or
-# empty), work_dir, job (text of job.sh), file_names and file_texts (arrays).
+# Prepare a member: claim the gang's folder, check the host, write the files, start a process that waits for
+# the start signal. Then read requests: `time`; `start`; anything else, or the end of the input, cancels.
+# Inputs: root, folder, name, marker, exclusive (0 or 1), claim, owner, replace (the attempt whose folder
+# may be put aside, or empty), prepare_seconds, port (empty for none), accelerator, tolerated_gpu_marker (a
+# variable's name, or empty), work_dir, job (text of job.sh), file_names and file_texts (arrays).
 source lib/processes.sh
 source lib/gpus.sh
 : "${root:?}" "${folder:?}" "${name:?}" "${marker:?}" "${exclusive:?}" "${claim:?}" "${owner?}" "${replace?}"
@@ -64,7 +64,8 @@ check_gpus() {
   local foreign
   foreign=$(foreign_gpu_processes | paste -sd';')
   [ -z "$foreign" ] ||
-    give_up "foreign processes are on its GPUs ($foreign): they are not touched; wait until they end, or end them"
+    give_up "foreign processes are on its GPUs ($foreign): they are not touched;\
+ wait until they end, or end them"
 }
 
 # shellcheck disable=SC2154  # file_names and file_texts may be empty, so they have no check above
@@ -77,7 +78,8 @@ write_files() {
       give_up "can't write $file (disk full?)"
     fi
   done
-  if ! { mkfifo "$folder/start_signal" && : >"$folder/output" && printf %s "$job" >"$folder/job.sh"; }; then
+  if ! { mkfifo "$folder/start_signal" && : >"$folder/output" &&
+    printf %s "$job" >"$folder/job.sh"; }; then
     give_up "can't write to $folder (disk full?)"
   fi
 }

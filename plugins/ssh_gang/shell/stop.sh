@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# End every process of an attempt, and check until none is left.
-# SIGTERM goes to the wrapper, which hands it to torchrun, which ends its workers in order. After the grace period every
-# process that carries the marker gets SIGKILL: torch workers are in sessions of their own, and survive a killed parent.
-# Inputs: folder, name, attempt (empty: the attempt that owns the folder), fencing_token, grace_tenths (of a second),
-# accelerator.
+# End every process of an attempt, and check until none is left. SIGTERM goes to the wrapper, which hands it
+# to torchrun, which ends its workers in order. After the grace period every process that carries the marker
+# gets SIGKILL: torch workers are in sessions of their own, and survive a killed parent.
+# Inputs: folder, name, attempt (empty: the attempt that owns the folder), fencing_token, grace_tenths (of a
+# second), accelerator.
 source lib/processes.sh
 source lib/gpus.sh
 : "${folder:?}" "${name:?}" "${attempt?}" "${fencing_token:?}" "${grace_tenths:?}"

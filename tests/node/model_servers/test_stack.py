@@ -20,7 +20,7 @@ def put(stack, program: str = PROGRAM) -> None:
 
 
 def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monkeypatch):
-    """Removing a worker applies the rest, which waits for the controller: it went round and round."""
+    """Removing a worker applies the rest, which waits for the controller: this recursed without end."""
     put(stack)
     monkeypatch.setattr(stack, "apply", lambda: pytest.fail("applied again"))
     monkeypatch.setattr(Supervisor, "running", lambda self: True)
@@ -67,7 +67,7 @@ def test_a_new_worker_has_the_settings_of_its_gpus(stack):
 
 
 def test_the_last_worker_is_removed_once_its_supervisor_has_ended(stack, monkeypatch):
-    """supervisord removes its socket first and ends a moment later: it was found living after `down`."""
+    """supervisord removes its socket first and ends a moment later: it was still alive after `down`."""
     ending = subprocess.Popen(["sleep", "60"])
     shutdown = threading.Timer(0.3, ending.kill)
     answers = {"getPID": lambda: ending.pid, "shutdown": shutdown.start}

@@ -31,7 +31,7 @@ def put_nameless(stack, port: int) -> None:
 
 
 def test_a_worker_is_drained_once_its_last_connection_has_closed(stack, clock):
-    """However slowly it answers: a worker silent for five seconds was taken for dead, its requests cut."""
+    """However slowly it answers: a worker silent for five seconds was once taken for dead."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         put_nameless(stack, listener.getsockname()[1])
         request = socket.create_connection(listener.getsockname())

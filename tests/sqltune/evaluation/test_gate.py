@@ -1,4 +1,4 @@
-"""Two scores to a verdict: made ones, and those of real models."""
+"""From two scores to a verdict: constructed scores, and those of real models."""
 
 from __future__ import annotations
 

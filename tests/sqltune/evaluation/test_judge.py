@@ -46,7 +46,7 @@ COUNTRIES_WITHOUT_A = (
     "SELECT country FROM channel EXCEPT SELECT T1.country FROM channel AS T1 "
     "JOIN cartoon AS T2 ON T1.id = T2.channel WHERE T2.author = 'A'"
 )
-"""Countries without a cartoon by A. Two channels of one country tell them from channels without one."""
+"""Countries without a cartoon by A. Two channels of one country show the difference."""
 
 
 def test_except_differs_from_not_in_over_the_key():

@@ -1,4 +1,4 @@
-"""Answers to a score."""
+"""From answers to a score."""
 
 from __future__ import annotations
 

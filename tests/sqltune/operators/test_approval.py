@@ -1,4 +1,4 @@
-"""Whether a person is asked to approve a model, and what the person sees."""
+"""When a person must approve a model, and what the person sees."""
 
 from __future__ import annotations
 

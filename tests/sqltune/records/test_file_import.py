@@ -49,7 +49,7 @@ def folder(tmp_path) -> Path:
     (tmp_path / "registry" / "lab").mkdir(parents=True)
     for number in (1, 2):
         (tmp_path / "registry" / "lab" / f"{number}.json").write_text(json.dumps(version(number)))
-    # The first line is of before there were versions.
+    # The first line dates from before versions existed.
     entries = [{"at": "2026-10-01T00:00:00+00:00", "cluster": "lab"}, promotion(1, None), promotion(2, 1)]
     (tmp_path / "journal.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     champion = {"version": 2, "merged_path": "/r2", "model_hash": "h2"}

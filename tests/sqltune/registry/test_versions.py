@@ -89,7 +89,7 @@ def test_the_champion_and_the_one_before(engine):
     assert versions.champion("lab") == second.champion
     assert versions.before("lab") == first
     versions.promote(first, "rolled back by hand (worse on joins)", "manual")
-    # To go back again is to go forward: the one before the champion is the one that served last.
+    # A second rollback returns to the newer version: it was served before the current champion.
     assert versions.champion("lab").version == 1
     assert versions.before("lab") == second
     assert [(p.version, p.before) for p in versions.history("lab")] == [(1, None), (2, 1), (1, 2)]

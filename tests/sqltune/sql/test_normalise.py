@@ -64,7 +64,7 @@ def test_rule(rule, written, made):
 @pytest.mark.parametrize(
     "written",
     [
-        # Wrapped in a SELECT of its own, an operand begins with a parenthesis again: it was wrapped for ever.
+        # Wrapped in a SELECT of its own, an operand begins with a parenthesis: it was wrapped endlessly.
         "( select a from t order by a limit 1 ) union ( select a from t )",
         "( select a from t ) except ( select a from t order by a limit 1 )",
         "( ( select a from t ) union ( select a from t ) ) except ( select a from t )",

@@ -2,9 +2,9 @@ folder=~/work/gangs/dag.train.run
 accelerator=cuda
 heartbeat_seconds=5
 sample_seconds=15
-# Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on stderr
-# lines of the protocol. Ends with its input, or when it has heard nothing for two minutes, so that a cut connection
-# leaves no process behind.
+# Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on
+# stderr lines of the protocol. Ends with its input, or after two minutes without a request, so that a broken
+# connection leaves no process behind.
 # Inputs: folder, accelerator, heartbeat_seconds, sample_seconds.
 # Read the state of a gang on this host.
 # Input: folder.
@@ -12,8 +12,8 @@ sample_seconds=15
 state_line=
 output_size=
 
-# Sets state_line to the value of a `state=` line, without the field `now`. This runs several times a second for as
-# long as the gang does, so it starts no process until the gang has ended.
+# Sets state_line to the value of a `state=` line, without the field `now`. This runs several times a second
+# for as long as the gang does, so it starts no process until the gang has ended.
 read_state() {
   local attempt='' fencing_token='' generation='' spec_hash='' started='' ranks=0 exit_status='' ended=''
   local alive=no boot=same pid='' process_start='' pid_boot='' this_boot='' stat='' log
@@ -28,8 +28,8 @@ read_state() {
     [ "$pid_boot" = "$this_boot" ] || boot=other
     # The start time tells a reused pid apart. A zombie stays in /proc until its parent reads its exit code.
     if { read -r stat <"/proc/$pid/stat"; } 2>/dev/null; then
-      # The name of the program stands in parentheses and may hold blanks; the fields behind it do not. No here-string:
-      # bash before 5.1 writes it to a file, which fails on a full disk.
+      # The name of the program stands in parentheses and may hold blanks; the fields behind it do not. No
+      # here-string: bash before 5.1 writes it to a file, which fails on a full disk.
       # shellcheck disable=SC2206  # split into fields
       stat=(${stat##*) })
       [ "${stat[0]}" != Z ] && [ "${stat[19]}" = "$process_start" ] && alive=yes
@@ -37,14 +37,15 @@ read_state() {
   fi
   [ -r "$folder/started" ] && read -r started <"$folder/started"
   for log in "$folder"/ranks/*/*/*/stdout.log; do [ -e "$log" ] && ranks=$((ranks + 1)); done
-  # The exit status before the size: once it is there, the size is final. After the process: a process that is gone
-  # has written its exit status.
+  # The exit status before the size: once it is there, the size is final. After the process: a process that
+  # is gone has written its exit status.
   if [ -r "$folder/exit" ]; then
     read -r exit_status ended <"$folder/exit"
     [ -n "$output_size" ] || output_size=$(stat -c %s "$folder/output" 2>/dev/null || echo 0)
   fi
-  state_line="present attempt=$attempt fencing_token=$fencing_token generation=$generation spec_hash=$spec_hash"
-  state_line+=" alive=$alive boot=$boot started=$started ranks=$ranks exit=$exit_status ended=$ended size=$output_size"
+  state_line="present attempt=$attempt fencing_token=$fencing_token generation=$generation"
+  state_line+=" spec_hash=$spec_hash alive=$alive boot=$boot started=$started ranks=$ranks"
+  state_line+=" exit=$exit_status ended=$ended size=$output_size"
 }
 # Query the GPUs of this host.
 # Input: accelerator (cuda, rocm or cpu). Each tool has 20 s: a hung driver must not hang the caller.
@@ -54,12 +55,14 @@ read_state() {
 gpu_processes() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>/dev/null |
+      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader \
+        2>/dev/null |
         awk '$1 ~ /^[0-9]+,?$/ {sub(",", " "); print}'
       ;;
     rocm)
       # rocm-smi also lists processes that once opened /dev/kfd and hold nothing (0 bytes).
-      timeout 20 rocm-smi --showpids 2>/dev/null | awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
+      timeout 20 rocm-smi --showpids 2>/dev/null |
+        awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
       ;;
   esac
 }
@@ -68,7 +71,8 @@ gpu_processes() {
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv 2>/dev/null
+      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
+        2>/dev/null
       ;;
     rocm)
       timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
@@ -123,7 +127,7 @@ while kill -0 $tail 2>/dev/null; do
   case $request in
     time) echo "clock=${EPOCHREALTIME/,/.}" >&2 ;;
     acknowledge\ *)
-      # One write of fixed length into the old file: no reader sees it empty, and no process is started for it.
+      # One write of fixed length into the old file: no reader sees it empty, and it needs no process.
       [ -d "$folder" ] && printf '%020d\n' "${request#* }" 1<>"$folder/acknowledged" &&
         echo "acknowledged=${request#* }" >&2
       ;;

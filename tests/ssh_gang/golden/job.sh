@@ -11,8 +11,8 @@ run_command() {
   exec -- torchrun --nnodes=2 train.py 'it'"'"'s $HOME' ~/models/base
 }
 # Run one member: wait for the start signal, run the command, record its exit status.
-# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command's environment and
-# becomes the command.
+# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command's environment
+# and becomes the command.
 : "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}"
 set -u
 

@@ -3,7 +3,8 @@ root=~/work/gangs
 # Input: root.
 : "${root:?}"
 
-for marker in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' | sed -n 's/^SSH_GANG_MARKER=//p' | sort -u); do
+for marker in $(cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' |
+  sed -n 's/^SSH_GANG_MARKER=//p' | sort -u); do
   name=${marker%@*} owner=
   [ -r "$root/$name/owner" ] && read -r owner <"$root/$name/owner"
   echo "running=$name ${marker##*@} $owner"

@@ -27,8 +27,8 @@ run_command() {
   exec -- torchrun --nnodes=2 train.py '"'"'it'"'"'"'"'"'"'"'"'s $HOME'"'"' ~/models/base
 }
 # Run one member: wait for the start signal, run the command, record its exit status.
-# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command'"'"'s environment and
-# becomes the command.
+# Inputs: folder, work_dir, wait_seconds, ranks; run_command, a function that sets the command'"'"'s environment
+# and becomes the command.
 : "${folder:?}" "${work_dir:?}" "${wait_seconds:?}" "${ranks:?}"
 set -u
 
@@ -72,19 +72,20 @@ while kill -0 $child 2>/dev/null; do
 done
 record_exit "$code"
 '
-# Prepare a member: claim the gang's folder, check the host, write the files, start a process that waits for the start
-# signal. Then read requests: `time`; `start`; anything else, or the end of the input, cancels.
-# Inputs: root, folder, name, marker, exclusive (0 or 1), claim, owner, replace (the attempt whose folder may be put
-# aside, or empty), prepare_seconds, port (empty for none), accelerator, tolerated_gpu_marker (a variable's name, or
-# empty), work_dir, job (text of job.sh), file_names and file_texts (arrays).
+# Prepare a member: claim the gang's folder, check the host, write the files, start a process that waits for
+# the start signal. Then read requests: `time`; `start`; anything else, or the end of the input, cancels.
+# Inputs: root, folder, name, marker, exclusive (0 or 1), claim, owner, replace (the attempt whose folder
+# may be put aside, or empty), prepare_seconds, port (empty for none), accelerator, tolerated_gpu_marker (a
+# variable's name, or empty), work_dir, job (text of job.sh), file_names and file_texts (arrays).
 # Find the processes of gangs on this host.
 
-# Prints the pids of the processes whose environment holds the assignment $1. The environment names a process for
-# certain: torch workers are in sessions of their own, and a pid may be reused. A zombie's environment is empty.
+# Prints the pids of the processes whose environment holds the assignment $1. The environment names a
+# process for certain: torch workers are in sessions of their own, and a pid may be reused. A zombie's
+# environment is empty.
 pids_with() { grep -lzxF -e "$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
 
-# Prints the marker of an exclusive gang that runs here and is not the gang named $1; fails where there is none.
-# Live processes are the evidence: unlike a lock file they cannot be stale.
+# Prints the marker of an exclusive gang that runs here and is not the gang named $1; fails if none
+# does. Live processes are the evidence: unlike a lock file they cannot be stale.
 other_exclusive_gang() {
   local pid marker
   for pid in $(pids_with 'SSH_GANG_EXCLUSIVE=1'); do
@@ -101,12 +102,14 @@ other_exclusive_gang() {
 gpu_processes() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>/dev/null |
+      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader \
+        2>/dev/null |
         awk '$1 ~ /^[0-9]+,?$/ {sub(",", " "); print}'
       ;;
     rocm)
       # rocm-smi also lists processes that once opened /dev/kfd and hold nothing (0 bytes).
-      timeout 20 rocm-smi --showpids 2>/dev/null | awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
+      timeout 20 rocm-smi --showpids 2>/dev/null |
+        awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
       ;;
   esac
 }
@@ -115,7 +118,8 @@ gpu_processes() {
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv 2>/dev/null
+      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
+        2>/dev/null
       ;;
     rocm)
       timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
@@ -180,7 +184,8 @@ check_gpus() {
   local foreign
   foreign=$(foreign_gpu_processes | paste -sd';')
   [ -z "$foreign" ] ||
-    give_up "foreign processes are on its GPUs ($foreign): they are not touched; wait until they end, or end them"
+    give_up "foreign processes are on its GPUs ($foreign): they are not touched;\
+ wait until they end, or end them"
 }
 
 # shellcheck disable=SC2154  # file_names and file_texts may be empty, so they have no check above
@@ -193,7 +198,8 @@ write_files() {
       give_up "can't write $file (disk full?)"
     fi
   done
-  if ! { mkfifo "$folder/start_signal" && : >"$folder/output" && printf %s "$job" >"$folder/job.sh"; }; then
+  if ! { mkfifo "$folder/start_signal" && : >"$folder/output" &&
+    printf %s "$job" >"$folder/job.sh"; }; then
     give_up "can't write to $folder (disk full?)"
   fi
 }

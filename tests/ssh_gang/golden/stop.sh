@@ -4,19 +4,20 @@ attempt=try1-ffff
 fencing_token=1732406400000
 grace_tenths=200
 accelerator=cuda
-# End every process of an attempt, and check until none is left.
-# SIGTERM goes to the wrapper, which hands it to torchrun, which ends its workers in order. After the grace period every
-# process that carries the marker gets SIGKILL: torch workers are in sessions of their own, and survive a killed parent.
-# Inputs: folder, name, attempt (empty: the attempt that owns the folder), fencing_token, grace_tenths (of a second),
-# accelerator.
+# End every process of an attempt, and check until none is left. SIGTERM goes to the wrapper, which hands it
+# to torchrun, which ends its workers in order. After the grace period every process that carries the marker
+# gets SIGKILL: torch workers are in sessions of their own, and survive a killed parent.
+# Inputs: folder, name, attempt (empty: the attempt that owns the folder), fencing_token, grace_tenths (of a
+# second), accelerator.
 # Find the processes of gangs on this host.
 
-# Prints the pids of the processes whose environment holds the assignment $1. The environment names a process for
-# certain: torch workers are in sessions of their own, and a pid may be reused. A zombie's environment is empty.
+# Prints the pids of the processes whose environment holds the assignment $1. The environment names a
+# process for certain: torch workers are in sessions of their own, and a pid may be reused. A zombie's
+# environment is empty.
 pids_with() { grep -lzxF -e "$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3; }
 
-# Prints the marker of an exclusive gang that runs here and is not the gang named $1; fails where there is none.
-# Live processes are the evidence: unlike a lock file they cannot be stale.
+# Prints the marker of an exclusive gang that runs here and is not the gang named $1; fails if none
+# does. Live processes are the evidence: unlike a lock file they cannot be stale.
 other_exclusive_gang() {
   local pid marker
   for pid in $(pids_with 'SSH_GANG_EXCLUSIVE=1'); do
@@ -33,12 +34,14 @@ other_exclusive_gang() {
 gpu_processes() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>/dev/null |
+      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader \
+        2>/dev/null |
         awk '$1 ~ /^[0-9]+,?$/ {sub(",", " "); print}'
       ;;
     rocm)
       # rocm-smi also lists processes that once opened /dev/kfd and hold nothing (0 bytes).
-      timeout 20 rocm-smi --showpids 2>/dev/null | awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
+      timeout 20 rocm-smi --showpids 2>/dev/null |
+        awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
       ;;
   esac
 }
@@ -47,7 +50,8 @@ gpu_processes() {
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv 2>/dev/null
+      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
+        2>/dev/null
       ;;
     rocm)
       timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null

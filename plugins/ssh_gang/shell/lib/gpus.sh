@@ -7,12 +7,14 @@
 gpu_processes() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader 2>/dev/null |
+      timeout 20 nvidia-smi --query-compute-apps=pid,process_name,used_memory --format=csv,noheader \
+        2>/dev/null |
         awk '$1 ~ /^[0-9]+,?$/ {sub(",", " "); print}'
       ;;
     rocm)
       # rocm-smi also lists processes that once opened /dev/kfd and hold nothing (0 bytes).
-      timeout 20 rocm-smi --showpids 2>/dev/null | awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
+      timeout 20 rocm-smi --showpids 2>/dev/null |
+        awk '$1 ~ /^[0-9]+$/ && $(NF-2) != 0 {sub(",", " "); print}'
       ;;
   esac
 }
@@ -21,7 +23,8 @@ gpu_processes() {
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv 2>/dev/null
+      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
+        2>/dev/null
       ;;
     rocm)
       timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
