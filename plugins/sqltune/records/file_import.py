@@ -87,11 +87,16 @@ def _promotions(folder: Path, cluster: str, versions: Mapping[int, Any]) -> list
             "why": entry["why"],
             "by": entry["by"],
             "run_id": entry["run_id"],
-            "lineage": versions.get(entry["version"], {}).get("lineage", {}),
+            "lineage": versions.get(entry["version"], {}).get("lineage") or _lineage(entry),
         }
         for entry in entries
     ]
     return [*promotions, *_unrecorded_champion(folder / f"champion-{cluster}.json", promotions)]
+
+
+def _lineage(entry: Mapping[str, Any]) -> dict[str, str]:
+    """What the journal itself says of a version; enough for `sqltune served`."""
+    return {k: entry[k] for k in ("dataset_repo", "dataset_commit", "score", "base_model") if k in entry}
 
 
 def _messages(folder: Path, cluster: str) -> Iterator[MlflowMessage]:

@@ -95,6 +95,13 @@ def test_the_champion_keeps_its_model_where_its_versions_file_is_missing(folder)
     assert promotions.champion("lab").merged_path == "/r2"
 
 
+def test_a_promotion_keeps_the_journals_score_where_its_versions_file_is_missing(folder):
+    (folder / "registry" / "lab" / "1.json").unlink()
+    import_files(folder)
+    first, _ = promotions.history("lab")
+    assert first.lineage == {"score": "7/10"}
+
+
 def test_what_mlflow_was_not_told_yet_stays_queued_in_order(folder):
     (folder / "outbox").mkdir()
     for name, what in (
