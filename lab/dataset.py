@@ -71,7 +71,7 @@ def tables(rng: random.Random) -> list[Table]:
 
 
 def _literal(column: Column, rng: random.Random) -> tuple[str, str]:
-    """A value of a column, as it stands in the question and as it stands in the SQL."""
+    """A value of a column, as it occurs in the question and in the SQL."""
     if column.is_text:
         value = rng.choice(column.values)
         return value, f"'{value}'"

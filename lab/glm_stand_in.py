@@ -1,6 +1,6 @@
 """A stand-in for the hosted GLM, used where no key for the real one is set; its answers are labelled as such.
 
-It implements the part of the API that zhipuai's client uses. It is no model: it answers every prompt by
+It implements the part of the API that zhipuai's client uses. It is not a model: it answers every prompt by
 counting the rows of the first table in it.
 
     python -m lab.glm_stand_in PORT

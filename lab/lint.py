@@ -59,7 +59,7 @@ def checks() -> list[Check]:
     """All checks, the slowest first, so that the short ones run beside it."""
     return [
         Check("mypy", ["mypy", "plugins", "dags", "lab"]),
-        # The scripts that are copied to the hosts lie in one folder there and import each other by bare
+        # The scripts that are copied to the hosts are in one folder there and import each other by bare
         # names.
         Check(
             "mypy include/node",

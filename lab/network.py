@@ -138,7 +138,7 @@ ListenAddress {s.address(host)}
 HostKey {etc}/ssh_host_ed25519_key
 PidFile none
 AuthorizedKeysFile {etc}/authorized_keys
-# The clone may lie in a folder that others may write to, such as /tmp; the key is the lab's own.
+# The clone may be in a folder that other users may write to, such as /tmp; the key is the lab's own.
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no

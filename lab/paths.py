@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab")).resolve()
 """Environments and base models."""
 LAB = Path(os.environ.get("SQLTUNE_LAB_STATE", BASE)).resolve()
-"""One lab's hosts, databases, records and logs. The tests use another folder than you do."""
+"""One lab's hosts, databases, records and logs. The tests use another folder than `make demo`."""
 CONTROL = BASE / "control-env"
 """Airflow's virtual environment."""
 NODE = BASE / "node-env"

@@ -1,4 +1,4 @@
-"""Variables by which processes of ours are recognised on a host."""
+"""Variables by which the project recognises its own processes on a host."""
 
 from __future__ import annotations
 

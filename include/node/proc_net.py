@@ -28,7 +28,7 @@ def _rows() -> Iterator[list[str]]:
 def listener(port: int) -> str | None:
     """The process that listens on a TCP port of this host, for a message; None where none does.
 
-    None as well where a gang of ours listens: gangs wait for one another.
+    None as well where one of the project's gangs listens: gangs wait for one another.
     """
     sockets = {f"socket:[{inode}]" for inode in inodes(port, LISTEN)}
     if not sockets:

@@ -30,7 +30,7 @@ PROBE_TIMEOUT = 60
 
 
 def post(url: str, body: dict[str, Any], timeout: float = 5, key: str = "") -> dict[str, Any] | None:
-    """POST JSON to one of our own servers, by address and never through a proxy of the environment.
+    """POST JSON to one of the model servers, by address and never through a proxy of the environment.
 
     Returns:
         The answer; None when it is empty.

@@ -151,7 +151,7 @@ def run(
 
 @dataclass
 class _Output:
-    """A script's output as it comes: logged, its end kept, its result set aside."""
+    """A script's output while it runs: each line is logged, the end and the result are kept."""
 
     host: str
     result: str = ""

@@ -89,8 +89,8 @@ def job_script(gang: Gang, member: Member) -> str:
 def prepare_command(gang: Gang, member: Member, replace: str | None = None) -> str:
     """Claim the folder, check the host, write the files and start the waiting process; then read requests.
 
-    The messages are those of `prepare` in `protocol`. The end of the input cancels the member: whoever
-    prepared the host is gone.
+    The messages are those of `prepare` in `protocol`. The end of the input cancels the member: the
+    process that prepared the host is gone.
 
     Args:
         gang: The gang.

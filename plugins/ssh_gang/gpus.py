@@ -43,7 +43,7 @@ def _nvidia(text: str) -> list[Gpu]:
 
 
 def _nvidia_gpu(row: dict[str, str | list[str]]) -> Gpu | None:
-    """The GPU of one row; None for a row of error texts, such as that of a GPU that fell off the bus."""
+    """The GPU of one row; None for a row of error texts, such as the one of a GPU that fell off the bus."""
     # Names and values carry their units: `memory.used [MiB]`, `575 MiB`. A value that is not counted is
     # `[N/A]`. DictReader puts surplus values into a list under the key None.
     values = {

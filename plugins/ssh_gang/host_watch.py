@@ -194,7 +194,7 @@ class HostWatch:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-        _raise_mistakes(results)
+        _raise_unexpected(results)
 
     async def _read_messages(self, session: InteractiveSession, positioned: asyncio.Event) -> None:
         asked_at: list[float] = []
@@ -282,7 +282,7 @@ class HostWatch:
             self.writer.put(lambda recorder: recorder.gpu_samples(attempt, at, host, samples))
 
 
-def _raise_mistakes(results: Iterable[object]) -> None:
+def _raise_unexpected(results: Iterable[object]) -> None:
     """Raise what is neither a broken connection nor a cancellation."""
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, (OSError, asyncio.TimeoutError)):

@@ -61,7 +61,7 @@ _SIGNS = (
 
 
 class LineBuffer:
-    """Turns bytes, as they come, into whole lines.
+    """Turns bytes, as they arrive, into whole lines.
 
     A character is never cut; broken UTF-8 becomes the replacement character.
     """

@@ -139,7 +139,7 @@ class RecordWriter:
             host: Name of the host.
             offset: Position of the first byte in the host's log.
             data: The bytes.
-            recorded: Called in the event loop once they are recorded, with the position behind the last one.
+            recorded: Called in the event loop once they are recorded, with the position after the last one.
         """
         piece = _Output(attempt, host, offset, data, recorded)
         if not self._is_recording:

@@ -68,7 +68,7 @@ class Watch:
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> GangEvent:
         while True:
             await self._wait_for_change()
-            _raise_mistakes(tasks)
+            _raise_unexpected(tasks)
             self._note_statuses()
             self._report_start()
             reason = self._failures() or exceeded_limit(
@@ -192,12 +192,12 @@ class Watch:
         while not self._writer.is_drained:
             self._limit_recording()
             await self._wait_for_change()
-            _raise_mistakes(tasks)
+            _raise_unexpected(tasks)
 
     async def _until(self, condition: Callable[[], bool], tasks: list[asyncio.Task[None]]) -> None:
         while not condition():
             await self._wait_for_change()
-            _raise_mistakes(tasks)
+            _raise_unexpected(tasks)
 
     def _limit_recording(self) -> None:
         """Give up records that could not be written within the limit `records` after the gang's end."""
@@ -246,8 +246,8 @@ def _has_started_every_rank(host: HostWatch) -> bool:
     return state is not None and bool(state.started_at) and state.ranks_started >= host.member.ranks
 
 
-def _raise_mistakes(tasks: list[asyncio.Task[None]]) -> None:
-    """Raise the error of a task that has ended: followers and the record writer end only by a mistake."""
+def _raise_unexpected(tasks: list[asyncio.Task[None]]) -> None:
+    """Raise the error of a task that has ended: followers and the record writer end only by a bug."""
     for task in tasks:
         if task.done():
             task.result()

@@ -287,13 +287,13 @@ def test_cleared_while_submitting_the_new_try_trains_alone(training):
 def test_a_gang_whose_run_is_gone_is_ended_and_another_airflows_is_not(training, connected):
     """The gang of a deleted run is started here: Airflow does not delete a run that is running."""
     cluster = load_cluster("lab")
-    ours = dict(
+    gang_owner = dict(
         field.split("=", 1)
         for field in next(STATE.glob(f"hosts/host-a/home/code/gangs/{DAG}.train.manual*/owner"))
         .read_text()
         .split()
     )
-    owner = {"dag_id": DAG, "task_id": "train", "run_id": "deleted", "airflow": ours["airflow"]}
+    owner = {"dag_id": DAG, "task_id": "train", "run_id": "deleted", "airflow": gang_owner["airflow"]}
     gangs = [
         Gang(
             name=f"{DAG}.train.{name}",

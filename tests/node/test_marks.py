@@ -1,4 +1,4 @@
-"""How processes of ours are recognised on a host."""
+"""How the project recognises its own processes on a host."""
 
 from __future__ import annotations
 

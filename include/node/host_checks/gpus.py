@@ -46,7 +46,7 @@ def gpus(accelerator: str) -> tuple[list[str], str | None]:
 
 
 def foreign_processes(accelerator: str) -> list[str]:
-    """Processes on the GPUs that are neither a gang of ours nor a model server of ours.
+    """Processes on the GPUs that belong to neither a gang nor a model server of this project.
 
     They are reported, never ended.
     """

@@ -14,7 +14,7 @@ MARK = ".sqltune-records"
 def owner(work_dir: Path, installation: str) -> str:
     """Id of the installation whose records describe the work folder.
 
-    A folder without an owner becomes ours.
+    A folder without an owner is marked for this installation.
     """
     mark = work_dir / MARK
     if not mark.exists():

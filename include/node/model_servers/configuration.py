@@ -36,7 +36,7 @@ class Layout:
         bind: Address that all servers listen on.
         controller_port: TCP port of the controller.
         api_port: TCP port of the API.
-        scripts: Folder with the copies of our scripts.
+        scripts: Folder with the copies of the scripts.
     """
 
     folder: Path

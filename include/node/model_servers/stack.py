@@ -123,7 +123,7 @@ class Stack:
             self.supervisor.start(program)
 
     def write(self) -> None:
-        """Write supervisor's configuration, the API key, and copies of our scripts.
+        """Write supervisor's configuration, the API key, and copies of the scripts.
 
         The scripts are copied so that a new version of the code does not restart what serves.
         """

@@ -39,8 +39,8 @@ class Supervisor:
     def launch(self) -> None:
         """Start it with the configuration; no program is started."""
         Path(self._layout.socket).unlink(missing_ok=True)
-        # Without a gang's marker, or the served processes would look like the gang's own. With ours, so that
-        # whoever looks for foreign processes on the GPUs recognises the served model.
+        # Without a gang's marker, or the served processes would look like the gang's own. With the marker of
+        # model servers, so that a search for foreign processes on the GPUs recognises the served model.
         # LOGDIR: FastChat would write logs to the working directory; supervisor keeps what it prints.
         environment = {k: v for k, v in os.environ.items() if k != GANG}
         subprocess.run(

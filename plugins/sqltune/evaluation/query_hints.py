@@ -68,7 +68,7 @@ LARGEST = 10**18
 
 
 def number(text: str) -> int | float | None:
-    """A text as a number, to the last digit; None if it is no number, or too large."""
+    """A text as a number, to the last digit; None if it is not a number, or too large."""
     try:
         value = int(text) if re.fullmatch(r"-?\d{1,19}", text) else float(text)
     except ValueError:

@@ -26,7 +26,7 @@ class Question(Model):
 
     id: str = Field(min_length=1, description="Permanent name: two models are compared by it.")
     question: str = Field(min_length=1, description="The question in natural language.")
-    context: str = Field(description="CREATE TABLE statements, as they stand in the prompt.")
+    context: str = Field(description="CREATE TABLE statements, as in the prompt.")
     gold: str = Field(min_length=1, description="The expected query, in SQLite's dialect.")
     database: str | None = Field(
         None, description="SQLite file the queries run on; empty: synthetic databases from the context."

@@ -110,7 +110,7 @@ def _marks(parts: Sequence[Mapping[str, bool]]) -> list[Line]:
 
 
 def _blanked(line: Line, scores: Sequence[Score]) -> Line:
-    """Blank the cells of a model that answered no question: its zeros are no measurements."""
+    """Blank the cells of a model that answered no question: its zeros are not measurements."""
     cells = zip(line[1:], scores, strict=True)
     return [line[0], *(cell if score.answers else NOT_EVALUATED for cell, score in cells)]
 

@@ -19,7 +19,7 @@ from ssh_gang.model import Model
 _EDGE = 1e-9
 """Distance kept from differences of exactly -1 and 1, where the score statistic is not defined."""
 _NO_VARIANCE = 1e-12
-"""A variance below this is zero but for rounding."""
+"""A variance below this is zero except for rounding."""
 _PRECISION = 1e-10
 """To which an end of the interval is computed."""
 

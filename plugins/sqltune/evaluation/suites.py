@@ -41,7 +41,7 @@ def assemble(
 
 
 def held_out(rows: Sequence[Mapping[str, str]]) -> list[Question]:
-    """Return the held-out rows as a suite; a row's id is its own, wherever it stands in a sample."""
+    """Return the held-out rows as a suite; a row keeps its id in every sample."""
     return [
         Question(
             id=f"{HELD_OUT}-{_row_id(row)}",

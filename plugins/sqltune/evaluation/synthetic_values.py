@@ -56,7 +56,7 @@ def skewed(values: Sequence[object], count: int, sizes: Iterable[int], rng: rand
 
 
 def numbers_around(literals: Sequence[object], count: int, rng: random.Random) -> ColumnValues:
-    """Numbers around the literals, no two alike but for the literals and what is just beside them."""
+    """Numbers around the literals, no two alike except for the literals and what is just beside them."""
     numbers = [v for v in literals if isinstance(v, int | float)]
     step = 0.5 if numbers and max(abs(n) for n in numbers) < SMALL_LITERAL else 1
     base: list[object] = [

@@ -20,7 +20,7 @@ class Seal(NodeModel):
 
 
 class SealedCheckpoint(Seal):
-    """A seal, and the attempt whose folder it lies in."""
+    """A seal, and the attempt whose folder it is in."""
 
     attempt: str = Field(description="The attempt that wrote it.")
 

@@ -24,7 +24,7 @@ BAD_REQUEST = os.EX_USAGE
 
 
 class NodeModel(BaseModel):
-    """Base of requests and responses: values do not change, and an unknown field is a mistake."""
+    """Base of requests and responses: values do not change, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -40,7 +40,7 @@ class NodeScript(Generic[RequestT, ResponseT]):
     Attributes:
         file: Name of the script in the code folder of a host.
         request: Model of the script's only argument.
-        response: Model of the line behind RESULT.
+        response: Model of the text after RESULT.
     """
 
     file: str
@@ -66,7 +66,7 @@ class NodeScript(Generic[RequestT, ResponseT]):
             print(MARKER + _json(response), flush=True)
 
     def parse(self, result: str) -> ResponseT:
-        """Validate the text behind RESULT.
+        """Validate the text after RESULT.
 
         Raises:
             ValueError: It is not a valid response; the message names the fields at fault.

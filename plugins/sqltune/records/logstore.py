@@ -44,7 +44,7 @@ class Block:
 
     @classmethod
     def parse(cls, name: str) -> Block:
-        """Return the block that a file name stands for."""
+        """Return the block that a file name denotes."""
         offset, _, length = name.partition("-")
         return cls(int(offset), int(length))
 
@@ -176,7 +176,7 @@ def _open(address: str) -> tuple[AbstractFileSystem, str]:
 
     if "://" not in address:
         return fsspec.filesystem("file"), address
-    # It takes seconds to import: only a store that is no folder waits for it.
+    # It takes seconds to import: only a store other than a folder waits for it.
     from airflow.sdk import ObjectStoragePath
 
     path = ObjectStoragePath(address)

@@ -78,7 +78,7 @@ async def complete_all(
     """`ask` in a running loop, at most `decoding.concurrency` prompts at once."""
     slots = asyncio.Semaphore(decoding.concurrency)
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
-    # A server in our own network, by address: never through a proxy of the environment.
+    # A server in the local network, by address: never through a proxy of the environment.
     async with httpx.AsyncClient(timeout=decoding.timeout, headers=headers, trust_env=False) as client:
 
         async def complete_one(number: int, prompt: str) -> str:

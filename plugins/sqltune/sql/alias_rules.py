@@ -20,7 +20,7 @@ _AGGREGATE_OF_COLUMN = re.compile(
 def alias_as_table(query: Sequence[Token]) -> list[Token]:
     """`from 公司 as T1 where x > ( select avg ( T1.x ) from T1 )` becomes `… from 公司 as T1 )`.
 
-    An alias of the outer query is no table.
+    An alias of the outer query is not a table.
     """
     result = list(query)
     for scope in scopes(query):
@@ -54,8 +54,8 @@ def tables_by_alias(query: Sequence[Token]) -> list[Token]:
 
 def _qualifiers(query: Sequence[Token]) -> Iterator[int]:
     """Indices of the names that qualify a column: `a` in `a.b`."""
-    for i, (token, behind) in enumerate(itertools.pairwise(query)):
-        if token.identifier and behind.text == "." and not (i and query[i - 1].text == "."):
+    for i, (token, following) in enumerate(itertools.pairwise(query)):
+        if token.identifier and following.text == "." and not (i and query[i - 1].text == "."):
             yield i
 
 
@@ -73,8 +73,8 @@ def named_aggregates(query: Sequence[Token]) -> list[Token]:
     """
     result = list(query)
     for i, end in _inner_selects(query):
-        behind = next_index(query, end + 1)
-        alias = query[behind].identifier if behind > 0 else ""
+        after = next_index(query, end + 1)
+        alias = query[after].identifier if after > 0 else ""
         aggregate = _AGGREGATE_OF_COLUMN.match(join(query[i + 1 : end]))
         if alias and aggregate and _refers(query, alias, tokens(aggregate[1])[0].identifier):
             opening = next(j for j in range(i + 1, end) if query[j].text == "(")

@@ -129,7 +129,7 @@ def _statements(stream: Sequence[Token]) -> Iterator[_Statement]:
 
 
 def _statement(stream: Sequence[Token], span: _Span) -> Iterator[_Statement]:
-    """The statement in a span; nothing for one that is no plain CREATE TABLE: SQLite judges that as it is."""
+    """The statement in a span; nothing for any but a plain CREATE TABLE: SQLite gets others unchanged."""
     begin = _table_name_begins(stream, span)
     body = _last_group(stream, span)
     if begin < 0 or body is None or body.start <= begin:
@@ -142,7 +142,7 @@ def _statement(stream: Sequence[Token], span: _Span) -> Iterator[_Statement]:
 
 
 def _table_name_begins(stream: Sequence[Token], span: _Span) -> int:
-    """Index behind CREATE [TEMP] TABLE [IF NOT EXISTS] [main.]; -1 for another statement."""
+    """Index after CREATE [TEMP] TABLE [IF NOT EXISTS] [main.]; -1 for another statement."""
     words = [i for i in range(span.start, span.stop) if stream[i].kind not in ("space", "comment")]
     keys = [stream[i].key or stream[i].text for i in words[:8]]
     at = 2 if keys[1:2] in (["temp"], ["temporary"]) else 1

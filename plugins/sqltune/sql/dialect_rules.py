@@ -10,7 +10,7 @@ from sqltune.sql.scopes import next_index
 from sqltune.sql.tokens import Token, join, meaningful, tokens
 
 YEAR = "2020"
-"""What TIME_NOW stands for: the year of DuSQL's contents. Fixed, so that no answer changes with the date."""
+"""The value of TIME_NOW: the year of DuSQL's contents. Fixed, so that no answer changes with the date."""
 
 _HEXADECIMAL = re.compile(r"0[xX][0-9a-fA-F]+")
 _CLOCK = r"\d{1,2}(:\d{2}){1,2}"
@@ -84,7 +84,7 @@ def separate_columns(query: Sequence[Token], names: Collection[str]) -> list[Tok
 
 
 def _names_end(query: Sequence[Token], i: int, known: Collection[str]) -> int:
-    """Index behind the last of the known names that follow one another from `i` on."""
+    """Index after the last of the known names that follow one another from `i` on."""
     end = at = i
     while 0 <= at < len(query) and query[at].identifier in known:
         end = at + 1

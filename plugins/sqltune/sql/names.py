@@ -1,4 +1,4 @@
-"""Names of tables and columns: which of them SQL needs in quotes, and where they stand in a query."""
+"""Names of tables and columns: which of them SQL needs in quotes, and where they occur in a query."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _OPERAND_FOLLOWS = words(
     using is glob case references
     """
 )
-"""Keywords after which a value or a name stands."""
+"""Keywords that a value or a name follows."""
 
 _BEGINS_OPERAND = words("select not case null exists distinct all cast values raise")
-"""Reserved words that may stand where a value is expected: there they are keywords, not names."""
+"""Reserved words that may occur where a value is expected: there they are keywords, not names."""
 
 
 def quoted(name: str) -> str:
@@ -39,7 +39,7 @@ def quoted(name: str) -> str:
 
 
 def needs_quotes(name: str) -> bool:
-    """Whether SQLite misreads a name without quotes: it is reserved, or no plain word."""
+    """Whether SQLite misreads a name without quotes: it is reserved, or not a plain word."""
     return name.lower() in RESERVED or not _BARE_NAME.fullmatch(name)
 
 
@@ -65,7 +65,7 @@ def quote_known_names(query: Sequence[Token], names: Iterable[str]) -> list[Toke
 def quote_unit_names(query: Sequence[Token]) -> list[Token]:
     """Put quotes around `总GDP(亿)` where the schema is not known.
 
-    A word with non-ASCII letters and parentheses directly behind it can only be a name: no SQLite function
+    A word with non-ASCII letters and parentheses directly after it can only be a name: no SQLite function
     has such letters.
     """
     result: list[Token] = []
@@ -78,7 +78,7 @@ def quote_unit_names(query: Sequence[Token]) -> list[Token]:
 
 
 def _unit_end(query: Sequence[Token], i: int) -> int:
-    """Index behind the parentheses that directly follow the non-ASCII word at `i`; `i + 1` without any."""
+    """Index after the parentheses that directly follow the non-ASCII word at `i`; `i + 1` without any."""
     if (
         query[i].kind != "word"
         or query[i].text.isascii()
@@ -127,7 +127,7 @@ def _quote_phrases(query: Sequence[Token], names: Iterable[str]) -> list[Token]:
 
 
 def _fits(query: Sequence[Token], texts: Sequence[str], parts: Sequence[str], i: int) -> bool:
-    """Whether a name stands at `i`, and is not the beginning of a longer word."""
+    """Whether a name begins at `i`, and is not the beginning of a longer word."""
     end = i + len(parts)
     return list(texts[i:end]) == list(parts) and not (
         end < len(query) and query[end].kind in ("word", "number")
@@ -135,7 +135,7 @@ def _fits(query: Sequence[Token], texts: Sequence[str], parts: Sequence[str], i:
 
 
 def _quote_reserved_words(query: Sequence[Token], names: dict[str, str]) -> list[Token]:
-    """Quote reserved words that name a column or table: behind a dot, or where a value must stand."""
+    """Quote reserved words that name a column or table: after a dot, or where a value must follow."""
     if not names:
         return list(query)
     result: list[Token] = []
@@ -152,7 +152,7 @@ def _quote_reserved_words(query: Sequence[Token], names: dict[str, str]) -> list
 
 
 def _operand_follows(token: Token, operand: bool) -> bool:
-    """Whether a value or a name must stand behind a token, given whether one was expected at it."""
+    """Whether a value or a name must follow a token, given whether one was expected at it."""
     if token.key == "not":
         return operand
     if token.kind == "word":

@@ -1,6 +1,6 @@
 """DuSQL's SQL dialect to SQLite's: 44 % of its answers do not run as published.
 
-Each rule corrects one habit of the data set. A query that runs on its context is left as it is, but for
+Each rule corrects one habit of the data set. A query that runs on its context is left as it is, except for
 quotes around names that SQLite reads as something else.
 
 `python -m sqltune.sql.normalise FILE [--databases DIR]` normalises a file, as does

@@ -50,7 +50,7 @@ def with_joined_operators(query: str) -> str:
 
 
 def first_word(query: str) -> str:
-    """The first word or sign of a query that is no parenthesis, in lower case; '' if it has none."""
+    """The first word or sign of a query other than a parenthesis, in lower case; '' if it has none."""
     first = (t.text.lower() for t in meaningful(tokens(query[:_PREFIX])) if t.text != "(")
     return next(first, "")
 

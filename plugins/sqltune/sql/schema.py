@@ -65,7 +65,7 @@ def parse_context(context: str) -> tuple[tuple[Table, ...], tuple[tuple[Place, P
         The tables; and the foreign keys as pairs of referring and referred column.
 
     Raises:
-        sqlite3.Error: a statement can't be read, or is no CREATE TABLE; with SQLite's message.
+        sqlite3.Error: a statement can't be read, or is not a CREATE TABLE; with SQLite's message.
     """
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.set_authorizer(

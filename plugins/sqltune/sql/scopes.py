@@ -12,12 +12,12 @@ _NO_ALIAS = words(
     where on join inner left right full cross natural group order having limit union intersect except as using
     """
 )
-"""Keywords that may follow a table in FROM, where its alias would stand."""
+"""Keywords that may follow a table in FROM, where its alias would be."""
 _CLAUSES = words("select from where group order having")
 
 
 def next_index(query: Sequence[Token], i: int, step: int = 1) -> int:
-    """Index of the first token from `i` on that is no blank or comment; -1 if none follows.
+    """Index of the first token from `i` on that is not a blank or comment; -1 if none follows.
 
     Args:
         query: the tokens of a query.
@@ -118,7 +118,7 @@ class _Reader:
 
     def _select(self, i: int) -> None:
         outer = self._around[-1] if self._around else None
-        # The SELECT behind a set operation is a neighbour, not a part.
+        # The SELECT after a set operation is a neighbour, not a part.
         self._enter(i, outer)
         self._current = Scope(i, len(self.query), outer)
         self.scopes.append(self._current)
@@ -134,13 +134,13 @@ class _Reader:
         return clauses[-1:] == ["from"]
 
     def _table(self, name: int) -> list[TableUse]:
-        """The table at index `name` with its alias; none where another thing stands there."""
+        """The table at index `name` with its alias; nothing if another construct is there."""
         if name <= 0 or not self.query[name].identifier:
             return []
-        behind = next_index(self.query, name + 1)
-        if behind > 0 and self.query[behind].key == "as":
-            behind = next_index(self.query, behind + 1)
-        has_alias = behind > 0 and self.query[behind].key not in _NO_ALIAS
+        after = next_index(self.query, name + 1)
+        if after > 0 and self.query[after].key == "as":
+            after = next_index(self.query, after + 1)
+        has_alias = after > 0 and self.query[after].key not in _NO_ALIAS
         return [
-            TableUse(self.query[name].identifier, self.query[behind].identifier if has_alias else "", name)
+            TableUse(self.query[name].identifier, self.query[after].identifier if has_alias else "", name)
         ]

@@ -44,7 +44,7 @@ def _operand_end(query: Sequence[Token], i: int) -> int:
 
 
 def _neighbours(query: Sequence[Token], begin: int, end: int) -> tuple[str, str]:
-    """The keyword or sign before and behind a pair of parentheses; '' at the ends of the query."""
+    """The keyword or sign before and after a pair of parentheses; '' at the ends of the query."""
     around = (next_index(query, begin - 1, -1), next_index(query, end + 1))
     before, after = ("" if i < 0 else query[i].key or query[i].text for i in around)
     return before, after

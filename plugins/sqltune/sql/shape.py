@@ -61,7 +61,7 @@ def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
 
 @lru_cache(maxsize=4096)
 def clauses(query: str) -> tuple[str, ...]:
-    """Which of `CLAUSES` stand anywhere in a query."""
+    """Which of `CLAUSES` occur anywhere in a query."""
     tokens_in_use = meaningful(tokens(query))
     words = [t.key for t in tokens_in_use]
     pairs = set(itertools.pairwise(words))
@@ -174,7 +174,7 @@ def _order_operands(tree: exp.Expr) -> None:
 
 
 def same_query(gold: str, predicted: str) -> bool:
-    """Whether a prediction is the gold query but for spelling: case, aliases, quotes, order of conditions."""
+    """Whether a prediction equals the gold query except for case, aliases, quotes, order of conditions."""
     if _spelling(gold) == _spelling(predicted):
         return True
     tree = _tree(with_joined_operators(gold))

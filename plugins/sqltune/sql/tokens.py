@@ -55,7 +55,7 @@ class Token:
 def tokens(query: str) -> list[Token]:
     """Split a query into tokens, blanks and comments among them.
 
-    Never fails: what is no SQL becomes signs and words. Text beyond `MAX_LENGTH` is dropped.
+    Never fails: text that is not SQL becomes signs and words. Text beyond `MAX_LENGTH` is dropped.
     """
     return [Token(cast(Kind, m.lastgroup), m[0]) for m in _TOKEN.finditer(query[:MAX_LENGTH])]
 

@@ -129,7 +129,7 @@ def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
 
 
 class _AnswerKeeper:
-    """Keeps the answers of a model as they come."""
+    """Keeps the answers of a model as they arrive."""
 
     def __init__(
         self,

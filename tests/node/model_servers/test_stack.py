@@ -40,7 +40,7 @@ def test_a_worker_that_served_before_a_failed_call_is_kept(stack, monkeypatch):
 
 @pytest.mark.parametrize("field", ["controller_port", "api_port"])
 def test_a_port_in_use_is_named_before_anything_is_started(stack, field):
-    """A foreign server was taken for our own controller, and our workers were registered with it."""
+    """A foreign server was once taken for the controller, and the workers were registered with it."""
     port = stack.settings.model_dump()[field]
     message = rf"cannot listen on 127.0.0.1:{port} \(Address already in use\).*serving.{field}"
     with socket.create_server(("127.0.0.1", port)), pytest.raises(SystemExit, match=message):

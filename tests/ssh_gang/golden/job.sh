@@ -34,7 +34,7 @@ exec 3<>"$folder/start_signal"
 # The process's start time and the boot tell this pid from a reused one.
 echo "$$ $(cut -d' ' -f22 /proc/$$/stat) $(cat /proc/sys/kernel/random/boot_id)" >"$folder/pid.new" &&
   mv "$folder/pid.new" "$folder/pid"
-# Not for ever: whoever prepared this may be gone.
+# With a time limit: the process that prepared this may be gone.
 if ! read -r -t "$wait_seconds" -u 3 signal || [ "$signal" != start ]; then
   record_exit not_started
   exit 0

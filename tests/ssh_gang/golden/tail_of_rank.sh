@@ -12,5 +12,5 @@ else
   tail -c 4194304 "$folder/output" 2>/dev/null |
     grep -aF -e "[rank $rank]:" | tail -n "$lines" | sed "s/^\\[rank $rank\\]://"
 fi
-# No output, or no folder, is no error.
+# A missing output or folder is not an error.
 exit 0
