@@ -21,6 +21,14 @@ def register(run: str, cluster: str = "lab", **lineage: str) -> versions.Version
     return versions.register(cluster, run, lineage=lineage, model_hash=f"h-{run}", **candidate)
 
 
+def test_what_sqlite_has_committed_survives_a_power_cut():
+    """A host is told not to send again what was recorded, and a served model is known by its record."""
+    if database.engine().dialect.name == "sqlite":
+        with database.engine().connect() as connection:
+            full = 2
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == full
+
+
 def test_candidates_are_numbered_for_each_cluster():
     assert [register("r1").number, register("r2").number, register("g1", "gpu").number] == [1, 2, 1]
 
