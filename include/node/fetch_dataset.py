@@ -1,4 +1,4 @@
-"""Download a pinned commit of the data set to this host, verify it, and prepare it for training.
+"""Download a pinned commit of the dataset to this host, verify it, and prepare it for training.
 
 python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "folder": …, "percent": 10, …}'
 """

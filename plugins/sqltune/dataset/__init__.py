@@ -1,1 +1,1 @@
-"""The data set: its hub, its rows, and the split into training and held-out questions."""
+"""The dataset: its hub, its rows, and the split into training and held-out questions."""

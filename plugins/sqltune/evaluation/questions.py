@@ -1,4 +1,4 @@
-"""A question of a suite, and rows of a data set as questions."""
+"""A question of a suite, and rows of a dataset as questions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def language(question: str) -> str:
 
 
 def question_from_row(row: object, name: str, databases: Path | None) -> Question:
-    """Return a row of a data set as a question.
+    """Return a row of a dataset as a question.
 
     Args:
         row: an object with the gold query under `query` or `answer_sqlite`, or under `answer`, which is

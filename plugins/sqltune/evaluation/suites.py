@@ -21,7 +21,7 @@ from sqltune.errors import ConfigError, ScoringError
 from sqltune.evaluation.questions import REFERENCE, Question, question_from_row
 
 HELD_OUT = "held_out"
-"""Name of the suite of the data set's own held-out questions."""
+"""Name of the suite of the dataset's own held-out questions."""
 
 
 def assemble(
@@ -30,7 +30,7 @@ def assemble(
     """Return all questions of a run.
 
     Args:
-        sampled: the held-out questions of the data set.
+        sampled: the held-out questions of the dataset.
         further: names of further suites.
         limit: questions taken from each benchmark, at most.
 

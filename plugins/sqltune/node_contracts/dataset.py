@@ -1,4 +1,4 @@
-"""`fetch_dataset.py`: a pinned commit of the data set, downloaded, verified and split on a host."""
+"""`fetch_dataset.py`: a pinned commit of the dataset, downloaded, verified and split on a host."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PreparedDataset(NodeModel):
     train_hash: str = Field(description="Hash of the training rows.")
     counts: dict[str, int] = Field(description="Rows and databases, in training and held out.")
     longest: int = Field(description="Tokens of the longest training example.")
-    files: list[str] = Field(description="Files of the data set that were read.")
+    files: list[str] = Field(description="Files of the dataset that were read.")
 
 
 class FetchResponse(PreparedDataset):

@@ -1,4 +1,4 @@
-"""The names in CREATE TABLE statements as data sets publish them: `总GDP(亿) NUMBER`, `order INT`.
+"""The names in CREATE TABLE statements as datasets publish them: `总GDP(亿) NUMBER`, `order INT`.
 
 SQLite reads such a statement only when the names are in quotes. They are found by the statement's layout: a
 definition ends at a comma outside parentheses, and its name ends where the type begins.

@@ -1,6 +1,6 @@
 """DuSQL's SQL dialect to SQLite's: 44 % of its answers do not run as published.
 
-Each rule corrects one habit of the data set. A query that runs on its context is left as it is, except for
+Each rule corrects one habit of the dataset. A query that runs on its context is left as it is, except for
 quotes around names that SQLite reads as something else.
 
 `python -m sqltune.sql.normalise FILE [--databases DIR]` normalises a file, as does
@@ -136,5 +136,5 @@ def normalise(sql: str, context: str = "", connection: sqlite3.Connection | None
 
 
 if __name__ == "__main__":
-    # The command reads files, which is the data set's part; nothing here imports it.
+    # The command reads files, which is the dataset's part; nothing here imports it.
     runpy.run_module("sqltune.dataset.normalise_file", run_name="__main__")

@@ -18,7 +18,7 @@ from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest
 log = logging.getLogger(__name__)
 
 DOWNLOAD_TIME = 3600.0
-"""Seconds for downloading and preparing the data set."""
+"""Seconds for downloading and preparing the dataset."""
 
 
 @typed_task

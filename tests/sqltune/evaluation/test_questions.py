@@ -1,4 +1,4 @@
-"""Rows of a data set as questions."""
+"""Rows of a dataset as questions."""
 
 from __future__ import annotations
 
