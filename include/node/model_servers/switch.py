@@ -14,7 +14,7 @@ from model_servers.worker import program_name
 QUIET = 3.0
 """Seconds without a connection after which a worker without a name is drained.
 
-The API may have asked the controller for its address just before the name moved.
+The API may have looked up its address at the controller just before the name moved.
 """
 
 

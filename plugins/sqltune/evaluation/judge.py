@@ -98,7 +98,7 @@ class Comparison:
 
 
 class JudgingDatabase:
-    """A database that pairs are judged on; keeps the rows of gold queries, which are often asked for again.
+    """A database that pairs are judged on; keeps the rows of gold queries, which are often needed again.
 
     Args:
         database: the database.

@@ -89,7 +89,7 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode, NORMAL would lose the last commits in a power cut: a promotion, or an iteration whose
-        # line the host was told not to send again.
+        # line that was acknowledged to the host.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 

@@ -3,7 +3,7 @@
     <folder>/registry/<cluster>/<number>.json    a version
     <folder>/journal.jsonl                       promotions
     <folder>/champion-<cluster>.json             what is served
-    <folder>/outbox/<nanoseconds>-<what>.json    what MLflow was not told yet
+    <folder>/outbox/<nanoseconds>-<what>.json    changes that MLflow has not received yet
     <folder>/installation                        the installation's name, which marks work folders on hosts
 
 Single answers, losses and logs of earlier runs stay in their files.
@@ -100,7 +100,7 @@ def _lineage(entry: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _messages(folder: Path, cluster: str) -> Iterator[MlflowMessage]:
-    """What MLflow was not told yet of a cluster, oldest first."""
+    """Changes of a cluster that MLflow has not received yet, oldest first."""
     for path in sorted(folder.glob("outbox/*.json")):
         message = json.loads(path.read_text("utf-8"))
         if message["cluster"] == cluster:

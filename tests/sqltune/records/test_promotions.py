@@ -22,7 +22,7 @@ def register(run: str, cluster: str = "lab", **lineage: str) -> versions.Version
 
 
 def test_what_sqlite_has_committed_survives_a_power_cut():
-    """A host is told not to send again what was recorded, and a served model is known by its record."""
+    """A host does not send again what was recorded, and a served model is known by its record."""
     if database.engine().dialect.name == "sqlite":
         with database.engine().connect() as connection:
             full = 2
