@@ -58,7 +58,11 @@ def records_env() -> dict[str, str]:
         if postgres_bin() is not None
         else f"sqlite:///{RECORDS}/records.db"
     )
-    return {"SQLTUNE_HOME": str(RECORDS), "SQLTUNE_DATABASE_URL": database}
+    return {
+        "SQLTUNE_HOME": str(RECORDS),
+        "SQLTUNE_DATABASE_URL": database,
+        "SQLTUNE_LOG_STORE": str(RECORDS / "logs"),
+    }
 
 
 def _sqltune(s: Settings) -> dict[str, str]:

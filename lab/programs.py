@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab import network
-from lab.airflow_settings import airflow_env, mark
+from lab.airflow_settings import RECORDS, airflow_env, mark
 from lab.postgres import postgres_bin, server_command
 from lab.settings import CONTROL, DATA, HOSTS, LAB, LOGS, MLFLOW, ROOT, RUN, Settings
 from lab.supervisor import SOCKET
@@ -115,9 +115,18 @@ def _postgres(folder: Path) -> Program:
 
 
 def _airflow(s: Settings) -> list[Program]:
+    """Airflow's components, each with a SQLTUNE_HOME of its own.
+
+    They share the records' database and the log store and nothing else, as on machines of their own.
+    """
     env = airflow_env(s)
     return [
-        Program(name=component, command=f"{CONTROL}/bin/airflow {component}", env=env, priority=30 + number)
+        Program(
+            name=component,
+            command=f"{CONTROL}/bin/airflow {component}",
+            env=env | {"SQLTUNE_HOME": f"{RECORDS}/{component}"},
+            priority=30 + number,
+        )
         for number, component in enumerate(("api-server", *AIRFLOW))
     ]
 
