@@ -1,13 +1,14 @@
 """CodeLlama-7b with QLoRA on Chinese text-to-SQL: the production config.
 
 For GPU hosts, 4 bits, ZeRO-3 with offload; not for a laptop, which uses `lab_lora.py`. A 7B model in 4 bits
-needs about 6 GB of a card, so on cards of 16 GB or more ZeRO-3 with offload is a choice, and a slow one; zero2
-fits too.
+needs about 6 GB of a card, so on cards of 16 GB or more ZeRO-3 with offload is a choice, and a slow one;
+zero2 fits too.
 The chain writes a copy beside the weights, with the plan's values in part 1 and the included parts in place.
 To train by hand with that copy, on each host:
 
     torchrun --nnodes=2 --node_rank=R --nproc_per_node=4 --master_addr=IP --master_port=12345 \
-        -m xtuner.tools.train config/codellama_7b_qlora.py --work-dir DIR --deepspeed deepspeed_zero3_offload --launcher pytorch
+        -m xtuner.tools.train config/codellama_7b_qlora.py --work-dir DIR \
+        --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
 from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
@@ -76,8 +77,22 @@ optim_wrapper = dict(
 # would run at 1e-5 of its rate.
 warmup = warmup_ratio * total if by_epoch else max(2, round(warmup_ratio * total))
 param_scheduler = [
-    dict(type=LinearLR, start_factor=1e-5, by_epoch=by_epoch, begin=0, end=warmup, convert_to_iter_based=by_epoch),
-    dict(type=CosineAnnealingLR, eta_min=0.0, by_epoch=by_epoch, begin=warmup, end=total, convert_to_iter_based=by_epoch),
+    dict(
+        type=LinearLR,
+        start_factor=1e-5,
+        by_epoch=by_epoch,
+        begin=0,
+        end=warmup,
+        convert_to_iter_based=by_epoch,
+    ),
+    dict(
+        type=CosineAnnealingLR,
+        eta_min=0.0,
+        by_epoch=by_epoch,
+        begin=warmup,
+        end=total,
+        convert_to_iter_based=by_epoch,
+    ),
 ]
 custom_hooks = [dict(type=DatasetInfoHook, tokenizer=tokenizer), *custom_hooks]
 log_processor = dict(by_epoch=False)

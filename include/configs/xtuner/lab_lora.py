@@ -5,7 +5,8 @@ The chain writes a copy beside the weights, with the plan's values in part 1 and
 To train by hand with that copy, on each host:
 
     torchrun --nnodes=2 --node_rank=R --nproc_per_node=1 --master_addr=IP --master_port=12345 \
-        -m xtuner.tools.train config/lab_lora.py --work-dir DIR --deepspeed deepspeed_zero3_offload --launcher pytorch
+        -m xtuner.tools.train config/lab_lora.py --work-dir DIR \
+        --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
@@ -67,6 +68,13 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.1, by_epoch=False, begin=0, end=warmup_steps),
-    dict(type=CosineAnnealingLR, eta_min=0.1 * lr, by_epoch=by_epoch, begin=0 if by_epoch else warmup_steps, end=total, convert_to_iter_based=by_epoch),
+    dict(
+        type=CosineAnnealingLR,
+        eta_min=0.1 * lr,
+        by_epoch=by_epoch,
+        begin=0 if by_epoch else warmup_steps,
+        end=total,
+        convert_to_iter_based=by_epoch,
+    ),
 ]
 log_processor = dict(by_epoch=False, window_size=1)

@@ -1,7 +1,7 @@
 """What all xtuner configs share: tokenizer, data, loop, hooks and runtime.
 
-Not a config of its own. A config includes it after part 1 with the line `# include: common.py`; the chain puts
-the text in its place, so that one self-contained file is trained with and lies beside the weights.
+Not a config of its own. A config includes it after part 1 with the line `# include: common.py`; the chain
+puts the text in its place, so that one self-contained file is trained with and lies beside the weights.
 """
 from datasets import load_dataset
 from mmengine.dataset import DefaultSampler
@@ -30,8 +30,8 @@ tokenizer = dict(
 # The rows have the shape of xtuner's single-turn conversation, with the prompt that the model is served with.
 train_dataset = dict(
     type=process_hf_dataset,
-    # In memory: rank 0 sends the data set to the other hosts. A memory-mapped one arrives there as a path that
-    # they do not have.
+    # In memory: rank 0 sends the data set to the other hosts. A memory-mapped one arrives there as a path
+    # that they do not have.
     dataset=dict(type=load_dataset, path="json", data_files=dict(train=data_path), keep_in_memory=True),
     tokenizer=tokenizer,
     max_length=max_length,
@@ -50,13 +50,19 @@ train_dataloader = dict(
 
 by_epoch = max_steps == 0
 total = max_epochs if by_epoch else max_steps
-train_cfg = dict(type=TrainLoop, max_epochs=max_epochs) if by_epoch else dict(type=TrainLoop, max_iters=max_steps)
+train_cfg = (
+    dict(type=TrainLoop, max_epochs=max_epochs)
+    if by_epoch
+    else dict(type=TrainLoop, max_iters=max_steps)
+)
 
 default_hooks = dict(
     timer=dict(type=IterTimerHook),
     logger=dict(type=LoggerHook, log_metric_by_epoch=False, interval=log_interval),
     param_scheduler=dict(type=ParamSchedulerHook),
-    checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=save_steps, max_keep_ckpts=save_total_limit),
+    checkpoint=dict(
+        type=CheckpointHook, by_epoch=False, interval=save_steps, max_keep_ckpts=save_total_limit
+    ),
     sampler_seed=dict(type=DistSamplerSeedHook),
 )
 # No EvaluateChatHook: it generates 600 tokens at the start, at the end and at every checkpoint. The chain
