@@ -116,7 +116,7 @@ def text2sql_retrain() -> None:
 
     after = evaluate_model(plan, facts, "after", merged.output)
 
-    verdict = task(task_id="gate", post_execute=skip_needless_approval)(gate.judge)(
+    verdict = task(task_id="gate", post_execute=skip_needless_approval, **RETRY)(gate.judge)(
         plan, before.evaluated, after.evaluated, hosted
     )
     number = step(register.register, "register", minutes=10)(

@@ -129,7 +129,8 @@ async def run_async(
         async for line in process.stdout:
             output.add(line)
         ended = await process.wait()
-    if ended.exit_status:
+    # None: a signal ended it.
+    if ended.exit_status != 0:
         raise _failure(site, host, script.file, ended.exit_status, time_limit, output.last)
     try:
         return script.parse(output.result)
@@ -185,12 +186,13 @@ def _command(
 
 
 def _failure(
-    site: Site, host: Host, script: str, status: int, time_limit: float, last: list[str]
+    site: Site, host: Host, script: str, status: int | None, time_limit: float, last: list[str]
 ) -> DatasetError | HostError:
     if status == BAD_DATA:
         return DatasetError(f"{host.name}: " + "\n".join(last[-1:]))
     outcome = {
         TIMED_OUT: f"took longer than {time_limit:.0f} s",
         NOT_FOUND: f"found no Python in {site.cluster.node_env}/bin: run include/node/bootstrap.sh there",
+        None: "was ended by a signal",
     }.get(status, f"ended with {status}")
     return HostError(f"{host.name}: {script} {outcome}: " + ("\n".join(last) or "(it printed nothing)"))

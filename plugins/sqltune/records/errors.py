@@ -9,5 +9,9 @@ class SchemaError(SqltuneError):
     """The database has another schema than this code expects."""
 
 
+class LogStoreError(SqltuneError):
+    """The log store cannot be written."""
+
+
 class UnknownRun(SqltuneError):
     """A run was named that the database does not know."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqltune.records.errors import LogStoreError
 from sqltune.records.settings import log_store_address
 
 if TYPE_CHECKING:
@@ -47,6 +48,22 @@ class Block:
         """Return the block that a file name denotes."""
         offset, _, length = name.partition("-")
         return cls(int(offset), int(length))
+
+
+def check_log_store(run_key: str) -> None:
+    """Write a block of a run's logs, before anything is started that would wait for a store that never works.
+
+    Raises:
+        LogStoreError: The store cannot be written; the message says why and what to do.
+    """
+    address = log_store_address()
+    try:
+        LogStore(address).write(run_key, "check", 0, b"The log store can be written.\n")
+    except Exception as e:  # each kind of object storage has exceptions of its own
+        raise LogStoreError(
+            f"SQLTUNE_LOG_STORE: {address} cannot be written ({type(e).__name__}: {e}). Correct the address "
+            "or its credentials, or make room, then clear this task"
+        ) from e
 
 
 class LogStore:

@@ -15,6 +15,7 @@ from sqltune.contracts import typed_task
 from sqltune.errors import ConfigError
 from sqltune.records import claims, runs
 from sqltune.records.claims import Owner
+from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
 from sqltune.tasks import planning
 
@@ -37,9 +38,11 @@ def plan() -> RunPlan | Literal[False]:
     Raises:
         AirflowFailException: The form has mistakes; a retry would find the same ones.
         AirflowRescheduleException: Another run trains the same plan; Airflow starts the task again later.
+        LogStoreError: The log store cannot be written: the training could not end before it can.
     """
     run_plan = _read_form()
     _log_plan(run_plan)
+    check_log_store(run_plan.key)
     runs.put_plan(run_plan)
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):

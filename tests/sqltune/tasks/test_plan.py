@@ -8,6 +8,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from sqltune.records import claims, runs, verdicts
+from sqltune.records.errors import LogStoreError
 from sqltune.records.runs import State
 from sqltune.tasks import plan as planned
 from tests.plans import run_plan
@@ -61,6 +62,17 @@ def judged(run_id: str) -> None:
 def test_a_new_plan_is_recorded_and_trained(airflow):
     assert airflow.plan("r1")["run_id"] == "r1"
     assert runs.plan("r1") == run_plan().model_dump(mode="json")
+
+
+def test_a_log_store_that_cannot_be_written_stops_the_run_before_it_claims_anything(
+    airflow, monkeypatch, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    with monkeypatch.context() as broken:
+        broken.setenv("SQLTUNE_LOG_STORE", str(tmp_path / "file"))
+        with pytest.raises(LogStoreError, match=r"SQLTUNE_LOG_STORE: .*file cannot be written"):
+            airflow.plan("r1")
+    assert airflow.plan("r2")["run_id"] == "r2"
 
 
 def test_what_was_trained_before_is_nothing_new(airflow):
