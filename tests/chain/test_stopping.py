@@ -163,7 +163,7 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
     after = training.until_it_trains((before,))
     log = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
     assert "host-b rank 1: killed by signal 9, before all others at iter" in log
-    assert "a retry goes on from iteration" in log
+    assert "a retry resumes from iteration" in log
     assert "last lines of host-b rank 1" in log
     again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
     assert "terminal_resubmit" in again
