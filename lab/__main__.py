@@ -110,7 +110,7 @@ def status() -> int:
     for host in HOSTS:
         namespace = f" (ip netns exec {s.namespace(host)} …)" if s.namespaces else ""
         print(f"ssh {keys} -p {s.ssh_ports[host]} {s.address(host)}   # {host}{namespace}")
-    print(f"hub {s.hub}, Airflow {s.airflow_url}")
+    print(f"hub {s.hub}, Airflow {s.airflow_url}, served model {s.endpoint}")
     return 0
 
 
