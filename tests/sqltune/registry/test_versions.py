@@ -205,11 +205,12 @@ def test_mlflow_receives_queued_changes_once_it_answers(records, server, monkeyp
     verdicts.put("r1", passed=True, table="before  after", decision={}, rules=[])
     counts = {"matched": 74, "strict": 70, "exact": 40, "invalid": 3, "vacuous": 1, "questions": 100}
     evaluations.put("r1", "after", EvaluationRecord("candidate", "h", 100, 74, counts, []), "d")
-    for step, loss in ((1, 2.5), (2, 2.0), (2, 1.5)):
+    trained = (("try1", 1, 2.5), ("try1", 2, 2.0), ("try2", 2, 1.5))
+    for at, (attempt, step, loss) in enumerate(trained, 1000):
         progress = Progress(
             step=step, total=2, loss=loss, lr=1e-3, seconds_per_step=1.0, tokens_per_second=100
         )
-        series.put_iteration("r1", "try1", datetime.fromtimestamp(1000.0 + step, UTC), progress)
+        series.put_iteration("r1", attempt, datetime.fromtimestamp(at, UTC), progress)
     first = made("r1")
     mlflow_mirror.enqueue("version", first)
     mlflow_mirror.enqueue("champion", first)
