@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from sqltune.records import runs
 from sqltune.records.runs import State
 from ssh_gang.model import slug
 from tests.chain.conftest import DAG, FORM
 
 
+@pytest.mark.chaos
 def test_of_two_backfilled_dates_of_one_commit_one_trains_and_the_other_has_nothing_new(lab):
     answer = lab.airflow.call(
         "POST",
