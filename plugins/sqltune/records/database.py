@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
@@ -79,14 +80,15 @@ def _server_engine(url: str) -> Engine:
 
 def _sqlite_engine(url: str) -> Engine:
     path = make_url(url).database
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if path and not Path(path).exists():
+        _create_sqlite_file(Path(path))
     made = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(made, "connect")
     def configure(connection: sqlite3.Connection, _: object) -> None:
         # The driver would begin transactions by itself, and only before the first write.
         connection.isolation_level = None
+        # Changes nothing, and needs no lock, but in a file that another tool made (`VACUUM INTO`).
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode, NORMAL would lose the last commits in a power cut: a promotion, or an iteration whose
         # line that was acknowledged to the host.
@@ -101,6 +103,23 @@ def _sqlite_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return made
+
+
+def _create_sqlite_file(path: Path) -> None:
+    """Create an empty database in WAL mode, at once: nobody sees one that is not in this mode yet.
+
+    Two connections that change the mode of one file at the same time fail with "database is locked", however
+    long they are told to wait.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+        created = Path(folder, path.name)
+        connection = sqlite3.connect(created)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
+        # Another process may have been first; then its file stays.
+        with suppress(FileExistsError):
+            path.hardlink_to(created)
 
 
 @contextmanager
