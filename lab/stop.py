@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from include.node.proc_net import LISTEN, inodes
 from lab import network, settings
 from lab.airflow_settings import mark
 from lab.settings import LAB, LOGS, ROOT, Settings
 from lab.supervisor import call, is_running
-
-LISTENING = "0A"
-"""State of a socket that listens, in /proc/net/tcp."""
 
 
 def stop_all(s: Settings) -> None:
@@ -100,10 +98,4 @@ def _is_log_server(process: Path) -> bool:
 
 def _listening_sockets(ports: tuple[int, ...]) -> set[str]:
     """The sockets that listen on these ports, as a link in /proc/PID/fd names them."""
-    endings = tuple(f":{port:04X}" for port in ports)
-    rows = [
-        line.split()
-        for table in ("tcp", "tcp6")
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-    ]
-    return {f"socket:[{row[9]}]" for row in rows if row[3] == LISTENING and row[1].endswith(endings)}
+    return {f"socket:[{inode}]" for port in ports for inode in inodes(port, LISTEN)}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import subprocess
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
-
+from include.node import supervisor_rpc
 from lab.settings import CONTROL, LOGS, ROOT, RUN
 
 SOCKET = RUN / "supervisor.sock"
@@ -38,17 +36,12 @@ def call(method: str, *arguments: object) -> Any:
         OSError: no supervisor listens.
         xmlrpc.client.Fault: supervisor refused; `faultString` says why.
     """
-    transport = SupervisorTransport(serverurl=f"unix://{SOCKET}")
-    with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
-        return getattr(proxy.supervisor, method)(*arguments)
+    return supervisor_rpc.call(str(SOCKET), method, *arguments)
 
 
 def is_running() -> bool:
     """Whether this lab's supervisor answers."""
-    try:
-        return bool(call("getState")["statename"] == "RUNNING")
-    except (OSError, xmlrpc.client.Error, http.client.HTTPException):
-        return False
+    return supervisor_rpc.is_running(str(SOCKET))
 
 
 def _program(info: dict[str, Any]) -> Program:

@@ -20,7 +20,7 @@ from hashing import folder_hash
 from host_checks.facts import GIB, address_of, free_memory, interfaces, versions
 from host_checks.gpus import foreign_processes, gpus
 from host_checks.ownership import MARK, owner
-from proc_net import listener
+from host_checks.ports import listener
 
 try:
     from sqltune.node_contracts.preflight import (

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 
-import pytest
-
-from marks import GANG
-from proc_net import ESTABLISHED, LISTEN, inodes, listener
-from tests.conftest import free_port
-
-
-@pytest.fixture
-def server():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server
+from proc_net import ESTABLISHED, LISTEN, inodes
 
 
 def test_a_listener_is_found_by_its_port(server):
@@ -29,32 +16,3 @@ def test_an_open_connection_is_found_by_its_servers_port(server):
     assert inodes(port, ESTABLISHED) == []
     with socket.create_connection(server.getsockname()):
         assert len(inodes(port, ESTABLISHED)) == 1
-
-
-def test_a_port_without_a_listener_has_no_process():
-    assert listener(free_port()) is None
-
-
-def test_a_listener_is_named_with_its_pid(server):
-    assert str(listener(server.getsockname()[1])).endswith(f", pid {os.getpid()}")
-
-
-def test_a_listener_of_a_gang_is_not_named():
-    """Gangs wait for one another."""
-    code = """
-import socket
-server = socket.create_server(("127.0.0.1", 0))
-print(server.getsockname()[1], flush=True)
-input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        env=os.environ | {GANG: "g"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        assert listener(port) is None
-        process.communicate("\n")
