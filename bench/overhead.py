@@ -45,7 +45,7 @@ from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
 from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
 from sqltune.operators.members import torchrun  # noqa: E402
 from sqltune.operators.mmengine import PROGRESS_PATTERN  # noqa: E402
-from sqltune.records import database, installation  # noqa: E402
+from sqltune.records import database  # noqa: E402
 from sqltune.sql.prompt import render  # noqa: E402
 from sqltune.tasks import evaluate  # noqa: E402
 from ssh_gang.progress import parse_progress  # noqa: E402
@@ -129,7 +129,7 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
 
     flight = PreflightRequest(
         work_dir=plan.cluster.work_dir,
-        installation=installation.name(),
+        installation=plan.installation,
         interface=plan.cluster.interface,
         accelerator="cpu",
         processes=1,

@@ -41,5 +41,6 @@ def run_plan(
         force=False,
         champion=None,
         code_version="code1",
+        installation="0123456789abcdef0123456789abcdef",
     )
     return plan.model_copy(update=fields)

@@ -29,6 +29,7 @@ def cluster(sshds, monkeypatch, records):
         get_task_states=lambda dag_id, task_ids, run_ids: {r: states[r] for r in run_ids if r in states}
     )
     monkeypatch.setattr(reap, "get_current_context", lambda: {"ti": ti})
+    monkeypatch.setattr(reap, "_this_installation", installation.name)
     return states
 
 

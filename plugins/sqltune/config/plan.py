@@ -55,6 +55,12 @@ class RunPlan(Site):
     promote: Promote = Field(description="Who decides whether a passed model is served.")
     force: bool = Field(description="Whether to train although nothing is new.")
     champion: Champion | None = Field(description="The model served when the run began; None: none yet.")
+    installation: str = Field(
+        description=(
+            "Id of this Airflow installation. It is part of every gang's name; the plan carries it so that "
+            "gangs can be found and stopped while the records' database does not answer."
+        )
+    )
 
     @property
     def fingerprint(self) -> str:

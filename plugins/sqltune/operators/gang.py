@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
-from sqltune.records import installation
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.model import Gang, Member
 from ssh_gang.operator import BaseGangOperator, task_gang
@@ -50,7 +49,7 @@ class PlanGangOperator(BaseGangOperator):
         return task_gang(
             context,
             attempt,
-            installation=installation.name(),
+            installation=plan.installation,
             spec_hash=digest(self.plan),
             root=f"{plan.cluster.work_dir}/gangs",
             members=self.members(plan, attempt),

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, get_current_context
+from airflow.sdk import BaseOperator, Variable, get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
+from sqlalchemy.exc import OperationalError
 
 from sqltune.config.cluster import Cluster, Host
 from sqltune.config.loading import load_cluster
@@ -31,6 +32,9 @@ ACTIVE_STATES = frozenset(
     {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None}
 )
 """States of a task whose gang may run, or whose next try will look after it."""
+
+INSTALLATION = "sqltune_installation"
+"""Airflow Variable with this installation's id, for the time in which the records' database is away."""
 
 
 class ReapGangOperator(BaseOperator):
@@ -54,11 +58,11 @@ class ReapGangOperator(BaseOperator):
         """Stop every attempt, and verify on every host that no process is left."""
         if not self.plan:
             return
-        cluster = RunPlan.model_validate(self.plan).cluster
-        ti = context["ti"]
-        name = gang_name(ti.dag_id, self.task, ti.run_id, installation.name())
-        asyncio.run(_stop(name, None, cluster, cluster.hosts))
-        self.log.info("no process of %s is left on %s", name, ", ".join(h.name for h in cluster.hosts))
+        plan = RunPlan.model_validate(self.plan)
+        ti, hosts = context["ti"], plan.cluster.hosts
+        name = gang_name(ti.dag_id, self.task, ti.run_id, plan.installation)
+        asyncio.run(_stop(name, None, plan.cluster, hosts))
+        self.log.info("no process of %s is left on %s", name, ", ".join(h.name for h in hosts))
 
 
 def reap_orphans(cluster: str) -> dict[str, list[str]]:
@@ -78,7 +82,26 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
         AirflowSkipException: No host of the cluster can be reached.
         GangError: Names the gangs that could not be stopped, after all others have been.
     """
-    return asyncio.run(_Housekeeping(load_cluster(cluster)).run())
+    return asyncio.run(_Housekeeping(load_cluster(cluster), _this_installation()).run())
+
+
+def _this_installation() -> str:
+    """Id of this installation: from the records, or, while their database is away, from Airflow.
+
+    Raises:
+        OperationalError: The database does not answer, and has not answered in any housekeeping before.
+    """
+    kept = Variable.get(INSTALLATION, default=None)
+    try:
+        name = installation.name()
+    except OperationalError as e:
+        if kept is None:
+            raise
+        log.warning("the records' database does not answer (%s); this is installation %s", e.orig, kept)
+        return str(kept)
+    if name != kept:
+        Variable.set(INSTALLATION, name, description="Marks this Airflow's processes on the hosts")
+    return name
 
 
 @dataclass(frozen=True)
@@ -90,10 +113,11 @@ class _Attempt:
 
 
 class _Housekeeping:
-    """One survey of a cluster's hosts."""
+    """One survey of a cluster's hosts, for the gangs of one installation."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, installation: str) -> None:
         self.cluster = cluster
+        self.installation = installation
 
     async def run(self) -> dict[str, list[str]]:
         running = await self._running_by_host()
@@ -133,7 +157,7 @@ class _Housekeeping:
         """Attempts that no task needs, each with the hosts it runs on."""
         orphans: dict[_Attempt, list[Host]] = defaultdict(list)
         for host, gang in ((host, gang) for host, gangs in running.items() for gang in gangs):
-            if reason := _why_orphaned(gang.owner):
+            if reason := _why_orphaned(gang.owner, self.installation):
                 log.warning("[%s] %s (%s): %s; stopping it", host.name, gang.name, gang.attempt, reason)
                 orphans[_Attempt(gang.name, gang.attempt)].append(host)
             else:
@@ -180,9 +204,9 @@ def _any_attempt(name: str, cluster: Cluster, hosts: Sequence[Host]) -> Gang:
     )
 
 
-def _why_orphaned(owner: Mapping[str, str]) -> str | None:
+def _why_orphaned(owner: Mapping[str, str], installation: str) -> str | None:
     """Why no task needs a gang; None where a task does, or another Airflow owns the gang."""
-    if owner.get("airflow") != installation.name():
+    if owner.get("airflow") != installation:
         return None
     dag_id, task_id, run_id = owner["dag_id"], owner["task_id"], owner["run_id"]
     ti = get_current_context()["ti"]

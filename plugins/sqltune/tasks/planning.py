@@ -18,6 +18,7 @@ from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
 from sqltune.errors import ConfigError, HubError, HubUnreachable
 from sqltune.evaluation import suites
+from sqltune.records import installation
 from sqltune.registry import versions
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class _Planner:
             promote=spec.promote,
             force=spec.force,
             champion=versions.champion(spec.cluster),
+            installation=installation.name(),
             code_version=code_version,
         )
 

@@ -13,7 +13,6 @@ from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostFacts, typed_task
 from sqltune.node_contracts.preflight import PREFLIGHT, MeasuredHost, PreflightRequest
-from sqltune.records import installation
 from ssh_gang.errors import HostError
 from ssh_gang.masking import masked
 
@@ -49,7 +48,7 @@ def _request(plan: RunPlan, host: Host) -> PreflightRequest:
     cluster = plan.cluster
     return PreflightRequest(
         work_dir=cluster.work_dir,
-        installation=installation.name(),
+        installation=plan.installation,
         interface=cluster.interface,
         accelerator=cluster.accelerator,
         processes=host.processes,

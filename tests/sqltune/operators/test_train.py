@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import shlex
+import uuid
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.bases.operator import TriggerFailureReason
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from sqltune.operators.train import TrainOperator, finished
+from sqltune.records import database
 from ssh_gang.errors import GangError
+from ssh_gang.hook import GangHook
+from ssh_gang.model import gang_name
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
 
@@ -87,3 +94,21 @@ def test_a_loss_that_was_never_finite_is_a_failure():
 def test_a_loss_that_is_finite_again_is_a_success():
     """Under float16 with dynamic loss scaling, an overflow skips its step."""
     assert finished(losses(3.0, None, 2.0), "").step == 3
+
+
+def test_a_deferral_that_times_out_stops_the_ranks_while_the_database_is_away(records, monkeypatch):
+    database.close()
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://sqltune@127.0.0.1:1/sqltune")
+    stopped = []
+
+    async def stop(self, attempt):
+        stopped.append((self.gang.name, attempt))
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    plan = run_plan()
+    ti = SimpleNamespace(dag_id="d", task_id="train", run_id="r1", id=uuid.UUID(int=7 << 80), max_tries=1)
+    with pytest.raises(TaskDeferralTimeout):
+        operator(plan).resume_execution(
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, {"ti": ti}
+        )
+    assert stopped == [(gang_name("d", "train", "r1", plan.installation), None)]
