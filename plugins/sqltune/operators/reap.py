@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ACTIVE_STATES = frozenset(
-    {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", "up_for_reschedule", None}
-)
-"""States of a task whose gang may run, or whose next try will look after it."""
+ACTIVE_STATES = frozenset({"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry", None})
+"""States of a task whose gang may run, or whose next try will look after it.
+
+Not `up_for_reschedule`: a task that waits for its run's turn to train has no gang, and one that an earlier
+try left would keep the hosts from the run that it waits for.
+"""
 
 INSTALLATION = "sqltune_installation"
 """Airflow Variable with this installation's id, for the time in which the records' database is away."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import OperationalError
 
 from sqltune.config import xtuner_config
 from sqltune.config.cluster import Host
@@ -16,13 +18,16 @@ from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import PROGRESS_PATTERN
 from sqltune.operators.results import end_of
-from sqltune.records import runs
+from sqltune.records import runs, turns
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
 from ssh_gang.model import Gang, Member
 from ssh_gang.progress import Progress
 from ssh_gang.ssh import bash, connected
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 RESUME = ["--cfg-options", "resume=True"]
 """Resumes from the work folder's latest checkpoint; xtuner 0.2.0's own `--resume` fails without a path."""
@@ -44,6 +49,15 @@ class TrainOperator(PlanGangOperator):
         super().__init__(**kwargs)
         self.master_addr = master_addr
         self.datasets = datasets
+
+    def execute(self, context: Context) -> None:
+        """Train, once no other run trains the same plan: a run that was cleared may have lost its turn."""
+        try:
+            turns.wait_for_turn(self.run_plan, context["ti"])
+        except OperationalError as e:
+            # Ranks that run must be found again all the same, and `plan` has waited for this run's turn.
+            self.log.warning("whether another run trains the same plan is not known (%s); going on", e.orig)
+        super().execute(context)
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """One torchrun on each host, with the config and what is trained beside it."""

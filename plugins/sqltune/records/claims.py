@@ -1,7 +1,7 @@
-"""Claims: which run trains a fingerprint now. A unique row permits only one.
+"""Claims: which run trains a fingerprint now. A unique row permits only one, and a run has one at most.
 
-A claim is valid only while its run is active. A run that finds a claim checks the other run's state in
-Airflow, and takes the claim over if that run has ended or was deleted. A claim that was never released
+A row alone says nothing about the run that wrote it: it may have failed, been deleted, or been cleared.
+`turns` asks Airflow, and takes a claim over whose run does not run any more. A claim that was never released
 blocks nothing.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import ColumnElement, delete, update
 
 from sqltune.records import database
 from sqltune.records.models import TrainingClaim
@@ -32,27 +32,38 @@ class Claim:
     fingerprint: str
     owner: Owner
     at: datetime
+    """When its owner claimed it last."""
 
 
 def take(fingerprint: str, owner: Owner) -> Claim:
-    """Claim a fingerprint where it is free; return the claim that holds, this run's or another's."""
+    """Claim a fingerprint where it is free; return the claim that holds, this run's or another's.
+
+    A claim that the run has already is renewed: whoever read it before can't take it over any more. A claim
+    that the run has on another fingerprint is given up: it trains that one no longer.
+    """
+    its_own = _owned_by(owner)
+    renewal = update(TrainingClaim).where(TrainingClaim.fingerprint == fingerprint, *its_own)
     while True:
         with database.writing() as session:
-            database.upsert(
-                session, TrainingClaim, [_values(fingerprint, owner)], keys=["fingerprint"], update=False
-            )
-            row = session.get(TrainingClaim, fingerprint)
-        # Else another run's claim was released between the two statements.
-        if row is not None:
-            return Claim(fingerprint=fingerprint, owner=Owner(row.dag_id, row.run_id), at=row.at)
+            session.execute(delete(TrainingClaim).where(TrainingClaim.fingerprint != fingerprint, *its_own))
+            session.execute(renewal.values(at=now()))
+            row = {"fingerprint": fingerprint, **_values(owner)}
+            database.upsert(session, TrainingClaim, [row], keys=["fingerprint"], update=False)
+            held = session.get(TrainingClaim, fingerprint)
+        # Else another run's claim was released between the last two statements.
+        if held is not None:
+            return Claim(fingerprint=fingerprint, owner=Owner(held.dag_id, held.run_id), at=held.at)
 
 
 def take_over(claim: Claim, owner: Owner) -> Claim:
-    """Claim a fingerprint in place of a run that has ended; return the claim that holds.
+    """Claim a fingerprint in place of a run that does not run any more; return the claim that holds.
 
-    Of two that try at the same time, one gets it.
+    Of two runs that try at the same time, one gets it. Neither does where the former owner has renewed the
+    claim since it was read.
     """
-    release(claim.fingerprint, claim.owner.run_id)
+    as_read = (TrainingClaim.fingerprint == claim.fingerprint, TrainingClaim.at == claim.at)
+    with database.writing() as session:
+        session.execute(update(TrainingClaim).where(*as_read, *_owned_by(claim.owner)).values(_values(owner)))
     return take(claim.fingerprint, owner)
 
 
@@ -66,5 +77,9 @@ def release(fingerprint: str, run_id: str) -> None:
         )
 
 
-def _values(fingerprint: str, owner: Owner) -> dict[str, object]:
-    return {"fingerprint": fingerprint, "dag_id": owner.dag_id, "run_id": owner.run_id, "at": now()}
+def _owned_by(owner: Owner) -> tuple[ColumnElement[bool], ...]:
+    return (TrainingClaim.dag_id == owner.dag_id, TrainingClaim.run_id == owner.run_id)
+
+
+def _values(owner: Owner) -> dict[str, object]:
+    return {"dag_id": owner.dag_id, "run_id": owner.run_id, "at": now()}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import typed_task
 from sqltune.errors import ConfigError
-from sqltune.records import claims, runs
-from sqltune.records.claims import Owner
+from sqltune.records import claims, runs, turns
 from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
 from sqltune.tasks import planning
@@ -22,15 +21,11 @@ from sqltune.tasks import planning
 log = logging.getLogger(__name__)
 
 
-POLL = timedelta(seconds=30)
-"""How often a run looks whether another one that trains the same plan has ended."""
-
-
 @typed_task
 def plan() -> RunPlan | Literal[False]:
     """Read the form, check all of it, and pin what it leaves open.
 
-    Of two runs with the same fingerprint one trains; the other is put off until that has ended.
+    Of two runs with the same fingerprint one trains; the other is put off until that has ended (`turns`).
 
     Returns:
         The plan; False when a run with the same fingerprint was trained before, which ends this run green.
@@ -47,7 +42,7 @@ def plan() -> RunPlan | Literal[False]:
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):
         return False
-    _claim(run_plan)
+    turns.wait_for_turn(run_plan, get_current_context()["ti"])
     # The run that had the claim until now may have trained the same.
     if _has_nothing_new(run_plan):
         claims.release(run_plan.fingerprint, run_plan.run_id)
@@ -56,7 +51,10 @@ def plan() -> RunPlan | Literal[False]:
 
 
 def _has_nothing_new(plan: RunPlan) -> bool:
-    """Whether another run trained the same plan and has its verdict; recorded and logged if so."""
+    """Whether a run trained the same plan and has its verdict; recorded and logged if so.
+
+    That run may be this one: it was cleared as a whole, and keeps its verdict.
+    """
     earlier = trained_before(plan.fingerprint)
     if earlier is None or plan.force:
         return False
@@ -66,36 +64,9 @@ def _has_nothing_new(plan: RunPlan) -> bool:
         earlier,
         plan.fingerprint,
     )
-    runs.put_same_as(plan.key, earlier)
+    if earlier != plan.run_id:
+        runs.put_same_as(plan.key, earlier)
     return True
-
-
-def _claim(plan: RunPlan) -> None:
-    """Make this the run that trains the fingerprint.
-
-    A claim is released by `gate`. A run that never came so far leaves its claim behind: once Airflow says
-    that it has ended, or does not know it any more, the claim is taken over.
-
-    Raises:
-        AirflowRescheduleException: Another run that is under way has the claim.
-    """
-    owner = Owner(get_current_context()["dag_run"].dag_id, plan.run_id)
-    claim = claims.take(plan.fingerprint, owner)
-    if claim.owner != owner and not _is_under_way(claim.owner):
-        log.info("run %s was to train the same plan, and has ended without a verdict", claim.owner.run_id)
-        claim = claims.take_over(claim, owner)
-    if claim.owner != owner:
-        log.info(
-            "run %s trains the same plan (fingerprint %s); this one waits until that has ended",
-            claim.owner.run_id,
-            plan.fingerprint,
-        )
-        raise AirflowRescheduleException(datetime.now(UTC) + POLL)
-
-
-def _is_under_way(owner: Owner) -> bool:
-    ti = get_current_context()["ti"]
-    return bool(ti.get_dr_count(owner.dag_id, run_ids=[owner.run_id], states=["queued", "running"]))
 
 
 def _read_form() -> RunPlan:

@@ -68,7 +68,7 @@ def test_a_gang_whose_task_is_active_is_kept(airflow, state):
     assert reap._why_orphaned(owner(), OURS) is None
 
 
-@pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed"])
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed", "up_for_reschedule"])
 def test_a_gang_whose_task_has_ended_is_an_orphan(airflow, state):
     airflow["r1"] = {"train": state}
     assert reap._why_orphaned(owner(), OURS) == f"its task is {state}"

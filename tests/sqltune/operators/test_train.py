@@ -9,14 +9,16 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.bases.operator import TriggerFailureReason
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
 
 from sqltune.operators.train import TrainOperator, finished
-from sqltune.records import database
+from sqltune.records import claims, database
+from sqltune.records.claims import Owner
 from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import gang_name
 from ssh_gang.progress import Progress
+from ssh_gang.resume import Decision
 from tests.plans import run_plan
 
 DATASET = {
@@ -96,19 +98,78 @@ def test_a_loss_that_is_finite_again_is_a_success():
     assert finished(losses(3.0, None, 2.0), "").step == 3
 
 
-def test_a_deferral_that_times_out_stops_the_ranks_while_the_database_is_away(records, monkeypatch):
-    database.close()
-    monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://sqltune@127.0.0.1:1/sqltune")
-    stopped = []
+class Hosts:
+    """What the hook was called for."""
+
+    def __init__(self) -> None:
+        self.launched = 0
+        self.stopped: list[tuple[str, str | None]] = []
+
+
+@pytest.fixture
+def hosts(monkeypatch) -> Hosts:
+    calls = Hosts()
+
+    async def launch(self, prepare=None):
+        calls.launched += 1
+        return Decision.FRESH_SUBMIT, self.gang
 
     async def stop(self, attempt):
-        stopped.append((self.gang.name, attempt))
+        calls.stopped.append((self.gang.name, attempt))
 
+    monkeypatch.setattr(GangHook, "launch", launch)
     monkeypatch.setattr(GangHook, "stop", stop)
+    return calls
+
+
+def context(running: tuple[str, ...] = ()) -> dict:
+    """The context of the run r1's task; `running` are the other runs that run."""
+    ti = SimpleNamespace(
+        dag_id="d",
+        task_id="train",
+        run_id="r1",
+        id=uuid.UUID(int=7 << 80),
+        max_tries=1,
+        try_number=1,
+        get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running}),
+    )
+    return {"ti": ti}
+
+
+def close_database(monkeypatch) -> None:
+    """From now on nothing answers at the records' address."""
+    database.close()
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://sqltune@127.0.0.1:1/sqltune")
+
+
+def test_a_run_that_lost_its_turn_while_it_was_cleared_waits_before_it_trains(records, hosts):
     plan = run_plan()
-    ti = SimpleNamespace(dag_id="d", task_id="train", run_id="r1", id=uuid.UUID(int=7 << 80), max_tries=1)
+    claims.take(plan.fingerprint, Owner("d", "r2"))
+    with pytest.raises(AirflowRescheduleException):
+        operator(plan).execute(context(running=("r2",)))
+    assert hosts.launched == 0
+
+
+def test_a_run_that_was_cleared_trains_when_the_other_one_has_ended(records, hosts):
+    plan = run_plan()
+    claims.take(plan.fingerprint, Owner("d", "r2"))
+    with pytest.raises(TaskDeferred):
+        operator(plan).execute(context())
+    assert claims.take(plan.fingerprint, Owner("d", "r3")).owner == Owner("d", "r1")
+
+
+def test_a_retry_finds_its_ranks_while_the_database_is_away(records, hosts, monkeypatch):
+    close_database(monkeypatch)
+    with pytest.raises(TaskDeferred):
+        operator(run_plan()).execute(context())
+    assert hosts.launched == 1
+
+
+def test_a_deferral_that_times_out_stops_the_ranks_while_the_database_is_away(records, hosts, monkeypatch):
+    close_database(monkeypatch)
+    plan = run_plan()
     with pytest.raises(TaskDeferralTimeout):
         operator(plan).resume_execution(
-            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, {"ti": ti}
+            "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context()
         )
-    assert stopped == [(gang_name("d", "train", "r1", plan.installation), None)]
+    assert hosts.stopped == [(gang_name("d", "train", "r1", plan.installation), None)]

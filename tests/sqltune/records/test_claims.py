@@ -27,7 +27,22 @@ def test_of_many_at_once_one_gets_the_claim():
 
 
 def test_a_run_that_claims_again_has_it_still():
-    assert claims.take("f", A) == claims.take("f", A)
+    claims.take("f", A)
+    assert claims.take("f", A).owner == A
+
+
+def test_a_run_has_one_claim():
+    claims.take("f", A)
+    claims.take("g", A)
+    assert claims.take("f", B).owner == B
+
+
+def test_a_run_gives_up_its_claim_even_where_another_run_has_what_it_wants_now():
+    """Else each of two runs that were planned anew could wait for what the other one had before."""
+    claims.take("f", A)
+    claims.take("g", B)
+    claims.take("g", A)
+    assert claims.take("f", B).owner == B
 
 
 def test_another_fingerprint_is_another_claim():
@@ -50,6 +65,19 @@ def test_only_its_owner_releases_a_claim():
 def test_a_dead_runs_claim_is_taken_over():
     dead = claims.take("f", A)
     assert claims.take_over(dead, B).owner == B
+
+
+def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken_over():
+    """Its run had failed, and was cleared at that moment."""
+    read = claims.take("f", A)
+    claims.take("f", A)
+    assert claims.take_over(read, B).owner == A
+
+
+def test_a_claim_that_was_released_since_it_was_read_is_free():
+    read = claims.take("f", A)
+    claims.release("f", A.run_id)
+    assert claims.take_over(read, B).owner == B
 
 
 def test_of_two_that_take_over_one_gets_it():

@@ -17,20 +17,17 @@ DAG = "text2sql_retrain"
 
 
 class Airflow:
-    """The runs that Airflow knows to be under way, and the one whose task runs here.
-
-    A run that has failed and one that was deleted are alike: neither is under way.
-    """
+    """The states of Airflow's runs, and the run whose task runs here. A run that was deleted has none."""
 
     def __init__(self, monkeypatch) -> None:
-        self.under_way: set[str] = set()
+        self.states: dict[str, str] = {}
         self.force = False
         monkeypatch.setattr(planned, "_read_form", self._read_form)
         monkeypatch.setattr(planned, "get_current_context", self._context)
 
     def plan(self, run_id: str, force: bool = False):
         self.run_id, self.force = run_id, force
-        self.under_way.add(run_id)
+        self.states[run_id] = "running"
         return planned.plan()
 
     def _read_form(self):
@@ -38,14 +35,12 @@ class Airflow:
 
     def _context(self):
         return {
-            "dag_run": SimpleNamespace(dag_id=DAG),
-            "ti": SimpleNamespace(get_dr_count=self._count),
+            "ti": SimpleNamespace(dag_id=DAG, get_dr_count=self._count),
         }
 
     def _count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         assert dag_id == DAG
-        assert states == ["queued", "running"]
-        return len(self.under_way & set(run_ids))
+        return sum(self.states.get(run_id) in states for run_id in run_ids)
 
 
 @pytest.fixture
@@ -111,12 +106,51 @@ def test_a_run_that_waited_ends_with_nothing_new(airflow):
     assert runs.summary("r2").same_as == "r1"
 
 
-def test_a_run_that_waited_trains_when_the_first_has_ended_without_a_verdict(airflow):
+@pytest.mark.parametrize("state", ["failed", "success", "deleted"])
+def test_a_run_that_waited_trains_when_the_first_has_ended_without_a_verdict(airflow, state):
     airflow.plan("r1")
-    airflow.under_way.clear()
+    airflow.states["r1"] = state
     assert airflow.plan("r2")["run_id"] == "r2"
     with pytest.raises(AirflowRescheduleException):
         airflow.plan("r3")
+
+
+def test_a_run_does_not_wait_for_one_that_was_cleared_and_is_queued(airflow):
+    """With max_active_runs=1 the first would wait for the second's slot, and the second for the first."""
+    airflow.plan("r1")
+    airflow.states["r1"] = "queued"
+    assert airflow.plan("r2")["run_id"] == "r2"
+
+
+def test_a_run_that_was_cleared_waits_for_the_one_that_took_its_place(airflow):
+    airflow.plan("r1")
+    airflow.states["r1"] = "queued"
+    airflow.plan("r2")
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r1")
+
+
+def test_a_run_that_was_cleared_and_plans_again_first_keeps_its_turn(airflow):
+    airflow.plan("r1")
+    airflow.states["r1"] = "failed"
+    airflow.plan("r1")
+    with pytest.raises(AirflowRescheduleException):
+        airflow.plan("r2")
+
+
+def test_a_run_that_plans_something_else_when_cleared_gives_up_what_it_planned_before(airflow, monkeypatch):
+    airflow.plan("r1")
+    with monkeypatch.context() as edited:
+        edited.setattr(planned, "_read_form", lambda: run_plan("r1", dataset_commit="fedcba"))
+        planned.plan()
+    assert airflow.plan("r2")["run_id"] == "r2"
+
+
+def test_a_judged_run_that_is_cleared_as_a_whole_keeps_its_verdict(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    assert airflow.plan("r1") is False
+    assert runs.summary("r1").state is State.HELD_BACK
 
 
 def test_a_forced_run_waits_too(airflow):
