@@ -7,6 +7,8 @@ starts without Airflow.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -28,15 +30,21 @@ ClusterOption = Annotated[
         help="Cluster file in include/configs/clusters, without .yaml.",
     ),
 ]
-DatabasesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--databases",
-        metavar="DIR",
-        help="Folder of <db_id>.sqlite or <db_id>/<db_id>.sqlite. Without it, synthetic databases are "
-        "generated from each row's CREATE TABLE context.",
-    ),
-]
+
+
+@contextmanager
+def _records_errors() -> Iterator[None]:
+    """Print an error of the records as one line instead of a traceback, and exit with 1."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from sqltune.errors import SqltuneError
+    from sqltune.records.database import describe
+
+    try:
+        yield
+    except (SqltuneError, SQLAlchemyError, OSError) as e:
+        typer.echo(str(e) if isinstance(e, SqltuneError) else describe(e), err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -51,7 +59,14 @@ def score(
         Path,
         typer.Argument(help="One query a line, or a JSON list of queries or of objects with a result key."),
     ],
-    databases: DatabasesOption = None,
+    databases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of <db_id>.sqlite or <db_id>/<db_id>.sqlite. Without it, synthetic databases are "
+            "generated from each row's CREATE TABLE context.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of a report.")
     ] = False,
@@ -79,11 +94,20 @@ def normalise(
             "statements from context."
         ),
     ],
-    databases: DatabasesOption = None,
+    databases: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of <db_id>.sqlite to try the rewritten queries on. Without it, each is tried on "
+            "empty tables made from its row's context.",
+        ),
+    ] = None,
 ) -> None:
     """Rewrite DuSQL's SQL dialect to SQLite's.
 
-    Writes the rows with answer_sqlite added to standard output, and what was changed to standard error.
+    Standard output has the rows with the new query under answer_sqlite, null where it does not run.
+
+    Standard error has the counts and what cannot be normalised. Exits with 1 when a file cannot be read.
     """
     from sqltune.dataset import normalise_file
 
@@ -139,19 +163,21 @@ def served(
 ) -> None:
     """Show what a cluster served at a given time, or every promotion.
 
-    Exits with 1 when nothing was served at that time.
+    Exits with 1 when nothing was served at that time, and with 2 when --at is not a time.
     """
-    from sqltune.registry import versions
+    with _records_errors():
+        from sqltune.registry import versions
 
-    raise typer.Exit(versions.main(cluster, at))
+        raise typer.Exit(versions.main(cluster, at))
 
 
 @app.command()
 def versions(cluster: ClusterOption = "lab") -> None:
     """List a cluster's versions with score and verdict; an asterisk marks the champion."""
-    from sqltune.registry import versions as registered
+    with _records_errors():
+        from sqltune.registry import versions as registered
 
-    raise typer.Exit(registered.list_versions(cluster))
+        raise typer.Exit(registered.list_versions(cluster))
 
 
 @app.command()
@@ -159,26 +185,32 @@ def migrate(
     from_files: Annotated[
         Path | None,
         typer.Option(
-            help="SQLTUNE_HOME of version 0.1: its versions and promotions are imported into the database."
+            exists=True,
+            file_okay=False,
+            metavar="DIR",
+            help="SQLTUNE_HOME of version 0.1: its versions and promotions are imported into the database.",
         ),
     ] = None,
 ) -> None:
     """Create the records' database, or bring its tables up to date.
 
-    The database is SQLTUNE_DATABASE_URL, or else a SQLite file under SQLTUNE_HOME. Run it before the first
-    start and after each upgrade. Running it twice, or on two machines at once, is safe.
-    """
-    from sqltune.errors import SqltuneError
-    from sqltune.records.file_import import import_files
-    from sqltune.records.migrate import migrate as migrate_records
+    The database is SQLTUNE_DATABASE_URL, or else a SQLite file under SQLTUNE_HOME.
 
-    try:
+    Run it before the first start and after each upgrade. Running it twice, or on two machines, is safe.
+    """
+    with _records_errors():
+        from sqltune.records.file_import import import_files
+        from sqltune.records.migrate import migrate as migrate_records
+
         typer.echo(f"The records have schema {migrate_records()}.")
-        for cluster, (versions, promotions) in (import_files(from_files) if from_files else {}).items():
-            typer.echo(f"Imported {versions} versions and {promotions} promotions of {cluster}.")
-    except SqltuneError as e:
-        typer.echo(str(e), err=True)
-        raise typer.Exit(1) from None
+        if from_files:
+            imported = import_files(from_files)
+            for cluster, (versions, promotions) in imported.items():
+                typer.echo(f"Imported {versions} versions and {promotions} promotions of {cluster}.")
+            if not imported:
+                typer.echo(
+                    f"Imported nothing: the database has all versions in {from_files}, if there are any."
+                )
 
 
 if __name__ == "__main__":

@@ -124,3 +124,69 @@ def test_migrate_imports_the_files_of_version_0_1(empty_database, tmp_path):
     result = run("migrate", "--from-files", tmp_path)
     assert result.exit_code == 0, result.output
     assert "Imported 0 versions and 1 promotions of lab." in result.output
+
+
+def test_migrate_says_that_a_folder_has_nothing_to_import(empty_database, tmp_path):
+    result = run("migrate", "--from-files", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Imported nothing" in result.output
+
+
+def test_migrate_refuses_to_import_from_a_folder_that_does_not_exist(empty_database, tmp_path):
+    result = run("migrate", "--from-files", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "'--from-files'" in result.output
+
+
+def test_migrate_names_a_server_that_does_not_answer_and_hides_its_password(monkeypatch, tmp_path):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"postgresql+psycopg2://me:secret@/records?host={tmp_path}")
+    result = run("migrate")
+    assert result.exit_code == 1
+    assert result.output.startswith("SQLTUNE_DATABASE_URL: postgresql+psycopg2://me:***@/records")
+    assert len(result.output.splitlines()) == 1
+
+
+def test_migrate_refuses_what_is_no_database_url(monkeypatch):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", "secret")
+    result = run("migrate")
+    assert result.exit_code == 1
+    assert result.output.startswith("SQLTUNE_DATABASE_URL is not a SQLAlchemy URL")
+    assert "secret" not in result.output
+
+
+def test_migrate_names_a_sqlite_file_that_cannot_be_created(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"sqlite:///{tmp_path}/file/records.db")
+    result = run("migrate")
+    assert result.exit_code == 1
+    assert result.output.startswith(
+        f"SQLTUNE_DATABASE_URL: sqlite:///{tmp_path}/file/records.db cannot be used"
+    )
+
+
+@pytest.mark.parametrize("command", ["served", "versions"])
+def test_an_unmigrated_database_is_named_in_one_line(empty_database, command):
+    result = run(command)
+    assert result.exit_code == 1
+    assert result.output.strip().endswith("run: sqltune migrate")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("served", "nothing was served on nowhere so far"),
+        ("versions", "no version is registered for nowhere"),
+    ],
+)
+def test_a_cluster_without_versions_is_said_to_have_none(records, command, message):
+    result = run(command, "--cluster", "nowhere")
+    assert result.exit_code == 0
+    assert result.output.strip() == f"{message} (cluster files: gpu_2x4, lab, rocm_2x4)"
+
+
+def test_normalise_names_a_database_that_does_not_exist(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"answer": "SELECT 1", "db_id": "none"}) + "\n")
+    result = run("normalise", file, "--databases", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'none.sqlite'} does not exist" in result.output

@@ -104,6 +104,10 @@ def _opened(row: dict[str, Any], databases: Path) -> sqlite3.Connection:
             f"db_id: a row names no database of {databases}: add its name, or leave out --databases"
         )
     database = databases / f"{row['db_id']}.sqlite"
+    if not database.is_file():
+        raise DatasetError(
+            f"db_id: {database} does not exist: correct db_id, or name its folder with --databases"
+        )
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
 
 

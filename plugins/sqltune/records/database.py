@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.orm import Session
 
 from sqltune.records.errors import SchemaError
@@ -91,7 +91,7 @@ def _sqlite_engine(url: str) -> Engine:
         # Changes nothing, and needs no lock, but in a file that another tool made (`VACUUM INTO`).
         connection.execute("PRAGMA journal_mode = WAL")
         # In WAL mode, NORMAL would lose the last commits in a power cut: a promotion, or an iteration whose
-        # line that was acknowledged to the host.
+        # line was acknowledged to the host.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -222,4 +222,25 @@ def mismatch(current: str | None) -> str:
     return (
         f"SQLTUNE_DATABASE_URL: {where} has schema {current}, this version of sqltune expects {HEAD}: "
         f"{REMEDY}"
+    )
+
+
+def describe(error: Exception) -> str:
+    """Say in one line that the database cannot be used, why, and what to do.
+
+    Args:
+        error: What SQLAlchemy or the operating system raised.
+    """
+    try:
+        where = make_url(database_url()).render_as_string(hide_password=True)
+    except ArgumentError:
+        # It is not repeated: it may hold a password all the same.
+        return (
+            "SQLTUNE_DATABASE_URL is not a SQLAlchemy URL: write it as "
+            "postgresql+psycopg2://user:password@host/sqltune, or leave it empty for a SQLite file"
+        )
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"SQLTUNE_DATABASE_URL: {where} cannot be used ({reason}): correct the address, or make the database "
+        "there reachable and writable"
     )

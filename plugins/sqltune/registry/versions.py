@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 
+from sqltune.config.loading import cluster_names
 from sqltune.errors import RegistryError
 from sqltune.records import promotions
 from sqltune.records import versions as registered
@@ -64,8 +65,11 @@ def before(cluster: str) -> Version:
 def main(cluster: str, at: str | None) -> int:
     """Print what was served at a moment, or every promotion; return the exit status."""
     if at is None:
-        for promotion in history(cluster):
+        promoted = history(cluster)
+        for promotion in promoted:
             print(_line(promotion))
+        if not promoted:
+            print(f"nothing was served on {cluster} so far{_clusters()}", file=sys.stderr)
         return 0
     try:
         moment = datetime.fromisoformat(at)
@@ -83,14 +87,21 @@ def main(cluster: str, at: str | None) -> int:
 
 def list_versions(cluster: str) -> int:
     """Print every version, oldest first, with its score and verdict; the champion is marked."""
-    serving = champion(cluster)
-    for v in versions(cluster):
+    serving, registered_versions = champion(cluster), versions(cluster)
+    if not registered_versions:
+        print(f"no version is registered for {cluster}{_clusters()}", file=sys.stderr)
+    for v in registered_versions:
         mark = "*" if v.champion == serving else " "
         print(
             f"{mark} {v.number:>4}  {v.registered_at.isoformat(timespec='seconds')}  {v.lineage['score']}  "
             f"{v.lineage['dataset_repo']}@{v.lineage['dataset_commit'][:12]}  {v.lineage['verdict']}"
         )
     return 0
+
+
+def _clusters() -> str:
+    """Which clusters there are: a name may be mistyped."""
+    return f" (cluster files: {', '.join(cluster_names())})"
 
 
 def _line(promotion: Promotion) -> str:
