@@ -91,7 +91,10 @@ mv {folder}.new {folder} 2>/dev/null || rm -rf {folder}.new
         try:
             await bash(connection, script, COPY_TIMEOUT)
         except HostError as e:
-            raise HostError(f"{host.name}: cannot copy the scripts to {site.code_dir}: {e}") from e
+            raise HostError(
+                f"{host.name}: cannot copy the scripts to {site.code_dir} ({e}): make the cluster's work_dir "
+                "writable there"
+            ) from e
 
 
 async def run_async(

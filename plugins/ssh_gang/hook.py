@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError, HostsBusy
@@ -29,6 +29,16 @@ START_TIMEOUT = 30.0
 
 STOP_MARGIN = 90.0
 """Seconds beyond the grace period that stopping may take: SIGKILL, and waiting for the GPUs to be free."""
+
+EXCERPT = 200
+"""Characters of an unexpected answer that an error message quotes."""
+
+
+class _PreparedHost(NamedTuple):
+    """A host that waits for the start signal, and the session over which it gets it."""
+
+    member: Member
+    session: InteractiveSession
 
 
 class GangHook:
@@ -158,7 +168,10 @@ class GangHook:
         left = {member.host: count for member, count in zip(self.gang.members, counts, strict=True)}
         if any(left.values()):
             listed = ", ".join(f"{count} on {host}" for host, count in left.items() if count)
-            raise GangError(f"processes are left: {listed}")
+            raise GangError(
+                f"processes are left: {listed}. End those with {commands.MARKER}={self.gang.name}@… in their "
+                "environment by hand, or wait until the driver lets go of them, then clear the task"
+            )
         return left
 
     async def refuse(self) -> None:
@@ -198,7 +211,7 @@ class GangHook:
         answer = await self.run(member, commands.query_state_command(self.gang))
         message = protocol.parse_line(answer)
         if not isinstance(message, protocol.StateReport):
-            raise HostError(f"{member.host}: expected its state, found {message}")
+            raise HostError(_unexpected(member, "its state", answer))
         return message.state
 
     async def _start(self, found_attempts: Sequence[str]) -> None:
@@ -216,13 +229,13 @@ class GangHook:
 
     async def _prepare_all(
         self, sessions: AsyncExitStack, found_attempts: Sequence[str]
-    ) -> list[InteractiveSession]:
+    ) -> list[_PreparedHost]:
         """First phase: every host prepares, or none starts."""
         pairs = zip(self.gang.members, found_attempts, strict=True)
         first, *others = sorted(pairs, key=lambda pair: pair[0].conn_id)
 
-        async def prepare_one(pair: tuple[Member, str]) -> InteractiveSession:
-            return await self._prepare(sessions, *pair)
+        async def prepare_one(pair: tuple[Member, str]) -> _PreparedHost:
+            return _PreparedHost(pair[0], await self._prepare(sessions, *pair))
 
         # One host alone, and every gang begins with the same: of two gangs that need the same hosts, one gets
         # it, and the other none.
@@ -243,7 +256,10 @@ class GangHook:
             async with asyncio.timeout(limit):
                 answer = (await session.stdout.readline()).decode().strip()
         except TimeoutError:
-            raise GangError(f"{member.host}: not prepared after {limit:.0f} s (limit prepare)") from None
+            raise GangError(
+                f"{member.host}: not prepared after {limit:.0f} s (limit prepare): look at its load and its "
+                "disk, or raise the limit"
+            ) from None
         match protocol.parse_line(answer):
             case protocol.Prepared():
                 return session
@@ -251,16 +267,19 @@ class GangHook:
                 raise HostsBusy(f"{member.host}: {marker} runs there")
             case protocol.Claimed(attempt):
                 folder = self.gang.folder
-                raise GangError(f"{member.host}: another attempt ({attempt}) has just claimed {folder}")
+                raise GangError(
+                    f"{member.host}: another attempt ({attempt}) has just claimed {folder}; this one leaves "
+                    "it alone, and a retry watches it"
+                )
             case protocol.Refused(reason):
                 raise GangError(f"{member.host}: cannot be prepared: {reason}")
         stderr = (await session.stderr.read()).decode(errors="replace").strip()
         raise GangError(f"{member.host}: cannot be prepared: {answer or stderr or 'no answer'}")
 
-    async def _signal_start(self, prepared: Sequence[InteractiveSession]) -> None:
+    async def _signal_start(self, prepared: Sequence[_PreparedHost]) -> None:
         """Second phase: the start signal to all, over sessions that are open, with nothing in between."""
-        for session in prepared:
-            session.write(protocol.start_signal())
+        for host in prepared:
+            host.session.write(protocol.start_signal())
         raise_all(await on_all(prepared, _confirm_start), GangError)
 
     async def _wait_until_host_is_free(self, member: Member) -> None:
@@ -281,12 +300,28 @@ class GangHook:
                 raise GangError(
                     f"{member.host}: attempt {newer} is newer; this one is overtaken, and stops nothing"
                 )
-            case other:
-                raise HostError(f"{member.host}: expected the number of processes left, found {other}")
+            case _:
+                raise HostError(_unexpected(member, "the number of processes left", answer))
 
 
-async def _confirm_start(session: InteractiveSession) -> None:
-    async with asyncio.timeout(START_TIMEOUT):
-        answer = await session.stdout.readline()
+async def _confirm_start(prepared: _PreparedHost) -> None:
+    name = prepared.member.host
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            answer = await prepared.session.stdout.readline()
+    except TimeoutError:
+        raise GangError(
+            f"{name}: prepared, but did not confirm the start signal within {START_TIMEOUT:.0f} s: look at "
+            "its load, then clear the task"
+        ) from None
     if not isinstance(protocol.parse_line(answer), protocol.Started):
-        raise GangError("a host that was prepared did not confirm the start signal")
+        raise GangError(_unexpected(prepared.member, "that it had started", answer))
+
+
+def _unexpected(member: Member, expected: str, answer: bytes) -> str:
+    """The error message for an answer that is not of the protocol, or of another part of it."""
+    text = answer.decode(errors="replace").strip()[:EXCERPT]
+    return (
+        f"{member.host}: expected {expected}, found {text!r}. Login scripts there must print nothing when no "
+        "person logs in: look at ~/.bashrc"
+    )

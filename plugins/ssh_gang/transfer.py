@@ -47,5 +47,8 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
         try:
             await bash(writer, check, HASH_SECONDS)
         except HostError as e:
-            raise HostError(f"files of {source.name} arrived damaged on {target.name}: {e}") from e
+            raise HostError(
+                f"files of {source.name} arrived damaged in {folder} on {target.name} ({e}): clear the task "
+                "to copy them again"
+            ) from e
     return len(names)

@@ -78,7 +78,10 @@ class HostsFreeTrigger(BaseTrigger):
             async with asyncio.timeout(gang.limits.queue):
                 await self._until_free(gang)
         except TimeoutError:
-            reason = f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue)"
+            reason = (
+                f"its hosts were not free for {gang.limits.queue:.0f} s (limit queue): end the gang that "
+                "runs there, or raise the limit"
+            )
             yield _event(HostsFreeEvent(free=False, reason=reason))
             return
         yield _event(HostsFreeEvent(free=True, reason="its hosts are free"))

@@ -53,7 +53,7 @@ def _serving(cluster: Cluster) -> Iterator[str]:
     serving = cluster.serving
     hosts = {h.name: h for h in cluster.hosts}
     if serving.host not in hosts:
-        yield f"cluster.serving.host: {serving.host!r} is not one of the hosts ({', '.join(hosts)})"
+        yield f"cluster.serving.host: {serving.host!r} is not one of the hosts ({', '.join(hosts)}): name one"
     elif cluster.accelerator != "cpu" and serving.num_gpus > hosts[serving.host].processes:
         yield (
             f"cluster.serving.num_gpus: {serving.num_gpus} GPUs, and {serving.host} has "

@@ -85,9 +85,9 @@ def describe(error: ValidationError, prefix: str = "") -> list[str]:
 def _line(loc: tuple[int | str, ...], kind: str, message: str, value: object, prefix: str) -> str:
     field = ".".join([*filter(None, [prefix]), *map(str, loc)])
     if kind == "missing":
-        return f"{field}: is missing"
+        return f"{field}: is missing: add it"
     if kind == "extra_forbidden":
-        return f"{field}: is not a field here"
+        return f"{field}: is not a field here: correct its name, or remove it"
     return f"{field}: {value!r} is not allowed: {message[0].lower()}{message[1:]}"
 
 
@@ -129,7 +129,12 @@ def _values(kind: str, name: str) -> Any:
 
 
 def _read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        file = path.relative_to(paths.CONFIGS)
+        # The parser's message has several lines: the problem, and where it is.
+        raise ConfigError([f"{file}: is not YAML ({' '.join(str(e).split())}): correct it there"]) from e
 
 
 def _validated(model: type[M], values: object, prefix: str) -> M:

@@ -55,7 +55,7 @@ def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
     """
     commits = _commits(_api(endpoint), repo, revision, endpoint)
     if not commits:
-        raise HubError(f"dataset_revision: {revision!r} of {repo} has no commit")
+        raise HubError(f"dataset_revision: {revision!r} of {repo} has no commit: name another revision")
     if revision:
         return Pinned(commits[0].commit_id, commits[0].created_at)
     for commit in commits:
@@ -82,7 +82,9 @@ def _commits(api: HfApi, repo: str, revision: str, endpoint: str) -> Sequence[Gi
             "the trigger form"
         ) from None
     except HfHubHTTPError as e:
-        raise HubUnreachable(f"the hub at {endpoint} answered with an error: {e}") from e
+        raise HubUnreachable(
+            f"the hub at {endpoint} answered with an error ({e}): check hub_endpoint, or clear the task later"
+        ) from e
     except Exception as e:
         # requests, httpx and sockets each have an exception of their own for a server that is not reached.
         raise HubUnreachable(

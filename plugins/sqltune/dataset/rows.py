@@ -9,7 +9,7 @@ from typing import Any
 
 from sqltune.errors import DatasetError
 
-REMEDY = "correct the dataset, or name another revision"
+REMEDY = "correct the file, or name another one (of a dataset: another revision)"
 
 
 def read_rows(files: Iterable[Path]) -> Iterator[Any]:

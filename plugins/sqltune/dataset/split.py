@@ -153,7 +153,10 @@ def _check(counts: Counts, databases_in_both: int) -> None:
             "check the dataset, or held_out_percent in the recipe"
         )
     if databases_in_both:
-        raise DatasetError(f"{databases_in_both} databases are in the training rows and in the held-out ones")
+        raise DatasetError(
+            f"{databases_in_both} databases are in the training rows and the held-out ones, expected none. "
+            "This is a fault of the split: report it"
+        )
 
 
 def sample(rows: list[Row], size: int) -> list[Row]:

@@ -40,8 +40,8 @@ def gather(before: Score, after: Score, confidence: float) -> Evidence:
     """
     if sorted(a.id for a in before.answers) != sorted(a.id for a in after.answers):
         raise ScoringError(
-            f"before has {len(before.answers)} questions and after {len(after.answers)}, or they are not the "
-            "same: evaluate both models again on one suite"
+            f"before has {len(before.answers)} questions and after {len(after.answers)}, and they are not "
+            "the same: clear the tasks before.evaluate and after.evaluate"
         )
     candidate = {a.id: a for a in after.answers}
     pairs = [AnswerPair(a, candidate[a.id]) for a in before.answers]

@@ -56,13 +56,16 @@ def question_from_row(row: object, name: str, databases: Path | None) -> Questio
         ScoringError: the row has no gold query, or its database is missing.
     """
     if not isinstance(row, dict):
-        raise ScoringError(f"row {name}: {str(row)[:80]!r} is not an object")
+        raise ScoringError(
+            f"row {name}: {str(row)[:80]!r} is not an object: write each row as a JSON object with the gold "
+            "query under 'query'"
+        )
     database = _database_of(row, name, databases)
     context = str(row.get("context") or "")
     if not context and database is None:
         raise ScoringError(
-            f"row {name}: no 'context' to generate databases from: "
-            "name the folder of the databases (--databases)"
+            f"row {name}: no 'context' to generate databases from: add the CREATE TABLE statements, or name "
+            "the folder of the databases (--databases)"
         )
     return Question(
         id=name,
@@ -78,7 +81,7 @@ def _gold_of(row: dict[str, Any], name: str, context: str, database: Path | None
     gold = row.get("query") or row.get("answer_sqlite")
     answer = gold or row.get("answer")
     if not isinstance(answer, str) or not answer.strip():
-        raise ScoringError(f"row {name}: no query under 'query', 'answer_sqlite' or 'answer'")
+        raise ScoringError(f"row {name}: no query under 'query', 'answer_sqlite' or 'answer': add one")
     return answer if gold else _normalised(answer, context, database)
 
 

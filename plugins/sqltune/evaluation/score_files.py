@@ -30,7 +30,9 @@ def score_files(gold: Path, predictions: Path, databases: Path | None = None, as
         DatasetError: the gold file is not JSON.
     """
     if databases and not databases.is_dir():
-        raise ScoringError(f"--databases: {databases} is not a folder")
+        raise ScoringError(
+            f"--databases: {databases} is not a folder: name the one that holds <db_id>.sqlite"
+        )
     questions = _read_questions(gold, databases)
     queries = read_predictions(predictions)
     if len(questions) != len(queries):
@@ -77,6 +79,8 @@ def _query(item: object, where: str) -> str:
     query = item.get("result") if isinstance(item, dict) else item
     if not isinstance(query, str):
         text = json.dumps(item, ensure_ascii=False)[:120]
-        raise ScoringError(f"{where}: {text} is not a query, and has none under 'result'")
+        raise ScoringError(
+            f"{where}: {text} is not a query: write a text, or an object with a text under 'result'"
+        )
     complete = not isinstance(item, dict) or first_word(query) in ("select", "with")
     return query if complete else f"SELECT {query}"

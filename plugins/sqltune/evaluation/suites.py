@@ -76,10 +76,12 @@ def load(name: str, limit: int | None = None) -> list[Question]:
         ConfigError: the suite is missing or malformed; names every mistake in it.
     """
     if name != REFERENCE and name not in names():
+        choices = ", ".join(names()) or "none"
         raise ConfigError(
             [
-                f"suites: {name!r} does not exist (choices: {', '.join(names()) or 'none'}): add "
-                f"include/configs/regression/{name}.jsonl, or name its folder in SQLTUNE_SUITES"
+                f"suites: {name!r} does not exist (choices: {choices}): add "
+                f"include/configs/regression/{name}.jsonl, or put the benchmark's folder into one that "
+                "SQLTUNE_SUITES names"
             ]
         )
     file = _file(name)

@@ -46,5 +46,8 @@ class AllReduceOperator(PlanGangOperator):
         texts = [text for line in output.splitlines() for _, text in split_ranks(line)]
         measured = result_of(ALL_REDUCE, "\n".join(texts))
         if measured.world_size != world_size:
-            raise GangError(f"{measured}: expected {world_size} ranks; torchrun did not receive a variable")
+            raise GangError(
+                f"{measured}: expected {world_size} ranks. Compare nnodes and nproc_per_node in the commands "
+                "above with hosts and processes in the cluster file"
+            )
         return str(measured)

@@ -91,7 +91,7 @@ def torchrun(cluster: Cluster, node_rank: int, master_addr: str, script: list[st
     processes = {h.processes for h in cluster.hosts}
     if len(processes) > 1:
         raise ValueError(
-            f"torchrun needs the same number of processes on every host, found {sorted(processes)}"
+            f"cluster.hosts: processes are {sorted(processes)}, torchrun needs the same number on every host"
         )
     return torchrun_command(
         nnodes=len(cluster.hosts),

@@ -124,7 +124,8 @@ class _Housekeeping:
     async def run(self) -> dict[str, list[str]]:
         running = await self._running_by_host()
         if not running:
-            raise AirflowSkipException("no host of this cluster can be reached from here")
+            names = ", ".join(host.name for host in self.cluster.hosts)
+            raise AirflowSkipException(f"no host can be reached from here ({names}): see the warnings above")
         orphans = self._orphans(running)
         results = await on_all([*orphans], lambda orphan: self._stop(orphan, orphans[orphan]))
         # Raised after all have been tried: one that cannot be stopped keeps no other alive.

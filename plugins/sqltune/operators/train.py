@@ -159,7 +159,8 @@ class TrainOperator(PlanGangOperator):
         if sum(shards.values()) != plan.cluster.world_size:
             raise GangError(
                 f"iter_{step}.pth has {sum(shards.values())} of {plan.cluster.world_size} shards "
-                f"({_counts(shards)}): the checkpoint is not whole"
+                f"({_counts(shards)}): the checkpoint is not whole. Look for a full disk there; a retry "
+                "resumes from the whole checkpoint before, if there is one"
             )
 
 

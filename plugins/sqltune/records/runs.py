@@ -58,7 +58,7 @@ def number(session: Session, key: str) -> int:
     """
     number = session.scalar(select(Run.id).where(Run.key == key))
     if number is None:
-        raise UnknownRun(f"run {key!r} is not in the database: its task `plan` records it first")
+        raise UnknownRun(f"run {key!r} is not in the database: its task `plan` records it; clear that task")
     return number
 
 

@@ -41,8 +41,11 @@ def version(cluster: str, number: int) -> Version:
     """
     registered_version = registered.find(cluster, number)
     if registered_version is None:
-        numbers = ", ".join(str(v.number) for v in versions(cluster)) or "none"
-        raise RegistryError(f"version: {number} is not registered for {cluster} (registered: {numbers})")
+        numbers = ", ".join(str(v.number) for v in versions(cluster))
+        remedy = "choose one of them" if numbers else "run text2sql_retrain first"
+        raise RegistryError(
+            f"version: {number} is not registered for {cluster} (registered: {numbers or 'none'}): {remedy}"
+        )
     return registered_version
 
 
@@ -57,7 +60,8 @@ def before(cluster: str) -> Version:
     if serving is None or not earlier:
         raise RegistryError(
             f"version: no other version was served on {cluster} before "
-            f"{f'version {serving.version}' if serving else 'now'}: there is nothing to roll back to"
+            f"{f'version {serving.version}' if serving else 'now'}: there is nothing to roll back to; "
+            "name a version"
         )
     return version(cluster, earlier[-1])
 

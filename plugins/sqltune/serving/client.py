@@ -113,11 +113,20 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
             answer = _text(endpoint, response)
             if answer is not None:
                 return answer
-            reason = f"{response.status_code} {response.text[:EXCERPT]}"
+            reason = _refusal(response)
             if response.is_client_error:
                 break
         await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
+
+
+def _refusal(response: httpx.Response) -> str:
+    """What the server answered in place of a completion, and the remedy where there is one."""
+    remedy = (
+        "; the API key is missing or wrong: set the variable that the cluster's serving.api_key_env names"
+    )
+    is_unauthorised = response.status_code == httpx.codes.UNAUTHORIZED
+    return f"{response.status_code} {response.text[:EXCERPT]}" + (remedy if is_unauthorised else "")
 
 
 def _text(endpoint: Endpoint, response: httpx.Response) -> str | None:

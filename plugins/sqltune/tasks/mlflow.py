@@ -41,6 +41,7 @@ def tell_mlflow() -> int:
     if mlflow_mirror.uri() and seconds > OVERDUE:
         raise AirflowFailException(
             f"{remaining} changes are queued for MLflow at {mlflow_mirror.uri()}, the oldest for "
-            f"{seconds / 3600:.0f} h. Nothing is lost; the reason is in the warning above"
+            f"{seconds / 3600:.0f} h. The reason is in the warning above: start MLflow, or correct "
+            "MLFLOW_TRACKING_URI. Nothing is lost: they are sent once it answers"
         )
     return remaining

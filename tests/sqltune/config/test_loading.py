@@ -69,6 +69,13 @@ def test_a_recipe_that_extends_itself_is_refused(recipes):
         loading.load_recipe("child")
 
 
+def test_a_file_that_is_not_yaml_is_named_with_the_line(clusters):
+    (clusters / "c.yaml").write_text("work_dir: ~/code\nhosts: [\n")
+    with pytest.raises(ConfigError, match=r"clusters/c.yaml: is not YAML \(.* line 3") as caught:
+        loading.load_cluster("c")
+    assert len(caught.value.mistakes) == 1
+
+
 def test_every_mistake_in_a_file_is_named(clusters):
     (clusters / "c.yaml").write_text("work_dir: ~/code\nmaster_port: 1\ncolour: red\n")
     with pytest.raises(ConfigError) as caught:

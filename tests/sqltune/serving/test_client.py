@@ -35,6 +35,8 @@ class Model:
         self.running -= 1
         if prompt == "busy at first" and self.received[prompt] < 3:
             return JSONResponse({"message": "overloaded"}, 503)
+        if prompt == "without a key":
+            return JSONResponse({"message": "incorrect API key"}, 401)
         if prompt == "refused":
             return JSONResponse({"message": "no such model", "code": 40301}, 400)
         if prompt == "too long":
@@ -119,3 +121,10 @@ def test_a_server_that_cannot_be_reached_names_the_setting(monkeypatch):
     monkeypatch.setattr("sqltune.serving.client.FIRST_PAUSE", 0.01)
     with pytest.raises(ServingError, match="ConnectError: .*serving.bind"):
         ask(Endpoint(f"http://127.0.0.1:{free_port()}/v1", "m"), ["a"], Decoding())
+
+
+def test_a_wrong_api_key_is_named_with_its_setting(served):
+    model, endpoint = served
+    with pytest.raises(ServingError, match=r"401 .*incorrect API key.*serving\.api_key_env"):
+        ask(endpoint, ["without a key"], Decoding())
+    assert model.received["without a key"] == 1
