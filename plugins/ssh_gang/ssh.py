@@ -96,10 +96,10 @@ async def bash(connection: SSHClientConnection, script: str, limit: float | None
     async with asyncio.timeout(limit):
         result = await connection.run("bash -s", input=script.encode(), encoding=None)
     if result.exit_status != 0:
-        output = _as_bytes(result.stderr) or _as_bytes(result.stdout)
+        output = as_bytes(result.stderr) or as_bytes(result.stdout)
         tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
         raise HostError(f"the host's shell ended with exit code {result.exit_status}: {tail}")
-    return _as_bytes(result.stdout)
+    return as_bytes(result.stdout)
 
 
 async def on_all(items: Iterable[T], call: Callable[[T], Awaitable[R]]) -> list[R | BaseException]:
@@ -135,8 +135,8 @@ async def _open(hook: SSHHookAsync, limit: float) -> SSHClientConnection:
         return connection
 
 
-def _as_bytes(output: bytes | str | None) -> bytes:
-    """The output of a command that was run without an encoding; asyncssh's type allows text too."""
+def as_bytes(output: bytes | str | None) -> bytes:
+    """Return the output of a command that was run without an encoding; asyncssh's type allows text too."""
     return output if isinstance(output, bytes) else (output or "").encode()
 
 

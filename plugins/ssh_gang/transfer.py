@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ssh_gang.commands import path
 from ssh_gang.errors import HostError
 from ssh_gang.model import GangHost
-from ssh_gang.ssh import bash, connected
+from ssh_gang.ssh import ERROR_TAIL, as_bytes, bash, connected
 
 HASH_SECONDS = 1800
 """Seconds that the hashes of one copy may take: shards are tens of gigabytes."""
@@ -28,7 +28,8 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
         The number of files copied.
 
     Raises:
-        HostError: A host cannot be reached, no file matches, or the hashes differ.
+        HostError: A host cannot be reached, no file matches, the target cannot be written, or the hashes
+            differ.
     """
     quoted = path(folder)
     async with (
@@ -42,7 +43,13 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
         names = [line.split("  ", 1)[1] for line in hashes.splitlines()]
         tar = f"tar cf - -C {quoted} -- {shlex.join(names)}"
         async with reader.create_process(tar, encoding=None) as packed:
-            await writer.run(f"tar xf - -C {quoted}", stdin=packed.stdout, encoding=None, check=True)
+            unpacked = await writer.run(f"tar xf - -C {quoted}", stdin=packed.stdout, encoding=None)
+        if unpacked.exit_status != 0:
+            reason = as_bytes(unpacked.stderr).decode(errors="replace").strip()[-ERROR_TAIL:]
+            raise HostError(
+                f"{target.name}: the files of {source.name} cannot be written to {folder} "
+                f"({reason or 'tar was ended by a signal'}): make room there, then clear the task"
+            )
         check = f"cd {quoted} && sha256sum --check --quiet - <<'END'\n{hashes}END\n"
         try:
             await bash(writer, check, HASH_SECONDS)
