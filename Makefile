@@ -19,7 +19,7 @@ setup:
 setup-control:
 	@$(PYTHON) -m lab.setup --dev --control-only
 
-setup-dev:
+setup-dev: ## create the environments for development under .lab; 2 to 10 minutes
 	@$(PYTHON) -m lab.setup --dev
 
 demo: setup ## train, evaluate and serve a model here; ARGS='{"max_steps": 20}' fills in the form

@@ -9,7 +9,8 @@ SqltuneError
 ├── ScoringError           answers that cannot be judged
 └── RegistryError          the record of versions and of the champion
 
-Errors of hosts and gangs are in `ssh_gang.errors`.
+Errors of hosts and gangs are in `ssh_gang.errors`, those of the database and the log store in
+`sqltune.records.errors`.
 """
 
 from __future__ import annotations

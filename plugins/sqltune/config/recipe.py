@@ -77,7 +77,7 @@ class Recipe(Model):
     suites: SuiteNames | None = Field(
         None,
         description="Suites to evaluate on beside the held-out questions, separated by commas: files in "
-        "include/configs/regression, or folders in SQLTUNE_SUITES.",
+        "include/configs/regression without .jsonl, or benchmarks in a folder that SQLTUNE_SUITES names.",
     )
     gate: dict[str, float] = Field(
         default_factory=dict, description="Rules of gate.yaml with another value for this recipe."

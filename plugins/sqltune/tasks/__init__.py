@@ -2,8 +2,8 @@
 
 plan        plan, hosts, storages       planning    from the form to the plan
 preflight   preflight, master_ip        dataset     download_dataset
-evaluate    serve, ask, stop            reference   hosted_questions, reference
-gate        gate                        register    register
-promote     promote; choose and serve of text2sql_promote
+evaluate    serve, ask, stop_serving    reference   reference_questions, reference_answers
+gate        judge                       register    register
+promote     promote; choose_version and serve_chosen of text2sql_promote
 prune       prune                       mlflow      tell_mlflow of text2sql_housekeeping
 """
