@@ -28,10 +28,12 @@ __all__ = [
     "HostedAnswers",
     "HostedBatch",
     "HostedQuestion",
+    "HostedReply",
     "MergedModel",
     "ServedModel",
     "Stage",
     "TrainedCheckpoint",
+    "dumped",
     "typed_task",
 ]
 
@@ -55,7 +57,7 @@ def typed_task(function: Callable[..., Any]) -> Callable[..., Any]:
     def task(*args: Any, **kwargs: Any) -> Any:
         hints = typing.get_type_hints(function)
         given = signature.bind(*args, **kwargs).arguments
-        return _dumped(function(**{name: _validated(hints[name], value) for name, value in given.items()}))
+        return dumped(function(**{name: _validated(hints[name], value) for name, value in given.items()}))
 
     return task
 
@@ -67,7 +69,8 @@ def _validated(annotation: Any, value: Any) -> Any:
     return TypeAdapter(annotation).validate_python(value)
 
 
-def _dumped(value: Any) -> Any:
+def dumped(value: Any) -> Any:
+    """A model as XCom's JSON; any other value as it is."""
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
@@ -116,6 +119,16 @@ class HostedBatch(Model):
     max_cost: float = Field(description="What this run may spend, in the currency of the price.")
     price: float = Field(description="Price of a thousand tokens.")
     questions: list[HostedQuestion] = Field(description="Questions without an answer yet.")
+
+
+class HostedReply(Model):
+    """What `ask_hosted` returns from its own environment."""
+
+    answers: dict[str, str] = Field(description="Answers by question id; questions that failed are missing.")
+    calls: int = Field(description="Questions that were sent.")
+    tokens: int = Field(description="Tokens that the service counted, questions and answers together.")
+    cost: float = Field(description="What they cost, in the currency of the price.")
+    trouble: str = Field(description="Why answers are missing; empty when none are.")
 
 
 class HostedAnswers(Model):

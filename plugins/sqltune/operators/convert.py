@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import TrainedCheckpoint
+from sqltune.contracts import Adapter, TrainedCheckpoint
 from sqltune.node_contracts.adapter import CONVERT_ADAPTER, ConvertRequest
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
@@ -49,9 +49,9 @@ class ConvertAdapterOperator(PlanGangOperator):
         argv = CONVERT_ADAPTER.argv(plan.code_dir, request)
         return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        """The `Adapter` as JSON."""
-        return result_of(CONVERT_ADAPTER, output).model_dump(mode="json")
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> Adapter:
+        """What the script reports."""
+        return result_of(CONVERT_ADAPTER, output)
 
     @property
     def _checkpoint(self) -> TrainedCheckpoint:

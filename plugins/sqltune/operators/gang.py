@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import dumped
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.model import Gang, Member
 from ssh_gang.operator import BaseGangOperator, task_gang
@@ -57,6 +58,10 @@ class PlanGangOperator(BaseGangOperator):
             exclusive=self.exclusive,
             progress_pattern=self.progress_pattern,
         )
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        """Judge the gang's end, and hand on a model of `sqltune.contracts` as JSON."""
+        return dumped(super().execute_complete(context, event))
 
     def recorder_for(self, gang: Gang) -> RecorderRef:
         """Return the recorder of the run."""

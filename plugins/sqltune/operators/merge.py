@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter
+from sqltune.contracts import Adapter, MergedModel
 from sqltune.node_contracts.adapter import MERGE_ADAPTER, MergeRequest
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import member
@@ -37,6 +37,6 @@ class MergeAdapterOperator(PlanGangOperator):
         argv = MERGE_ADAPTER.argv(plan.code_dir, request)
         return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        """The `MergedModel` as JSON."""
-        return result_of(MERGE_ADAPTER, output).model_dump(mode="json")
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> MergedModel:
+        """What the script reports."""
+        return result_of(MERGE_ADAPTER, output)

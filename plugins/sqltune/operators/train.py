@@ -102,8 +102,8 @@ class TrainOperator(PlanGangOperator):
             return "no whole checkpoint yet: a retry starts from the beginning"
         return f"a retry resumes from iteration {checkpoints[0].step}: {checkpoints[0]}"
 
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> dict[str, Any]:
-        """The `TrainedCheckpoint` as JSON, from evidence: exit codes alone prove nothing.
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> TrainedCheckpoint:
+        """The checkpoint, from evidence: exit codes alone prove nothing.
 
         Raises:
             GangError: The last iteration was not reached, its loss is not finite, or a shard is missing.
@@ -130,7 +130,7 @@ class TrainOperator(PlanGangOperator):
             seconds=event.seconds,
             launch_skew=event.launch_skew,
             launch_skew_error=event.launch_skew_error,
-        ).model_dump(mode="json")
+        )
 
     async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
         for checkpoint in await store.candidates():

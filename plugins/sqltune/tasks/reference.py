@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from sqltune.config.loading import describe
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import HostedAnswers, HostedBatch, HostedQuestion, typed_task
+from sqltune.contracts import HostedAnswers, HostedBatch, HostedQuestion, HostedReply, typed_task
 from sqltune.evaluation import stored
 from sqltune.evaluation.report import Column
 from sqltune.evaluation.scorer import score_answers
@@ -71,7 +70,15 @@ def _budget(connection: Connection) -> hosted.Budget:
 def _empty_batch(plan: RunPlan) -> HostedBatch:
     budget = hosted.Budget()
     model = plan.reference_model or budget.model
-    return HostedBatch(model=model, url="", label=f"{model} (no key)", questions=[], **_limits(budget))
+    return HostedBatch(
+        model=model,
+        url="",
+        label=f"{model} (no key)",
+        max_calls=budget.max_calls,
+        max_cost=budget.max_cost,
+        price=budget.price,
+        questions=[],
+    )
 
 
 def _batch(plan: RunPlan, url: str, budget: hosted.Budget) -> HostedBatch:
@@ -91,13 +98,11 @@ def _batch(plan: RunPlan, url: str, budget: hosted.Budget) -> HostedBatch:
         url=url,
         label=budget.label or model,
         known=len(answered),
+        max_calls=budget.max_calls,
+        max_cost=budget.max_cost,
+        price=budget.price,
         questions=[HostedQuestion(id=k, prompt=v) for k, v in prompts.items() if k not in answered],
-        **_limits(budget),
     )
-
-
-def _limits(budget: hosted.Budget) -> dict[str, Any]:
-    return budget.model_dump(include={"max_calls", "max_cost", "price"})
 
 
 def _prompts(plan: RunPlan) -> dict[str, str]:
@@ -106,24 +111,23 @@ def _prompts(plan: RunPlan) -> dict[str, str]:
 
 
 @typed_task
-def reference_answers(batch: HostedBatch | None, reply: dict[str, Any] | None) -> HostedAnswers | None:
+def reference_answers(batch: HostedBatch | None, reply: HostedReply | None) -> HostedAnswers | None:
     """Combine what the two tasks before left, however they ended.
 
     Args:
         batch: The questions; None without a hosted reference.
-        reply: The outcome of `ask_hosted`; None when its task failed.
+        reply: What the hosted model answered; None when its task failed.
     """
     if batch is None:
         return None
     if reply is None:
         log.warning("%s: task reference.hosted failed, see its log; the run goes on without it", batch.label)
-        reply = {"answers": {}, "trouble": "its task failed"}
     return HostedAnswers(
         model=batch.model,
         url=batch.url,
         label=batch.label,
-        answers=reply["answers"],
-        trouble=reply["trouble"],
+        answers=reply.answers if reply else {},
+        trouble=reply.trouble if reply else "its task failed",
     )
 
 

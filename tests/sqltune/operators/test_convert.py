@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from sqltune.node_contracts.adapter import ConvertRequest
+from sqltune.node_contracts.adapter import Adapter, ConvertRequest
 from sqltune.operators.convert import ConvertAdapterOperator
 from ssh_gang.errors import GangError
 from tests.plans import run_plan
@@ -20,7 +18,7 @@ TRAINED = {
     "launch_skew": 0.01,
     "launch_skew_error": 0.001,
 }
-ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"}
+ADAPTER = Adapter(adapter_path="/code/adapter", layers=14, checkpoint_hash="ab")
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def test_it_runs_on_the_serving_host_alone(operator):
 
 
 def test_the_adapter_is_what_the_script_reports(operator):
-    assert operator.judge(None, None, f"noise\nRESULT {json.dumps(ADAPTER)}\n") == ADAPTER
+    assert operator.judge(None, None, f"noise\nRESULT {ADAPTER.model_dump_json()}\n") == ADAPTER
 
 
 def test_a_report_that_lacks_a_field_is_refused(operator):

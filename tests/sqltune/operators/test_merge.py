@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from sqltune.node_contracts.adapter import MergeRequest
+from sqltune.node_contracts.adapter import MergedModel, MergeRequest
 from sqltune.operators.merge import MergeAdapterOperator
 from tests.plans import run_plan
 
 ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"}
-MERGED = {"merged_path": "/code/merged", "model_hash": "cd", "largest_difference": 0.001}
+MERGED = MergedModel(merged_path="/code/merged", model_hash="cd", largest_difference=0.001)
 
 
 @pytest.fixture
@@ -30,4 +28,4 @@ def test_it_merges_the_adapter_into_the_plans_base_model(operator):
 
 
 def test_the_merged_model_is_what_the_script_reports(operator):
-    assert operator.judge(None, None, f"RESULT {json.dumps(MERGED)}\n") == MERGED
+    assert operator.judge(None, None, f"RESULT {MERGED.model_dump_json()}\n") == MERGED

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from sqltune.contracts import HostedBatch, HostedQuestion, HostedReply
 from sqltune.serving import hosted
 from tests.conftest import NODE_PYTHON, serving
 
@@ -63,16 +64,11 @@ def glm() -> Iterator[Replay]:
         yield replay
 
 
-def ask(glm: Replay, *prompts: str, key: str = "id.secret", **budget: Any) -> dict[str, Any]:
+def ask(glm: Replay, *prompts: str, key: str = "id.secret", **budget: Any) -> HostedReply:
     """`ask_hosted` as Airflow runs it: its text, in an environment without this package."""
-    batch = {
-        "model": "glm-4",
-        "url": glm.url,
-        "max_calls": 100,
-        "max_cost": 100.0,
-        "price": 0.1,
-        "questions": [{"id": p, "prompt": p} for p in prompts],
-    } | budget
+    limits = {"max_calls": 100, "max_cost": 100.0, "price": 0.1} | budget
+    questions = [HostedQuestion(id=p, prompt=p) for p in prompts]
+    batch = HostedBatch(model="glm-4", url=glm.url, label="glm-4", questions=questions, **limits)
     script = "\n".join(
         [
             "import json, sys",
@@ -82,37 +78,37 @@ def ask(glm: Replay, *prompts: str, key: str = "id.secret", **budget: Any) -> di
     )
     done = subprocess.run(
         [NODE_PYTHON, "-c", script],
-        input=json.dumps([batch, key]),
+        input=json.dumps([batch.model_dump(mode="json"), key]),
         capture_output=True,
         text=True,
         timeout=120,
         env={"PATH": "/usr/bin:/bin", "NO_PROXY": "*"},
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1].removeprefix("RESULT "))
+    return HostedReply.model_validate_json(done.stdout.splitlines()[-1].removeprefix("RESULT "))
 
 
 def test_every_prompt_is_answered(glm):
-    answers = ask(glm, "a", "b", "busy at first")["answers"]
+    answers = ask(glm, "a", "b", "busy at first").answers
     assert set(answers) == {"a", "b", "busy at first"}
     assert answers["b"] == "```sql\nSELECT 'b'\n```"
 
 
 def test_calls_tokens_and_cost_are_counted(glm):
-    outcome = ask(glm, "a", "b", "busy at first")
-    assert (outcome["calls"], outcome["tokens"], round(outcome["cost"], 6)) == (3, 3000, 0.3)
-    assert outcome["trouble"] == ""
+    reply = ask(glm, "a", "b", "busy at first")
+    assert (reply.calls, reply.tokens, round(reply.cost, 6)) == (3, 3000, 0.3)
+    assert reply.trouble == ""
 
 
 def test_no_more_calls_are_made_than_the_budget_allows(glm):
-    assert len(ask(glm, *(f"p{i}" for i in range(40)), max_calls=5)["answers"]) == 5
+    assert len(ask(glm, *(f"p{i}" for i in range(40)), max_calls=5).answers) == 5
 
 
 def test_no_more_is_spent_than_the_budget_allows(glm):
-    outcome = ask(glm, *(f"p{i}" for i in range(40)), max_cost=1.0)
+    reply = ask(glm, *(f"p{i}" for i in range(40)), max_cost=1.0)
     # Four questions are sent at once: those under way when the budget is spent are paid for.
-    assert 10 <= len(outcome["answers"]) <= 14
-    assert "the budget of 1 is spent" in outcome["trouble"]
+    assert 10 <= len(reply.answers) <= 14
+    assert "the budget of 1 is spent" in reply.trouble
 
 
 @pytest.mark.parametrize(
@@ -125,15 +121,15 @@ def test_no_more_is_spent_than_the_budget_allows(glm):
 )
 def test_a_service_that_refuses_receives_no_further_question(glm, error, message):
     glm.error = error
-    outcome = ask(glm, "a", "b", "c")
-    assert outcome["answers"] == {}
-    assert outcome["calls"] == 1
-    assert message in outcome["trouble"]
+    reply = ask(glm, "a", "b", "c")
+    assert reply.answers == {}
+    assert reply.calls == 1
+    assert message in reply.trouble
     assert set(glm.received) == {"a"}
 
 
 def test_without_a_key_no_question_is_sent(glm):
-    assert ask(glm, "a", key="")["trouble"] == "no key"
+    assert ask(glm, "a", key="").trouble == "no key"
     assert not glm.received
 
 

@@ -7,9 +7,10 @@ import sys
 import pytest
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
+from pydantic import ValidationError
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import HostedAnswers
+from sqltune.contracts import HostedAnswers, HostedReply
 from sqltune.evaluation import stored
 from sqltune.evaluation.suites import held_out
 from sqltune.tasks import reference
@@ -23,6 +24,7 @@ BATCH = {
     "price": 0.1,
     "questions": [],
 }
+REPLY = HostedReply(answers={"1": "SELECT 1"}, calls=1, tokens=1000, cost=0.1, trouble="")
 
 
 @pytest.fixture
@@ -89,8 +91,13 @@ def test_a_hosted_reference_that_failed_leaves_no_answers(caplog):
 
 
 def test_answers_of_the_hosted_reference_are_handed_on():
-    answers = reference.reference_answers(BATCH, {"answers": {"1": "SELECT 1"}, "trouble": ""})
+    answers = reference.reference_answers(BATCH, REPLY)
     assert answers["answers"] == {"1": "SELECT 1"}
+
+
+def test_a_reply_that_lacks_a_field_is_refused():
+    with pytest.raises(ValidationError, match="trouble"):
+        reference.reference_answers(BATCH, REPLY.model_dump(exclude={"trouble"}))
 
 
 def test_no_hosted_reference_is_none():
