@@ -6,6 +6,7 @@ python fetch_dataset.py '{"repo": …, "commit": …, "files": […], "folder": 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from sqltune.dataset.hub import fetch
@@ -29,20 +30,21 @@ def prepare(request: FetchRequest) -> FetchResponse:
         Path(request.folder).expanduser() / "raw",
     )
     parts = split(read_rows(files), request.percent)
-    summary = write(parts, Path(request.split_dir).expanduser())
-    tokens = longest_example(Path(str(summary["train_path"])), Path(request.base_model).expanduser())
+    written = write(parts, Path(request.split_dir).expanduser())
+    tokens = longest_example(Path(written.train_path), Path(request.base_model).expanduser())
     if tokens > request.max_length:
         raise DatasetError(
             f"max_length: {request.max_length} tokens, but the longest example has {tokens} and would be "
             f"cut: set max_length to {tokens} or more in the form"
         )
-    return FetchResponse.model_validate(
-        summary
-        | {
-            "longest": tokens,
-            "files": [f.name for f in files],
-            "held_out": sample(parts.held_out, request.questions),
-        }
+    return FetchResponse(
+        train_path=written.train_path,
+        held_out_path=written.held_out_path,
+        train_hash=written.train_hash,
+        counts=asdict(written.counts),
+        longest=tokens,
+        files=[f.name for f in files],
+        held_out=sample(parts.held_out, request.questions),
     )
 
 

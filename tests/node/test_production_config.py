@@ -78,9 +78,9 @@ def trained(recipe, tmp_path_factory) -> Training:
         pytest.fail(f"{NODE_PYTHON} does not exist: make setup-dev")
     training = Training(tmp_path_factory.mktemp("production"))
     rows = [clean(r) for r in dataset.rows(1)[:400]]
-    parts = write(split(rows, recipe.held_out_percent), training.folder)
+    written = write(split(rows, recipe.held_out_percent), training.folder)
     (training.folder / "config").mkdir()
-    (training.folder / "config" / "c.py").write_text(config_for_cpu(recipe, str(parts["train_path"])))
+    (training.folder / "config" / "c.py").write_text(config_for_cpu(recipe, written.train_path))
     torchrun = ["torchrun", "--nnodes=1", "--nproc_per_node=2", f"--master_port={free_port()}"]
     script = ["-m", "xtuner.tools.train", "config/c.py", "--work-dir", "work", "--launcher", "pytorch"]
     answer = training.run(*torchrun, *script, "--deepspeed", f"deepspeed_{recipe.training.deepspeed}")

@@ -47,19 +47,57 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangedRow:
+    """A row whose answer is not the dataset's own.
+
+    Attributes:
+        question: The question.
+        context: The CREATE TABLE statements.
+        answer: The answer in SQLite's dialect; None where it does not run and the row is left out.
+        original: The dataset's answer.
+        rules: Rules of the normaliser that changed it.
+        problem: Why it does not run; None where it does.
+    """
+
+    question: str
+    context: str
+    answer: str | None
+    original: str
+    rules: Sequence[str]
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Split:
     """Training rows and held-out rows; no database is in both.
 
     Attributes:
         train: Rows to train on.
         held_out: Rows to evaluate on.
-        changed: Each row whose answer is not the dataset's own: original, answer or null, rules, problem.
+        changed: Each row whose answer is not the dataset's own.
         counts: What became of the rows.
     """
 
     train: list[Row]
     held_out: list[Row]
-    changed: list[dict[str, object]]
+    changed: list[ChangedRow]
+    counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenSplit:
+    """Where a split was written; `dataset.json` holds the same.
+
+    Attributes:
+        train_path: The training rows, in xtuner's format.
+        held_out_path: The held-out rows.
+        train_hash: Hash of the training rows' file.
+        counts: What became of the rows.
+    """
+
+    train_path: str
+    held_out_path: str
+    train_hash: str
     counts: Counts
 
 
@@ -105,7 +143,7 @@ def split(rows: Iterable[object], percent: int) -> Split:
     usable, changed = _normalised(unique.values())
     train = [row for row in usable if not held_out(database(row["context"]), percent)]
     out = [row for row in usable if held_out(database(row["context"]), percent)]
-    unusable = sum(row["answer"] is None for row in changed)
+    unusable = sum(row.answer is None for row in changed)
     train_databases, out_databases = ({database(row["context"]) for row in part} for part in (train, out))
     counts = Counts(
         rows=len(raw),
@@ -122,22 +160,23 @@ def split(rows: Iterable[object], percent: int) -> Split:
     return Split(train=train, held_out=out, changed=changed, counts=counts)
 
 
-def _normalised(rows: Iterable[Row]) -> tuple[list[Row], list[dict[str, object]]]:
+def _normalised(rows: Iterable[Row]) -> tuple[list[Row], list[ChangedRow]]:
     """Rewrite answers to SQLite's dialect; return the usable rows, and those changed or left out."""
     usable: list[Row] = []
-    changed: list[dict[str, object]] = []
+    changed: list[ChangedRow] = []
     for original in rows:
         row = original | {"context": quote_context(original["context"])}
         result = normalise(row["answer"], row["context"])
         if result.rules or result.problem:
             changed.append(
-                row
-                | {
-                    "original": row["answer"],
-                    "answer": None if result.problem else result.sql,
-                    "rules": result.rules,
-                    "problem": result.problem,
-                }
+                ChangedRow(
+                    question=row["question"],
+                    context=row["context"],
+                    answer=None if result.problem else result.sql,
+                    original=row["answer"],
+                    rules=result.rules,
+                    problem=result.problem,
+                )
             )
         # An answer that does not run would teach the model such answers, and cannot be evaluated.
         if not result.problem:
@@ -168,27 +207,23 @@ def sample(rows: list[Row], size: int) -> list[Row]:
     return sorted(rows, key=key)[:size]
 
 
-def write(parts: Split, folder: Path) -> dict[str, object]:
-    """Write train.jsonl (in xtuner's format), held_out.jsonl and changed.jsonl.
-
-    Returns:
-        Paths, hash and counts, which dataset.json holds too.
-    """
+def write(parts: Split, folder: Path) -> WrittenSplit:
+    """Write train.jsonl (in xtuner's format), held_out.jsonl, changed.jsonl, and dataset.json about them."""
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, Sequence[object]] = {
         "train": [training_row(**r) for r in parts.train],
         "held_out": parts.held_out,
-        "changed": parts.changed,
+        "changed": [asdict(row) for row in parts.changed],
     }
     for name, rows in files.items():
         partial = folder / f"{name}.jsonl.partial"
         partial.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
         partial.rename(folder / f"{name}.jsonl")
-    summary: dict[str, object] = {
-        "train_path": str(folder / "train.jsonl"),
-        "held_out_path": str(folder / "held_out.jsonl"),
-        "train_hash": hashlib.sha256((folder / "train.jsonl").read_bytes()).hexdigest()[:16],
-        "counts": asdict(parts.counts),
-    }
-    (folder / "dataset.json").write_text(json.dumps(summary), encoding="utf-8")
-    return summary
+    written = WrittenSplit(
+        train_path=str(folder / "train.jsonl"),
+        held_out_path=str(folder / "held_out.jsonl"),
+        train_hash=hashlib.sha256((folder / "train.jsonl").read_bytes()).hexdigest()[:16],
+        counts=parts.counts,
+    )
+    (folder / "dataset.json").write_text(json.dumps(asdict(written)), encoding="utf-8")
+    return written

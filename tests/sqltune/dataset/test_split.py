@@ -71,12 +71,12 @@ def test_the_sample_is_fixed():
 
 
 def test_training_rows_hold_the_prompt_that_is_served(tmp_path):
-    summary = write(split(many(), 30), tmp_path)
+    written = write(split(many(), 30), tmp_path)
     first = json.loads((tmp_path / "train.jsonl").read_text().splitlines()[0])["conversation"][0]
     assert first["input"].startswith("You are a powerful text-to-SQL model")
     assert first["input"].endswith("### Response:\n")
     assert first["output"].startswith("SELECT a FROM t")
-    assert summary["counts"]["train"] > 0
+    assert written.counts.train > 0
 
 
 def test_answers_are_brought_to_sqlite_and_the_original_is_kept(tmp_path):
@@ -123,9 +123,7 @@ def test_a_context_names_the_same_database_with_quotes_and_without():
 def test_an_answer_whose_context_is_not_sql_is_unusable():
     parts = split([*many(), row("prose", "a table of cities", "SELECT a FROM t")], 30)
     assert parts.counts.unusable == 1
-    assert [str(c["problem"]) for c in parts.changed] == [
-        'the context can\'t be read: near "a": syntax error'
-    ]
+    assert [c.problem for c in parts.changed] == ['the context can\'t be read: near "a": syntax error']
 
 
 def test_the_labs_own_data():
