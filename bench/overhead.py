@@ -82,10 +82,10 @@ def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
         session.execute(text("DELETE FROM answers"))
     began = time.monotonic()
     run_id = airflow.trigger(demo.DAG, FORM)
-    while airflow.run(demo.DAG, run_id)["state"] not in ("success", "failed"):
+    while airflow.run_state(demo.DAG, run_id) not in ("success", "failed"):
         time.sleep(0.5)
     seconds = time.monotonic() - began
-    if airflow.run(demo.DAG, run_id)["state"] != "success":
+    if airflow.run_state(demo.DAG, run_id) != "success":
         raise SystemExit(demo.failure_report(airflow, run_id))
     plan = RunPlan.model_validate(airflow.xcom(demo.DAG, run_id, "plan"))
     return plan, seconds, rate(airflow.log(demo.DAG, run_id, "train"))

@@ -83,7 +83,7 @@ class Airflow:
             time.sleep(0.3)
         raise SystemExit(f"Airflow has not parsed {dag_id} within {seconds:.0f} s")
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, object]) -> str:
         """Start a run; return its id.
 
         Raises:
@@ -94,10 +94,9 @@ class Airflow:
             raise SystemExit(f"Airflow refused the run: {answer.json().get('detail', answer.text)}")
         return str(answer.json()["dag_run_id"])
 
-    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
-        """A run."""
-        run: dict[str, Any] = self.get(f"/dags/{dag_id}/dagRuns/{run_id}")
-        return run
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """A run's state, such as `running` or `success`."""
+        return str(self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """A run's task instances, in the order they started."""

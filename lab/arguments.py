@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 from lab.settings import DATA
 
 EXAMPLE = """make demo ARGS='{"max_steps": 20}'"""
 
 
-def form_values() -> dict[str, Any]:
+def form_values() -> dict[str, object]:
     """Read the form's values from ARGS (a JSON object) and DATASET (`dusql`, or nothing).
 
     Raises:
@@ -20,7 +19,7 @@ def form_values() -> dict[str, Any]:
     return _dataset_values(os.environ.get("DATASET", "")) | _argument_values(os.environ.get("ARGS", ""))
 
 
-def _argument_values(text: str) -> dict[str, Any]:
+def _argument_values(text: str) -> dict[str, object]:
     try:
         values = json.loads(text) if text.strip() else {}
     except ValueError as e:
@@ -32,7 +31,7 @@ def _argument_values(text: str) -> dict[str, Any]:
     return values
 
 
-def _dataset_values(name: str) -> dict[str, Any]:
+def _dataset_values(name: str) -> dict[str, object]:
     if not name:
         return {}
     if name != "dusql":

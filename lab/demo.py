@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
 
 from lab import credentials
 from lab.airflow_api import Airflow
@@ -60,7 +59,7 @@ def failure_report(airflow: Airflow, run_id: str) -> str:
     return "\n".join([f"{failed['task_id']} failed:", *tail])
 
 
-def demo(s: Settings, conf: dict[str, Any]) -> int:
+def demo(s: Settings, conf: dict[str, object]) -> int:
     """Trigger a run, follow it and report.
 
     Args:
@@ -83,7 +82,7 @@ def demo(s: Settings, conf: dict[str, Any]) -> int:
     return 0 if state == "success" else 1
 
 
-def _run_to_follow(airflow: Airflow, conf: dict[str, Any]) -> str:
+def _run_to_follow(airflow: Airflow, conf: dict[str, object]) -> str:
     """The run that is under way if the form is empty, else a new one."""
     running = airflow.get(f"/dags/{DAG}/dagRuns", state="running", order_by="-run_after")["dag_runs"]
     under_way = str(running[0]["dag_run_id"]) if running else None

@@ -53,7 +53,7 @@ class Follow:
 
     def refresh(self) -> bool:
         """Query Airflow; return whether the run has ended."""
-        self.state = self.airflow.run(DAG, self.run_id)["state"]
+        self.state = self.airflow.run_state(DAG, self.run_id)
         self.tasks = self.airflow.tasks(DAG, self.run_id)
         return self.state in ("success", "failed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import xmlrpc.client
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def is_running() -> bool:
     return supervisor_rpc.is_running(str(SOCKET))
 
 
-def _program(info: dict[str, Any]) -> Program:
+def _program(info: Mapping[str, str]) -> Program:
     return Program(info["name"], info["statename"], info["description"])
 
 

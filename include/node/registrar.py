@@ -84,18 +84,17 @@ def beat(folder: Path, controller: str, bind: str) -> None:
             worker = json.loads(path.read_text())
             # A worker that is drained has no name: a heartbeat would open a connection to it.
             if worker["names"]:
-                _beat_for(worker, controller, bind)
+                _beat_for(f"http://{bind}:{worker['port']}", worker["names"], controller)
         except (OSError, ValueError, KeyError):
             # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
             continue
 
 
-def _beat_for(worker: dict[str, Any], controller: str, bind: str) -> None:
-    address = f"http://{bind}:{worker['port']}"
+def _beat_for(address: str, names: list[str], controller: str) -> None:
     heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
     if not (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist"):
-        register(controller, address, worker["names"])
-        print(f"registered {address} as {', '.join(worker['names'])}", flush=True)
+        register(controller, address, names)
+        print(f"registered {address} as {', '.join(names)}", flush=True)
 
 
 if __name__ == "__main__":

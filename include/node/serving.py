@@ -11,7 +11,7 @@ Prints RESULT once the model has answered a prompt.
 from __future__ import annotations
 
 import fcntl
-from typing import Any
+from collections.abc import Sequence
 
 from model_servers.stack import Stack
 from model_servers.switch import switch
@@ -25,29 +25,38 @@ def handle(request: ServingRequest) -> ServingResponse:
     # A manual promotion and a nightly run may come at the same time: one after the other.
     with (stack.layout.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        outcome = perform(stack, request)
-        return ServingResponse(
-            serving={name: w.model for w in stack.workers().values() for name in w.names},
-            running=stack.supervisor.running(),
-            api=f"{stack.layout.api_url}/v1",
-            **outcome,
-        )
+        if request.action == "up":
+            ready_after = stack.up(request.name, request.model)
+            return status(stack, ready_after=round(ready_after, 1))
+        if request.action == "switch":
+            switched = switch(stack, request.name, request.model)
+            return status(
+                stack,
+                ready_after=round(switched.ready_after, 1),
+                replaced=switched.replaced,
+                drained_after=round(switched.drained_after, 1),
+            )
+        if request.action == "down":
+            stack.down(request.name)
+        return status(stack)
 
 
-def perform(stack: Stack, request: ServingRequest) -> dict[str, Any]:
-    """Do what is requested; the fields of the response that belong to the action."""
-    if request.action == "up":
-        return {"ready_after": round(stack.up(request.name, request.model), 1)}
-    if request.action == "down":
-        stack.down(request.name)
-    if request.action == "switch":
-        switched = switch(stack, request.name, request.model)
-        return {
-            "ready_after": round(switched.ready_after, 1),
-            "replaced": switched.replaced,
-            "drained_after": round(switched.drained_after, 1),
-        }
-    return {}
+def status(
+    stack: Stack,
+    *,
+    ready_after: float | None = None,
+    replaced: Sequence[str] = (),
+    drained_after: float | None = None,
+) -> ServingResponse:
+    """What is served now, and the times that the action took."""
+    return ServingResponse(
+        serving={name: w.model for w in stack.workers().values() for name in w.names},
+        running=stack.supervisor.running(),
+        api=f"{stack.layout.api_url}/v1",
+        ready_after=ready_after,
+        replaced=list(replaced),
+        drained_after=drained_after,
+    )
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Lab:
         """State of a run when it has ended, and of its tasks."""
         airflow = self.airflow
         deadline = time.monotonic() + seconds
-        while (state := airflow.run(dag, run_id)["state"]) not in ("success", "failed"):
+        while (state := airflow.run_state(dag, run_id)) not in ("success", "failed"):
             assert time.monotonic() < deadline, [
                 (t["task_id"], t["state"]) for t in airflow.tasks(dag, run_id)
             ]

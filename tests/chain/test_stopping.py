@@ -222,7 +222,7 @@ def test_a_run_that_timed_out_leaves_nothing(training):
         "update dag_run set start_date = now() - interval '8 days' where run_id = %s", training.run
     )
     training.until_nothing_is_left()
-    assert training.airflow.run(DAG, training.run)["state"] == "failed"
+    assert training.airflow.run_state(DAG, training.run) == "failed"
     assert training.task["state"] == "skipped"
 
 

@@ -18,7 +18,7 @@ The API may have looked up its address at the controller just before the name mo
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Switched:
     """The outcome of a switch.
 
@@ -50,7 +50,7 @@ def switch(stack: Stack, name: str, model: str) -> Switched:
     drained = [drain(stack, p) for p in old]
     for p in [*old, *nameless]:
         stack.remove(p)
-    return Switched(ready_after, old, max(drained, default=0.0))
+    return Switched(ready_after=ready_after, replaced=old, drained_after=max(drained, default=0.0))
 
 
 def _require_model(model: str) -> None:

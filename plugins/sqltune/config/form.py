@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from airflow.sdk import Param
+from pydantic.json_schema import JsonSchemaValue
 
 from sqltune.config.loading import cluster_names, recipe_names
 from sqltune.config.spec import RunSpec
@@ -23,7 +24,7 @@ def cluster_param() -> Param:
     return params()["cluster"]
 
 
-def _param(name: str, prop: dict[str, Any]) -> Param:
+def _param(name: str, prop: JsonSchemaValue) -> Param:
     schema = _schema(prop)
     default: Any = prop.get("default")
     if name == "recipe":
@@ -35,10 +36,10 @@ def _param(name: str, prop: dict[str, Any]) -> Param:
     return Param(default, title=prop["title"], description=prop["description"], **schema)
 
 
-def _schema(prop: dict[str, Any]) -> dict[str, Any]:
+def _schema(prop: JsonSchemaValue) -> JsonSchemaValue:
     """JSON schema of one field for Airflow, which expects a flat list of types in place of anyOf."""
     branches = prop.get("anyOf", [prop])
-    schema: dict[str, Any] = {"type": [b["type"] for b in branches if "type" in b]}
+    schema: JsonSchemaValue = {"type": [b["type"] for b in branches if "type" in b]}
     for branch in branches:
         schema |= {key: branch[key] for key in _CONSTRAINTS if key in branch}
     if "enum" in schema and "null" in schema["type"]:
@@ -47,8 +48,8 @@ def _schema(prop: dict[str, Any]) -> dict[str, Any]:
 
 
 def _select(
-    schema: dict[str, Any], default: str, variable: str, names: list[str]
-) -> tuple[dict[str, Any], str]:
+    schema: JsonSchemaValue, default: str, variable: str, names: list[str]
+) -> tuple[JsonSchemaValue, str]:
     """A select with the files that exist when the DAG is parsed; an environment variable sets its default.
 
     A default without a file stays in the list: it would make the DAG unimportable, while the task `plan`

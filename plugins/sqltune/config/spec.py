@@ -25,18 +25,13 @@ def overrides(model: type[BaseModel], name: str, title: str, section: Section) -
         section: Section of the form.
     """
     setting = model.model_fields[name]
-    ranges: dict[str, Any] = {}
-    for limit in setting.metadata:
-        if isinstance(limit, Ge):
-            ranges["ge"] = limit.ge
-        elif isinstance(limit, Le):
-            ranges["le"] = limit.le
     return Field(
         None,
+        ge=next((limit.ge for limit in setting.metadata if isinstance(limit, Ge)), None),
+        le=next((limit.le for limit in setting.metadata if isinstance(limit, Le)), None),
         title=title,
         description=f"{setting.description} Empty: the recipe's value.",
         json_schema_extra={"section": section},
-        **ranges,
     )
 
 
@@ -91,10 +86,18 @@ class RunSpec(Model):
         json_schema_extra={"section": "Verdict"},
     )
 
-    @property
-    def training(self) -> dict[str, Any]:
-        """The training settings that the form overrides."""
-        return self.model_dump(include=TRAINING_FIELDS, exclude_none=True)
+    def training(self, base: Training) -> Training:
+        """The recipe's training settings, overridden by the form's.
+
+        max_steps takes precedence over max_epochs, so epochs on the form remove the recipe's steps.
+
+        Args:
+            base: The recipe's settings.
+        """
+        overridden = self.model_dump(include=TRAINING_FIELDS, exclude_none=True)
+        if "max_epochs" in overridden:
+            overridden.setdefault("max_steps", None)
+        return Training.model_validate(base.model_dump() | overridden)
 
 
 TRAINING_FIELDS = set(RunSpec.model_fields) & set(Training.model_fields)

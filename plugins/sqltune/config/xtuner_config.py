@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from sqltune.config import paths
 from sqltune.config.plan import RunPlan
@@ -38,7 +38,7 @@ def read_config(name: str) -> str:
     return _INCLUDE.sub(lambda match: _without_docstring(folder / "parts" / match[1]), source)
 
 
-def set_values(source: str, values: dict[str, Any]) -> str:
+def set_values(source: str, values: Mapping[str, object]) -> str:
     """Replace the first top-level assignment of each name by `name = value`.
 
     Args:
@@ -70,7 +70,7 @@ def _without_docstring(part: Path) -> str:
     return "\n".join(source.splitlines()[docstring.end_lineno :])
 
 
-def _settings(plan: RunPlan, train_path: str) -> dict[str, Any]:
+def _settings(plan: RunPlan, train_path: str) -> dict[str, str | int | float | None]:
     training = plan.training
     return {
         "pretrained_model_name_or_path": plan.base_model,

@@ -13,11 +13,10 @@ import json
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import DatasetError, SqltuneError
@@ -31,7 +30,7 @@ _EXCERPT = 120
 class NormalisedRow:
     """A row of a file, and its query in SQLite's dialect."""
 
-    row: dict[str, Any]
+    row: dict[str, object]
     query: str
     result: Normalised
 
@@ -98,7 +97,7 @@ def _normalised_rows(file: Path, databases: Path | None) -> Iterator[NormalisedR
             yield NormalisedRow(row, query, normalise(query, str(row.get("context", "")), connection))
 
 
-def _opened(row: dict[str, Any], databases: Path) -> sqlite3.Connection:
+def _opened(row: Mapping[str, object], databases: Path) -> sqlite3.Connection:
     if not isinstance(row.get("db_id"), str):
         raise DatasetError(
             f"db_id: a row names no database of {databases}: add its name, or leave out --databases"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -77,7 +77,7 @@ def question_from_row(row: object, name: str, databases: Path | None) -> Questio
     )
 
 
-def _gold_of(row: dict[str, Any], name: str, context: str, database: Path | None) -> str:
+def _gold_of(row: Mapping[str, object], name: str, context: str, database: Path | None) -> str:
     gold = row.get("query") or row.get("answer_sqlite")
     answer = gold or row.get("answer")
     if not isinstance(answer, str) or not answer.strip():
@@ -85,7 +85,7 @@ def _gold_of(row: dict[str, Any], name: str, context: str, database: Path | None
     return answer if gold else _normalised(answer, context, database)
 
 
-def _database_of(row: dict[str, Any], name: str, databases: Path | None) -> Path | None:
+def _database_of(row: Mapping[str, object], name: str, databases: Path | None) -> Path | None:
     if databases is None:
         return None
     database_id = str(row.get("db_id") or "")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -13,7 +13,7 @@ from sqltune.config.cluster import Cluster
 from sqltune.config.consistency import inconsistencies
 from sqltune.config.loading import describe, load_cluster, load_gate_rules, load_recipe
 from sqltune.config.plan import RunPlan
-from sqltune.config.recipe import Recipe, Training
+from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
 from sqltune.errors import ConfigError, HubError, HubUnreachable
@@ -24,7 +24,7 @@ from sqltune.registry import versions
 T = TypeVar("T")
 
 
-def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: str) -> RunPlan:
+def make_plan(form: Mapping[str, object], run_id: str, as_of: datetime, code_version: str) -> RunPlan:
     """The plan for a form.
 
     Args:
@@ -40,17 +40,6 @@ def make_plan(form: dict[str, Any], run_id: str, as_of: datetime, code_version: 
     return _Planner(form).plan(run_id, as_of, code_version)
 
 
-def training_of(spec: RunSpec, recipe: Recipe) -> Training:
-    """The recipe's training settings, overridden by the form's.
-
-    max_steps takes precedence over max_epochs, so epochs on the form remove the recipe's steps.
-    """
-    settings = recipe.training.model_dump() | spec.training
-    if spec.max_epochs is not None and spec.max_steps is None:
-        settings["max_steps"] = None
-    return Training.model_validate(settings)
-
-
 def suites_of(spec: RunSpec, recipe: Recipe) -> list[str]:
     """Names of the suites beside the held-out questions: the form's, or the recipe's."""
     names = spec.suites or recipe.suites or ""
@@ -60,7 +49,7 @@ def suites_of(spec: RunSpec, recipe: Recipe) -> list[str]:
 class _Planner:
     """Makes one plan, and collects the mistakes on the way."""
 
-    def __init__(self, form: dict[str, Any]) -> None:
+    def __init__(self, form: Mapping[str, object]) -> None:
         self.mistakes: list[str] = []
         self.unreachable: HubUnreachable | None = None
         self.spec = self._read(form)
@@ -85,7 +74,7 @@ class _Planner:
             cluster_name=spec.cluster,
             recipe=recipe,
             cluster=cluster,
-            training=training_of(spec, recipe),
+            training=spec.training(recipe.training),
             dataset_repo=spec.dataset_repo or recipe.dataset_repo,
             dataset_revision=spec.dataset_revision or "",
             dataset_commit=pinned.commit,
@@ -102,7 +91,7 @@ class _Planner:
             code_version=code_version,
         )
 
-    def _read(self, form: dict[str, Any]) -> RunSpec:
+    def _read(self, form: Mapping[str, object]) -> RunSpec:
         """The form, with the default in place of each mistake, so that the other fields are checked too."""
         try:
             return RunSpec.model_validate(form)
@@ -113,7 +102,7 @@ class _Planner:
 
     def _check_and_pin(self, recipe: Recipe, cluster: Cluster, as_of: datetime) -> hub.Pinned | None:
         spec = self.spec
-        self.mistakes += inconsistencies(recipe, cluster, training_of(spec, recipe))
+        self.mistakes += inconsistencies(recipe, cluster, spec.training(recipe.training))
         repo = spec.dataset_repo or recipe.dataset_repo
         return self._try(lambda: hub.pin(repo, spec.dataset_revision or "", cluster.hub_endpoint, as_of))
 

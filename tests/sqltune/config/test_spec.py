@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from sqltune.config.loading import load_recipe
 from sqltune.config.recipe import Recipe, Training
 from sqltune.config.spec import TRAINING_FIELDS, RunSpec
 
@@ -33,5 +34,13 @@ def test_a_value_outside_the_range_is_refused():
         RunSpec(learning_rate=10)
 
 
-def test_training_holds_only_what_the_form_overrides():
-    assert RunSpec(max_steps=20, eval_questions=30).training == {"max_steps": 20}
+def test_training_settings_are_the_recipes_where_the_form_is_empty():
+    recipe = load_recipe("lab_tiny").training
+    assert RunSpec().training(recipe) == recipe
+
+
+def test_training_settings_are_the_forms_where_it_has_a_value():
+    recipe = load_recipe("lab_tiny").training
+    assert RunSpec(max_steps=20, eval_questions=30).training(recipe) == recipe.model_copy(
+        update={"max_steps": 20}
+    )
