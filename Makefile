@@ -7,7 +7,7 @@ export ARGS AT DATASET Q C
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock
+.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock ui
 .PHONY: setup setup-control setup-dev
 
 help: ## print this list
@@ -61,6 +61,11 @@ bench-gang: setup-dev ## compare a gang with Airflow's SSH operators and plain t
 
 bench-overhead: ## measure the DAG against a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py
+
+ui: ## build the page into plugins/sqltune/ui/static; needs Node 20
+	@PYTHONPATH=plugins $(CONTROL)/python -c 'import json; from sqltune.ui.app import create_app; \
+		print(json.dumps(create_app().openapi(), indent=1, ensure_ascii=False))' > ui/openapi.json
+	@cd ui && npm ci --no-audit --no-fund --ignore-scripts && npm run types && npm run build && npm test
 
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"

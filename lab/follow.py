@@ -69,7 +69,7 @@ class Follow:
     def _training_progress(self) -> str:
         last = series.last_iteration(self.run_key)
         step = str(last.progress) if last else "loading the model"
-        hosts = series.host_states(self.run_key)
+        hosts = {name: point.state for name, point in series.host_states(self.run_key).items()}
         return " · ".join([step, *(f"{host} {state}" for host, state in hosts.items())])
 
     def _answering_progress(self, running: set[str]) -> str:

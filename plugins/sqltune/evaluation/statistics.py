@@ -128,3 +128,25 @@ def _share_lost(questions: int, gained: int, lost: int, difference: float) -> fl
     linear = -gained - lost + (2 * questions - gained + lost) * difference
     discriminant = linear**2 + 8 * questions * lost * difference * (1 - difference)
     return (math.sqrt(max(discriminant, 0.0)) - linear) / (4 * questions)
+
+
+def wilson(matched: int, questions: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the score interval of a share (Wilson, JASA 22, 1927, 209-212).
+
+    Unlike the interval of the normal approximation it stays within 0 and 1, and keeps its level for few
+    questions.
+
+    Args:
+        matched: number of correct answers.
+        questions: number of questions; without any, the share may be anything.
+        confidence: level of the interval, between 0 and 1.
+    """
+    from statistics import NormalDist
+
+    if not questions:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = matched / questions, z * z / questions
+    middle = share + weight / 2
+    spread = z * math.sqrt(share * (1 - share) / questions + weight / (4 * questions))
+    return max(0.0, (middle - spread) / (1 + weight)), min(1.0, (middle + spread) / (1 + weight))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from sqltune.records import database
@@ -28,6 +28,11 @@ class AnswerFilter:
     """Of the candidate's answer."""
     language: str | None = None
     hardness: str | None = None
+    database: str | None = None
+    text: str | None = None
+    """A text that the question, the gold query or an answer's query contains, in any case."""
+    name: str | None = None
+    """Of the question."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,32 @@ def compare(
         return ComparedAnswers(total=total, rows=rows)
 
 
+def change(compared: ComparedAnswer) -> Change:
+    """Return what became of a question."""
+    before, after = compared.before.outcome == "match", compared.after.outcome == "match"
+    return _CHANGES[before, after]
+
+
+def buckets(run_key: str) -> dict[Change, int]:
+    """Return how many of a run's questions became what."""
+    right_before, right_after = _before.outcome == "match", _after.outcome == "match"
+    with database.reading() as session:
+        statement = _pairs(select(right_before, right_after, func.count()), number(session, run_key))
+        counts = {
+            _CHANGES[bool(before), bool(after)]: count
+            for before, after, count in session.execute(statement.group_by(right_before, right_after))
+        }
+    return {name: counts.get(name, 0) for name in _CHANGES.values()}
+
+
+_CHANGES: dict[tuple[bool, bool], Change] = {
+    (False, True): "gained",
+    (True, False): "lost",
+    (False, False): "both_wrong",
+    (True, True): "both_right",
+}
+
+
 def _pairs(statement: Select[*tuple[Any, ...]], run: int) -> Select[Any]:
     """Both phases of a run, paired by their place in the suite."""
     same_place = and_(
@@ -119,7 +150,12 @@ def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
         (_after.failure_class, shown.failure_class),
         (Question.language, shown.language),
         (Question.hardness, shown.hardness),
+        (Question.database, shown.database),
+        (Question.name, shown.name),
     ):
         if value is not None:
             conditions.append(column == value)
+    if shown.text is not None:
+        columns = (Question.question, Question.gold, _before.sql, _after.sql)
+        conditions.append(or_(*(column.icontains(shown.text, autoescape=True) for column in columns)))
     return conditions

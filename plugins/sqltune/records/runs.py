@@ -166,6 +166,12 @@ def count(cluster: str | None = None) -> int:
         return session.scalar(statement) or 0
 
 
+def clusters() -> list[str]:
+    """Return the names of the clusters that a run was planned for."""
+    with database.reading() as session:
+        return list(session.scalars(select(Run.cluster).distinct().order_by(Run.cluster)))
+
+
 _before = aliased(Evaluation)
 _after = aliased(Evaluation)
 

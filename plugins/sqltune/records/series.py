@@ -26,6 +26,15 @@ class IterationPoint:
 
 
 @dataclass(frozen=True)
+class HostPoint:
+    """The state of one host of a training."""
+
+    state: str
+    at: datetime
+    """When the watcher noticed it."""
+
+
+@dataclass(frozen=True)
 class GpuPoint:
     """One GPU at one moment."""
 
@@ -76,11 +85,18 @@ def put_host_states(run_key: str, at: datetime, states: Mapping[str, str]) -> No
         touch(session, run)
 
 
-def iterations(run_key: str) -> list[IterationPoint]:
-    """Return a run's iterations by step; a step that a later attempt took again is the later attempt's."""
+def iterations(run_key: str, since: datetime | None = None) -> list[IterationPoint]:
+    """Return a run's iterations by step; a step that a later attempt took again is the later attempt's.
+
+    Args:
+        run_key: The run.
+        since: Only iterations that were seen at this moment or later.
+    """
     by_step: dict[int, IterationPoint] = {}
     with database.reading() as session:
         statement = _ITERATIONS.where(Iteration.run_id == number(session, run_key))
+        if since is not None:
+            statement = statement.where(Iteration.at >= since)
         for row in session.execute(statement.order_by(Iteration.step, Iteration.at)):
             point = _point(row)
             by_step[point.progress.step] = point
@@ -120,11 +136,14 @@ def gpu_samples(run_key: str) -> list[GpuPoint]:
         ]
 
 
-def host_states(run_key: str) -> dict[str, str]:
-    """Return the state of each host of a training."""
+def host_states(run_key: str) -> dict[str, HostPoint]:
+    """Return the state of each host of a training, by its name."""
     with database.reading() as session:
         statement = select(HostState).where(HostState.run_id == number(session, run_key))
-        return {row.host: row.state for row in session.scalars(statement.order_by(HostState.host))}
+        return {
+            row.host: HostPoint(row.state, row.at)
+            for row in session.scalars(statement.order_by(HostState.host))
+        }
 
 
 _FIELDS = tuple(Progress.model_fields)

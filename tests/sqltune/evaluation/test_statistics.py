@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from sqltune.evaluation.statistics import compare, interval, mcnemar
+from sqltune.evaluation.statistics import compare, interval, mcnemar, wilson
 
 
 def score_statistic_by_maximisation(n: int, gained: int, lost: int, difference: float) -> float:
@@ -75,3 +75,16 @@ def test_compare_collects_difference_interval_and_p_value():
     assert paired.difference == pytest.approx(0.08)
     assert (paired.low, paired.high) == interval(100, 10, 2, 0.95)
     assert paired.p_value == mcnemar(10, 2)
+
+
+@pytest.mark.parametrize(
+    ("matched", "questions", "low", "high"),
+    # statsmodels.stats.proportion.proportion_confint(method="wilson"), rounded.
+    [(0, 10, 0.0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1.0), (73, 100, 0.6357, 0.8073)],
+)
+def test_wilsons_interval_is_that_of_statsmodels(matched, questions, low, high):
+    assert wilson(matched, questions) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_without_questions_a_share_may_be_anything():
+    assert wilson(0, 0) == (0.0, 1.0)

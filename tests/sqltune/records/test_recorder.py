@@ -29,7 +29,7 @@ def test_everything_written_twice_is_there_once(run):
         run.output("try1", "a", 0, b"hello\n")
     assert [p.progress.step for p in series.iterations("r1")] == [1]
     assert [p.gpu for p in series.gpu_samples("r1")] == gpus
-    assert series.host_states("r1") == {"a": "running"}
+    assert [(host, p.state) for host, p in series.host_states("r1").items()] == [("a", "running")]
     assert LogStore().read("r1", "train.try1.a") == b"hello\n"
 
 

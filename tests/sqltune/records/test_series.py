@@ -8,6 +8,7 @@ import pytest
 
 from sqltune.records import runs, series
 from sqltune.records.models import Iteration
+from sqltune.records.series import HostPoint
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
@@ -108,4 +109,4 @@ def test_gpu_samples_recorded_twice_are_there_once():
 def test_the_newest_state_of_each_host_is_kept():
     series.put_host_states("r1", START, {"a": "running", "b": "running"})
     series.put_host_states("r1", START, {"a": "ended", "b": "silent"})
-    assert series.host_states("r1") == {"a": "ended", "b": "silent"}
+    assert series.host_states("r1") == {"a": HostPoint("ended", START), "b": HostPoint("silent", START)}

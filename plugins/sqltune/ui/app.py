@@ -1,0 +1,205 @@
+"""The page's API: read-only, versioned. `sqltune_plugin` mounts it in Airflow and says who has access."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, params
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import AwareDatetime
+
+from sqltune.records.comparisons import AnswerFilter, Change
+from sqltune.records.errors import SchemaError, UnknownRun
+from sqltune.ui import comparison_page, contracts, history_page, run_page
+from sqltune.ui.downsampling import POINTS
+from sqltune.ui.errors import NotRecorded
+
+STATIC = FilePath(__file__).parent / "static"
+"""The built app."""
+FRAME = """<!doctype html>
+<html>
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <meta name="color-scheme" content="light dark" />
+    <base href="../" />
+    <title>Text-to-SQL</title>
+  </head>
+  <body>
+    <div id="root"></div>
+    <script src="sqltune/static/frame.js"></script>
+  </body>
+</html>
+"""
+FRAME_POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src-attr 'unsafe-inline'; "
+    "base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
+)
+"""The charts set style attributes; everything else comes from Airflow's own address."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+"""Of every answer of the API: it is data, and never a document of its own."""
+
+Run = Annotated[str, Path(description="Key of the run, or Airflow's run id.")]
+Points = Annotated[int, Query(ge=8, le=20_000, description="Points that a curve has at most.")]
+Limit = Annotated[int, Query(ge=1, le=2_000, description="How many at most.")]
+Offset = Annotated[int, Query(ge=0, description="How many of the first ones are left out.")]
+
+
+def add_security_headers(response: Response) -> None:
+    """Add `SECURITY_HEADERS` to an answer."""
+    response.headers.update(SECURITY_HEADERS)
+
+
+router = APIRouter(prefix="/api/v1", dependencies=[Depends(add_security_headers)])
+
+
+@router.get("/clusters")
+def clusters() -> contracts.Clusters:
+    """List the clusters that a run was planned for."""
+    return history_page.clusters()
+
+
+@router.get("/clusters/{cluster}/history")
+def history(cluster: str) -> contracts.History:
+    """Return a cluster's versions with their scores, and what served when."""
+    return history_page.history(cluster)
+
+
+@router.get("/runs")
+def runs(
+    cluster: Annotated[str | None, Query(description="Only the runs of this cluster.")] = None,
+    limit: Limit = 50,
+    offset: Offset = 0,
+) -> contracts.RunList:
+    """List runs, the newest first."""
+    return run_page.run_list(cluster, limit, offset)
+
+
+@router.get("/runs/{run}")
+def run(run: Run) -> contracts.RunHead:
+    """Return one run at a glance."""
+    return run_page.head(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/series")
+def series(
+    run: Run,
+    points: Points = POINTS,
+    after: Annotated[AwareDatetime | None, Query(description="`cursor` of an earlier answer.")] = None,
+) -> contracts.Series:
+    """Return the curves of a training: loss, learning rate, seconds a step, tokens a second."""
+    return run_page.curves(run_page.resolve(run), points, after)
+
+
+@router.get("/runs/{run}/gpus")
+def gpus(run: Run, points: Points = POINTS) -> list[contracts.GpuLine]:
+    """Return use and memory of each GPU over time."""
+    return run_page.gpus(run_page.resolve(run), points)
+
+
+@router.get("/runs/{run}/hosts")
+def hosts(run: Run) -> list[contracts.Host]:
+    """Return the hosts of a run, with what is known of the training on each."""
+    return run_page.hosts(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/logs/{name}")
+def log(
+    run: Run,
+    name: str,
+    lines: Annotated[int, Query(ge=1, le=5_000, description="Lines of its end.")] = 200,
+) -> contracts.Log:
+    """Return the last lines of one of a run's logs."""
+    return run_page.log(run_page.resolve(run), name, lines)
+
+
+@router.get("/runs/{run}/plan")
+def plan(
+    run: Run,
+    against: Annotated[str | None, Query(description="Another run, to see what differs.")] = None,
+) -> contracts.Plan:
+    """Return what a run runs with, beside another run's plan where one is named."""
+    return run_page.plan(run_page.resolve(run), run_page.resolve(against) if against else None)
+
+
+@router.get("/runs/{run}/comparison")
+def comparison(run: Run) -> contracts.Comparison:
+    """Return a run's result before and after, in numbers."""
+    return comparison_page.comparison(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/answers")
+def answers(
+    run: Run,
+    change: Annotated[Change | None, Query(description="What became of the question.")] = None,
+    outcome: Annotated[str | None, Query(description="Outcome of the candidate's answer.")] = None,
+    failure_class: Annotated[str | None, Query(description="Why the candidate's SQL does not run.")] = None,
+    language: str | None = None,
+    hardness: str | None = None,
+    database: str | None = None,
+    text: Annotated[str | None, Query(max_length=200, description="Part of the question or the SQL.")] = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> contracts.Answers:
+    """Return a run's questions with both answers, filtered, in the suite's order."""
+    shown = AnswerFilter(
+        change=change,
+        outcome=outcome,
+        failure_class=failure_class,
+        language=language,
+        hardness=hardness,
+        database=database,
+        text=text or None,
+    )
+    return comparison_page.answers(run_page.resolve(run), shown, limit, offset)
+
+
+@router.get("/runs/{run}/answers/{question:path}")
+def question(run: Run, question: str) -> contracts.Question:
+    """Return one question of a run with both answers."""
+    return comparison_page.question(run_page.resolve(run), question)
+
+
+def create_app(access: Sequence[params.Depends] = ()) -> FastAPI:
+    """Return the API with the built app beside it.
+
+    Args:
+        access: Dependencies that let a request through or refuse it; every route of the API has them. The
+            built app itself holds no data, and is open.
+    """
+    app = FastAPI(
+        title="sqltune",
+        version="1",
+        description="What the records hold of trainings, evaluations and versions. It changes nothing.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.include_router(router, dependencies=list(access))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_exception_handler(UnknownRun, _not_found)
+    app.add_exception_handler(NotRecorded, _not_found)
+    app.add_exception_handler(SchemaError, _unavailable)
+
+    @app.get("/frame", include_in_schema=False)
+    def frame() -> HTMLResponse:
+        """Return the app as a document of its own, for an Airflow that loads no React plugins."""
+        return HTMLResponse(FRAME, headers={"Content-Security-Policy": FRAME_POLICY})
+
+    return app
+
+
+def _not_found(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=404, headers=SECURITY_HEADERS)
+
+
+def _unavailable(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, status_code=503, headers=SECURITY_HEADERS)

@@ -1,0 +1,236 @@
+"""What the page's API answers. Every moment is UTC, every share is from 0 to 1."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from sqltune.evaluation.score import ScoreSummary
+from sqltune.evaluation.statistics import PairedComparison
+from sqltune.evaluation.verdict import RuleResult
+from sqltune.records.runs import State
+from ssh_gang.model import Model
+
+Change = Literal["gained", "lost", "both_right", "both_wrong"]
+"""What became of a question: right only after, right only before, right in both, wrong in both."""
+
+
+class RunLine(Model):
+    """One run in the list of runs."""
+
+    key: str = Field(description="Key of the run in the records; it names the run in every address.")
+    run_id: str = Field(description="Airflow's run id.")
+    cluster: str = Field(description="Cluster file, without .yaml.")
+    recipe: str = Field(description="Recipe file, without .yaml.")
+    dataset_repo: str = Field(description="Dataset repository on the hub, owner/name.")
+    dataset_commit: str = Field(description="The commit that was trained on.")
+    state: State = Field(description="How far the run has come, by what it has recorded.")
+    same_as: str | None = Field(description="Run id of the run that had trained the same plan.")
+    version: int | None = Field(description="Number of the version that it registered.")
+    questions: int | None = Field(description="Questions of its evaluation.")
+    matched_before: int | None = Field(description="Correct answers of the model that was served.")
+    matched_after: int | None = Field(description="Correct answers of the candidate.")
+    created_at: datetime = Field(description="When it was planned.")
+    active_at: datetime = Field(description="When something was last recorded of it.")
+
+
+class RunList(Model):
+    """A page of the list of runs, the newest first."""
+
+    total: int = Field(description="Runs in all.")
+    runs: list[RunLine]
+
+
+class Training(Model):
+    """Where a training stands."""
+
+    attempt: str = Field(description="The attempt that reported last.")
+    step: int = Field(description="Its last iteration.")
+    total: int = Field(description="Iterations in all.")
+    loss: float | None = Field(description="Loss of the last iteration; null where it is not finite.")
+    eta: str | None = Field(description="Time left, as the training estimates it.")
+    at: datetime = Field(description="When the iteration was seen.")
+
+
+class Progress(Model):
+    """How far an evaluation is."""
+
+    phase: str = Field(description="before or after.")
+    answered: int = Field(description="Questions answered.")
+    questions: int = Field(description="Questions in all.")
+
+
+class RunHead(RunLine):
+    """One run at a glance."""
+
+    dataset_date: str = Field(description="Date of the commit, ISO 8601.")
+    champion: int | None = Field(description="Version that was served when the run began.")
+    verdict: str | None = Field(description="The gate's decision in one line; null before it.")
+    training: Training | None = Field(description="Null before the first iteration.")
+    evaluation: Progress | None = Field(description="The evaluation in progress, or the last one.")
+    gpu_hours: float | None = Field(description="GPU-hours of the training; null before it is registered.")
+
+
+class Line(Model):
+    """One curve. Long ones are reduced to the lowest and the highest point of each stretch."""
+
+    steps: list[int] = Field(description="Iterations, ascending.")
+    values: list[float | None] = Field(description="Null where the value is missing or not finite.")
+
+
+class Series(Model):
+    """The curves of a training."""
+
+    total: int = Field(description="Iterations that the training was planned for; 0 before the first.")
+    attempts: dict[str, int] = Field(description="First iteration here of each attempt, by its name.")
+    cursor: datetime | None = Field(
+        description="Moment of the newest iteration: with `after`, the next answer starts there. Null before "
+        "the first."
+    )
+    loss: Line
+    lr: Line
+    seconds_per_step: Line
+    tokens_per_second: Line
+
+
+class GpuLine(Model):
+    """One GPU over time."""
+
+    host: str
+    gpu: int = Field(description="Index of the GPU on its host.")
+    at: list[datetime]
+    use: list[float | None] = Field(description="Percent of the time.")
+    memory_used: list[int] = Field(description="MiB.")
+    memory_total: int = Field(description="MiB.")
+
+
+class Host(Model):
+    """One host of a training."""
+
+    name: str
+    processes: int = Field(description="Ranks on this host.")
+    state: str = Field(description="What the watcher says of it; empty before the start.")
+    at: datetime | None = Field(description="When the state was noticed.")
+    logs: list[str] = Field(description="Names of its logs in the log store.")
+
+
+class Log(Model):
+    """The end of a log."""
+
+    name: str
+    size: int = Field(description="Bytes of the whole log.")
+    text: str = Field(description="Its last lines.")
+
+
+class Setting(Model):
+    """One value of a plan."""
+
+    name: str = Field(description="Path of the field, its parts joined by dots.")
+    value: JsonValue
+    other: JsonValue = Field(None, description="The value in the plan that it is compared with.")
+    differs: bool = Field(False, description="Whether the two plans differ here.")
+
+
+class Plan(Model):
+    """What a run runs with."""
+
+    settings: list[Setting]
+    against: str | None = Field(description="Key of the run whose plan it is compared with.")
+
+
+class Side(Model):
+    """One model's result."""
+
+    model: str = Field(description="Name of the model.")
+    summary: ScoreSummary
+    interval: tuple[float, float] = Field(description="Wilson's interval of the share of correct answers.")
+
+
+class Comparison(Model):
+    """Before and after, in numbers."""
+
+    before: Side | None
+    after: Side | None
+    reference: Side | None
+    buckets: dict[Change, int] = Field(description="Questions by what became of them.")
+    paired: PairedComparison | None = Field(description="The difference, with its interval and p-value.")
+    passed: bool | None = Field(description="The gate's decision; null before it.")
+    headline: str | None = Field(description="The decision in one line.")
+    rules: list[RuleResult] = Field(description="Every rule of the gate, with what it found.")
+
+
+class Answer(Model):
+    """One model's answer to a question."""
+
+    text: str = Field(description="The answer, unchanged.")
+    sql: str = Field(description="The query that was taken from it and executed.")
+    outcome: str
+    reason: str = Field(description="Why the outcome is not `match`.")
+    failure_class: str | None = Field(description="Why the query does not run.")
+    correct: bool
+    vacuous: bool = Field(description="Correct, but both queries returned no rows.")
+
+
+class Question(Model):
+    """A question with the answers of both models."""
+
+    id: str = Field(description="Its id in the suite.")
+    question: str
+    context: str = Field(description="CREATE TABLE statements of its tables.")
+    gold: str = Field(description="The gold query.")
+    database: str | None
+    language: str
+    hardness: str
+    guarded: bool = Field(description="The gate holds back a model that breaks it.")
+    change: Change
+    before: Answer
+    after: Answer
+
+
+class Answers(Model):
+    """A run's questions, filtered."""
+
+    total: int = Field(description="Questions that the filter leaves.")
+    questions: list[Question]
+
+
+class ServedVersion(Model):
+    """A version began to serve."""
+
+    at: datetime
+    version: int
+    before: int | None = Field(description="The version that served until then.")
+    why: str = Field(description="What decided: the gate, a person, a rollback.")
+    by: str = Field(description="The run that did it.")
+    run_key: str = Field(description="Key of the run that trained the version.")
+
+
+class VersionLine(Model):
+    """A registered candidate."""
+
+    number: int
+    run_key: str
+    run_id: str
+    registered_at: datetime
+    serving: bool = Field(description="Whether it serves now.")
+    lineage: dict[str, str] = Field(description="Data, plan, code, hashes, scores, verdict, hours.")
+    questions: int | None
+    matched: int | None
+    interval: tuple[float, float] | None = Field(description="Wilson's interval of the score.")
+    passed: bool | None
+
+
+class History(Model):
+    """A cluster's versions and promotions, oldest first."""
+
+    cluster: str
+    versions: list[VersionLine]
+    promotions: list[ServedVersion]
+
+
+class Clusters(Model):
+    """The clusters that something was recorded of."""
+
+    clusters: list[str]

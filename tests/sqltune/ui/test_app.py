@@ -1,0 +1,204 @@
+"""The page's API over a recorded run."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from fastapi.testclient import TestClient
+
+from sqltune.records import database
+from sqltune.ui.app import create_app
+from tests.sqltune.ui.recorded import AFTER, GOLD, RUN_ID, record_run, record_training
+
+
+@pytest.fixture
+def api(records):
+    return TestClient(create_app(), base_url="http://page/api/v1")
+
+
+@pytest.fixture
+def run(records):
+    return record_run()
+
+
+def get(api, path, **query):
+    response = api.get(path, params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_the_list_of_runs_has_the_score_before_and_after(api, run):
+    listed = get(api, "/runs")
+    line = listed["runs"][0]
+    assert listed["total"] == 1
+    assert (line["key"], line["matched_before"], line["matched_after"]) == (run, 2, 2)
+
+
+@pytest.mark.parametrize("by_run_id", [True, False])
+def test_a_run_is_found_by_its_key_and_by_the_run_id_of_airflow(api, run, by_run_id):
+    head = get(api, f"/runs/{quote(RUN_ID if by_run_id else run, safe='')}")
+    assert (head["run_id"], head["state"], head["version"]) == (RUN_ID, "promoted", 1)
+
+
+def test_the_head_says_where_the_training_stands(api, run):
+    training = get(api, f"/runs/{run}")["training"]
+    assert (training["attempt"], training["step"], training["total"]) == ("try2", 20, 20)
+
+
+def test_the_head_has_gpu_hours_and_the_verdict_in_one_line(api, run):
+    head = get(api, f"/runs/{run}")
+    assert head["gpu_hours"] == 1.5
+    assert head["verdict"].startswith("held back: ")
+
+
+def test_a_run_that_has_only_a_plan_has_a_head(api):
+    key = record_training(steps=1)
+    assert get(api, f"/runs/{key}")["verdict"] is None
+
+
+def test_an_unknown_run_is_not_found_and_the_answer_says_why(api):
+    response = api.get("/runs/nothing")
+    assert response.status_code == 404
+    assert response.json()["detail"].startswith("run 'nothing' is not in the records")
+
+
+def test_the_curves_name_the_first_step_of_each_attempt(api, run):
+    series = get(api, f"/runs/{run}/series")
+    assert series["attempts"] == {"try1": 1, "try2": 11}
+    assert series["loss"]["values"][6] == 9.0
+
+
+def test_reduced_curves_keep_the_spike(api, run):
+    loss = get(api, f"/runs/{run}/series", points=10)["loss"]
+    assert len(loss["steps"]) <= 10
+    assert 7 in loss["steps"]
+
+
+def test_after_a_cursor_come_only_newer_iterations(api):
+    key = record_training(steps=12)
+    cursor = get(api, f"/runs/{key}/series")["cursor"]
+    record_training(steps=15)
+    assert get(api, f"/runs/{key}/series", after=cursor)["loss"]["steps"] == [12, 13, 14, 15]
+
+
+def test_a_cursor_without_news_stays(api, run):
+    cursor = get(api, f"/runs/{run}/series")["cursor"]
+    assert get(api, f"/runs/{run}/series", after=cursor)["cursor"] == cursor
+
+
+def test_a_cursor_that_is_no_moment_is_refused(api, run):
+    assert api.get(f"/runs/{run}/series", params={"after": "yesterday"}).status_code == 422
+
+
+def test_each_gpu_has_its_samples(api, run):
+    gpu = get(api, f"/runs/{run}/gpus")[0]
+    assert (gpu["gpu"], gpu["use"], gpu["memory_total"]) == (0, [90.0], 16_000)
+
+
+def test_each_host_has_its_state_and_the_names_of_its_logs(api, run):
+    host = get(api, f"/runs/{run}/hosts")[0]
+    assert (host["state"], host["logs"]) == ("running", [f"train.try1.{host['name']}"])
+
+
+def test_a_log_ends_with_the_lines_that_were_asked_for(api, run):
+    name = get(api, f"/runs/{run}/hosts")[0]["logs"][0]
+    assert get(api, f"/runs/{run}/logs/{name}", lines=1)["text"] == "<script>alert(1)</script>"
+
+
+def test_a_log_that_does_not_exist_is_not_found(api, run):
+    assert api.get(f"/runs/{run}/logs/..%2F..%2Frecords.db").status_code == 404
+
+
+def test_the_plan_is_a_list_of_settings(api, run):
+    settings = {s["name"]: s["value"] for s in get(api, f"/runs/{run}/plan")["settings"]}
+    assert settings["training.deepspeed"] == "zero3_offload"
+
+
+def test_two_plans_differ_where_they_differ(api, run):
+    other = record_training("other")
+    settings = get(api, f"/runs/{run}/plan", against=other)["settings"]
+    assert [s["name"] for s in settings if s["differs"]] == ["run_id"]
+
+
+def test_the_comparison_counts_what_became_of_the_questions(api, run):
+    buckets = get(api, f"/runs/{run}/comparison")["buckets"]
+    assert buckets == {"gained": 1, "lost": 1, "both_right": 1, "both_wrong": 1}
+
+
+def test_the_comparison_has_an_interval_of_each_score(api, run):
+    low, high = get(api, f"/runs/{run}/comparison")["after"]["interval"]
+    assert 0 < low < 0.5 < high < 1
+
+
+def test_the_comparison_has_every_rule_of_the_gate(api, run):
+    compared = get(api, f"/runs/{run}/comparison")
+    assert compared["passed"] is False
+    assert "enough_questions" in [rule["id"] for rule in compared["rules"]]
+
+
+def test_a_comparison_before_the_evaluation_is_empty(api):
+    key = record_training()
+    compared = get(api, f"/runs/{key}/comparison")
+    assert (compared["before"], compared["passed"], sum(compared["buckets"].values())) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "names"),
+    [
+        ({"change": "gained"}, ["gained"]),
+        ({"change": "lost"}, ["lost"]),
+        ({"text": "MAX("}, ["wrong"]),
+        ({"text": "%"}, []),
+        ({"outcome": "match"}, ["kept", "gained"]),
+    ],
+)
+def test_answers_are_filtered(api, run, shown, names):
+    answers = get(api, f"/runs/{run}/answers", **shown)
+    assert [q["id"] for q in answers["questions"]] == names
+
+
+def test_a_question_has_the_three_queries(api, run):
+    question = get(api, f"/runs/{run}/answers/lost")
+    assert (question["gold"], question["after"]["sql"]) == (GOLD["lost"], AFTER["lost"])
+    assert question["change"] == "lost"
+
+
+def test_the_history_has_versions_and_promotions(api, run):
+    history = get(api, "/clusters/lab/history")
+    assert [(v["number"], v["serving"], v["matched"]) for v in history["versions"]] == [(1, True, 2)]
+    assert [(p["version"], p["run_key"]) for p in history["promotions"]] == [(1, run)]
+
+
+def test_the_clusters_are_those_of_the_runs(api, run):
+    assert get(api, "/clusters") == {"clusters": ["lab"]}
+
+
+def test_no_route_changes_anything(api):
+    methods = {method for route in create_app().routes for method in getattr(route, "methods", None) or ()}
+    assert methods <= {"GET", "HEAD"}
+
+
+def test_answers_may_not_be_used_as_a_document(api, run):
+    headers = api.get("/runs").headers
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'self'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_an_unmigrated_database_is_a_clear_503(monkeypatch, tmp_path):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    response = TestClient(create_app()).get("/api/v1/runs")
+    assert response.status_code == 503
+    assert response.json()["detail"].endswith("run: sqltune migrate")
+    database.close()
+
+
+def test_the_frame_runs_only_scripts_of_its_own_address(api):
+    response = api.get("http://page/frame")
+    policy = response.headers["Content-Security-Policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_the_built_app_is_open(api):
+    assert api.get("http://page/static/sqltune.js").status_code == 200

@@ -1,0 +1,122 @@
+import { useEffect, useRef, useState } from "react";
+import type { components } from "./api.gen";
+
+export type Schema = components["schemas"];
+
+/** Airflow sets <base href> to its own address, so that a path prefix is respected. */
+const url = (path: string) => new URL(path, document.baseURI).href;
+
+/** An answer other than 2xx, with the API's own explanation. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+async function fetchJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const response = await fetch(url(path), { signal, headers: { Accept: "application/json" } });
+  if (!response.ok) {
+    const body: unknown = await response.json().catch(() => null);
+    const detail = body && typeof body === "object" && "detail" in body ? body.detail : null;
+    throw new ApiError(response.status, typeof detail === "string" ? detail : response.statusText);
+  }
+  return (await response.json()) as T;
+}
+
+export const runPath = (run: string, rest = "") =>
+  `sqltune/api/v1/runs/${encodeURIComponent(run)}${rest}`;
+
+/** A path with its query; parameters without a value are left out. */
+export function withQuery(path: string, query: Record<string, string | number | null | undefined>) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+  return search.size ? `${path}?${search}` : path;
+}
+
+export interface Loaded<T> {
+  data: T | undefined;
+  error: Error | undefined;
+  loading: boolean;
+}
+
+/**
+ * Load JSON, and load it again every `pollMs` while the page is visible.
+ *
+ * What was loaded before stays while the next answer is under way, or when it fails: a page that is open
+ * while the server restarts goes on by itself.
+ */
+export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
+  const [state, setState] = useState<Loaded<T> & { path: string | null }>({
+    path: null,
+    data: undefined,
+    error: undefined,
+    loading: true,
+  });
+  const alive = useRef(true);
+
+  useEffect(() => {
+    alive.current = true;
+    if (path === null) {
+      setState({ path, data: undefined, error: undefined, loading: false });
+      return;
+    }
+    const controller = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const again = () => {
+      if (pollMs > 0) timer = setTimeout(load, pollMs);
+    };
+    const load = () => {
+      if (document.hidden) return again();
+      fetchJson<T>(path, controller.signal).then(
+        (data) => {
+          setState({ path, data, error: undefined, loading: false });
+          again();
+        },
+        (error: Error) => {
+          if (controller.signal.aborted) return;
+          setState((old) => ({ path, data: old.path === path ? old.data : undefined, error, loading: false }));
+          again();
+        },
+      );
+    };
+    setState((old) => ({ ...old, loading: true }));
+    load();
+    return () => {
+      controller.abort();
+      clearTimeout(timer);
+    };
+  }, [path, pollMs]);
+  return state;
+}
+
+export interface TaskInstance {
+  task_id: string;
+  map_index: number;
+  state: string | null;
+  start_date: string | null;
+  end_date: string | null;
+  duration: number | null;
+  try_number: number;
+}
+
+export interface DagRun {
+  state: string;
+  run_type: string;
+  triggered_by: string | null;
+  triggering_user_name?: string | null;
+  queued_at: string | null;
+  start_date: string | null;
+  end_date: string | null;
+}
+
+const dagRunPath = (dagId: string, runId: string) =>
+  `api/v2/dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`;
+
+export const useDagRun = (dagId: string, runId: string, pollMs: number) =>
+  useApi<DagRun>(dagRunPath(dagId, runId), pollMs);
+
+export const useTaskInstances = (dagId: string, runId: string, pollMs: number) =>
+  useApi<{ task_instances: TaskInstance[] }>(`${dagRunPath(dagId, runId)}/taskInstances?limit=500`, pollMs);

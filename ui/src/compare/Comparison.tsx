@@ -1,0 +1,213 @@
+import { useEffect, useRef } from "react";
+import { useSearchParams } from "react-router-dom";
+import { runPath, useApi, withQuery, type Schema } from "../api";
+import { percent, points } from "../format";
+import { useText, type Key } from "../i18n";
+import { QuestionView } from "./QuestionView";
+
+const BUCKETS = ["gained", "lost", "both_wrong", "both_right"] as const;
+const FILTERS = ["change", "language", "hardness", "text"] as const;
+const PAGE = 2_000;
+
+export function Comparison({ run, live }: { run: string; live: boolean }) {
+  const text = useText();
+  const { data } = useApi<Schema["Comparison"]>(runPath(run, "/comparison"), live ? 10_000 : 0);
+  if (!data) return <p className="muted">{text("loading")}</p>;
+  if (!data.before && !data.after) return <p className="notice">{text("noComparison")}</p>;
+  return (
+    <>
+      <Numbers data={data} />
+      {data.rules.length > 0 && <Rules data={data} />}
+      {data.before && data.after && <Questions run={run} buckets={data.buckets} />}
+    </>
+  );
+}
+
+const COLUMNS = ["before", "after", "reference"] as const;
+
+function Numbers({ data }: { data: Schema["Comparison"] }) {
+  const text = useText();
+  const sides = COLUMNS.flatMap((name) => (data[name] ? [{ name, side: data[name] }] : []));
+  const rows: [Key, (side: Schema["Side"]) => React.ReactNode][] = [
+    [
+      "correct",
+      ({ summary, interval }) => (
+        <>
+          <strong>
+            {summary.matched} / {summary.questions}
+          </strong>{" "}
+          ({percent(summary.matched / Math.max(summary.questions, 1))})
+          <Interval low={interval[0]} high={interval[1]} value={summary.matched / Math.max(summary.questions, 1)} />
+        </>
+      ),
+    ],
+    ["interval", ({ interval }) => `${percent(interval[0], 1)} – ${percent(interval[1], 1)}`],
+    ["doesNotRun", ({ summary }) => summary.invalid],
+    ["bothEmpty", ({ summary }) => summary.vacuous],
+  ];
+  const groups: [Key, "by_language" | "by_hardness" | "by_clause"][] = [
+    ["language", "by_language"],
+    ["hardness", "by_hardness"],
+  ];
+  return (
+    <>
+      <table>
+        <thead>
+          <tr>
+            <td />
+            {sides.map(({ name, side }) => (
+              <th scope="col" key={name}>
+                {text(name)}: {side.model}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(([key, cell]) => (
+            <tr key={key}>
+              <th scope="row">{text(key)}</th>
+              {sides.map(({ name, side }) => (
+                <td key={name}>{cell(side)}</td>
+              ))}
+            </tr>
+          ))}
+          {groups.flatMap(([key, field]) =>
+            [...new Set(sides.flatMap(({ side }) => Object.keys(side.summary[field])))].map((value) => (
+              <tr key={`${field} ${value}`}>
+                <th scope="row">
+                  {text(key)}: {value}
+                </th>
+                {sides.map(({ name, side }) => {
+                  const tally = side.summary[field][value];
+                  return <td key={name}>{tally ? `${tally.matched} / ${tally.evaluated}` : "–"}</td>;
+                })}
+              </tr>
+            )),
+          )}
+        </tbody>
+      </table>
+      {data.paired && (
+        <p>
+          {text("difference")}: <strong>{points(data.paired.difference)}</strong> ({points(data.paired.low)} … {points(data.paired.high)}) ·{" "}
+          {text("pValue")} = {data.paired.p_value.toPrecision(2)}
+        </p>
+      )}
+    </>
+  );
+}
+
+/** A share with its interval on a line from 0 to 1. */
+function Interval({ low, high, value }: { low: number; high: number; value: number }) {
+  return (
+    <svg className="interval" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
+      <line x1="0" x2="100" y1="5" y2="5" stroke="var(--line)" />
+      <line x1={100 * low} x2={100 * high} y1="5" y2="5" stroke="var(--accent)" strokeWidth="3" />
+      <line x1={100 * value} x2={100 * value} y1="0" y2="10" stroke="var(--fg)" vectorEffect="non-scaling-stroke" />
+    </svg>
+  );
+}
+
+function Rules({ data }: { data: Schema["Comparison"] }) {
+  const text = useText();
+  return (
+    <>
+      <h2>
+        {text("verdict")}: {data.headline}
+      </h2>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{text("rule")}</th>
+            <th scope="col">{text("result")}</th>
+            <th scope="col">{text("why")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {data.rules.map((rule) => (
+            <tr key={rule.id}>
+              <th scope="row">{rule.id}</th>
+              <td className={rule.passed ? "good" : "bad"}>{text(rule.passed ? "passed" : "failed")}</td>
+              <td className="text">{rule.explanation}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </>
+  );
+}
+
+function Questions({ run, buckets }: { run: string; buckets: Schema["Comparison"]["buckets"] }) {
+  const text = useText();
+  const [params, setParams] = useSearchParams();
+  const filter = Object.fromEntries(FILTERS.map((name) => [name, params.get(name)]));
+  const { data } = useApi<Schema["Answers"]>(withQuery(runPath(run, "/answers"), { ...filter, limit: PAGE }));
+  const questions = data?.questions ?? [];
+  const chosen = questions.findIndex((q) => q.id === params.get("question"));
+  const current = questions[Math.max(chosen, 0)];
+  const list = useRef<HTMLDivElement>(null);
+
+  const set = (name: string, value: string | null) =>
+    setParams(
+      (old) => {
+        if (value) old.set(name, value);
+        else old.delete(name);
+        return old;
+      },
+      { replace: true },
+    );
+
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement;
+      if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
+      const step = { j: 1, k: -1 }[event.key];
+      const next = step && questions[Math.max(chosen, 0) + step];
+      if (next) set("question", next.id);
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  });
+  useEffect(() => {
+    list.current?.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+  }, [current?.id]);
+
+  const total = Object.values(buckets).reduce((sum, n) => sum + n, 0);
+  return (
+    <>
+      <h2>{text("questions", { n: data?.total ?? total })}</h2>
+      <div className="bar">
+        <button type="button" aria-pressed={!filter.change} onClick={() => set("change", null)}>
+          {text("all")} {total}
+        </button>
+        {BUCKETS.map((bucket) => (
+          <button key={bucket} type="button" aria-pressed={filter.change === bucket} onClick={() => set("change", bucket)}>
+            {text(bucket)} {buckets[bucket] ?? 0}
+          </button>
+        ))}
+        <input
+          type="search"
+          aria-label={text("search")}
+          placeholder={text("search")}
+          defaultValue={filter.text ?? ""}
+          maxLength={200}
+          onChange={(e) => set("text", e.target.value)}
+        />
+        <span className="muted end">{text("keys")}</span>
+      </div>
+      {current ? (
+        <div className="split">
+          <div className="list" ref={list}>
+            {questions.map((q) => (
+              <button key={q.id} type="button" aria-current={q === current} onClick={() => set("question", q.id)}>
+                <span className={q.change === "lost" ? "bad" : q.change === "gained" ? "good" : "muted"}>{text(q.change)}</span> {q.question.slice(0, 300)}
+              </button>
+            ))}
+          </div>
+          <QuestionView question={current} />
+        </div>
+      ) : (
+        data && <p className="muted">{text("noAnswers")}</p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,54 @@
+import { useMemo } from "react";
+import type { Schema } from "../api";
+import { useText } from "../i18n";
+import { markTokens } from "./tokens";
+
+/** Longest text that is drawn of an answer: a model that rambles may return 100 KB. */
+const SHOWN = 20_000;
+
+export function QuestionView({ question }: { question: Schema["Question"] }) {
+  const text = useText();
+  return (
+    <article aria-label={question.id}>
+      <p className="text">
+        <strong>{question.question.slice(0, SHOWN)}</strong>
+      </p>
+      <p className="muted">
+        {question.id} · {text(question.change)} · {question.language} · {question.hardness}
+        {question.database && ` · ${question.database}`}
+        {question.guarded && ` · ${text("guarded")}`}
+      </p>
+      <h3>{text("expected")}</h3>
+      <div className="gold">
+        <Sql sql={question.gold} other={question.after.sql || question.gold} />
+      </div>
+      <div className="columns">
+        <AnswerView title={text("before")} answer={question.before} gold={question.gold} />
+        <AnswerView title={text("after")} answer={question.after} gold={question.gold} />
+      </div>
+      <h3>{text("schema")}</h3>
+      <pre>{question.context.slice(0, SHOWN)}</pre>
+    </article>
+  );
+}
+
+function AnswerView({ title, answer, gold }: { title: string; answer: Schema["Answer"]; gold: string }) {
+  return (
+    <section>
+      <h3>
+        {title}: <span className={answer.correct ? "good" : "bad"}>{answer.outcome}</span>
+      </h3>
+      <Sql sql={answer.sql || answer.text} other={gold} />
+      {answer.reason && <p className="text">{answer.reason.slice(0, SHOWN)}</p>}
+    </section>
+  );
+}
+
+function Sql({ sql, other }: { sql: string; other: string }) {
+  const tokens = useMemo(() => markTokens(sql.slice(0, SHOWN), other.slice(0, SHOWN)), [sql, other]);
+  return (
+    <pre>
+      <code>{tokens.map((token, i) => (token.differs ? <mark key={i}>{token.text}</mark> : token.text))}</code>
+    </pre>
+  );
+}
