@@ -42,6 +42,9 @@ QUERY_PAUSE = 5.0
 DRAIN = 60.0
 """Seconds without a byte after which the rest of an ended job's output is given up."""
 
+LAST_OUTPUT = 5.0
+"""Seconds without a byte after which a host on which everything was stopped has sent all of its output."""
+
 SILENT = 15.0
 """Seconds without a sign after which a host is called silent; it reports its state every five."""
 
@@ -122,6 +125,17 @@ class HostWatch:
         acknowledged = self.output.acknowledged >= self.output.received
         is_idle = time.monotonic() - self._moved_at > DRAIN
         return is_idle or (self.is_output_complete and acknowledged and self.clock.is_known)
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether no more output is expected of a host on which everything was stopped.
+
+        A job that was lost has no output size: its output is at its end when nothing comes for a while.
+        """
+        if self._is_held_up:
+            return False
+        is_idle = time.monotonic() - self._moved_at > LAST_OUTPUT
+        return self.is_output_complete or self.is_silent or is_idle
 
     def started_at(self) -> float | None:
         """When the job started, by this machine's clock; None where it is not known."""
@@ -278,7 +292,8 @@ class HostWatch:
 
     def _record_gpus(self, samples: Sequence[Gpu]) -> None:
         attempt, at, host = self.gang.attempt, time.time(), self.member.host
-        if samples:
+        # A host that prints nothing would fill the memory with its samples: these alone are given up.
+        if samples and not self.writer.is_full:
             self.writer.put(lambda recorder: recorder.gpu_samples(attempt, at, host, samples))
 
 

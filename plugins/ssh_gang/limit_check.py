@@ -56,11 +56,19 @@ def _progress(limits: Limits, hosts: Sequence[HostWatch], progress: ProgressTrac
     has_ended = all(host.state and host.state.is_terminal for host in hosts)
     if not progress.is_expected or has_ended:
         return None
-    name, limit = ("stall", limits.stall) if progress.latest else ("first_step", limits.first_step)
+    name, limit = _next_step(limits, progress)
     if progress.seconds_since_last > limit:
         last = progress.latest or "no iteration yet"
         return f"no progress for {limit:.0f} s (limit {name}), last: {last}"
     return None
+
+
+def _next_step(limits: Limits, progress: ProgressTracker) -> tuple[str, float]:
+    """The limit that the next step must keep; the longer one while it is not known which step that is."""
+    first, further = ("first_step", limits.first_step), ("stall", limits.stall)
+    if progress.latest:
+        return further
+    return max(first, further, key=lambda limit: limit[1]) if progress.is_restoring else first
 
 
 def _elapsed(hosts: Sequence[HostWatch]) -> float:

@@ -71,6 +71,8 @@ class ProgressTracker:
         self._pattern = None if pattern is None else re.compile(pattern)
         self._reported = reported
         self.latest: Progress | None = None
+        self.is_restoring = False
+        """Whether it is not known yet how far an earlier watcher saw this attempt come."""
         self._moved_at = time.monotonic()
 
     @property
@@ -94,6 +96,7 @@ class ProgressTracker:
 
     def restore(self, previous: Progress | None) -> None:
         """Go on from the last step that an earlier watcher of this attempt recorded."""
+        self.is_restoring = False
         if previous is None:
             return
         if self.latest is None or self.latest.step <= previous.step:

@@ -15,7 +15,10 @@ from ssh_gang.log import TaskLog
 from ssh_gang.recorder import GangRecorder, RecorderUnavailable
 
 CAPACITY = 64 * 1024 * 1024
-"""Bytes of output that may wait; more of it stays on the hosts."""
+"""Bytes that may wait to be written; more output stays on the hosts."""
+
+NUMBERS = 4096
+"""Bytes that the numbers of one step take in memory, or the samples of one host's GPUs, about."""
 
 BATCH = 1024 * 1024
 """Bytes of one host's output that are written in one piece, about."""
@@ -38,6 +41,11 @@ class _Write:
     size: int = 0
     """Bytes of output in it."""
     done: Callable[[], None] = lambda: None
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes while it waits."""
+        return self.size or NUMBERS
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,16 @@ class RecordWriter:
     """A queue in front of a recorder.
 
     Putting something in never blocks. The caller looks at `is_full` before it reads more from a host: what
-    does not fit stays there. One thread of its own calls the recorder, so that a recorder that hangs holds
-    up nothing else. Output is written after the numbers that were put in before it: once a host's output
-    is recorded, so is the progress that was read from it.
+    does not fit stays there. Numbers count too: however little a training prints, in days they are many. One
+    thread of its own calls the recorder, so that a recorder that hangs holds up nothing else. Output is
+    written after the numbers that were put in before it: once a host's output is recorded, so is the progress
+    that was read from it.
 
     Args:
         recorder: What is written to; None counts everything as written at once.
         log: Where an outage is reported, once when it is noticed and once when it is over.
         written: Called after each write that succeeded.
-        capacity: Bytes of output that may wait.
+        capacity: Bytes that may wait.
         longest_pause: Seconds between two tries, at most.
     """
 
@@ -109,6 +118,11 @@ class RecordWriter:
         self._outage: _Outage | None = None
 
     @property
+    def is_recording(self) -> bool:
+        """Whether there is a recorder, and its records were not given up."""
+        return self._recorder is not None and not self._abandoned.is_set()
+
+    @property
     def is_full(self) -> bool:
         """Whether no more output should be read from the hosts."""
         return self._waiting_bytes >= self._capacity
@@ -125,8 +139,10 @@ class RecordWriter:
 
     def put(self, call: Callable[[GangRecorder], None]) -> None:
         """Write numbers: `call` is called with the recorder, in a thread."""
-        if self._is_recording:
-            self._numbers.append(_Write(call))
+        if self.is_recording:
+            write = _Write(call)
+            self._numbers.append(write)
+            self._waiting_bytes += write.memory
             self._filled.set()
 
     def put_output(
@@ -142,7 +158,7 @@ class RecordWriter:
             recorded: Called in the event loop once they are recorded, with the position after the last one.
         """
         piece = _Output(attempt, host, offset, data, recorded)
-        if not self._is_recording:
+        if not self.is_recording:
             recorded(piece.end)
             return
         self._outputs.setdefault(host, deque()).append(piece)
@@ -173,7 +189,7 @@ class RecordWriter:
         self._log.error(
             "%d records of this gang, with %.1f MB of its log, are not written and given up: %s",
             dropped,
-            self._waiting_bytes / 1e6,
+            sum(len(piece.data) for piece in pieces) / 1e6,
             reason,
         )
         self._numbers.clear()
@@ -181,10 +197,6 @@ class RecordWriter:
         self._waiting_bytes = 0
         for piece in pieces:
             piece.recorded(piece.end)
-
-    @property
-    def _is_recording(self) -> bool:
-        return self._recorder is not None and not self._abandoned.is_set()
 
     def _next(self) -> _Write | None:
         """Numbers first, then the hosts' output in turn."""
@@ -236,7 +248,7 @@ class RecordWriter:
     def _finish(self, write: _Write) -> None:
         self._current = None
         if not self._abandoned.is_set():
-            self._waiting_bytes -= write.size
+            self._waiting_bytes -= write.memory
         if self._outage:
             self._outage.records += 1
             self._outage.size += write.size

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ssh_gang.blame import CATCH_UP, Blame, failed_before, first_to_fail, full_disks, last_lines
@@ -101,6 +100,7 @@ class Watch:
             previous = recorder.last_progress(attempt)
             loop.call_soon_threadsafe(self._progress.restore, previous)
 
+        self._progress.is_restoring = self._writer.is_recording
         self._writer.put(restore)
 
     def _record_progress(self, progress: Progress) -> None:
@@ -161,7 +161,7 @@ class Watch:
             if name != host:
                 self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
         tail = await last_lines(self.hook, self.hosts[host].member, rank) if host else ""
-        await self._finish_records(tasks)
+        await self._finish_records(tasks, stopped=not leftover)
         self._log_summaries()
         return self._event(ok=False, reason=reason + leftover, failed_host=host, failed_rank=rank, tail=tail)
 
@@ -179,23 +179,20 @@ class Watch:
         at = f" at {self._progress.latest}" if self._progress.latest else ""
         return first + at + await full_disks(self.hook, self.hosts[blame.host].member)
 
-    async def _finish_records(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Take the last output of hosts that answer, then wait until everything is recorded."""
+    async def _finish_records(self, tasks: list[asyncio.Task[None]], *, stopped: bool) -> None:
+        """Take the rest of the hosts' output, and wait until everything is recorded.
 
-        def has_arrived() -> bool:
-            return all(host.is_output_complete or host.is_silent for host in self.hosts.values())
-
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP):
-                await self._until(has_arrived, tasks)
-        self._ended_at = time.monotonic()
-        while not self._writer.is_drained:
+        Args:
+            tasks: The followers and the record writer.
+            stopped: Whether no process is left anywhere. If one is, its output may never end.
+        """
+        self._ended_at = began = time.monotonic()
+        while True:
+            have_sent_all = all(host.has_sent_all for host in self.hosts.values())
+            is_late = not stopped and time.monotonic() - began > CATCH_UP
+            if self._writer.is_drained and (have_sent_all or is_late):
+                return
             self._limit_recording()
-            await self._wait_for_change()
-            _raise_unexpected(tasks)
-
-    async def _until(self, condition: Callable[[], bool], tasks: list[asyncio.Task[None]]) -> None:
-        while not condition():
             await self._wait_for_change()
             _raise_unexpected(tasks)
 

@@ -69,6 +69,18 @@ def test_stall_names_the_last_step():
     assert check(host(), pattern=PATTERN, lines=["step 3/9"], seconds_without_progress=41) == reason
 
 
+def test_first_step_is_not_asked_for_before_it_is_known_whether_there_was_one():
+    """A watcher that takes over while the recorder does not answer does not know how far the gang is."""
+    tracker = ProgressTracker(PATTERN, lambda progress: None)
+    tracker.is_restoring = True
+    tracker._moved_at -= 35
+    assert exceeded_limit(LIMITS, [host()], tracker) is None
+    tracker._moved_at -= 6
+    assert exceeded_limit(LIMITS, [host()], tracker) == (
+        "no progress for 40 s (limit stall), last: no iteration yet"
+    )
+
+
 def test_progress_is_not_expected_without_a_pattern():
     assert check(host(), seconds_without_progress=1000) is None
 

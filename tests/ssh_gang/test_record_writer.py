@@ -11,7 +11,7 @@ import pytest
 
 from ssh_gang import record_writer
 from ssh_gang.progress import Progress
-from ssh_gang.record_writer import RecordWriter
+from ssh_gang.record_writer import NUMBERS, RecordWriter
 from ssh_gang.recorder import RecorderUnavailable
 
 LOG = logging.getLogger("test")
@@ -187,6 +187,42 @@ def test_is_full_says_when_to_stop_reading_and_has_room_when_to_go_on():
             assert writer.has_room
 
     asyncio.run(go())
+
+
+def test_numbers_fill_the_queue_too():
+    """A training that prints little and steps often would fill the memory in an outage of days."""
+    writer = RecordWriter(MemoryRecorder(), LOG, capacity=10 * NUMBERS)
+    for step in range(9):
+        put_step(writer, step)
+    assert not writer.is_full
+    put_step(writer, 10)
+    assert writer.is_full
+
+
+def test_numbers_that_were_written_leave_room():
+    async def go():
+        async with running(MemoryRecorder(), capacity=NUMBERS) as writer:
+            put_step(writer, 1)
+            await until(lambda: writer.is_drained)
+            assert writer.has_room
+
+    asyncio.run(go())
+
+
+def test_an_outage_is_reported_with_the_bytes_of_log_that_were_late(caplog):
+    caplog.set_level(logging.INFO)
+
+    async def go():
+        recorder = MemoryRecorder(RecorderUnavailable("down"))
+        async with running(recorder) as writer:
+            put_step(writer, 1)
+            put_output(writer, "a", [b"x" * 2_000_000])
+            await until(lambda: recorder.tries > 0)
+            recorder.error = None
+            await until(lambda: writer.is_drained)
+
+    asyncio.run(go())
+    assert any("2 of them, with 2.0 MB of log" in m for m in caplog.messages)
 
 
 def test_a_recorder_that_hangs_does_not_block_the_event_loop(caplog, monkeypatch):

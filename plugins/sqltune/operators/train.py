@@ -23,7 +23,7 @@ from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
 from ssh_gang.model import Gang, Member
-from ssh_gang.progress import Progress
+from ssh_gang.progress import Progress, ProgressTracker
 from ssh_gang.ssh import bash, connected
 
 if TYPE_CHECKING:
@@ -168,12 +168,14 @@ def finished(progress: Progress | None, output: str) -> Progress:
     """The last iteration of a training that finished with a finite loss.
 
     Args:
-        progress: The last iteration in the log.
-        output: The end of the log, for the error message.
+        progress: The last iteration in the log, as the watcher knows it. It knows none where it took over
+            while the records' database was away, after the last line of the training was recorded.
+        output: The end of the log.
 
     Raises:
         GangError: It is not the final iteration, or its loss is NaN or infinite.
     """
+    progress = progress or _last_progress(output)
     if progress is None or progress.step < progress.total:
         seen = f"{progress.step} of {progress.total}" if progress else "none"
         raise GangError(
@@ -188,6 +190,12 @@ def finished(progress: Progress | None, output: str) -> Progress:
             "look at the rows trained on after it"
         )
     return progress
+
+
+def _last_progress(output: str) -> Progress | None:
+    tracker = ProgressTracker(PROGRESS_PATTERN, lambda _: None)
+    tracker.read(output.splitlines())
+    return tracker.latest
 
 
 async def _shards(plan: RunPlan, checkpoint: str) -> dict[str, int]:

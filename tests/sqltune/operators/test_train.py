@@ -77,6 +77,17 @@ def test_a_log_without_an_iteration_is_a_failure():
         finished(None, "the end")
 
 
+def test_a_final_iteration_that_only_the_log_knows_is_a_success():
+    """A watcher that took over while the database was away never learned what had been recorded before."""
+    log = "[rank 0]: Iter(train) [9/9]  lr: 1e-04  loss: 0.5\n[rank 1]: Saving checkpoint at 9 iterations"
+    assert finished(None, log).step == 9
+
+
+def test_a_final_iteration_that_only_the_log_knows_must_have_a_finite_loss():
+    with pytest.raises(GangError, match="the loss of iteration 9 is NaN or infinite"):
+        finished(None, "[rank 0]: Iter(train) [9/9]  lr: 1e-04  loss: nan")
+
+
 def test_a_training_that_stopped_early_is_a_failure():
     with pytest.raises(GangError, match="the last iteration in the log is 4 of 10"):
         finished(Progress(step=4, total=10, loss=1.0), "")
