@@ -11,7 +11,7 @@ from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError, HostsBusy
 from ssh_gang.model import Gang, Member
 from ssh_gang.resume import Decision, decide
-from ssh_gang.ssh import bash, connect, on_all, raise_all
+from ssh_gang.ssh import bash, connect, disconnect, lost, on_all, raise_all
 from ssh_gang.state import JobState
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ class GangHook:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections; what runs on the hosts goes on."""
-        for connection in self._connections.values():
-            connection.close()
+        connections = list(self._connections.values())
         self._connections.clear()
+        await asyncio.gather(*map(disconnect, connections))
 
     async def run(self, member: Member, script: str, limit: float = 60) -> bytes:
         """Run a script on a member's host and return its stdout.
@@ -185,19 +185,18 @@ class GangHook:
 
     @asynccontextmanager
     async def _connected(self, member: Member) -> AsyncIterator[SSHClientConnection]:
-        """The member's connection; when it breaks within the block it is dropped, and `HostError` raised."""
+        """The member's connection; where it breaks within the block it is dropped, and `HostError` raised."""
         import asyncssh
 
         connection = await self._connection(member)
         try:
             yield connection
-        except (TimeoutError, asyncssh.Error, OSError) as e:
-            # It cannot be used any more: the next call opens another.
-            connection.abort()
-            self._connections.pop(member.host, None)
-            raise HostError(f"{member.host}: the connection was lost ({e or type(e).__name__})") from e
-        except HostError as e:
-            raise HostError(f"{member.host}: {e}") from e
+        except (asyncssh.Error, OSError) as e:
+            # It cannot be used any more: the next call opens another, and may have done so already.
+            if self._connections.get(member.host) is connection:
+                del self._connections[member.host]
+            await disconnect(connection)
+            raise lost(member.host, e) from e
 
     async def _connection(self, member: Member) -> SSHClientConnection:
         async with self._locks[member.host]:

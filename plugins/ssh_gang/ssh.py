@@ -16,7 +16,7 @@ from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from ssh_gang.errors import HostError
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection
+    from asyncssh import SSHClientConnection, SSHCompletedProcess
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +35,9 @@ LONGEST_PAUSE = 3.0
 
 ERROR_TAIL = 1500
 """Characters of a failed script's output that its error message holds."""
+
+_HOST_NAME = "ssh_gang_host"
+"""Key of a connection's extra information: the host's name in error messages."""
 
 _opening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
@@ -58,22 +61,32 @@ async def connect(host: str, conn_id: str, limit: float) -> SSHClientConnection:
     # asyncssh logs each command at INFO, and a launch sends several to every host.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     hook = SSHHookAsync(ssh_conn_id=conn_id, keepalive_interval=KEEPALIVE)
-    deadline, pause = asyncio.get_running_loop().time() + limit, FIRST_PAUSE
-    async with _opening_slot(conn_id):
-        while True:
-            left = deadline - asyncio.get_running_loop().time()
-            try:
-                return await _open(hook, left)
-            except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
-                if left < pause:
-                    raise HostError(_dropped(host, limit, e)) from e
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-                pause = min(2 * pause, LONGEST_PAUSE)
-            except (TimeoutError, asyncssh.Error, OSError, ValueError) as e:
-                raise HostError(f"{host}: {_cause_and_remedy(e, conn_id)}") from e
-            except Exception as e:
-                # Airflow's "not found": its class differs with the process in which the Connection is read.
-                raise HostError(f"{host}: connection {conn_id!r}: {e}") from e
+    pause, drop = FIRST_PAUSE, None
+    try:
+        async with asyncio.timeout(limit), _opening_slot(conn_id):
+            while True:
+                try:
+                    connection: SSHClientConnection = await hook.get_conn()
+                except (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError) as e:
+                    drop = e
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                else:
+                    connection.set_extra_info(**{_HOST_NAME: host})
+                    return connection
+    except (asyncssh.Error, OSError, ValueError) as e:
+        if drop and isinstance(e, TimeoutError):
+            raise HostError(_dropped(host, limit, drop)) from drop
+        raise HostError(f"{host}: {_cause_and_remedy(e, conn_id)}") from e
+    except Exception as e:
+        # Airflow's "not found": its class differs with the process in which the Connection is read.
+        raise HostError(f"{host}: connection {conn_id!r}: {e}") from e
+
+
+async def disconnect(connection: SSHClientConnection) -> None:
+    """Close a connection, and wait until its socket is closed too."""
+    connection.close()
+    await connection.wait_closed()
 
 
 @asynccontextmanager
@@ -83,22 +96,33 @@ async def connected(host: str, conn_id: str, limit: float = 30) -> AsyncIterator
     try:
         yield connection
     finally:
-        connection.close()
+        await disconnect(connection)
 
 
 async def bash(connection: SSHClientConnection, script: str, limit: float | None = None) -> bytes:
     """Run a script with bash on the host and return its stdout.
 
+    Args:
+        connection: From `connect`.
+        script: Text of the script.
+        limit: Seconds that it may take; None for any number.
+
     Raises:
-        HostError: The script failed; the message has the end of its output.
-        TimeoutError: It took longer than `limit` seconds.
+        HostError: The script failed or took too long, or the connection was lost; the message has the host's
+            name and the end of the script's output.
     """
-    async with asyncio.timeout(limit):
-        result = await connection.run("bash -s", input=script.encode(), encoding=None)
+    import asyncssh
+
+    host = connection.get_extra_info(_HOST_NAME)
+    try:
+        async with asyncio.timeout(limit) as deadline:
+            result = await _run(connection, script)
+    except (asyncssh.Error, OSError) as e:
+        if deadline.expired():
+            raise HostError(f"{host}: a script did not end within {limit} s") from e
+        raise lost(host, e) from e
     if result.exit_status != 0:
-        output = as_bytes(result.stderr) or as_bytes(result.stdout)
-        tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
-        raise HostError(f"the host's shell ended with exit code {result.exit_status}: {tail}")
+        raise HostError(f"{host}: {_failure(result)}")
     return as_bytes(result.stdout)
 
 
@@ -123,21 +147,42 @@ def raise_all(results: Sequence[R | BaseException], kind: type[Exception] = Host
     return [result for result in results if not isinstance(result, BaseException)]
 
 
+def lost(host: str, error: Exception) -> HostError:
+    """Return the error for a connection that broke after it had been opened."""
+    return HostError(f"{host}: the connection was lost ({_text(error)})")
+
+
 def _opening_slot(conn_id: str) -> asyncio.Semaphore:
     """Limits the connections that are opened to one host at a time, in this event loop."""
     slots = _opening.setdefault(asyncio.get_running_loop(), {})
     return slots.setdefault(conn_id, asyncio.Semaphore(OPENING_AT_ONCE))
 
 
-async def _open(hook: SSHHookAsync, limit: float) -> SSHClientConnection:
-    async with asyncio.timeout(max(limit, 0.001)):
-        connection: SSHClientConnection = await hook.get_conn()
-        return connection
+async def _run(connection: SSHClientConnection, script: str) -> SSHCompletedProcess:
+    process = await connection.create_process("bash -s", input=script.encode(), encoding=None)
+    try:
+        return await process.wait()
+    finally:
+        # Whoever stops waiting gives the channel back: sshd allows ten in one connection (MaxSessions).
+        process.close()
 
 
 def as_bytes(output: bytes | str | None) -> bytes:
     """Return the output of a command that was run without an encoding; asyncssh's type allows text too."""
     return output if isinstance(output, bytes) else (output or "").encode()
+
+
+def _failure(result: SSHCompletedProcess) -> str:
+    """How a script failed, and the end of what it said."""
+    if result.exit_signal:
+        end = f"the host's shell was killed by signal {result.exit_signal[0]}"
+    elif result.exit_status is None:
+        end = "the connection was lost before the host's shell had ended"
+    else:
+        end = f"the host's shell ended with exit code {result.exit_status}"
+    output = as_bytes(result.stderr) or as_bytes(result.stdout)
+    tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
+    return f"{end}: {tail}" if tail else end
 
 
 def _text(error: Exception) -> str:

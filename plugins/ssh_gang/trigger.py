@@ -43,7 +43,9 @@ class GangTrigger(BaseTrigger):
         ref = RecorderRef.model_validate(self.recorder) if self.recorder else None
         recorder = await asyncio.to_thread(ref.resolve) if ref else None
         async with GangHook(Gang.model_validate(self.gang)) as hook:
-            yield _event(await Watch(hook, self.log, recorder).until_the_end())
+            ended = await Watch(hook, self.log, recorder).until_the_end()
+        # With the connections closed: whoever takes one event may never ask for another.
+        yield _event(ended)
 
     async def on_kill(self) -> None:
         """Stop this attempt's processes and no other's: a user cleared, failed or succeeded the task."""

@@ -65,6 +65,26 @@ def test_gang_trigger_gives_the_watch_its_recorder_and_its_event_to_the_operator
     assert isinstance(recorders[0], FolderRecorder)
 
 
+def test_gang_trigger_closes_its_connections_before_its_event_is_taken(monkeypatch):
+    closed = []
+
+    async def until_the_end(self):
+        return GangEvent(ok=True, attempt="try2", reason="every rank ended with exit code 0", seconds=3)
+
+    async def close(self):
+        closed.append(self.gang.name)
+
+    async def first() -> None:
+        events = GangTrigger(JSON).run()
+        await anext(events)
+        assert closed == ["d.t.r"]
+        await events.aclose()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    monkeypatch.setattr(GangHook, "close", close)
+    asyncio.run(first())
+
+
 def test_on_kill_stops_its_own_attempt(monkeypatch):
     stopped = []
 
