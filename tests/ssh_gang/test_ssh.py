@@ -160,6 +160,13 @@ def test_connect_refuses_a_host_that_no_file_knows(monkeypatch):
     assert "its host key is not the known one" in connection_error(monkeypatch, host_key=None)
 
 
+@pytest.mark.parametrize("extra", [{"no_host_key_check": True}, {"known_hosts": "none"}])
+def test_connect_refuses_a_connection_that_checks_no_host_key(monkeypatch, extra):
+    message = connection_error(monkeypatch, host_key=None, **extra)
+    assert "checks no host key" in message
+    assert "host_key or known_hosts" in message
+
+
 def test_connect_names_a_key_that_the_host_does_not_accept(monkeypatch):
     message = connection_error(monkeypatch, private_key=OTHER_KEY.export_private_key().decode())
     assert message.startswith(f"a: the key of connection {CONN_ID!r} was not accepted")
