@@ -10,8 +10,10 @@ without one, fsspec reads its own environment variables.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqltune.records import durable_files
 from sqltune.records.errors import LogStoreError
 from sqltune.records.settings import log_store_address
 
@@ -78,7 +80,10 @@ class LogStore:
         self._fs, self._root = _open(self.address)
 
     def write(self, run_key: str, log: str, offset: int, data: bytes) -> None:
-        """Write bytes where they belong in a log.
+        """Write bytes where they belong in a log; when this returns, they survive a power cut.
+
+        The host removes what it has been told is recorded. An object store answers once an object is safe; a
+        file must be synced.
 
         Args:
             run_key: The run.
@@ -92,8 +97,12 @@ class LogStore:
         if not data:
             return
         folder = self._folder(run_key, log)
-        self._fs.makedirs(folder, exist_ok=True)
-        self._fs.pipe_file(f"{folder}/{Block(offset, len(data)).name}", data)
+        path = f"{folder}/{Block(offset, len(data)).name}"
+        if _is_local(self._fs):
+            durable_files.write(Path(path), data)
+        else:
+            self._fs.makedirs(folder, exist_ok=True)
+            self._fs.pipe_file(path, data)
 
     def read(self, run_key: str, log: str, start: int = 0, end: int | None = None) -> bytes:
         """Return the bytes of a log from `start` up to `end`; a gap is named in their place.
@@ -159,7 +168,8 @@ class LogStore:
         return data if len(data) == block.length else None
 
     def _blocks(self, run_key: str, log: str) -> list[Block]:
-        return sorted(Block.parse(name) for name in self._list(self._folder(run_key, log)))
+        names = self._list(self._folder(run_key, log))
+        return sorted(Block.parse(name) for name in names if not name.startswith(durable_files.TEMPORARY))
 
     def _list(self, folder: str) -> Iterator[str]:
         # Another process writes: what was listed before says nothing.
@@ -185,6 +195,12 @@ def _groups(blocks: list[Block]) -> list[list[Block]]:
             end = block.end
         end = max(end, block.end)
     return groups
+
+
+def _is_local(fs: AbstractFileSystem) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(fs, LocalFileSystem)
 
 
 def _open(address: str) -> tuple[AbstractFileSystem, str]:

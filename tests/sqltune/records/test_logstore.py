@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -171,6 +173,60 @@ def test_a_block_whose_writer_died_is_not_read(tmp_path):
     assert store.read(RUN, LOG) == b"hello\n"
     store.write(RUN, LOG, 6, b"world\n")
     assert store.read(RUN, LOG) == b"hello\nworld\n"
+
+
+def synced(monkeypatch) -> list[tuple[str, list[str]]]:
+    """What is synced from now on: the path, and the names in its folder at that moment."""
+    calls = []
+    fsync = os.fsync
+
+    def record(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        folder = path if path.is_dir() else path.parent
+        calls.append((path.name, sorted(p.name for p in folder.iterdir())))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return calls
+
+
+def test_a_block_in_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """The host may remove what was acknowledged: a power cut must not take it from the log store."""
+    store, name = LogStore(str(tmp_path)), "0000000000000000-6"
+    store.write(RUN, LOG, 0, b"")
+    (tmp_path / RUN / LOG).mkdir(parents=True)
+    calls = synced(monkeypatch)
+    store.write(RUN, LOG, 0, b"hello\n")
+    (temporary, before), (folder, after) = calls
+    assert temporary.startswith(f".{name}.")
+    assert name not in before
+    assert (folder, after) == (LOG, [name])
+
+
+def test_a_new_logs_folder_is_on_the_disk_too(tmp_path, monkeypatch):
+    calls = synced(monkeypatch)
+    LogStore(str(tmp_path / "logs")).write(RUN, LOG, 0, b"x")
+    assert [name for name, _ in calls][:3] == [tmp_path.name, "logs", RUN]
+
+
+def test_a_block_that_was_not_finished_is_not_seen(tmp_path):
+    store = LogStore(str(tmp_path))
+    store.write(RUN, LOG, 0, b"hello\n")
+    (tmp_path / RUN / LOG / ".0000000000000006-6.ab12").write_bytes(b"wor")
+    assert store.read(RUN, LOG) == b"hello\n"
+    assert store.size(RUN, LOG) == 6
+
+
+def test_a_block_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    store = LogStore(str(tmp_path))
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        store.write(RUN, LOG, 0, b"hello\n")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
