@@ -80,6 +80,7 @@ class Worker:
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
         self._answered = 0
+        self._is_late = False
         self._stderr = ""
         # A file and not a pipe: while a large request is being written, responses would go unread.
         with tempfile.TemporaryFile("w+") as request:
@@ -108,6 +109,8 @@ class Worker:
             seconds = databases * QUERIES_PER_DATABASE * MAX_SECONDS + GRACE
             line = lines.next(seconds if self._answered else seconds + START_TIMEOUT)
             if line is None:
+                # One that ended by itself has an exit code by now.
+                self._is_late = self._process.returncode is None
                 return
             response = WorkerResponse.from_json(line)
             if response.number != self._answered:
@@ -123,17 +126,16 @@ class Worker:
         """
         if not self._answered and "Traceback" in self._stderr:
             raise ScoringError(f"the process that runs the queries does not start: {self._stderr[-800:]}")
-        if self._process.returncode == -signal.SIGKILL:
+        if self._is_late:
             return Match(
                 "invalid",
                 f"took longer than {MAX_SECONDS:g} s and could not be interrupted",
                 failure_class="timeout",
             )
-        return Match(
-            "invalid",
-            f"the process that ran it died (exit code {self._process.returncode})",
-            failure_class="too_large",
-        )
+        end = f"died (exit code {self._process.returncode})"
+        if self._process.returncode == -signal.SIGKILL:
+            end = f"was killed (signal {signal.SIGKILL:d}), as it is when memory runs out"
+        return Match("invalid", f"the process that ran it {end}", failure_class="too_large")
 
 
 class _Lines:

@@ -121,6 +121,14 @@ def test_worker_that_dies_costs_one_pair(monkeypatch, tmp_path):
     assert match.reason == "the process that ran it died (exit code 7)"
 
 
+def test_worker_that_is_killed_for_memory_is_too_large_and_no_timeout(monkeypatch, tmp_path):
+    """The kernel kills a process with the signal that a worker gets when its time is up."""
+    dying_worker(monkeypatch, tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    (match,) = match_pairs([FINE_PAIR])
+    assert (match.outcome, match.failure_class) == ("invalid", "too_large")
+    assert match.reason == "the process that ran it was killed (signal 9), as it is when memory runs out"
+
+
 def test_worker_that_does_not_start_is_an_error(monkeypatch, tmp_path):
     dying_worker(monkeypatch, tmp_path, "raise RuntimeError('no such library')")
     with pytest.raises(ScoringError, match="does not start: (?s:.*)no such library"):
