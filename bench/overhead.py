@@ -56,7 +56,7 @@ WARM_UP = 2
 """Steps left out of the rate: the first ones allocate."""
 
 
-def say(measure: str, system: str, value: float, unit: str) -> None:
+def report(measure: str, system: str, value: float, unit: str) -> None:
     """One result."""
     print(
         json.dumps({"measure": measure, "system": system, "value": round(value, 3), "unit": unit}), flush=True
@@ -239,12 +239,12 @@ def main() -> None:
     if answer.returncode:
         raise SystemExit(answer.stdout[-3000:] + answer.stderr[-3000:])
     hand_rate = rate(answer.stdout.splitlines())
-    say("wall time of the chain", "DAG", dag_seconds, "s")
-    say("wall time of the chain", "shell script", hand_seconds, "s")
-    say("wall time of the chain", "DAG / shell script", dag_seconds / hand_seconds, "ratio")
-    say("seconds per training step, median", "DAG", dag_rate, "s")
-    say("seconds per training step, median", "torchrun by hand", hand_rate, "s")
-    say("training rate", "DAG / torchrun by hand", hand_rate / dag_rate, "ratio")
+    report("wall time of the chain", "DAG", dag_seconds, "s")
+    report("wall time of the chain", "shell script", hand_seconds, "s")
+    report("wall time of the chain", "DAG / shell script", dag_seconds / hand_seconds, "ratio")
+    report("seconds per training step, median", "DAG", dag_rate, "s")
+    report("seconds per training step, median", "torchrun by hand", hand_rate, "s")
+    report("training rate", "DAG / torchrun by hand", hand_rate / dag_rate, "ratio")
 
 
 if __name__ == "__main__":

@@ -195,18 +195,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--questions", type=int, default=2000)
-    given = parser.parse_args()
+    options = parser.parse_args()
     longest = 0.0
     for engine, opened in (("sqlite", sqlite), ("postgresql", postgresql)):
         with opened() as url:
             os.environ["SQLTUNE_DATABASE_URL"] = url
             migrate()
             began = time.monotonic()
-            fill(engine, given.runs, given.questions)
+            fill(engine, options.runs, options.questions)
             seconds = time.monotonic() - began
-            print(f"{engine}: {given.runs} runs of {given.questions} questions, filled in {seconds:.0f} s")
-            step = max(1, given.runs // SAMPLED_RUNS)
-            for name, calls in page_queries(list(range(1, given.runs + 1, step))).items():
+            print(
+                f"{engine}: {options.runs} runs of {options.questions} questions, filled in {seconds:.0f} s"
+            )
+            step = max(1, options.runs // SAMPLED_RUNS)
+            for name, calls in page_queries(list(range(1, options.runs + 1, step))).items():
                 times = [milliseconds(call) for call in calls]
                 longest = max(longest, *times)
                 print(

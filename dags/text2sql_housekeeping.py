@@ -6,7 +6,7 @@ perhaps deleted afterwards. This task lists the running gangs on each cluster's 
 tasks in Airflow. It stops a gang whose task has ended or no longer exists. It does not touch the gangs of
 another Airflow, or processes that do not belong to a gang.
 
-**tell_mlflow.** Sends MLflow the versions and promotions that were made while it did not answer, in order.
+**send_to_mlflow.** Sends MLflow the versions and promotions that were made while it did not answer, in order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config.loading import cluster_names
 from sqltune.operators.reap import reap_orphans
-from sqltune.tasks.mlflow import tell_mlflow
+from sqltune.tasks.mlflow import send_to_mlflow
 
 SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 
@@ -40,7 +40,7 @@ def text2sql_housekeeping() -> None:
     """One task for each cluster, and one for MLflow."""
     reap = task(task_id="reap", execution_timeout=timedelta(minutes=15))(reap_orphans)
     reap.expand(cluster=cluster_names())
-    task(task_id="tell_mlflow", execution_timeout=timedelta(minutes=10))(tell_mlflow)()
+    task(task_id="send_to_mlflow", execution_timeout=timedelta(minutes=10))(send_to_mlflow)()
 
 
 text2sql_housekeeping()

@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the rooms and their imports as they are."""
+"""docs/architecture.md shows the packages and their imports as they are."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ BLOCK = re.compile(r"(<!-- imports -->\n```mermaid\n)(.*?)(```\n<!-- /imports --
 ROOT_MODULES = "sqltune (root)"
 
 
-def room(module: str) -> str:
-    """The room of a module: `sqltune.sql.tokens` lies in `sql`."""
+def package_of(module: str) -> str:
+    """The package of a module: `sqltune.sql.tokens` lies in `sql`."""
     package, *parts = module.split(".")
     if package == "ssh_gang":
         return "ssh_gang"
-    is_room = parts and (PAGE.parents[1] / "plugins" / "sqltune" / parts[0]).is_dir()
-    return parts[0] if is_room else ROOT_MODULES
+    is_package = parts and (PAGE.parents[1] / "plugins" / "sqltune" / parts[0]).is_dir()
+    return parts[0] if is_package else ROOT_MODULES
 
 
 def diagram() -> str:
-    """Mermaid text: an arrow from each room to each that it imports, without those that others imply."""
+    """Mermaid text: an arrow from each package to each that it imports, without those that others imply."""
     graph = grimp.build_graph("sqltune", "ssh_gang", cache_dir=None)
     imports: dict[str, set[str]] = {}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
-            if room(module) != room(imported) and ROOT_MODULES not in (room(module), room(imported)):
-                imports.setdefault(room(module), set()).add(room(imported))
+            importer, target = package_of(module), package_of(imported)
+            if importer != target and ROOT_MODULES not in (importer, target):
+                imports.setdefault(importer, set()).add(target)
 
     def reachable(start: str, without: tuple[str, str]) -> set[str]:
         reached, todo = set(), [start]

@@ -77,20 +77,20 @@ def probe(api: str, name: str, key: str) -> str:
     return "" if answer and "choices" in answer else json.dumps(answer)[:300]
 
 
-def beat(folder: Path, controller: str, bind: str) -> None:
+def send_heartbeats(folder: Path, controller: str, bind: str) -> None:
     """Send one heartbeat for each live worker; register those that the controller does not know."""
     for path in sorted((folder / "workers").glob("*.json")):
         try:
             worker = json.loads(path.read_text())
             # A worker that is drained has no name: a heartbeat would open a connection to it.
             if worker["names"]:
-                _beat_for(f"http://{bind}:{worker['port']}", worker["names"], controller)
+                _send_heartbeat(f"http://{bind}:{worker['port']}", worker["names"], controller)
         except (OSError, ValueError, KeyError):
             # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
             continue
 
 
-def _beat_for(address: str, names: list[str], controller: str) -> None:
+def _send_heartbeat(address: str, names: list[str], controller: str) -> None:
     heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
     if not (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist"):
         register(controller, address, names)
@@ -99,5 +99,5 @@ def _beat_for(address: str, names: list[str], controller: str) -> None:
 
 if __name__ == "__main__":
     while True:
-        beat(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+        send_heartbeats(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
         time.sleep(EVERY)

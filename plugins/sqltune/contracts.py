@@ -56,8 +56,8 @@ def typed_task(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def task(*args: Any, **kwargs: Any) -> Any:
         hints = typing.get_type_hints(function)
-        given = signature.bind(*args, **kwargs).arguments
-        return dumped(function(**{name: _validated(hints[name], value) for name, value in given.items()}))
+        arguments = signature.bind(*args, **kwargs).arguments
+        return dumped(function(**{name: _validated(hints[name], value) for name, value in arguments.items()}))
 
     return task
 
@@ -128,7 +128,7 @@ class HostedReply(Model):
     calls: int = Field(description="Questions that were sent.")
     tokens: int = Field(description="Tokens that the service counted, questions and answers together.")
     cost: float = Field(description="What they cost, in the currency of the price.")
-    trouble: str = Field(description="Why answers are missing; empty when none are.")
+    error: str = Field(description="Why answers are missing; empty when none are.")
 
 
 class HostedAnswers(Model):
@@ -138,7 +138,7 @@ class HostedAnswers(Model):
     url: str = Field(description="Base address of the service; empty: the client's own default.")
     label: str = Field(description="Heading of its column in the table.")
     answers: dict[str, str] = Field(description="Answers by question id.")
-    trouble: str = Field(description="Why answers are missing; empty when none are.")
+    error: str = Field(description="Why answers are missing; empty when none are.")
 
 
 class TrainedCheckpoint(Model):

@@ -36,7 +36,7 @@ def last_promotion() -> promotions.Promotion:
     return promotions.history("lab")[-1]
 
 
-def say(lab, run: str, option: str) -> None:
+def answer_approval(lab, run: str, option: str) -> None:
     """Wait for the approval request, and answer it as Airflow's page does.
 
     Answers again if the task's retry requests approval again, as ModelApprovalOperator documents.
@@ -297,7 +297,7 @@ def test_a_backfill_trains_each_date_on_its_commit_and_a_person_says_no_and_yes(
         time.sleep(0.5)
     commits = []
     for run, option, promoted in zip(runs, ("Reject", "Approve"), ("skipped", "success"), strict=True):
-        say(lab, run, option)
+        answer_approval(lab, run, option)
         state, tasks = lab.until_ended(run)
         assert (state, tasks["approve"], tasks["promote"]) == ("success", "success", promoted), tasks
         assert (served(lab) == before) is (option == "Reject")

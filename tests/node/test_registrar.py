@@ -58,7 +58,7 @@ def put(folder: Path, port: int, names: list[str]) -> None:
 
 def test_a_worker_that_the_controller_does_not_know_is_registered(servers, tmp_path):
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.beat(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
     path, body = servers.requests[-1]
     assert path == "/register_worker"
     assert body["worker_name"] == servers.url
@@ -68,7 +68,7 @@ def test_a_worker_that_the_controller_does_not_know_is_registered(servers, tmp_p
 def test_a_known_worker_sends_its_queue_length_only(servers, tmp_path):
     servers.known = True
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.beat(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
     assert servers.paths == ["/worker_get_status", "/receive_heart_beat"]
     assert servers.requests[-1][1]["queue_length"] == 3
 
@@ -76,14 +76,14 @@ def test_a_known_worker_sends_its_queue_length_only(servers, tmp_path):
 def test_a_worker_that_is_drained_receives_no_connection(servers, tmp_path):
     """The switch waits until its last connection has closed."""
     put(tmp_path, servers.port, [])
-    registrar.beat(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
     assert servers.requests == []
 
 
 def test_a_worker_that_is_down_keeps_no_other_from_being_registered(servers, tmp_path):
     put(tmp_path, free_port(), ["down"])
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.beat(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
     assert "/register_worker" in servers.paths
 
 

@@ -38,6 +38,6 @@ def test_the_scripts_and_what_they_import_are_copied(names, name):
     assert name in names
 
 
-@pytest.mark.parametrize("room", ["operators", "tasks", "serving", "registry", "config"])
-def test_what_runs_in_airflow_only_is_not_copied(names, room):
-    assert not any(name.startswith(f"sqltune/{room}/") for name in names)
+@pytest.mark.parametrize("package", ["operators", "tasks", "serving", "registry", "config"])
+def test_what_runs_in_airflow_only_is_not_copied(names, package):
+    assert not any(name.startswith(f"sqltune/{package}/") for name in names)

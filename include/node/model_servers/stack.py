@@ -37,7 +37,7 @@ class Stack:
         self.layout = layout_of(settings)
         self.supervisor = Supervisor(self.layout)
         self.files = WorkerFiles(self.layout.folder)
-        self.spared: str | None = None
+        self.serving_before: str | None = None
         """Program of a worker that served before this call; it is kept even if the call fails."""
 
     def workers(self) -> dict[str, Worker]:
@@ -51,7 +51,7 @@ class Stack:
             Seconds until it answered a prompt.
         """
         program = program_name(name, model)
-        self.spared = program if program in self.workers() else None
+        self.serving_before = program if program in self.workers() else None
         self.add(program, name, model)
         self.apply()
         return self.wait_until_ready(program, name)
@@ -205,7 +205,7 @@ class Stack:
         """
         path = self.layout.log_file(log or program)
         tail = path.read_text(errors="replace")[-LOG_TAIL:] if path.exists() else "(no log)"
-        if program in self.workers() and program != self.spared:
+        if program in self.workers() and program != self.serving_before:
             self.remove(program)
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
 

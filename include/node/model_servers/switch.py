@@ -67,7 +67,7 @@ def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
     own_name = f"{name}-{program.rpartition('-')[2]}"
     if known := stack.workers().get(program):
         if name in known.names:
-            stack.spared = program
+            stack.serving_before = program
         else:
             stack.files.put(program, known.model_copy(update={"names": [own_name]}))
     stack.add(program, own_name, model)

@@ -93,11 +93,11 @@ def _normalised_rows(file: Path, databases: Path | None) -> Iterator[NormalisedR
         if not isinstance(query, str):
             excerpt = json.dumps(row, ensure_ascii=False)[:_EXCERPT]
             raise DatasetError(f"{file}: a row has neither 'answer' nor 'query': {excerpt}")
-        with closing(_opened(row, databases)) if databases else nullcontext() as connection:
+        with closing(_open_read_only(row, databases)) if databases else nullcontext() as connection:
             yield NormalisedRow(row, query, normalise(query, str(row.get("context", "")), connection))
 
 
-def _opened(row: Mapping[str, object], databases: Path) -> sqlite3.Connection:
+def _open_read_only(row: Mapping[str, object], databases: Path) -> sqlite3.Connection:
     if not isinstance(row.get("db_id"), str):
         raise DatasetError(
             f"db_id: a row names no database of {databases}: add its name, or leave out --databases"

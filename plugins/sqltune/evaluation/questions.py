@@ -108,14 +108,14 @@ def _database_file(databases: Path, database_id: str) -> Path | None:
 def _normalised(answer: str, context: str, database: Path | None) -> str:
     if database is None:
         return normalise(answer, context).sql
-    with closing(_opened(database)) as connection:
+    with closing(_open_read_only(database)) as connection:
         return normalise(answer, connection=connection).sql
 
 
 @lru_cache(maxsize=64)
 def _schema_of(database: Path) -> str:
     """Return a database's CREATE TABLE statements."""
-    with closing(_opened(database)) as connection:
+    with closing(_open_read_only(database)) as connection:
         rows = connection.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' "
             "AND sql IS NOT NULL ORDER BY rowid"
@@ -123,5 +123,5 @@ def _schema_of(database: Path) -> str:
         return "; ".join(re.sub(r"\s+", " ", sql).strip() for (sql,) in rows)
 
 
-def _opened(database: Path) -> sqlite3.Connection:
+def _open_read_only(database: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)

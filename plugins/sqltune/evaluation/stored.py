@@ -20,22 +20,22 @@ from ssh_gang.model import Model
 
 
 class AnswerSet(Model):
-    """What decides an answer beside the prompt: the answers of two such sets are never mixed."""
+    """The stored answers of one model with one way of decoding; answers of two sets are never mixed."""
 
     model_hash: str = Field(description="Hash of the weights, or of a hosted model's name and address.")
     decoding: str = Field(
         description="Hash of the prompt template and of everything that decides how an answer is generated."
     )
 
-    def known(self, suite: Sequence[Question]) -> dict[str, str]:
-        """Return the answers that some run was given before, by question id."""
+    def load(self, suite: Sequence[Question]) -> dict[str, str]:
+        """Return the answers that this run or an earlier one has stored, by question id."""
         prompts = {q.id: prompt_hash(q) for q in suite}
-        known = answers.known(self.model_hash, self.decoding, prompts.values())
-        return {name: known[prompt] for name, prompt in prompts.items() if prompt in known}
+        stored = answers.known(self.model_hash, self.decoding, prompts.values())
+        return {name: stored[prompt] for name, prompt in prompts.items() if prompt in stored}
 
-    def keep(self, suite: Sequence[Question], given: dict[str, str]) -> None:
-        """Keep answers by question id, so that no run generates them again."""
-        by_prompt = {prompt_hash(q): given[q.id] for q in suite if q.id in given}
+    def store(self, suite: Sequence[Question], new: dict[str, str]) -> None:
+        """Store answers by question id, so that no run generates them again."""
+        by_prompt = {prompt_hash(q): new[q.id] for q in suite if q.id in new}
         answers.put(self.model_hash, self.decoding, by_prompt)
 
 
@@ -54,7 +54,9 @@ def held_out(run_key: str) -> list[Question]:
     return [_question(record) for record in questions.held_out(run_key)]
 
 
-def put_score(run_key: str, phase: Phase, score: Score, suite: Sequence[Question], given: AnswerSet) -> None:
+def put_score(
+    run_key: str, phase: Phase, score: Score, suite: Sequence[Question], answer_set: AnswerSet
+) -> None:
     """Record a score with its single answers.
 
     Args:
@@ -62,17 +64,17 @@ def put_score(run_key: str, phase: Phase, score: Score, suite: Sequence[Question
         phase: Which of its models.
         score: The score.
         suite: The questions, in the order of the score's answers.
-        given: Where the answers were kept.
+        answer_set: Where its answers are stored.
     """
     record = EvaluationRecord(
         model=score.model,
-        model_hash=given.model_hash,
+        model_hash=answer_set.model_hash,
         questions=score.questions,
         matched=score.matched,
         score=score.summary.model_dump(mode="json"),
         judgements=[_judgement(q, a) for q, a in zip(suite, score.answers, strict=True)],
     )
-    evaluations.put(run_key, phase, record, given.decoding)
+    evaluations.put(run_key, phase, record, answer_set.decoding)
 
 
 def score(run_key: str, phase: Phase) -> Score | None:

@@ -109,7 +109,7 @@ class TrainOperator(PlanGangOperator):
             GangError: The last iteration was not reached, its loss is not finite, or a shard is missing.
         """
         plan = self.run_plan
-        progress = finished(event.progress, output)
+        progress = final_progress(event.progress, output)
         checkpoint = f"{CheckpointStore(plan).work_dir(gang.attempt)}/iter_{progress.step}.pth"
         shards = asyncio.run(_shards(plan, checkpoint))
         self._require_every_shard(plan, progress.step, shards)
@@ -164,7 +164,7 @@ class TrainOperator(PlanGangOperator):
             )
 
 
-def finished(progress: Progress | None, output: str) -> Progress:
+def final_progress(progress: Progress | None, output: str) -> Progress:
     """The last iteration of a training that finished with a finite loss.
 
     Args:

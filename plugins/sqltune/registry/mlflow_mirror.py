@@ -200,8 +200,8 @@ def _log_parameters(client: MlflowClient, run_id: str, version: versions.Version
     from mlflow.entities import Param, RunTag
 
     names = ("base_model", "dataset_repo", "dataset_commit", "recipe_name")
-    given = plan.get("training", {}) | {k: plan[k] for k in names if k in plan}
-    params = [Param(k, str(v)) for k, v in given.items()]
+    settings = plan.get("training", {}) | {k: plan[k] for k in names if k in plan}
+    params = [Param(k, str(v)) for k, v in settings.items()]
     tags = [RunTag(k, v) for k, v in version.lineage.items()]
     client.log_batch(run_id, params=params, tags=tags)
 

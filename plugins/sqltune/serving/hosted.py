@@ -33,23 +33,23 @@ def answer_set(model: str, url: str) -> tuple[str, str]:
     return f"hosted-{digest([model, url])}", "hosted"
 
 
-def known(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
-    """Return the answers that were given to these prompts before, by question id."""
+def stored_answers(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
+    """Return the answers that this run or an earlier one has stored, by question id."""
     hashes = {name: digest(prompt) for name, prompt in prompts.items()}
-    known = answers.known(*answer_set(model, url), hashes.values())
-    return {name: known[key] for name, key in hashes.items() if key in known}
+    stored = answers.known(*answer_set(model, url), hashes.values())
+    return {name: stored[key] for name, key in hashes.items() if key in stored}
 
 
-def remember(model: str, url: str, prompts: dict[str, str], given: dict[str, str]) -> None:
-    """Keep answers, so that no prompt is paid for twice.
+def store_answers(model: str, url: str, prompts: dict[str, str], new: dict[str, str]) -> None:
+    """Store answers, so that no prompt is paid for twice.
 
     Args:
         model: The model's name at the service.
         url: Address of the service.
         prompts: Prompts by question id.
-        given: Answers by question id.
+        new: Answers by question id.
     """
-    answers.put(*answer_set(model, url), {digest(prompts[name]): text for name, text in given.items()})
+    answers.put(*answer_set(model, url), {digest(prompts[name]): text for name, text in new.items()})
 
 
 def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # see the docstring
@@ -64,7 +64,7 @@ def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # 
 
     Returns:
         `answers` by question id, without questions that the model failed to answer; `calls`, `tokens` and
-        `cost`; `trouble`: why answers are missing, empty when none are.
+        `cost`; `error`: why answers are missing, empty when none are.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -74,26 +74,26 @@ def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # 
     questions = batch["questions"][: batch["max_calls"]]
     answers: dict[str, str] = {}
     used = {"calls": 0, "tokens": 0}
-    trouble = ""
+    error = ""
 
     def cost() -> float:
         return float(used["tokens"] * batch["price"] / 1000)
 
     def outcome() -> dict[str, object]:
-        return {"answers": answers, **used, "cost": cost(), "trouble": trouble}
+        return {"answers": answers, **used, "cost": cost(), "error": error}
 
     if not questions:
         return outcome()
     if not api_key:
-        trouble = "no key"
+        error = "no key"
         return outcome()
     from zhipuai import ZhipuAI
 
     client = ZhipuAI(api_key=api_key, base_url=batch["url"] or None, max_retries=2, timeout=60)
 
     def ask(question: dict[str, str]) -> None:
-        nonlocal trouble
-        service_refuses = trouble and not answers
+        nonlocal error
+        service_refuses = error and not answers
         if cost() >= batch["max_cost"] or service_refuses:
             return
         used["calls"] += 1
@@ -107,17 +107,17 @@ def ask_hosted(batch: dict, api_key: str) -> dict:  # type: ignore[type-arg]  # 
             used["tokens"] += reply.usage.total_tokens
             answers[question["id"]] = reply.choices[0].message.content or ""
         except Exception as e:  # Whatever the client raises: the reference never fails a run.
-            trouble = f"{type(e).__name__}: {e}"[:excerpt]
-            print(f"{batch['model']} did not answer {question['id']}: {trouble}")
+            error = f"{type(e).__name__}: {e}"[:excerpt]
+            print(f"{batch['model']} did not answer {question['id']}: {error}")
 
     # The first question alone: a wrong key is wrong for all of them.
     ask(questions[0])
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(ask, questions[1:]))
     if cost() >= batch["max_cost"]:
-        trouble = f"the budget of {batch['max_cost']:g} is spent"
+        error = f"the budget of {batch['max_cost']:g} is spent"
     print(
         f"{batch['model']}: {len(answers)} of {len(questions)} answered, {used['calls']} calls, "
-        f"{used['tokens']} tokens, {cost():.4f} spent; {trouble or 'no trouble'}"
+        f"{used['tokens']} tokens, {cost():.4f} spent; {error or 'no error'}"
     )
     return outcome()

@@ -5,5 +5,5 @@ preflight   preflight, master_ip        dataset     download_dataset
 evaluate    serve, ask, stop_serving    reference   reference_questions, reference_answers
 gate        judge                       register    register
 promote     promote; choose_version and serve_chosen of text2sql_promote
-prune       prune                       mlflow      tell_mlflow of text2sql_housekeeping
+prune       prune                       mlflow      send_to_mlflow of text2sql_housekeeping
 """

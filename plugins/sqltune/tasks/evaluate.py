@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -40,7 +40,7 @@ def serve(
     """
     name, model, model_hash = _identity(plan, facts, merged if stage == "after" else None)
     questions = suite_of(plan)
-    known = len(answer_set(plan, model_hash).known(questions)) == len(questions)
+    known = len(answer_set(plan, model_hash).load(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
     if known:
         log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
@@ -93,7 +93,7 @@ def prompts_of(questions: Sequence[Question]) -> list[str]:
 
 
 def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
-    """Where a model's answers are kept: another model, template or decoding has other answers."""
+    """The stored answers of a model, apart from those of another model, prompt template or decoding."""
     decoding = plan.recipe.decoding.model_dump(exclude={"concurrency", "timeout"})
     return AnswerSet(
         model_hash=model_hash, decoding=digest([TEMPLATE_HASH, decoding, plan.recipe.serving_dtype])
@@ -102,48 +102,51 @@ def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
 
 @typed_task
 def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
-    """Evaluate the served model on the suite, keep its answers, and score them.
+    """Evaluate the served model on the suite, store its answers, and score them.
 
     A retry sends only the questions without an answer.
     """
     questions = suite_of(plan)
-    given = answer_set(plan, served.hash)
-    answers = given.known(questions)
+    stored_answers = answer_set(plan, served.hash)
+    answers = stored_answers.load(questions)
     open_questions = [q for q in questions if q.id not in answers]
     if open_questions:
-        keeper = _AnswerKeeper(plan, stage, served, given, questions, answers)
+        writer = _AnswerWriter(
+            plan, stage, served, stored_answers, total=len(questions), unanswered=open_questions
+        )
         try:
             client.ask(
                 serving(plan).endpoint(served.name),
                 prompts_of(open_questions),
                 plan.recipe.decoding,
-                lambda number, answer: keeper.add(open_questions[number], answer),
+                lambda number, answer: writer.add(open_questions[number], answer),
             )
         finally:
-            keeper.save()
-    # As they are kept: another run may have been given answers to the same prompts at the same time.
-    score = score_answers(served.name, questions, given.known(questions))
-    stored.put_score(plan.key, stage, score, questions, given)
+            writer.save()
+    # Loaded again: another run may have stored answers to the same prompts first, and those count.
+    score = score_answers(served.name, questions, stored_answers.load(questions))
+    stored.put_score(plan.key, stage, score, questions, stored_answers)
     _log_score(score)
     return score.summary
 
 
-class _AnswerKeeper:
-    """Keeps the answers of a model as they arrive."""
+class _AnswerWriter:
+    """Stores the answers of a model as they arrive, and the progress of the evaluation."""
 
     def __init__(
         self,
         plan: RunPlan,
         stage: Stage,
         served: ServedModel,
-        given: AnswerSet,
-        questions: Sequence[Question],
-        known: Mapping[str, str],
+        answer_set: AnswerSet,
+        *,
+        total: int,
+        unanswered: Sequence[Question],
     ) -> None:
-        self._plan, self._stage, self._served, self._given = plan, stage, served, given
-        self._total, self._done = len(questions), len(known)
+        self._plan, self._stage, self._served, self._answer_set = plan, stage, served, answer_set
+        self._total, self._done = total, total - len(unanswered)
         self._unsaved: dict[str, str] = {}
-        self._open = [q for q in questions if q.id not in known]
+        self._unanswered = unanswered
         self._began = time.monotonic()
 
     def add(self, question: Question, answer: str) -> None:
@@ -159,7 +162,7 @@ class _AnswerKeeper:
 
     def save(self) -> None:
         """Save the answers that are not saved yet."""
-        self._given.keep(self._open, self._unsaved)
+        self._answer_set.store(self._unanswered, self._unsaved)
         self._unsaved.clear()
         evaluations.put_progress(
             self._plan.key, self._stage, self._served.name, self._served.hash, self._done, self._total

@@ -1,4 +1,4 @@
-"""Task `tell_mlflow` of text2sql_housekeeping: send MLflow what it has not received yet."""
+"""Task `send_to_mlflow` of text2sql_housekeeping: send MLflow what it has not received yet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def flush_mlflow() -> int:
     return remaining
 
 
-def tell_mlflow() -> int:
+def send_to_mlflow() -> int:
     """Send the queue to MLflow.
 
     Returns:

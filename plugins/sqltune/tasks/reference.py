@@ -26,8 +26,8 @@ from sqltune.tasks.evaluate import suite_of
 
 log = logging.getLogger(__name__)
 
-TROUBLE_WIDTH = 60
-"""Characters of the trouble that fit into the heading of the column."""
+ERROR_WIDTH = 60
+"""Characters of the error that fit into the heading of the column."""
 
 
 @typed_task
@@ -84,7 +84,7 @@ def _empty_batch(plan: RunPlan) -> HostedBatch:
 def _batch(plan: RunPlan, url: str, budget: hosted.Budget) -> HostedBatch:
     model = plan.reference_model or budget.model
     prompts = _prompts(plan)
-    answered = hosted.known(model, url, prompts)
+    answered = hosted.stored_answers(model, url, prompts)
     log.info(
         "%s answered %d of %d prompts in earlier runs; at most %d calls for %g now",
         model,
@@ -127,7 +127,7 @@ def reference_answers(batch: HostedBatch | None, reply: HostedReply | None) -> H
         url=batch.url,
         label=batch.label,
         answers=reply.answers if reply else {},
-        trouble=reply.trouble if reply else "its task failed",
+        error=reply.error if reply else "its task failed",
     )
 
 
@@ -140,12 +140,12 @@ def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | No
         return None
     prompts = _prompts(plan)
     if answers.answers:
-        hosted.remember(answers.model, answers.url, prompts, answers.answers)
-    known = hosted.known(answers.model, answers.url, prompts)
-    trouble = f" ({answers.trouble[:TROUBLE_WIDTH]})" if answers.trouble else ""
-    questions = [q for q in suite_of(plan) if q.id in known]
-    score = score_answers(answers.model, questions, known)
+        hosted.store_answers(answers.model, answers.url, prompts, answers.answers)
+    stored_answers = hosted.stored_answers(answers.model, answers.url, prompts)
+    error = f" ({answers.error[:ERROR_WIDTH]})" if answers.error else ""
+    questions = [q for q in suite_of(plan) if q.id in stored_answers]
+    score = score_answers(answers.model, questions, stored_answers)
     model_hash, decoding = hosted.answer_set(answers.model, answers.url)
-    given = AnswerSet(model_hash=model_hash, decoding=decoding)
-    stored.put_score(plan.key, "reference", score, questions, given)
-    return Column(answers.label + trouble, score)
+    answer_set = AnswerSet(model_hash=model_hash, decoding=decoding)
+    stored.put_score(plan.key, "reference", score, questions, answer_set)
+    return Column(answers.label + error, score)

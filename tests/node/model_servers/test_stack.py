@@ -32,7 +32,7 @@ def test_a_controller_that_does_not_come_up_takes_no_worker_with_it(stack, monke
 def test_a_worker_that_served_before_a_failed_call_is_kept(stack, monkeypatch):
     put(stack)
     monkeypatch.setattr(stack, "apply", lambda: pytest.fail("applied again"))
-    stack.spared = PROGRAM
+    stack.serving_before = PROGRAM
     with pytest.raises(SystemExit, match="does not answer"):
         stack.fail(PROGRAM, "does not answer")
     assert list(stack.workers()) == [PROGRAM]

@@ -65,6 +65,6 @@ def store(run_key: str, phase: Phase, score: Score) -> None:
         )
         for number, a in enumerate(score.answers)
     ]
-    given = AnswerSet(model_hash=f"{score.model}-{phase}", decoding="d")
-    given.keep(questions, {a.id: a.answer for a in score.answers})
-    put_score(run_key, phase, score, questions, given)
+    answer_set = AnswerSet(model_hash=f"{score.model}-{phase}", decoding="d")
+    answer_set.store(questions, {a.id: a.answer for a in score.answers})
+    put_score(run_key, phase, score, questions, answer_set)

@@ -32,7 +32,7 @@ def run(engine):
 
 def test_a_score_is_read_back_whole():
     score = score_answers("base", QUESTIONS, ANSWERS, processes=1)
-    SET.keep(QUESTIONS, ANSWERS)
+    SET.store(QUESTIONS, ANSWERS)
     stored.put_score("r1", "before", score, QUESTIONS, SET)
     assert stored.score("r1", "before") == score
 
@@ -42,14 +42,14 @@ def test_a_model_that_was_not_evaluated_has_no_score():
 
 
 def test_answers_are_known_by_prompt_whatever_the_question_is_called():
-    SET.keep(QUESTIONS, ANSWERS)
+    SET.store(QUESTIONS, ANSWERS)
     renamed = QUESTIONS[0].model_copy(update={"id": "other"})
-    assert SET.known([renamed, QUESTIONS[2]]) == {"other": ANSWERS["h1"]}
+    assert SET.load([renamed, QUESTIONS[2]]) == {"other": ANSWERS["h1"]}
 
 
 def test_another_model_knows_no_answers():
-    SET.keep(QUESTIONS, ANSWERS)
-    assert AnswerSet(model_hash="n", decoding="d").known(QUESTIONS) == {}
+    SET.store(QUESTIONS, ANSWERS)
+    assert AnswerSet(model_hash="n", decoding="d").load(QUESTIONS) == {}
 
 
 def test_held_out_questions_are_read_back_whole():

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
 
-from sqltune.operators.train import TrainOperator, finished
+from sqltune.operators.train import TrainOperator, final_progress
 from sqltune.records import claims, database
 from sqltune.records.claims import Owner
 from ssh_gang.errors import GangError
@@ -69,44 +69,44 @@ def test_the_config_trains_on_the_downloaded_rows():
 
 
 def test_a_finite_loss_at_the_final_iteration_is_a_success():
-    assert finished(losses(3.0, 2.0), "").loss == 2.0
+    assert final_progress(losses(3.0, 2.0), "").loss == 2.0
 
 
 def test_a_log_without_an_iteration_is_a_failure():
     with pytest.raises(GangError, match=r"(?s)the last iteration in the log is none; the log ends:.*the end"):
-        finished(None, "the end")
+        final_progress(None, "the end")
 
 
 def test_a_final_iteration_that_only_the_log_knows_is_a_success():
     """A watcher that took over while the database was away never learned what had been recorded before."""
     log = "[rank 0]: Iter(train) [9/9]  lr: 1e-04  loss: 0.5\n[rank 1]: Saving checkpoint at 9 iterations"
-    assert finished(None, log).step == 9
+    assert final_progress(None, log).step == 9
 
 
 def test_a_final_iteration_that_only_the_log_knows_must_have_a_finite_loss():
     with pytest.raises(GangError, match="the loss of iteration 9 is NaN or infinite"):
-        finished(None, "[rank 0]: Iter(train) [9/9]  lr: 1e-04  loss: nan")
+        final_progress(None, "[rank 0]: Iter(train) [9/9]  lr: 1e-04  loss: nan")
 
 
 def test_a_training_that_stopped_early_is_a_failure():
     with pytest.raises(GangError, match="the last iteration in the log is 4 of 10"):
-        finished(Progress(step=4, total=10, loss=1.0), "")
+        final_progress(Progress(step=4, total=10, loss=1.0), "")
 
 
 def test_a_loss_that_is_not_finite_names_the_last_finite_iteration():
     """lab_tiny once ended with loss nan from iteration 27 on, and `train` succeeded."""
     with pytest.raises(GangError, match="the loss of iteration 4 is NaN or infinite; .*at iteration 2 of 4"):
-        finished(losses(3.0, 2.0, None, None), "")
+        final_progress(losses(3.0, 2.0, None, None), "")
 
 
 def test_a_loss_that_was_never_finite_is_a_failure():
     with pytest.raises(GangError, match="last finite at no iteration of 2"):
-        finished(losses(None, None), "")
+        final_progress(losses(None, None), "")
 
 
 def test_a_loss_that_is_finite_again_is_a_success():
     """Under float16 with dynamic loss scaling, an overflow skips its step."""
-    assert finished(losses(3.0, None, 2.0), "").step == 3
+    assert final_progress(losses(3.0, None, 2.0), "").step == 3
 
 
 class Hosts:

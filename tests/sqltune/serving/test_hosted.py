@@ -97,7 +97,7 @@ def test_every_prompt_is_answered(glm):
 def test_calls_tokens_and_cost_are_counted(glm):
     reply = ask(glm, "a", "b", "busy at first")
     assert (reply.calls, reply.tokens, round(reply.cost, 6)) == (3, 3000, 0.3)
-    assert reply.trouble == ""
+    assert reply.error == ""
 
 
 def test_no_more_calls_are_made_than_the_budget_allows(glm):
@@ -108,7 +108,7 @@ def test_no_more_is_spent_than_the_budget_allows(glm):
     reply = ask(glm, *(f"p{i}" for i in range(40)), max_cost=1.0)
     # Four questions are sent at once: those under way when the budget is spent are paid for.
     assert 10 <= len(reply.answers) <= 14
-    assert "the budget of 1 is spent" in reply.trouble
+    assert "the budget of 1 is spent" in reply.error
 
 
 @pytest.mark.parametrize(
@@ -124,27 +124,27 @@ def test_a_service_that_refuses_receives_no_further_question(glm, error, message
     reply = ask(glm, "a", "b", "c")
     assert reply.answers == {}
     assert reply.calls == 1
-    assert message in reply.trouble
+    assert message in reply.error
     assert set(glm.received) == {"a"}
 
 
 def test_without_a_key_no_question_is_sent(glm):
-    assert ask(glm, "a", key="").trouble == "no key"
+    assert ask(glm, "a", key="").error == "no key"
     assert not glm.received
 
 
 def test_no_prompt_is_paid_for_twice(records):
     prompts = {"q1": "one", "q2": "two"}
-    hosted.remember("glm-4", "", prompts, {"q1": "SELECT 1"})
-    hosted.remember("glm-4", "", prompts, {"q2": "SELECT 2"})
-    assert hosted.known("glm-4", "", prompts) == {"q1": "SELECT 1", "q2": "SELECT 2"}
+    hosted.store_answers("glm-4", "", prompts, {"q1": "SELECT 1"})
+    hosted.store_answers("glm-4", "", prompts, {"q2": "SELECT 2"})
+    assert hosted.stored_answers("glm-4", "", prompts) == {"q1": "SELECT 1", "q2": "SELECT 2"}
 
 
 def test_an_answer_is_known_under_another_id_of_the_same_prompt(records):
-    hosted.remember("glm-4", "", {"q1": "one"}, {"q1": "SELECT 1"})
-    assert hosted.known("glm-4", "", {"other": "one", "q2": "two"}) == {"other": "SELECT 1"}
+    hosted.store_answers("glm-4", "", {"q1": "one"}, {"q1": "SELECT 1"})
+    assert hosted.stored_answers("glm-4", "", {"other": "one", "q2": "two"}) == {"other": "SELECT 1"}
 
 
 def test_another_model_has_answers_of_its_own(records):
-    hosted.remember("glm-4", "", {"q1": "one"}, {"q1": "SELECT 1"})
-    assert hosted.known("glm-4-plus", "", {"q1": "one"}) == {}
+    hosted.store_answers("glm-4", "", {"q1": "one"}, {"q1": "SELECT 1"})
+    assert hosted.stored_answers("glm-4-plus", "", {"q1": "one"}) == {}

@@ -85,7 +85,7 @@ def test_a_retry_sends_only_the_open_questions(plan, servers, sent):
     served = serve(plan)
     first, *rest = evaluate.suite_of(RunPlan.model_validate(plan))
     p = RunPlan.model_validate(plan)
-    evaluate.answer_set(p, served["hash"]).keep([first], {first.id: "SELECT 1"})
+    evaluate.answer_set(p, served["hash"]).store([first], {first.id: "SELECT 1"})
     evaluate.ask(plan, served, "before")
     assert len(sent) == len(rest)
 
@@ -114,7 +114,7 @@ def test_answers_that_came_before_a_failure_are_kept(plan, servers, monkeypatch)
     served = serve(plan)
     with pytest.raises(ServingError, match="died"):
         evaluate.ask(plan, served, "before")
-    assert len(evaluate.answer_set(p, served["hash"]).known(evaluate.suite_of(p))) == 1
+    assert len(evaluate.answer_set(p, served["hash"]).load(evaluate.suite_of(p))) == 1
     assert evaluations.progress(p.key).answered == 1
 
 

@@ -30,8 +30,8 @@ def test_a_change_that_is_queued_for_a_day_is_a_failure(records, monkeypatch):
             lineage={},
         ),
     )
-    assert mlflow.tell_mlflow() == 1
+    assert mlflow.send_to_mlflow() == 1
     with database.writing() as session:
         session.execute(update(MlflowMessage).values(created_at=now() - timedelta(hours=25)))
     with pytest.raises(AirflowFailException, match="the oldest for 25 h"):
-        mlflow.tell_mlflow()
+        mlflow.send_to_mlflow()

@@ -24,7 +24,7 @@ BATCH = {
     "price": 0.1,
     "questions": [],
 }
-REPLY = HostedReply(answers={"1": "SELECT 1"}, calls=1, tokens=1000, cost=0.1, trouble="")
+REPLY = HostedReply(answers={"1": "SELECT 1"}, calls=1, tokens=1000, cost=0.1, error="")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_mistake_in_the_connections_extra_is_skipped_and_named(plan, connectio
 def test_a_hosted_reference_that_failed_leaves_no_answers(caplog):
     answers = reference.reference_answers(BATCH, None)
     assert answers["answers"] == {}
-    assert answers["trouble"] == "its task failed"
+    assert answers["error"] == "its task failed"
     assert "reference.hosted" in caplog.text
 
 
@@ -96,8 +96,8 @@ def test_answers_of_the_hosted_reference_are_handed_on():
 
 
 def test_a_reply_that_lacks_a_field_is_refused():
-    with pytest.raises(ValidationError, match="trouble"):
-        reference.reference_answers(BATCH, REPLY.model_dump(exclude={"trouble"}))
+    with pytest.raises(ValidationError, match="error"):
+        reference.reference_answers(BATCH, REPLY.model_dump(exclude={"error"}))
 
 
 def test_no_hosted_reference_is_none():
@@ -115,7 +115,7 @@ def test_answers_are_scored_and_kept_for_the_next_run(plan):
     stored.put_held_out(p.key, held_out([row]))
     question = reference.suite_of(p)[-1]
     answers = HostedAnswers(
-        model="glm-4", url="", label="glm-4", trouble="", answers={question.id: question.gold}
+        model="glm-4", url="", label="glm-4", error="", answers={question.id: question.gold}
     )
     column = reference.reference_score(p, answers)
     assert column.label == "glm-4"
@@ -128,7 +128,7 @@ def test_the_score_of_the_hosted_model_is_recorded(plan):
     p = RunPlan.model_validate(plan)
     question = reference.suite_of(p)[0]
     answers = HostedAnswers(
-        model="glm-4", url="", label="glm-4", trouble="", answers={question.id: question.gold}
+        model="glm-4", url="", label="glm-4", error="", answers={question.id: question.gold}
     )
     column = reference.reference_score(p, answers)
     assert stored.score(p.key, "reference") == column.score

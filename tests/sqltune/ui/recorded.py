@@ -71,8 +71,8 @@ def record_run(run_id: str = RUN_ID) -> str:
     scores = []
     for phase, given in (("before", BEFORE), ("after", AFTER)):
         answered = AnswerSet(model_hash=phase, decoding="d")
-        answered.keep(questions, given)
-        score = score_answers(phase, questions, answered.known(questions), processes=1)
+        answered.store(questions, given)
+        score = score_answers(phase, questions, answered.load(questions), processes=1)
         stored.put_score(key, phase, score, questions, answered)
         scores.append(score)
     verdict = decide(*scores, run_plan().gate)
