@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import asyncssh
@@ -25,7 +26,7 @@ LOGIN_KEY = asyncssh.generate_private_key("ssh-ed25519")
 HOST_KEY = asyncssh.generate_private_key("ssh-ed25519")
 
 
-async def in_bash(process: asyncssh.SSHServerProcess) -> None:
+async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) -> None:
     """Run the command as sshd does: in a shell, with the channel as input and outputs."""
     shell = await asyncio.create_subprocess_exec(
         "bash",
@@ -35,6 +36,7 @@ async def in_bash(process: asyncssh.SSHServerProcess) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=os.environ | ({"HOME": str(home)} if home else {}),
     )
     hangs_up = asyncio.ensure_future(process.channel.wait_closed())
     exits = asyncio.ensure_future(shell.wait())
