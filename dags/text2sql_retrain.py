@@ -120,7 +120,7 @@ def text2sql_retrain() -> None:
         plan, before.evaluated, after.evaluated, hosted
     )
     number = step(register.register, "register", minutes=10)(
-        plan, facts, trained.output, adapter.output, merged.output, verdict
+        plan, facts, trained=trained.output, adapter=adapter.output, merged=merged.output, verdict=verdict
     )
     approved = ModelApprovalOperator(
         task_id=APPROVE,

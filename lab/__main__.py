@@ -96,7 +96,7 @@ def ask() -> int:
 
 
 def served() -> int:
-    """Show what was served when, at the moment AT if it is set."""
+    """Show every promotion, or what was served at the time AT."""
     at = os.environ.get("AT")
     return _sqltune(settings.load(), "served", "--cluster", "lab", *(["--at", at] if at else []))
 
@@ -147,4 +147,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else ""))
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted, the lab stays up: `make demo` goes on, `make down` stops everything")
+        sys.exit("\ninterrupted; the lab stays up: `make demo` continues, `make down` stops everything")

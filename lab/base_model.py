@@ -70,7 +70,7 @@ def _model(kind: str, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def main(kind: str, target: Path) -> None:
-    """Create a model, whole or not at all.
+    """Create a model; an interrupted call leaves none.
 
     Args:
         kind: `smollm2` or `tiny`.

@@ -54,7 +54,9 @@ def failure_report(airflow: Airflow, run_id: str) -> str:
     failed = next((t for t in airflow.tasks(DAG, run_id) if t["state"] == "failed"), None)
     if failed is None:
         return "no task failed"
-    log = airflow.log(DAG, run_id, failed["task_id"], failed["try_number"], failed["map_index"])
+    log = airflow.log(
+        DAG, run_id, failed["task_id"], try_number=failed["try_number"], map_index=failed["map_index"]
+    )
     tail = [line for line in log if line.strip()][-LOG_TAIL:]
     return "\n".join([f"{failed['task_id']} failed:", *tail])
 
@@ -124,7 +126,7 @@ def _counts(run_key: str, phase: Phase) -> dict[str, int] | None:
 
 
 def _outcome(airflow: Airflow, follow: Follow) -> str:
-    """What a person wants to read at the end: the failure, or the reference prompts, scores and verdict."""
+    """The last part of the output: the failure, or the reference prompts, scores and verdict."""
     if follow.state != "success":
         return failure_report(airflow, follow.run_id)
     summary = runs.summary(follow.run_key)

@@ -79,7 +79,7 @@ class Follow:
         return ""
 
     def lines(self) -> list[str]:
-        """What is new since the last call, as plain lines."""
+        """Changes since the last call, one line each."""
         now = time.strftime("%H:%M:%S")
         lines = []
         for task in self.tasks:

@@ -59,7 +59,7 @@ def _failure(step: str, log: Path) -> str:
 
 
 def check_machine() -> None:
-    """Check everything that waiting does not fix.
+    """Check the machine's requirements before the long downloads start.
 
     Raises:
         SystemExit: something is missing; the message lists all of it with its remedy.

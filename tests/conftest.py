@@ -1,4 +1,4 @@
-"""What several tests use: real small servers, never patches."""
+"""Fixtures that several tests share: small real servers instead of patches."""
 
 from __future__ import annotations
 

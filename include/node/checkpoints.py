@@ -41,7 +41,7 @@ def seal(folder: Path, step: int, total: int, world_size: int, node_rank: int) -
     )
     temporary = folder / f"{SEAL}.{node_rank}.new"
     temporary.write_text(content.model_dump_json())
-    # Whole or not at all: a checkpoint whose writing was cut short has no seal.
+    # Written atomically: a checkpoint whose writing was interrupted has no seal.
     temporary.replace(folder / f"{SEAL}.{node_rank}.json")
 
 

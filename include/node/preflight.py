@@ -1,4 +1,4 @@
-"""What this host is and has, and what keeps it from doing its part of a run.
+"""Checks whether this host can take part in a run.
 
     python preflight.py '{"base_model": "~/models/base", "accelerator": "cpu", …}'
 
@@ -38,7 +38,7 @@ _USER = re.compile(r"://[^/]*@")
 
 
 def check(request: PreflightRequest) -> PreflightResponse:
-    """Facts of this host, and everything that is wrong with it for the run."""
+    """Facts about this host, and every problem that would make the run fail here."""
     work_dir = Path(request.work_dir).expanduser()
     work_dir.mkdir(parents=True, exist_ok=True)
     cards, gpu_problem = ([], None) if request.accelerator == "cpu" else gpus(request.accelerator)
@@ -56,7 +56,7 @@ def check(request: PreflightRequest) -> PreflightResponse:
 
 
 def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> MeasuredHost:
-    """The facts."""
+    """Measure what the checks compare."""
     model = Path(request.base_model).expanduser()
     return MeasuredHost(
         hostname=socket.gethostname(),

@@ -17,7 +17,7 @@ GIB = 1024**3
 
 
 def prune(request: RetentionRequest) -> RetentionResponse:
-    """Remove what is not to be kept, and measure."""
+    """Remove what need not stay, and measure the disk usage."""
     runs, work_dir = Path(request.runs).expanduser(), Path(request.work_dir).expanduser()
     free_before = shutil.disk_usage(work_dir).free
     removed = [path for path in superfluous(request, runs) if path.exists()]

@@ -32,12 +32,18 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         # A config that is run by hand has no run.json: what it trained could not be identified later.
         if not (folder.parent / "run.json").is_file():
             return
-        # Weights that gave a loss of nan stay broken: a retry resumes from the checkpoint before.
+        # Weights that produced a NaN loss do not recover: a retry resumes from the checkpoint before.
         if not _loss_is_finite(outputs):
             print(f"checkpoint {folder.name} is not sealed: its loss is not finite", flush=True)
             return
         node_rank = int(os.environ.get("GROUP_RANK", "0"))
-        seal(folder, step, runner.max_iters, int(os.environ.get("WORLD_SIZE", "1")), node_rank)
+        seal(
+            folder,
+            step=step,
+            total=runner.max_iters,
+            world_size=int(os.environ.get("WORLD_SIZE", "1")),
+            node_rank=node_rank,
+        )
         if node_rank:
             _remove_old_checkpoints(runner, folder.parent)
 

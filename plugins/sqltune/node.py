@@ -134,7 +134,9 @@ async def run_async(
         ended = await process.wait()
     # None: a signal ended it.
     if ended.exit_status != 0:
-        raise _failure(site, host, script.file, ended.exit_status, time_limit, output.last)
+        raise _failure(
+            site, host, script.file, status=ended.exit_status, time_limit=time_limit, last=output.last
+        )
     try:
         return script.parse(output.result)
     except ValueError as e:
@@ -149,13 +151,13 @@ def run(
     time_limit: float = 600,
     env: Mapping[str, str] | None = None,
 ) -> ResponseT:
-    """`run_async` for a task."""
-    return asyncio.run(run_async(site, host, script, request, time_limit, env))
+    """Blocking form of `run_async`, for tasks."""
+    return asyncio.run(run_async(site, host, script, request, time_limit=time_limit, env=env))
 
 
 @dataclass
 class _Output:
-    """A script's output while it runs: each line is logged, the end and the result are kept."""
+    """Logs each line of a script's output; keeps the last lines and the result."""
 
     host: str
     result: str = ""
@@ -189,7 +191,7 @@ def _command(
 
 
 def _failure(
-    site: Site, host: Host, script: str, status: int | None, time_limit: float, last: list[str]
+    site: Site, host: Host, script: str, *, status: int | None, time_limit: float, last: list[str]
 ) -> DatasetError | HostError:
     if status == BAD_DATA:
         return DatasetError(f"{host.name}: " + "\n".join(last[-1:]))

@@ -165,5 +165,5 @@ def test_the_lock_holds_the_required_packages_without_torch_and_zhipuai():
     assert {name.lower().replace("_", "-") for name in required} <= {
         name.lower().replace("_", "-") for name in locked
     }
-    # torch has no business beside Airflow, and zhipuai can't live there.
+    # torch is not needed beside Airflow, and zhipuai cannot be installed there.
     assert not locked & {"torch", "zhipuai"}

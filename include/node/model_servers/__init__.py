@@ -2,7 +2,7 @@
 
     worker           a model worker's file: what it serves, and the names it answers to
     configuration    supervisor's configuration, as text
-    supervisor       supervisor itself: start it, make it follow its configuration
+    supervisor       supervisor itself: start it, apply its configuration
     processes        orphans of a killed supervisor
     ports            TCP ports of this host
     stack            up, down and status

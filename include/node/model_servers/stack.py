@@ -109,7 +109,7 @@ class Stack:
             end_orphans(self.layout.folder)
 
     def apply(self) -> None:
-        """Make supervisor follow the worker files; start it when it is down."""
+        """Apply the worker files to supervisor; start it when it is down."""
         self.write()
         if not self.supervisor.running():
             end_orphans(self.layout.folder)

@@ -1,4 +1,4 @@
-"""supervisor: started when it is down, and made to follow its configuration."""
+"""Starts and stops supervisor, and applies changes of its configuration."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
 
 
 def _move_name(stack: Stack, program: str, name: str, old: list[str]) -> None:
-    """Move the name to the new worker; back again, and exit, when it does not answer under it."""
+    """Move the name to the new worker; if it does not answer under it, move the name back and exit."""
     # Both have the name for a moment, so that every request finds a worker.
     stack.rename(program, [name])
     for other in old:
@@ -105,7 +105,7 @@ def drain(stack: Stack, program: str) -> float:
     port = stack.workers()[program].port
     while time.monotonic() - began < stack.settings.drain_timeout and time.monotonic() - quiet_since < QUIET:
         time.sleep(0.05)
-        # The clock is read after the connections: quiet counts from a moment at which it was surely busy.
+        # Read after the connections, so that the quiet period begins no earlier than the last use.
         if open_connections(port):
             quiet_since = time.monotonic()
     return time.monotonic() - began

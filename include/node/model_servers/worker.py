@@ -62,7 +62,7 @@ class WorkerFiles:
         }
 
     def put(self, program: str, worker: Worker) -> None:
-        """Write a worker's file, whole or not at all: the registrar reads it at any time."""
+        """Write a worker's file atomically: the registrar may read it at any time."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{program}.json"
         partial = path.with_suffix(".partial")

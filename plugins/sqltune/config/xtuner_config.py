@@ -57,7 +57,7 @@ def set_values(source: str, values: Mapping[str, object]) -> str:
                 for name in missing
             ]
         )
-    # From the end, so that the places before stay right.
+    # From the last to the first, so that the line numbers of earlier ones stay valid.
     for name in sorted(values, key=lambda name: places[name], reverse=True):
         begin, end = places[name]
         lines[begin:end] = [f"{name} = {values[name]!r}"]

@@ -187,8 +187,9 @@ def _normalised(rows: Iterable[Row]) -> tuple[list[Row], list[ChangedRow]]:
 def _check(counts: Counts, databases_in_both: int) -> None:
     if not counts.train or not counts.held_out:
         raise DatasetError(
-            f"of {counts.rows} rows {counts.train} are left to train on and {counts.held_out} to judge by "
-            f"({counts.invalid} lack one of {', '.join(FIELDS)}, {counts.unusable} don't run in SQLite): "
+            f"of {counts.rows} rows {counts.train} are left for training and {counts.held_out} for "
+            f"evaluation ({counts.invalid} lack one of {', '.join(FIELDS)}, {counts.unusable} don't run in "
+            "SQLite): "
             "check the dataset, or held_out_percent in the recipe"
         )
     if databases_in_both:

@@ -15,7 +15,7 @@ _PLURAL = re.compile(r"(ies|es|e|y|s)$")
 
 
 class KeyStrength(IntEnum):
-    """How sure it is that a column is its table's own key; of joined columns the surest one is the key."""
+    """How likely a column is to be its table's own key; of joined columns the likeliest one is the key."""
 
     NONE = 0
     FIRST_ID = 1

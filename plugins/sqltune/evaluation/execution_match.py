@@ -59,7 +59,7 @@ def match_pairs(pairs: Sequence[Pair], processes: int | None = None) -> list[Mat
 
 
 def _judged(pairs: Sequence[Pair]) -> list[Match]:
-    """Judge pairs in one worker at a time. A pair that kills its worker costs that pair alone."""
+    """Judge pairs in one worker at a time. A pair that kills its worker affects no other pair."""
     matches: list[Match] = []
     while len(matches) < len(pairs):
         with Worker(pairs[len(matches) :]) as worker:
@@ -71,7 +71,7 @@ def _judged(pairs: Sequence[Pair]) -> list[Match]:
 
 
 class Worker:
-    """A worker process and the pairs it was given; leaving the context kills it.
+    """A worker process and its pairs; leaving the context kills it.
 
     Args:
         pairs: the pairs to judge.

@@ -178,7 +178,10 @@ class Judge:
         self._files: dict[str, JudgingDatabase] = {}
 
     def judge(self, pair: Pair) -> Match:
-        """Return the outcome for one pair. Never raises: a prediction costs its own question and no other."""
+        """Return the outcome for one pair.
+
+        Never raises: a prediction that cannot be judged affects no other question.
+        """
         try:
             comparison = self._compare(pair)
         except GoldQueryFailed as e:

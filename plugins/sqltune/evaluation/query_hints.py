@@ -27,7 +27,7 @@ class Hints:
     shared: set[Place] = field(default_factory=set)
     """Columns that are grouped by, or on both sides of a set operation: few values, each in several rows."""
     both_sides: set[Place] = field(default_factory=set)
-    """The columns of set operations among them: a row of one side may hold what the other takes away."""
+    """The columns of set operations among them: one side may have rows that the other one removes."""
     sizes: set[int] = field(default_factory=set)
     """Sizes of groups that queries compare."""
     nulls: set[Place] = field(default_factory=set)

@@ -24,7 +24,7 @@ class Column:
 
 
 def run_report(before: Score, after: Score, verdict: RecordedVerdict) -> str:
-    """Return what a person reads at the end of a run: the table, the reference prompts, and the verdict."""
+    """Return the report of a run: the table, the reference prompts, and the verdict."""
     return "\n\n".join((verdict.table, reference_prompts(before, after), str(verdict)))
 
 

@@ -8,8 +8,7 @@ The protections, from the inside out:
 4. Rows and cells are counted while they are fetched.
 5. The process gives up the right to write files and to take more memory (`confine`).
 
-What none of these ends, such as a single call of a function that never returns, ends when its process is
-killed: that is the part of `execution_match`.
+None of these stops a single function call that never returns: `execution_match` kills its process.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ _LIMITS = {
 """SQLite's own limits: far above what an answer to a question needs, far below what exhausts a machine."""
 
 _PROGRESS_STEPS = 2000
-"""SQLite instructions between two looks at the clock: well under a millisecond, and no measurable cost."""
+"""SQLite instructions between two checks of the time: well under a millisecond, at no measurable cost."""
 _FETCH_ROWS = 200
-"""Rows fetched between two looks at the limits."""
+"""Rows fetched between two checks of the limits."""
 
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _SELECTING_WORDS = ("select", "with", "values")

@@ -1,4 +1,4 @@
-"""`preflight.py`: what a host is and has, and what keeps it from doing its part of a run."""
+"""`preflight.py`: facts about a host, and what prevents it from taking part in a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PreflightRequest(NodeModel):
 
 
 class MeasuredHost(NodeModel):
-    """What a host is and has."""
+    """Facts about a host."""
 
     hostname: str = Field(description="What the host calls itself.")
     python: str = Field(description="Version of Python in the node environment.")

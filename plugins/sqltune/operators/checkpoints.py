@@ -26,7 +26,7 @@ SHARD = "_optim_states.pt"
 def candidates(
     sealed: Iterable[Iterable[SealedCheckpoint]], fingerprint: str, world_size: int
 ) -> list[SealedCheckpoint]:
-    """Checkpoints to resume from, the latest first: of this training, before its end, with every shard.
+    """Checkpoints to resume from, the latest first: of this plan, unfinished, and with every shard.
 
     The hashes are compared later, on the hosts, one checkpoint after the other: reading all of them would
     take longer than it saves.

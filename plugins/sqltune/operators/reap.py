@@ -36,7 +36,7 @@ try left would keep the hosts from the run that it waits for.
 """
 
 INSTALLATION = "sqltune_installation"
-"""Airflow Variable with this installation's id, for the time in which the records' database is away."""
+"""Airflow Variable with this installation's id, used while the records' database does not answer."""
 
 
 class ReapGangOperator(BaseOperator):
@@ -88,7 +88,7 @@ def reap_orphans(cluster: str) -> dict[str, list[str]]:
 
 
 def _this_installation() -> str:
-    """Id of this installation: from the records, or, while their database is away, from Airflow.
+    """Id of this installation: from the records, or, while their database does not answer, from Airflow.
 
     Raises:
         OperationalError: The database does not answer, and has not answered in any housekeeping before.
@@ -128,7 +128,7 @@ class _Housekeeping:
             raise AirflowSkipException(f"no host can be reached from here ({names}): see the warnings above")
         orphans = self._orphans(running)
         results = await on_all([*orphans], lambda orphan: self._stop(orphan, orphans[orphan]))
-        # Raised after all have been tried: one that cannot be stopped keeps no other alive.
+        # Raised after all have been tried, so that one that cannot be stopped keeps no other running.
         raise_all(results, GangError)
         stopped: dict[str, list[str]] = defaultdict(list)
         for orphan, hosts in orphans.items():

@@ -67,7 +67,7 @@ def before(cluster: str) -> Version:
 
 
 def main(cluster: str, at: str | None) -> int:
-    """Print what was served at a moment, or every promotion; return the exit status."""
+    """Print what was served at a given time, or every promotion; return the exit status."""
     if at is None:
         promoted = history(cluster)
         for promotion in promoted:

@@ -55,7 +55,7 @@ def ask(
         endpoint: The served model.
         prompts: The prompts.
         decoding: How the model decodes, and how many prompts are sent at once.
-        done: Called with the number of a prompt and its answer, as each comes.
+        done: Called with the number of a prompt and its answer as soon as it arrives.
 
     Returns:
         Answers in the order of the prompts; an empty one for a prompt that is too long for the model.

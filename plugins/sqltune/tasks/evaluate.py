@@ -165,7 +165,12 @@ class _AnswerWriter:
         self._answer_set.store(self._unanswered, self._unsaved)
         self._unsaved.clear()
         evaluations.put_progress(
-            self._plan.key, self._stage, self._served.name, self._served.hash, self._done, self._total
+            self._plan.key,
+            self._stage,
+            model=self._served.name,
+            model_hash=self._served.hash,
+            answered=self._done,
+            questions=self._total,
         )
 
 

@@ -1,4 +1,4 @@
-"""From the form to the plan: everything is checked at once, and loose names are pinned."""
+"""Turns the form into a run plan: checks everything at once, and pins the dataset to a commit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks `preflight` and `master_ip`: each host can do its part of the run, and the hosts agree."""
+"""Tasks `preflight` and `master_ip`: check each host, and compare the hosts with one another."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def prune(plan: RunPlan, host: str) -> RetentionResponse:
 
 
 def retention(plan: RunPlan) -> RetentionRequest:
-    """What is kept of which runs."""
+    """Which runs keep their merged model, and which their checkpoints."""
     keep = plan.cluster.keep
     # By the time of the last record: a run in progress is among the newest.
     known = by_activity()

@@ -54,8 +54,8 @@ def test_a_database_stays_where_it_is_when_the_data_grows():
     assert {r["question"] for r in small.held_out} <= {r["question"] for r in large.held_out}
 
 
-def test_nothing_to_judge_by_is_an_error():
-    with pytest.raises(DatasetError, match="to judge by"):
+def test_no_row_for_evaluation_is_an_error():
+    with pytest.raises(DatasetError, match="for evaluation"):
         split([row(f"q{i}") for i in range(10)], 10)
 
 

@@ -53,7 +53,7 @@ def stopped(monkeypatch) -> list[str]:
 
 
 def close_database(monkeypatch) -> None:
-    """From now on nothing answers at the records' address."""
+    """Make the records' database unreachable."""
     database.close()
     monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://sqltune@127.0.0.1:1/sqltune")
 

@@ -148,7 +148,7 @@ def context(running: tuple[str, ...] = ()) -> dict:
 
 
 def close_database(monkeypatch) -> None:
-    """From now on nothing answers at the records' address."""
+    """Make the records' database unreachable."""
     database.close()
     monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://sqltune@127.0.0.1:1/sqltune")
 

@@ -46,7 +46,14 @@ def judged(letters: str, model: str = "h1") -> EvaluationRecord:
     ]
     answers.put(model, "d", {j.prompt_hash: f"{model} answers {j.prompt_hash}" for j in judgements})
     score = {"matched": letters.count("m")}
-    return EvaluationRecord("name", model, len(letters), letters.count("m"), score, judgements)
+    return EvaluationRecord(
+        model="name",
+        model_hash=model,
+        questions=len(letters),
+        matched=letters.count("m"),
+        score=score,
+        judgements=judgements,
+    )
 
 
 def test_an_answer_is_known_to_every_run():

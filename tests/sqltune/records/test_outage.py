@@ -1,4 +1,4 @@
-"""The database goes away in the middle of a training, and everything is there afterwards."""
+"""The database stops in the middle of a training, and everything is recorded afterwards."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def test_an_unknown_version_is_none():
 
 def test_the_scores_of_all_versions():
     runs.put_plan(run_plan("r1"))
-    evaluations.put("r1", "after", EvaluationRecord("m", "h", 10, 7, {}, []), "d")
+    evaluation = EvaluationRecord(model="m", model_hash="h", questions=10, matched=7, score={}, judgements=[])
+    evaluations.put("r1", "after", evaluation, "d")
     verdicts.put("r1", passed=True, table="", decision={}, rules=[])
     register("r1")
     register("r2")

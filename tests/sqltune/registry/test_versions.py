@@ -1,4 +1,4 @@
-"""Versions, champion and promotions; and a real MLflow server that receives them, away at first."""
+"""Versions, champion and promotions; and a real MLflow server that receives them late."""
 
 from __future__ import annotations
 
@@ -204,7 +204,10 @@ def test_mlflow_receives_queued_changes_once_it_answers(records, server, monkeyp
     runs.put_trained("r1", {"config_text": "lr = 0.001\n"})
     verdicts.put("r1", passed=True, table="before  after", decision={}, rules=[])
     counts = {"matched": 74, "strict": 70, "exact": 40, "invalid": 3, "vacuous": 1, "questions": 100}
-    evaluations.put("r1", "after", EvaluationRecord("candidate", "h", 100, 74, counts, []), "d")
+    evaluation = EvaluationRecord(
+        model="candidate", model_hash="h", questions=100, matched=74, score=counts, judgements=[]
+    )
+    evaluations.put("r1", "after", evaluation, "d")
     trained = (("try1", 1, 2.5), ("try1", 2, 2.0), ("try2", 2, 1.5))
     for at, (attempt, step, loss) in enumerate(trained, 1000):
         progress = Progress(
