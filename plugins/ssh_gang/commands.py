@@ -140,6 +140,7 @@ def follow_command(gang: Gang, member: Member, heartbeat: int = 5, sample: int =
     """
     return _assignments(
         folder=path(gang.folder),
+        attempt=shlex.quote(gang.attempt),
         accelerator=member.accelerator,
         heartbeat_seconds=str(heartbeat),
         sample_seconds=str(sample),

@@ -2,23 +2,33 @@
 # Follow a gang on this host: on stdout its output from the byte that was acknowledged last, as it comes; on
 # stderr lines of the protocol. Ends with its input, or after two minutes without a request, so that a broken
 # connection leaves no process behind.
-# Inputs: folder, accelerator, heartbeat_seconds, sample_seconds.
+# Inputs: folder, attempt, accelerator, heartbeat_seconds, sample_seconds.
 source lib/state.sh
 source lib/gpus.sh
-: "${heartbeat_seconds:?}" "${sample_seconds:?}"
+: "${attempt:?}" "${heartbeat_seconds:?}" "${sample_seconds:?}"
 silence_limit=120
 
-read_state
-case $state_line in
-  absent)
-    echo "state=absent" >&2
-    exit 0
-    ;;
-esac
+# Another attempt may have put this one's folder aside, and made one of its own at the same path.
+owns_folder() {
+  local owner=''
+  { read -r owner _ <"$folder/claim"; } 2>/dev/null
+  [ "$owner" = "$attempt" ]
+}
 
-offset=0
+report_state() {
+  echo "state=$state_line now=${EPOCHREALTIME/,/.}" >&2
+}
+
+read_state
+if ! owns_folder; then
+  report_state
+  exit 0
+fi
+
+offset=
 [ -r "$folder/acknowledged" ] && read -r offset <"$folder/acknowledged"
-offset=$((10#$offset))
+# Empty where the disk was full when it was written.
+offset=$((10#${offset:-0}))
 echo "from=$offset" >&2
 tail -q -c +$((offset + 1)) -f -- "$folder/output" 2>/dev/null &
 tail=$!
@@ -31,7 +41,7 @@ last_line='' request='' next_heartbeat=0 next_sample=0 last_heard=$SECONDS
 while kill -0 $tail 2>/dev/null; do
   read_state
   if [ "$state_line" != "$last_line" ] || ((next_heartbeat <= SECONDS)); then
-    echo "state=$state_line now=${EPOCHREALTIME/,/.}" >&2
+    report_state
     last_line=$state_line
     next_heartbeat=$((SECONDS + heartbeat_seconds))
   fi
@@ -54,7 +64,7 @@ while kill -0 $tail 2>/dev/null; do
     time) echo "clock=${EPOCHREALTIME/,/.}" >&2 ;;
     acknowledge\ *)
       # One write of fixed length into the old file: no reader sees it empty, and it needs no process.
-      [ -d "$folder" ] && printf '%020d\n' "${request#* }" 1<>"$folder/acknowledged" &&
+      owns_folder && printf '%020d\n' "${request#* }" 1<>"$folder/acknowledged" &&
         echo "acknowledged=${request#* }" >&2
       ;;
   esac

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ssh_gang import commands
 from ssh_gang.protocol import (
     Acknowledged,
+    Clock,
     GpuSamples,
     OutputStart,
     StateReport,
+    Stopped,
     acknowledge,
     request_time,
 )
-from tests.ssh_gang.local_host import gang, launch, session, state, until_ended
+from tests.ssh_gang.local_host import gang, launch, session, state, stop, until_ended
 
 
 def test_output_arrives_whole_and_continues_where_it_was_acknowledged(tmp_path):
@@ -40,6 +44,46 @@ def test_absent_gang_is_reported_and_ends_the_session(tmp_path):
         assert isinstance(report, StateReport)
         assert report.state.presence == "absent"
         assert followed.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("content", ["", "\n", "0000"])
+def test_output_is_sent_from_the_start_where_the_last_acknowledgement_was_not_written_whole(tmp_path, content):
+    """As on a full disk."""
+    g = gang(tmp_path, ["echo", "one"])
+    launch(g)
+    until_ended(g)
+    (tmp_path / "gangs" / g.name / "acknowledged").write_text(content)
+    with session(commands.follow_command(g, g.members[0])) as followed:
+        assert followed.stderr_message() == OutputStart(0)
+        assert followed.process.stdout.read(4) == b"one\n"
+
+
+def test_a_gang_that_another_attempt_owns_is_reported_and_not_followed(tmp_path):
+    g = gang(tmp_path, ["echo", "one"])
+    launch(g)
+    until_ended(g)
+    other = g.model_copy(update={"attempt": "try0"})
+    with session(commands.follow_command(other, g.members[0])) as followed:
+        report = followed.stderr_message()
+        assert isinstance(report, StateReport)
+        assert report.state.attempt == "try1"
+        assert followed.process.wait(10) == 0
+        assert followed.process.stdout.read() == b""
+
+
+def test_an_attempt_that_was_overtaken_acknowledges_nothing(tmp_path):
+    """What it has read is the output of another attempt than the one whose folder this is by now."""
+    g = gang(tmp_path, ["sleep", "30"])
+    launch(g)
+    folder = tmp_path / "gangs" / g.name
+    with session(commands.follow_command(g, g.members[0])) as followed:
+        followed.until_stderr_message(OutputStart)
+        (folder / "claim").write_text("try2 9 1 -\n")
+        followed.send(acknowledge(7) + request_time())
+        followed.until_stderr_message(Clock)
+    assert not (folder / "acknowledged").exists()
+    (folder / "claim").write_text("try1 0 0 -\n")
+    assert stop(g) == Stopped(0)
 
 
 def test_gpu_samples_arrive_on_one_line(tmp_path):
