@@ -48,8 +48,7 @@ async def failed_before(
 ) -> dict[str, JobState]:
     """Return the hosts whose job had failed by a moment, whichever reported it first.
 
-    A job that ends at once may have ended before its host was heard, or its clock known: such hosts are
-    waited for a little.
+    A job may have ended before its host was heard, or its clock known: such hosts are waited for a little.
 
     Args:
         hosts: All hosts of the gang, by name.
@@ -59,7 +58,7 @@ async def failed_before(
     present = {name: h for name, h in hosts.items() if not (h.state and h.state.presence == "absent")}
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CATCH_UP):
-            while not all(host.clock.is_known for host in present.values()):
+            while not all(map(_has_reported_its_end, present.values())):
                 changed.clear()
                 await changed.wait()
     return {
@@ -81,7 +80,7 @@ async def first_to_fail(
         hosts: All hosts of the gang, by name.
         failed: The state of each host that failed, by name; at least one.
     """
-    blames = [await _blame(hook, hosts[name], state) for name, state in failed.items()]
+    blames = await asyncio.gather(*(_blame(hook, hosts[name], state) for name, state in failed.items()))
     return min(blames, key=lambda blame: (blame.at, blame.host))
 
 
@@ -110,6 +109,12 @@ async def last_lines(hook: GangHook, member: Member, rank: int | None) -> str:
         return f"(its log cannot be read: {e})"
 
 
+def _has_reported_its_end(host: HostWatch) -> bool:
+    """Whether a host on which everything was stopped has said so, and its clock is known."""
+    state = host.state
+    return host.clock.is_known and state is not None and (state.is_terminal or state.is_lost)
+
+
 def _failed_by_itself(host: HostWatch, state: JobState, moment: float) -> bool:
     """Whether a program's own exit code says so; one that was stopped has none."""
     if not (state.exit_status.isdigit() and state.has_failed):
@@ -121,7 +126,7 @@ async def _blame(hook: GangHook, host: HostWatch, state: JobState) -> Blame:
     name = host.member.host
     if state.is_lost or state.presence == "absent":
         return Blame(name, None, f"{name}: {state.outcome}", -math.inf)
-    ended_at, failure = state.ended_at or time.time(), None
+    ended_at, failure = state.ended_at or time.time() + host.clock.ahead, None
     with contextlib.suppress(HostError):
         failure = rank_failure(await hook.tail(host.member, lines=TORCHRUN_SUMMARY), ended_at)
     if failure is None:

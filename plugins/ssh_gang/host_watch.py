@@ -36,6 +36,12 @@ REPEAT_PAUSE = 1.0
 ALIVE_PAUSE = 30.0
 """Seconds between two signs to the host that it is still followed."""
 
+FIRST_PAUSE = 0.2
+"""Seconds before a session that ended is opened again; each further pause is twice as long."""
+
+LONGEST_PAUSE = 5.0
+"""Seconds between two sessions, at most."""
+
 QUERY_PAUSE = 5.0
 """Seconds between two queries of a host's state while its output cannot be taken."""
 
@@ -78,6 +84,8 @@ class HostWatch:
         self.clock = HostClock()
         self.output = HostOutput(log, LogFilter(member.host), progress, self._record_output)
         self.state: JobState | None = None
+        self.newer_attempt: str | None = None
+        """The attempt that owns the gang's folder by now, where it is not the one that is watched."""
         self.elapsed = 0.0
         """Seconds since the start signal, up to the job's end, by the host's clock."""
         self._heard_at = self._moved_at = time.monotonic()
@@ -148,9 +156,22 @@ class HostWatch:
         if self.is_silent:
             self._warn(f"[{self.member.host}] has not answered for {self.silence:.0f} s")
 
+    def log_summary(self) -> None:
+        """Log how much of the output was not shown, and how much did not arrive."""
+        self.output.log_summary()
+        size = None if self.state is None else self.state.output_size
+        if size is not None and self.output.received < size:
+            self.log.warning(
+                "[%s] %d of %d bytes of its output did not arrive; they are in %s/output there",
+                self.member.host,
+                size - self.output.received,
+                size,
+                self.gang.folder,
+            )
+
     async def follow(self) -> None:
         """Keep a session to the host open, until cancelled."""
-        pause = 0.2
+        pause = FIRST_PAUSE
         while True:
             heard_at = self._heard_at
             try:
@@ -160,7 +181,7 @@ class HostWatch:
                     await self._listen(session)
             except (HostError, ValueError) as e:
                 self._warn(str(e))
-            pause = 0.2 if self._heard_at > heard_at else min(2 * pause, 5.0)
+            pause = FIRST_PAUSE if self._heard_at > heard_at else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
     def _follow_command(self) -> str:
@@ -221,7 +242,7 @@ class HostWatch:
                 case protocol.Acknowledged(offset):
                     self.output.acknowledged = offset
                     self.changed.set()
-                case protocol.Clock(host_time):
+                case protocol.Clock(host_time) if asked_at:
                     self.clock.compare(asked_at.pop(0), host_time, time.time())
                     if not asked_at:
                         self.changed.set()
@@ -247,6 +268,10 @@ class HostWatch:
         if self._warned:
             self._warned = False
             self.log.info("[%s] answers again", self.member.host)
+        if state.presence == "present" and state.attempt != self.gang.attempt:
+            self.newer_attempt = state.attempt
+            self.changed.set()
+            return
         now = state.ended_at or host_time
         if state.started_at and now:
             self.elapsed = now - state.started_at

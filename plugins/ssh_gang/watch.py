@@ -70,6 +70,8 @@ class Watch:
             _raise_unexpected(tasks)
             self._note_statuses()
             self._report_start()
+            if overtaken := self._overtaken():
+                return self._event(ok=False, reason=overtaken)
             reason = self._failures() or exceeded_limit(
                 self.gang.limits, list(self.hosts.values()), self._progress
             )
@@ -145,6 +147,16 @@ class Watch:
     def _failed_hosts(self) -> dict[str, JobState]:
         return {name: h.state for name, h in self.hosts.items() if h.state and h.state.has_failed}
 
+    def _overtaken(self) -> str:
+        """Where a newer attempt owns the gang's folder; it has stopped what ran of this one."""
+        for name, host in self.hosts.items():
+            if host.newer_attempt is not None:
+                return (
+                    f"{name}: attempt {host.newer_attempt} has taken over {self.gang.folder}; "
+                    "this one is watched no longer"
+                )
+        return ""
+
     async def _stop(self, reason: str, tasks: list[asyncio.Task[None]]) -> GangEvent:
         """Stop every rank everywhere, then find out who failed first."""
         self.log.error("%s; stopping the gang", reason)
@@ -156,7 +168,7 @@ class Watch:
             blame = await first_to_fail(self.hook, self.hosts, failed)
             host, rank, reason = blame.host, blame.rank, await self._describe(blame)
         else:
-            host, rank = next((name for name, h in self.hosts.items() if h.is_silent), None), None
+            host, rank = self._longest_silent(), None
         for name in self.hosts:
             if name != host:
                 self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
@@ -164,6 +176,10 @@ class Watch:
         await self._finish_records(tasks, stopped=not leftover)
         self._log_summaries()
         return self._event(ok=False, reason=reason + leftover, failed_host=host, failed_rank=rank, tail=tail)
+
+    def _longest_silent(self) -> str | None:
+        silent = {name: host.silence for name, host in self.hosts.items() if host.is_silent}
+        return max(silent, key=silent.__getitem__, default=None)
 
     async def _stop_processes(self) -> str:
         """Stop the attempt on every host; return an addition to the reason where that failed."""
@@ -207,7 +223,7 @@ class Watch:
 
     def _log_summaries(self) -> None:
         for host in self.hosts.values():
-            host.output.log_summary()
+            host.log_summary()
 
     def _event(
         self,
