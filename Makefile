@@ -2,12 +2,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 LAB_DIR := $(or $(SQLTUNE_LAB_DIR),.lab)
 CONTROL := $(LAB_DIR)/control-env/bin
-export ARGS AT DATASET Q C
+export ARGS AT DATASET Q C RUN
 # Let Python keep its bytecode; otherwise each of a run's thirty processes compiles Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served status down test test-fast chaos lint bench-gang bench-overhead lock ui
+.PHONY: help demo lab airflow ask served report status down test test-fast chaos lint bench-gang bench-overhead lock ui
 .PHONY: setup setup-control setup-dev
 
 help: ## print this list
@@ -36,6 +36,9 @@ ask: ## ask the served model one question: Q='the question' C='CREATE TABLE …'
 
 served: ## print what was served when; AT='2026-11-24 14:03' for one time
 	@$(CONTROL)/python -m lab served
+
+report: ## save a run of the lab as one HTML file: RUN=<run id>, or the last demo
+	@$(CONTROL)/python -m lab report
 
 status: ## print every process and how to reach the hosts
 	@$(CONTROL)/python -m lab status

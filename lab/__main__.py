@@ -1,7 +1,8 @@
-"""The lab's command line: `python -m lab demo|lab|airflow|ask|served|status|down`. The Makefile calls it."""
+"""The lab's command line: `python -m lab demo|lab|airflow|ask|served|report|status|down`. The Makefile calls it."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,19 @@ def served() -> int:
     return _sqltune(settings.load(), "served", "--cluster", "lab", *(["--at", at] if at else []))
 
 
+def report() -> int:
+    """Save a run as one HTML file, from the variable RUN; by default the last run of `make demo`."""
+    run = os.environ.get("RUN") or _last_run()
+    return _sqltune(settings.load(), "report", run, "--output", f"{run.replace(':', '-')}.html")
+
+
+def _last_run() -> str:
+    path = settings.LAB / "demo.json"
+    if not path.exists():
+        raise SystemExit("make report RUN=<run id>: the page of a run shows its id")
+    return str(json.loads(path.read_text())["run_id"])
+
+
 def status() -> int:
     """Show every process, and how to reach the hosts."""
     s = running_lab()
@@ -128,7 +142,7 @@ def down() -> int:
 
 
 VERBS: dict[str, Callable[[], int]] = {
-    verb.__name__: verb for verb in (demo, lab, airflow, ask, served, status, down)
+    verb.__name__: verb for verb in (demo, lab, airflow, ask, served, report, status, down)
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from urllib.parse import quote
 
 from lab import credentials
 from lab.airflow_api import Airflow
@@ -74,13 +75,13 @@ def demo(s: Settings, conf: dict[str, object]) -> int:
     os.environ.update(records_env())
     airflow = connect(s)
     run_id = _run_to_follow(airflow, conf)
-    print(f"run {run_id}: {s.airflow_url}/dags/{DAG}/runs/{run_id}  ({_login()})")
+    print(f"run {run_id}: {_page(s, run_id)}  ({_login()})")
     follow = Follow(airflow, run_id)
     state = follow.until_the_end()
     is_served = champion("lab") is not None
     _write_report(s, follow, is_served)
     print(_outcome(airflow, follow))
-    print(_what_next(s, is_served))
+    print(_what_next(s, run_id, is_served))
     return 0 if state == "success" else 1
 
 
@@ -95,6 +96,11 @@ def _run_to_follow(airflow: Airflow, conf: dict[str, object]) -> str:
     if under_way:
         print(f"{under_way} is under way, and one run trains at a time: this one starts after it")
     return run_id
+
+
+def _page(s: Settings, run_id: str) -> str:
+    """The address of a run's page."""
+    return f"{s.airflow_url}/dags/{DAG}/runs/{quote(run_id, safe='')}/plugin/text2sql"
 
 
 def _login() -> str:
@@ -143,12 +149,13 @@ def _outcome(airflow: Airflow, follow: Follow) -> str:
     return f"\n{run_report(before, after, verdict.without_answers)}"
 
 
-def _what_next(s: Settings, is_served: bool) -> str:
+def _what_next(s: Settings, run_id: str, is_served: bool) -> str:
     return f"""
-Airflow   {s.airflow_url}  ({_login()})
+the run   {_page(s, run_id)}  ({_login()})
 MLflow    {s.mlflow}
 model     {s.endpoint}  ({"text2sql" if is_served else "nothing is served yet"})
 
-try next  make ask Q='部门中有多少人年龄大于56岁？' C='CREATE TABLE head (age INTEGER)'
+try next  make report                                                the run as one HTML file
+          make ask Q='部门中有多少人年龄大于56岁？' C='CREATE TABLE head (age INTEGER)'
           make demo ARGS='{{"learning_rate": 0.0005, "force": true}}'     another run, from the form's values
           make down                                                  stop everything"""

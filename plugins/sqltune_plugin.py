@@ -8,8 +8,9 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends
 
 from sqltune.ui.app import create_app
+from sqltune.ui.contracts import DAG_ID
 
-MAY_READ_RUNS = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id="text2sql_retrain")
+MAY_READ_RUNS = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=DAG_ID)
 """Who may read the DAG's runs may read what they recorded."""
 PREFIX = "/sqltune"
 

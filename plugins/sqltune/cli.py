@@ -1,4 +1,4 @@
-"""The command line: `sqltune score | normalise | ask | served | versions | migrate`.
+"""The command line: `sqltune score | normalise | ask | served | versions | report | migrate`.
 
 Each command imports what it needs when it runs, so that `sqltune --help` answers at once and `sqltune score`
 starts without Airflow.
@@ -178,6 +178,40 @@ def versions(cluster: ClusterOption = "lab") -> None:
         from sqltune.registry import versions as registered
 
         raise typer.Exit(registered.list_versions(cluster))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Airflow's run id, or the run's key in the records.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: sqltune-<key>.html, or .json."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON for scripts instead of HTML.")] = False,
+) -> None:
+    """Save a run as one HTML file to hand on: training, comparison and every answer. It needs no network.
+
+    Exits with 1 when the run is not in the records.
+    """
+    import json
+
+    from sqltune.errors import SqltuneError
+    from sqltune.ui import export, run_page
+    from sqltune.ui.contracts import DAG_ID
+
+    try:
+        key = run_page.resolve(run)
+        text = (
+            json.dumps(export.run_json(key), indent=1, ensure_ascii=False)
+            if as_json
+            else export.run_html(key, DAG_ID)
+        )
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(1) from None
+    path = output or Path(f"sqltune-{key}.{'json' if as_json else 'html'}")
+    path.write_text(text)
+    typer.echo(path)
 
 
 @app.command()

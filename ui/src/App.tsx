@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { useSearchParams } from "react-router-dom";
-import { ApiError, runPath, useApi, type Schema } from "./api";
+import { ApiError, isReport, runPath, useApi, type Schema } from "./api";
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
@@ -59,6 +59,13 @@ function Run({ dagId, runId }: Required<PluginProps>) {
           </button>
         ))}
       </div>
+      {!isReport && (
+        <p className="muted">
+          <a href={new URL(runPath(head.key, "/report.html"), document.baseURI).href} download>
+            {text("saveReport")}
+          </a>
+        </p>
+      )}
       <div role="tabpanel" id="sqltune-view" aria-labelledby={`sqltune-tab-${view}`}>
         {view === "overview" && <Overview dagId={dagId} runId={runId} head={head} />}
         {view === "comparison" && <Comparison run={head.key} live={head.verdict === null} />}

@@ -204,7 +204,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/runs/{run}/answers": {
+    "/api/v1/runs/{run}/questions": {
         parameters: {
             query?: never;
             header?: never;
@@ -212,10 +212,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Answers
-         * @description Return a run's questions with both answers, filtered, in the suite's order.
+         * Questions
+         * @description Return a run's questions with what both models made of them, filtered, in the suite's order.
          */
-        get: operations["answers_api_v1_runs__run__answers_get"];
+        get: operations["questions_api_v1_runs__run__questions_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -224,7 +224,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/runs/{run}/answers/{question}": {
+    "/api/v1/runs/{run}/questions/{question}": {
         parameters: {
             query?: never;
             header?: never;
@@ -235,7 +235,47 @@ export interface paths {
          * Question
          * @description Return one question of a run with both answers.
          */
-        get: operations["question_api_v1_runs__run__answers__question__get"];
+        get: operations["question_api_v1_runs__run__questions__question__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/report.html": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report
+         * @description Return a run as one HTML file to hand on: it needs no server, and opens from a mail.
+         */
+        get: operations["report_api_v1_runs__run__report_html_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/report.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report Json
+         * @description Return all that the page shows of a run, by the address that answers with it.
+         */
+        get: operations["report_json_api_v1_runs__run__report_json_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -254,22 +294,12 @@ export interface components {
          */
         Answer: {
             /**
-             * Text
-             * @description The answer, unchanged.
-             */
-            text: string;
-            /**
              * Sql
-             * @description The query that was taken from it and executed.
+             * @description The query that was taken from the answer and executed.
              */
             sql: string;
             /** Outcome */
             outcome: string;
-            /**
-             * Reason
-             * @description Why the outcome is not `match`.
-             */
-            reason: string;
             /**
              * Failure Class
              * @description Why the query does not run.
@@ -282,19 +312,41 @@ export interface components {
              * @description Correct, but both queries returned no rows.
              */
             vacuous: boolean;
+            /**
+             * Text
+             * @description The answer, unchanged.
+             */
+            text: string;
+            /**
+             * Reason
+             * @description Why the outcome is not `match`.
+             */
+            reason: string;
         };
         /**
-         * Answers
-         * @description A run's questions, filtered.
+         * AnswerLine
+         * @description One model's answer in the list of questions.
          */
-        Answers: {
+        AnswerLine: {
             /**
-             * Total
-             * @description Questions that the filter leaves.
+             * Sql
+             * @description The query that was taken from the answer and executed.
              */
-            total: number;
-            /** Questions */
-            questions: components["schemas"]["Question"][];
+            sql: string;
+            /** Outcome */
+            outcome: string;
+            /**
+             * Failure Class
+             * @description Why the query does not run.
+             */
+            failure_class: string | null;
+            /** Correct */
+            correct: boolean;
+            /**
+             * Vacuous
+             * @description Correct, but both queries returned no rows.
+             */
+            vacuous: boolean;
         };
         /**
          * Clusters
@@ -314,7 +366,7 @@ export interface components {
             reference: components["schemas"]["Side"] | null;
             /**
              * Buckets
-             * @description Questions by what became of them.
+             * @description Questions that enter the numbers, by what became of them.
              */
             buckets: {
                 [key: string]: number;
@@ -535,10 +587,51 @@ export interface components {
             /** Question */
             question: string;
             /**
+             * Gold
+             * @description The gold query.
+             */
+            gold: string;
+            /** Database */
+            database: string | null;
+            /** Language */
+            language: string;
+            /** Hardness */
+            hardness: string;
+            /**
+             * Guarded
+             * @description The gate holds back a model that breaks it.
+             */
+            guarded: boolean;
+            /**
+             * Counted
+             * @description Whether it enters the numbers: it is no reference prompt, and its gold query runs.
+             */
+            counted: boolean;
+            /**
+             * Change
+             * @enum {string}
+             */
+            change: "gained" | "lost" | "both_right" | "both_wrong";
+            before: components["schemas"]["Answer"];
+            after: components["schemas"]["Answer"];
+            /**
              * Context
              * @description CREATE TABLE statements of its tables.
              */
             context: string;
+        };
+        /**
+         * QuestionLine
+         * @description A question in the list, with what both models made of it.
+         */
+        QuestionLine: {
+            /**
+             * Id
+             * @description Its id in the suite.
+             */
+            id: string;
+            /** Question */
+            question: string;
             /**
              * Gold
              * @description The gold query.
@@ -556,12 +649,30 @@ export interface components {
              */
             guarded: boolean;
             /**
+             * Counted
+             * @description Whether it enters the numbers: it is no reference prompt, and its gold query runs.
+             */
+            counted: boolean;
+            /**
              * Change
              * @enum {string}
              */
             change: "gained" | "lost" | "both_right" | "both_wrong";
-            before: components["schemas"]["Answer"];
-            after: components["schemas"]["Answer"];
+            before: components["schemas"]["AnswerLine"];
+            after: components["schemas"]["AnswerLine"];
+        };
+        /**
+         * Questions
+         * @description A run's questions, filtered.
+         */
+        Questions: {
+            /**
+             * Total
+             * @description Questions that the filter leaves.
+             */
+            total: number;
+            /** Questions */
+            questions: components["schemas"]["QuestionLine"][];
         };
         /**
          * RuleResult
@@ -1414,7 +1525,7 @@ export interface operations {
             };
         };
     };
-    answers_api_v1_runs__run__answers_get: {
+    questions_api_v1_runs__run__questions_get: {
         parameters: {
             query?: {
                 /** @description What became of the question. */
@@ -1448,7 +1559,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Answers"];
+                    "application/json": components["schemas"]["Questions"];
                 };
             };
             /** @description Validation Error */
@@ -1462,7 +1573,7 @@ export interface operations {
             };
         };
     };
-    question_api_v1_runs__run__answers__question__get: {
+    question_api_v1_runs__run__questions__question__get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1482,6 +1593,72 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Question"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    report_api_v1_runs__run__report_html_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    report_json_api_v1_runs__run__report_json_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: components["schemas"]["JsonValue"];
+                    };
                 };
             };
             /** @description Validation Error */

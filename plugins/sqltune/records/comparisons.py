@@ -98,18 +98,6 @@ def change(compared: ComparedAnswer) -> Change:
     return _CHANGES[before, after]
 
 
-def buckets(run_key: str) -> dict[Change, int]:
-    """Return how many of a run's questions became what."""
-    right_before, right_after = _before.outcome == "match", _after.outcome == "match"
-    with database.reading() as session:
-        statement = _pairs(select(right_before, right_after, func.count()), number(session, run_key))
-        counts = {
-            _CHANGES[bool(before), bool(after)]: count
-            for before, after, count in session.execute(statement.group_by(right_before, right_after))
-        }
-    return {name: counts.get(name, 0) for name in _CHANGES.values()}
-
-
 _CHANGES: dict[tuple[bool, bool], Change] = {
     (False, True): "gained",
     (True, False): "lost",

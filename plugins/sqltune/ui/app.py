@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, params
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, JsonValue
 
 from sqltune.records.comparisons import AnswerFilter, Change
 from sqltune.records.errors import SchemaError, UnknownRun
-from sqltune.ui import comparison_page, contracts, history_page, run_page
+from sqltune.ui import comparison_page, contracts, export, history_page, run_page
+from sqltune.ui.contracts import DAG_ID
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.errors import NotRecorded
 
@@ -49,7 +50,7 @@ SECURITY_HEADERS = {
 
 Run = Annotated[str, Path(description="Key of the run, or Airflow's run id.")]
 Points = Annotated[int, Query(ge=8, le=20_000, description="Points that a curve has at most.")]
-Limit = Annotated[int, Query(ge=1, le=2_000, description="How many at most.")]
+Limit = Annotated[int, Query(ge=1, le=10_000, description="How many at most.")]
 Offset = Annotated[int, Query(ge=0, description="How many of the first ones are left out.")]
 
 
@@ -136,8 +137,8 @@ def comparison(run: Run) -> contracts.Comparison:
     return comparison_page.comparison(run_page.resolve(run))
 
 
-@router.get("/runs/{run}/answers")
-def answers(
+@router.get("/runs/{run}/questions")
+def questions(
     run: Run,
     change: Annotated[Change | None, Query(description="What became of the question.")] = None,
     outcome: Annotated[str | None, Query(description="Outcome of the candidate's answer.")] = None,
@@ -148,8 +149,8 @@ def answers(
     text: Annotated[str | None, Query(max_length=200, description="Part of the question or the SQL.")] = None,
     limit: Limit = 100,
     offset: Offset = 0,
-) -> contracts.Answers:
-    """Return a run's questions with both answers, filtered, in the suite's order."""
+) -> contracts.Questions:
+    """Return a run's questions with what both models made of them, filtered, in the suite's order."""
     shown = AnswerFilter(
         change=change,
         outcome=outcome,
@@ -159,13 +160,30 @@ def answers(
         database=database,
         text=text or None,
     )
-    return comparison_page.answers(run_page.resolve(run), shown, limit, offset)
+    return comparison_page.questions(run_page.resolve(run), shown, limit, offset)
 
 
-@router.get("/runs/{run}/answers/{question:path}")
+@router.get("/runs/{run}/questions/{question:path}")
 def question(run: Run, question: str) -> contracts.Question:
     """Return one question of a run with both answers."""
     return comparison_page.question(run_page.resolve(run), question)
+
+
+@router.get("/runs/{run}/report.html", response_class=HTMLResponse)
+def report(run: Run) -> HTMLResponse:
+    """Return a run as one HTML file to hand on: it needs no server, and opens from a mail."""
+    key = run_page.resolve(run)
+    name = f"sqltune-{key}.html"
+    return HTMLResponse(
+        export.run_html(key, DAG_ID),
+        headers=SECURITY_HEADERS | {"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@router.get("/runs/{run}/report.json")
+def report_json(run: Run) -> dict[str, JsonValue]:
+    """Return all that the page shows of a run, by the address that answers with it."""
+    return export.run_json(run_page.resolve(run))
 
 
 def create_app(access: Sequence[params.Depends] = ()) -> FastAPI:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import get_args
+
 from sqltune.evaluation import stored
+from sqltune.evaluation.questions import REFERENCE
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.statistics import wilson
 from sqltune.records import comparisons
@@ -10,6 +14,9 @@ from sqltune.records.comparisons import AnswerFilter, ComparedAnswer
 from sqltune.records.evaluations import JudgementRecord, Phase
 from sqltune.ui import contracts
 from sqltune.ui.errors import NotRecorded
+
+MOST_QUESTIONS = 10_000
+"""The most that a recipe can evaluate."""
 
 
 def comparison(key: str) -> contracts.Comparison:
@@ -19,7 +26,7 @@ def comparison(key: str) -> contracts.Comparison:
         before=_side(key, "before"),
         after=_side(key, "after"),
         reference=_side(key, "reference"),
-        buckets=comparisons.buckets(key),
+        buckets=_buckets(key),
         paired=verdict.comparison if verdict else None,
         passed=verdict.passed if verdict else None,
         headline=verdict.headline if verdict else None,
@@ -27,10 +34,19 @@ def comparison(key: str) -> contracts.Comparison:
     )
 
 
-def answers(key: str, shown: AnswerFilter, limit: int, offset: int) -> contracts.Answers:
-    """Return a run's questions with both answers, filtered, in the suite's order."""
-    found = comparisons.compare(key, shown, limit, offset)
-    return contracts.Answers(total=found.total, questions=[_question(row) for row in found.rows])
+def questions(key: str, shown: AnswerFilter, limit: int, offset: int) -> contracts.Questions:
+    """Return a run's questions with what both models made of them, filtered, in the suite's order."""
+    page = comparisons.compare(key, shown, limit, offset)
+    return contracts.Questions(
+        total=page.total,
+        questions=[contracts.QuestionLine.model_validate(_fields(row), extra="ignore") for row in page.rows],
+    )
+
+
+def whole_questions(key: str) -> list[contracts.Question]:
+    """Return every question of a run with both answers, in the suite's order."""
+    rows = comparisons.compare(key, limit=MOST_QUESTIONS).rows
+    return [contracts.Question.model_validate(_fields(row)) for row in rows]
 
 
 def question(key: str, name: str) -> contracts.Question:
@@ -42,7 +58,13 @@ def question(key: str, name: str) -> contracts.Question:
     rows = comparisons.compare(key, AnswerFilter(name=name), limit=1).rows
     if not rows:
         raise NotRecorded(f"run {key!r} has no question {name!r} that both models answered")
-    return _question(rows[0])
+    return contracts.Question.model_validate(_fields(rows[0]))
+
+
+def _buckets(key: str) -> dict[contracts.Change, int]:
+    lines = questions(key, AnswerFilter(), limit=MOST_QUESTIONS, offset=0).questions
+    counts = Counter(line.change for line in lines if line.counted)
+    return {change: counts[change] for change in get_args(contracts.Change)}
 
 
 def _side(key: str, phase: Phase) -> contracts.Side | None:
@@ -54,30 +76,31 @@ def _side(key: str, phase: Phase) -> contracts.Side | None:
     )
 
 
-def _question(row: ComparedAnswer) -> contracts.Question:
+def _fields(row: ComparedAnswer) -> dict[str, object]:
     asked = row.question
-    return contracts.Question(
-        id=asked.name,
-        question=asked.question,
-        context=asked.context,
-        gold=asked.gold,
-        database=asked.database,
-        language=asked.language,
-        hardness=asked.hardness,
-        guarded=asked.must_not_break,
-        change=comparisons.change(row),
-        before=_answer(row.before),
-        after=_answer(row.after),
-    )
+    return {
+        "id": asked.name,
+        "question": asked.question,
+        "context": asked.context,
+        "gold": asked.gold,
+        "database": asked.database,
+        "language": asked.language,
+        "hardness": asked.hardness,
+        "guarded": asked.must_not_break,
+        "counted": REFERENCE not in asked.tags and row.after.outcome != "gold_invalid",
+        "change": comparisons.change(row),
+        "before": _answer(row.before),
+        "after": _answer(row.after),
+    }
 
 
-def _answer(judged: JudgementRecord) -> contracts.Answer:
-    return contracts.Answer(
-        text=judged.answer,
-        sql=judged.sql,
-        outcome=judged.outcome,
-        reason=judged.reason,
-        failure_class=judged.failure_class,
-        correct=judged.outcome == "match",
-        vacuous=judged.vacuous,
-    )
+def _answer(judged: JudgementRecord) -> dict[str, object]:
+    return {
+        "text": judged.answer,
+        "sql": judged.sql,
+        "outcome": judged.outcome,
+        "reason": judged.reason,
+        "failure_class": judged.failure_class,
+        "correct": judged.outcome == "match",
+        "vacuous": judged.vacuous,
+    }

@@ -13,6 +13,9 @@ from sqltune.evaluation.verdict import RuleResult
 from sqltune.records.runs import State
 from ssh_gang.model import Model
 
+DAG_ID = "text2sql_retrain"
+"""The DAG whose runs are recorded."""
+
 Change = Literal["gained", "lost", "both_right", "both_wrong"]
 """What became of a question: right only after, right only before, right in both, wrong in both."""
 
@@ -154,46 +157,63 @@ class Comparison(Model):
     before: Side | None
     after: Side | None
     reference: Side | None
-    buckets: dict[Change, int] = Field(description="Questions by what became of them.")
+    buckets: dict[Change, int] = Field(
+        description="Questions that enter the numbers, by what became of them."
+    )
     paired: PairedComparison | None = Field(description="The difference, with its interval and p-value.")
     passed: bool | None = Field(description="The gate's decision; null before it.")
     headline: str | None = Field(description="The decision in one line.")
     rules: list[RuleResult] = Field(description="Every rule of the gate, with what it found.")
 
 
-class Answer(Model):
-    """One model's answer to a question."""
+class AnswerLine(Model):
+    """One model's answer in the list of questions."""
 
-    text: str = Field(description="The answer, unchanged.")
-    sql: str = Field(description="The query that was taken from it and executed.")
+    sql: str = Field(description="The query that was taken from the answer and executed.")
     outcome: str
-    reason: str = Field(description="Why the outcome is not `match`.")
     failure_class: str | None = Field(description="Why the query does not run.")
     correct: bool
     vacuous: bool = Field(description="Correct, but both queries returned no rows.")
 
 
-class Question(Model):
-    """A question with the answers of both models."""
+class Answer(AnswerLine):
+    """One model's answer to a question."""
+
+    text: str = Field(description="The answer, unchanged.")
+    reason: str = Field(description="Why the outcome is not `match`.")
+
+
+class QuestionLine(Model):
+    """A question in the list, with what both models made of it."""
 
     id: str = Field(description="Its id in the suite.")
     question: str
-    context: str = Field(description="CREATE TABLE statements of its tables.")
     gold: str = Field(description="The gold query.")
     database: str | None
     language: str
     hardness: str
     guarded: bool = Field(description="The gate holds back a model that breaks it.")
+    counted: bool = Field(
+        description="Whether it enters the numbers: it is no reference prompt, and its gold query runs."
+    )
     change: Change
+    before: AnswerLine
+    after: AnswerLine
+
+
+class Question(QuestionLine):
+    """A question with the answers of both models."""
+
+    context: str = Field(description="CREATE TABLE statements of its tables.")
     before: Answer
     after: Answer
 
 
-class Answers(Model):
+class Questions(Model):
     """A run's questions, filtered."""
 
     total: int = Field(description="Questions that the filter leaves.")
-    questions: list[Question]
+    questions: list[QuestionLine]
 
 
 class ServedVersion(Model):

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from sqltune.config.plan import RunPlan
 from sqltune.evaluation import stored
 from sqltune.records import evaluations, runs, series, versions
 from sqltune.records.logstore import LogStore
@@ -51,12 +50,13 @@ def resolve(run: str) -> str:
 def head(key: str) -> contracts.RunHead:
     """Return one run at a glance."""
     summary, plan = _summary(key), _plan(key)
+    champion = plan.get("champion")
     verdict, last, evaluation = stored.verdict(key), series.last_iteration(key), evaluations.progress(key)
     version = versions.find(summary.cluster, summary.version) if summary.version else None
     return contracts.RunHead(
         **_line(summary).model_dump(),
-        dataset_date=plan.dataset_date,
-        champion=plan.champion.version if plan.champion else None,
+        dataset_date=plan.get("dataset_date", ""),
+        champion=champion["version"] if champion else None,
         verdict=verdict.headline if verdict else None,
         training=_training(last) if last else None,
         evaluation=contracts.Progress(
@@ -116,13 +116,13 @@ def hosts(key: str) -> list[contracts.Host]:
     names = LogStore().names(key)
     return [
         contracts.Host(
-            name=host.name,
-            processes=host.processes,
-            state=states[host.name].state if host.name in states else "",
-            at=states[host.name].at if host.name in states else None,
-            logs=[name for name in names if name.endswith(f".{host.name}")],
+            name=host["name"],
+            processes=host["processes"],
+            state=states[host["name"]].state if host["name"] in states else "",
+            at=states[host["name"]].at if host["name"] in states else None,
+            logs=[name for name in names if name.endswith(f".{host['name']}")],
         )
-        for host in _plan(key).cluster.hosts
+        for host in _plan(key)["cluster"]["hosts"]
     ]
 
 
@@ -143,8 +143,8 @@ def log(key: str, name: str, lines: int) -> contracts.Log:
 
 def plan(key: str, against: str | None = None) -> contracts.Plan:
     """Return what a run runs with, beside the plan of another run where one is named."""
-    settings = dict(_flat(_plan_json(key)))
-    other = dict(_flat(_plan_json(against))) if against else settings
+    settings = dict(_flat(_plan(key)))
+    other = dict(_flat(_plan(against))) if against else settings
     return contracts.Plan(
         settings=[
             contracts.Setting(
@@ -170,15 +170,12 @@ def _summary(key: str) -> RunSummary:
     return summary
 
 
-def _plan_json(key: str) -> dict[str, Any]:
+def _plan(key: str) -> dict[str, Any]:
+    # Not a RunPlan: a run of an earlier version is shown too, whose plan had other fields.
     plan = runs.plan(key)
     if plan is None:
         raise NotRecorded(f"run {key!r} is not in the records")
     return plan
-
-
-def _plan(key: str) -> RunPlan:
-    return RunPlan.model_validate(_plan_json(key))
 
 
 def _training(point: IterationPoint) -> contracts.Training:

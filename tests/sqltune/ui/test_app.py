@@ -6,8 +6,10 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from sqltune.records import database
+from sqltune.records.models import Run
 from sqltune.ui.app import create_app
 from tests.sqltune.ui.recorded import AFTER, GOLD, RUN_ID, record_run, record_training
 
@@ -153,13 +155,13 @@ def test_a_comparison_before_the_evaluation_is_empty(api):
         ({"outcome": "match"}, ["kept", "gained"]),
     ],
 )
-def test_answers_are_filtered(api, run, shown, names):
-    answers = get(api, f"/runs/{run}/answers", **shown)
-    assert [q["id"] for q in answers["questions"]] == names
+def test_questions_are_filtered(api, run, shown, names):
+    listed = get(api, f"/runs/{run}/questions", **shown)
+    assert [q["id"] for q in listed["questions"]] == names
 
 
 def test_a_question_has_the_three_queries(api, run):
-    question = get(api, f"/runs/{run}/answers/lost")
+    question = get(api, f"/runs/{run}/questions/lost")
     assert (question["gold"], question["after"]["sql"]) == (GOLD["lost"], AFTER["lost"])
     assert question["change"] == "lost"
 
@@ -202,3 +204,17 @@ def test_the_frame_runs_only_scripts_of_its_own_address(api):
 
 def test_the_built_app_is_open(api):
     assert api.get("http://page/static/sqltune.js").status_code == 200
+
+
+def test_the_list_of_questions_has_no_schemas_and_no_whole_answers(api, run):
+    line = get(api, f"/runs/{run}/questions")["questions"][0]
+    assert "context" not in line
+    assert "text" not in line["after"]
+
+
+@pytest.mark.parametrize("part", ["", "/hosts", "/plan", "/comparison", "/report.html"])
+def test_a_run_of_an_earlier_version_whose_plan_lacks_a_field_is_shown(api, run, part):
+    with database.writing() as session:
+        row = session.scalars(select(Run)).one()
+        row.plan = {name: value for name, value in row.plan.items() if name != "installation"}
+    assert api.get(f"/runs/{run}{part}").status_code == 200

@@ -1,13 +1,14 @@
-import { useEffect, useRef } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { useSearchParams } from "react-router-dom";
 import { runPath, useApi, withQuery, type Schema } from "../api";
 import { percent, points } from "../format";
 import { useText, type Key } from "../i18n";
+import { filtered, FILTERS, type Filter, type QuestionLine } from "./filter";
 import { QuestionView } from "./QuestionView";
 
 const BUCKETS = ["gained", "lost", "both_wrong", "both_right"] as const;
-const FILTERS = ["change", "language", "hardness", "text"] as const;
-const PAGE = 2_000;
+const MOST = 10_000;
+const NONE: QuestionLine[] = [];
 
 export function Comparison({ run, live }: { run: string; live: boolean }) {
   const text = useText();
@@ -18,7 +19,7 @@ export function Comparison({ run, live }: { run: string; live: boolean }) {
     <>
       <Numbers data={data} />
       {data.rules.length > 0 && <Rules data={data} />}
-      {data.before && data.after && <Questions run={run} buckets={data.buckets} />}
+      {data.before && data.after && <Questions run={run} />}
     </>
   );
 }
@@ -136,14 +137,15 @@ function Rules({ data }: { data: Schema["Comparison"] }) {
   );
 }
 
-function Questions({ run, buckets }: { run: string; buckets: Schema["Comparison"]["buckets"] }) {
+function Questions({ run }: { run: string }) {
   const text = useText();
   const [params, setParams] = useSearchParams();
-  const filter = Object.fromEntries(FILTERS.map((name) => [name, params.get(name)]));
-  const { data } = useApi<Schema["Answers"]>(withQuery(runPath(run, "/answers"), { ...filter, limit: PAGE }));
-  const questions = data?.questions ?? [];
-  const chosen = questions.findIndex((q) => q.id === params.get("question"));
-  const current = questions[Math.max(chosen, 0)];
+  const { data } = useApi<Schema["Questions"]>(withQuery(runPath(run, "/questions"), { limit: MOST }));
+  const all = data?.questions ?? NONE;
+  const filter = useMemo(() => Object.fromEntries(FILTERS.map((name) => [name, params.get(name)])) as Filter, [params]);
+  const questions = useMemo(() => filtered(all, filter), [all, filter]);
+  const chosen = Math.max(0, questions.findIndex((q) => q.id === params.get("question")));
+  const current = questions[chosen];
   const list = useRef<HTMLDivElement>(null);
 
   const set = (name: string, value: string | null) =>
@@ -161,7 +163,7 @@ function Questions({ run, buckets }: { run: string; buckets: Schema["Comparison"
       const target = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
       const step = { j: 1, k: -1 }[event.key];
-      const next = step && questions[Math.max(chosen, 0) + step];
+      const next = step && questions[chosen + step];
       if (next) set("question", next.id);
     };
     window.addEventListener("keydown", onKey);
@@ -171,18 +173,21 @@ function Questions({ run, buckets }: { run: string; buckets: Schema["Comparison"
     list.current?.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
   }, [current?.id]);
 
-  const total = Object.values(buckets).reduce((sum, n) => sum + n, 0);
+  if (!data) return <p className="muted">{text("loading")}</p>;
   return (
     <>
-      <h2>{text("questions", { n: data?.total ?? total })}</h2>
+      <h2>{text("questions", { n: questions.length })}</h2>
       <div className="bar">
         <button type="button" aria-pressed={!filter.change} onClick={() => set("change", null)}>
-          {text("all")} {total}
+          {text("all")} {all.length}
         </button>
         {BUCKETS.map((bucket) => (
           <button key={bucket} type="button" aria-pressed={filter.change === bucket} onClick={() => set("change", bucket)}>
-            {text(bucket)} {buckets[bucket] ?? 0}
+            {text(bucket)} {all.filter((q) => q.change === bucket).length}
           </button>
+        ))}
+        {CHOICES.map(([name, key, value]) => (
+          <Choice key={name} label={text(key)} chosen={filter[name]} values={all.map(value)} onChoose={(v) => set(name, v)} />
         ))}
         <input
           type="search"
@@ -203,11 +208,42 @@ function Questions({ run, buckets }: { run: string; buckets: Schema["Comparison"
               </button>
             ))}
           </div>
-          <QuestionView question={current} />
+          <QuestionView run={run} id={current.id} />
         </div>
       ) : (
-        data && <p className="muted">{text("noAnswers")}</p>
+        <p className="muted">{text("noAnswers")}</p>
       )}
     </>
+  );
+}
+
+const CHOICES: ["outcome" | "language" | "hardness" | "database", Key, (line: QuestionLine) => string | null][] = [
+  ["outcome", "outcome", (q) => q.after.failure_class ?? q.after.outcome],
+  ["language", "language", (q) => q.language],
+  ["hardness", "hardness", (q) => q.hardness],
+  ["database", "database", (q) => q.database],
+];
+
+interface ChoiceProps {
+  label: string;
+  chosen: string | null;
+  values: (string | null)[];
+  onChoose: (value: string | null) => void;
+}
+
+/** A filter by one property; left out where all questions are alike in it. */
+function Choice({ label, chosen, values, onChoose }: ChoiceProps) {
+  const distinct = [...new Set(values)].filter((value) => value !== null && value !== "").sort();
+  if (distinct.length < 2 && !chosen) return null;
+  return (
+    <label>
+      {label}{" "}
+      <select value={chosen ?? ""} onChange={(e) => onChoose(e.target.value || null)}>
+        <option value="">–</option>
+        {distinct.map((value) => (
+          <option key={value}>{value}</option>
+        ))}
+      </select>
+    </label>
   );
 }

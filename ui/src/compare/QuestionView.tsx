@@ -1,13 +1,16 @@
 import { useMemo } from "react";
-import type { Schema } from "../api";
+import { runPath, useApi, type Schema } from "../api";
 import { useText } from "../i18n";
 import { markTokens } from "./tokens";
 
 /** Longest text that is drawn of an answer: a model that rambles may return 100 KB. */
 const SHOWN = 20_000;
 
-export function QuestionView({ question }: { question: Schema["Question"] }) {
+/** One question of a run: what was asked, the three queries, and why each answer was judged so. */
+export function QuestionView({ run, id }: { run: string; id: string }) {
   const text = useText();
+  const { data: question, error } = useApi<Schema["Question"]>(runPath(run, `/questions/${encodeURIComponent(id)}`));
+  if (!question) return <p className="muted">{error?.message ?? text("loading")}</p>;
   return (
     <article aria-label={question.id}>
       <p className="text">

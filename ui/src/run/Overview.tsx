@@ -1,5 +1,5 @@
 import { useMemo, useState } from "react";
-import { runPath, useApi, useDagRun, useTaskInstances, withQuery, type Schema, type TaskInstance } from "../api";
+import { isReport, runPath, useApi, useDagRun, useTaskInstances, withQuery, type Schema, type TaskInstance } from "../api";
 import { Chart } from "../Chart";
 import { between, commit, duration, moment, percent } from "../format";
 import { useText, type Key } from "../i18n";
@@ -16,7 +16,7 @@ export const LIVE_MS = 2_000;
 
 export function Overview({ dagId, runId, head }: Props) {
   const dagRun = useDagRun(dagId, runId, LIVE_MS).data;
-  const live = dagRun ? RUNNING.has(dagRun.state) : true;
+  const live = dagRun ? RUNNING.has(dagRun.state) : !isReport;
   return (
     <>
       <Facts head={head} dagRun={dagRun} />
