@@ -1,4 +1,4 @@
-"""The lab's command line: `python -m lab demo|lab|airflow|ask|served|report|status|down`. The Makefile calls it."""
+"""The lab's command line, `python -m lab VERB`; `VERBS` lists them. The Makefile calls it."""
 
 from __future__ import annotations
 
