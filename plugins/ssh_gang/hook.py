@@ -223,7 +223,8 @@ class GangHook:
             try:
                 await asyncio.shield(self.stop(self.gang.attempt))
             except GangError as leftover:
-                raise GangError(f"{e}\nand not all hosts could be stopped again: {leftover}") from e
+                if isinstance(e, Exception):
+                    raise GangError(f"{e}\nand not all hosts could be stopped again: {leftover}") from e
             raise
 
     async def _prepare_all(
@@ -248,17 +249,23 @@ class GangHook:
         self, sessions: AsyncExitStack, member: Member, found_attempt: str
     ) -> InteractiveSession:
         """Prepare one host, and return the session that waits for the start signal."""
+        import asyncssh
+
         script = commands.prepare_command(self.gang, member, found_attempt or None)
         session = await sessions.enter_async_context(self.interact(member, script))
         limit = self.gang.limits.prepare + PREPARE_MARGIN
         try:
             async with asyncio.timeout(limit):
-                answer = (await session.stdout.readline()).decode().strip()
+                answer = await session.stdout.readline()
+                # A script that has ended without an answer has said why.
+                stderr = b"" if answer else await session.stderr.read()
         except TimeoutError:
             raise GangError(
                 f"{member.host}: not prepared after {limit:.0f} s (limit prepare): look at its load and its "
                 "disk, or raise the limit"
             ) from None
+        except (asyncssh.Error, OSError) as e:
+            raise lost(member.host, e) from e
         match protocol.parse_line(answer):
             case protocol.Prepared():
                 return session
@@ -272,13 +279,16 @@ class GangHook:
                 )
             case protocol.Refused(reason):
                 raise GangError(f"{member.host}: cannot be prepared: {reason}")
-        stderr = (await session.stderr.read()).decode(errors="replace").strip()
-        raise GangError(f"{member.host}: cannot be prepared: {answer or stderr or 'no answer'}")
+        reason = (answer or stderr or b"no answer").decode(errors="replace").strip()
+        raise GangError(f"{member.host}: cannot be prepared: {reason}")
 
     async def _signal_start(self, prepared: Sequence[_PreparedHost]) -> None:
         """Second phase: the start signal to all, over sessions that are open, with nothing in between."""
         for host in prepared:
-            host.session.write(protocol.start_signal())
+            try:
+                host.session.write(protocol.start_signal())
+            except OSError as e:
+                raise lost(host.member.host, e) from e
         raise_all(await on_all(prepared, _confirm_start), GangError)
 
     async def _wait_until_host_is_free(self, member: Member) -> None:
@@ -304,6 +314,8 @@ class GangHook:
 
 
 async def _confirm_start(prepared: _PreparedHost) -> None:
+    import asyncssh
+
     name = prepared.member.host
     try:
         async with asyncio.timeout(START_TIMEOUT):
@@ -313,6 +325,8 @@ async def _confirm_start(prepared: _PreparedHost) -> None:
             f"{name}: prepared, but did not confirm the start signal within {START_TIMEOUT:.0f} s: look at "
             "its load, then clear the task"
         ) from None
+    except (asyncssh.Error, OSError) as e:
+        raise lost(name, e) from e
     if not isinstance(protocol.parse_line(answer), protocol.Started):
         raise GangError(_unexpected(prepared.member, "that it had started", answer))
 

@@ -7,6 +7,7 @@ import hashlib
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
@@ -46,6 +47,7 @@ class BaseGangOperator(BaseOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._gang: Gang | None = None
+        self._cancel_launch: Callable[[], object] | None = None
 
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang of this task, for one attempt; `task_gang` fills in what Airflow decides."""
@@ -83,6 +85,8 @@ class BaseGangOperator(BaseOperator):
         self._log_environments(self._gang)
         try:
             decision, self._gang = asyncio.run(self._launch(self._gang))
+        except asyncio.CancelledError:
+            raise GangError("the task was killed while it started the gang: none of it is left") from None
         except HostsBusy as e:
             self.log.info("%s; waiting without a worker slot until it has ended", e)
             gang = self._gang
@@ -125,14 +129,27 @@ class BaseGangOperator(BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Stop this attempt on every host: the task was killed while it started the gang."""
-        if self._gang is not None:
+        """Stop this attempt on every host: the task was killed while it started the gang.
+
+        Airflow calls this from a signal's handler. Where that interrupts the launch, no second event loop can
+        run in this thread: the launch is cancelled, and stops what it has started.
+        """
+        if self._cancel_launch is not None:
+            self._cancel_launch()
+        elif self._gang is not None:
             gang = self._gang
             self._with_hook(gang, lambda hook: hook.stop(gang.attempt))
 
     async def _launch(self, gang: Gang) -> tuple[Decision, Gang]:
-        async with GangHook(gang) as hook:
-            return await hook.launch(self.prepare)
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        # Threadsafe, because that wakes up a loop that waits.
+        self._cancel_launch = partial(loop.call_soon_threadsafe, task.cancel)
+        try:
+            async with GangHook(gang) as hook:
+                return await hook.launch(self.prepare)
+        finally:
+            self._cancel_launch = None
 
     def _watcher(self, gang: Gang) -> GangTrigger:
         recorder = self.recorder_for(gang)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import asyncssh
 import pytest
 
 from ssh_gang import hook as hook_module
@@ -19,6 +20,10 @@ GANG = Gang(
     root="/gangs",
     members=[Member(host=name, conn_id=name, argv=["true"], cwd="/work") for name in ("host-a", "host-b")],
 )
+
+
+BREAK = b"break"
+"""In place of a line: the connection breaks."""
 
 
 class Channel:
@@ -50,7 +55,10 @@ def answers(monkeypatch) -> dict[str, list[bytes]]:
         session = InteractiveSession()
         session.connection_made(Channel())
         for line in lines[member.host]:
-            session.data_received(line, None)
+            if line is BREAK:
+                session.connection_lost(asyncssh.ConnectionLost("Connection lost"))
+            else:
+                session.data_received(line, None)
         yield session
 
     monkeypatch.setattr(GangHook, "run", run)
@@ -86,3 +94,66 @@ def test_what_a_login_script_prints_is_quoted(answers, monkeypatch):
     monkeypatch.setattr(GangHook, "run", run)
     with pytest.raises(HostError, match=r"host-a: expected its state, found 'Welcome!.*\.bashrc"):
         asyncio.run(GangHook(GANG).states())
+
+
+def test_a_host_whose_connection_breaks_while_it_prepares_is_named(answers):
+    answers["host-b"][:] = [BREAK]
+    with pytest.raises(GangError, match=r"^host-b: the connection was lost \(Connection lost\)$"):
+        launch()
+
+
+def test_a_host_whose_connection_breaks_before_it_confirms_the_start_is_named(answers):
+    answers["host-b"][1] = BREAK
+    with pytest.raises(GangError, match=r"^host-b: the connection was lost \(Connection lost\)$"):
+        launch()
+
+
+def test_a_host_that_cannot_be_sent_the_start_signal_is_named(answers, monkeypatch):
+    def write(self, data):
+        raise BrokenPipeError("Channel not open for sending")
+
+    monkeypatch.setattr(Channel, "write", write)
+    with pytest.raises(HostError, match=r"^host-a: the connection was lost \(Channel not open"):
+        launch()
+
+
+def test_a_host_that_answers_the_prepare_command_with_noise_is_not_waited_for(answers, monkeypatch):
+    """Its script still waits for the start signal, so that its stderr does not end."""
+    answers["host-a"][:] = [b"Welcome!\n"]
+    with pytest.raises(GangError, match="^host-a: cannot be prepared: Welcome!$"):
+        asyncio.run(asyncio.wait_for(GangHook(GANG).launch(), 5))
+
+
+def test_a_launch_that_is_cancelled_stops_what_it_has_started(answers, monkeypatch):
+    stopped = []
+
+    async def stop(self, attempt):
+        stopped.append(attempt)
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    answers["host-b"].pop()
+    assert cancelled_launch()
+    assert stopped == ["try1"]
+
+
+def test_a_launch_that_is_cancelled_stays_cancelled_where_not_all_can_be_stopped(answers, monkeypatch):
+    async def stop(self, attempt):
+        raise GangError("processes are left: 1 on host-a")
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    answers["host-b"].pop()
+    assert cancelled_launch()
+
+
+def cancelled_launch() -> bool:
+    """Launch, and cancel that while a host does not confirm the start signal; whether it was cancelled."""
+
+    async def go() -> bool:
+        launching = asyncio.create_task(GangHook(GANG).launch())
+        done, _ = await asyncio.wait({launching}, timeout=0.2)
+        assert not done
+        launching.cancel()
+        await asyncio.wait({launching}, timeout=5)
+        return launching.cancelled()
+
+    return asyncio.run(go())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import threading
 import uuid
 from datetime import timedelta
 from types import SimpleNamespace
@@ -203,6 +207,29 @@ def test_on_kill_stops_the_attempt_that_this_task_started(hook):
     task.on_kill()
     [(_, attempt)] = hook.stopped
     assert attempt.startswith("try1-")
+
+
+def test_on_kill_by_a_signal_while_the_gang_is_started_cancels_the_launch(hook, monkeypatch):
+    """Airflow calls it from the signal's handler, in the thread whose event loop runs the launch."""
+    cancelled = []
+
+    async def launch(self, prepare=None):
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(self.gang.attempt)
+            raise
+
+    monkeypatch.setattr(GangHook, "launch", launch)
+    task = operator()
+    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
+    try:
+        with pytest.raises(GangError, match="killed while it started the gang"):
+            task.execute(context())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(cancelled) == 1
 
 
 def test_on_kill_before_anything_was_started_stops_nothing(hook):

@@ -47,9 +47,7 @@ def test_absent_gang_is_reported_and_ends_the_session(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "\n", "0000"])
-def test_output_is_sent_from_the_start_where_the_last_acknowledgement_was_not_written_whole(
-    tmp_path, content
-):
+def test_output_is_sent_from_the_start_where_the_last_acknowledgement_was_cut_short(tmp_path, content):
     """As on a full disk."""
     g = gang(tmp_path, ["echo", "one"])
     launch(g)
