@@ -44,6 +44,8 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
             world_size=int(os.environ.get("WORLD_SIZE", "1")),
             node_rank=node_rank,
         )
+        # The watcher reads this line: CHECKPOINT_PATTERN in sqltune.operators.mmengine.
+        print(f"checkpoint {folder.name} is sealed", flush=True)
         if node_rank:
             _remove_old_checkpoints(runner, folder.parent)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ssh_gang import commands, protocol
 from ssh_gang.errors import HostError
 from ssh_gang.rank_failure import rank_failure
+from ssh_gang.state import describe_exit
 
 if TYPE_CHECKING:
     from ssh_gang.hook import GangHook
@@ -39,6 +40,8 @@ class Blame:
     """None where torchrun's output names no rank."""
     reason: str
     """How, in one line."""
+    exit: str
+    """The same without host and rank: `exit code 1`."""
     at: float
     """When, by this machine's clock; minus infinity for a host that is lost."""
 
@@ -125,11 +128,11 @@ def _failed_by_itself(host: HostWatch, state: JobState, moment: float) -> bool:
 async def _blame(hook: GangHook, host: HostWatch, state: JobState) -> Blame:
     name = host.member.host
     if state.is_lost or state.presence == "absent":
-        return Blame(name, None, f"{name}: {state.outcome}", -math.inf)
+        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, -math.inf)
     ended_at, failure = state.ended_at or time.time() + host.clock.ahead, None
     with contextlib.suppress(HostError):
         failure = rank_failure(await hook.tail(host.member, lines=TORCHRUN_SUMMARY), ended_at)
     if failure is None:
-        return Blame(name, None, f"{name}: {state.outcome}", host.clock.to_local(ended_at))
+        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, host.clock.to_local(ended_at))
     at = host.clock.to_local(ended_at if failure.at is None else failure.at)
-    return Blame(name, failure.rank, f"{name} {failure}", at)
+    return Blame(name, failure.rank, f"{name} {failure}", describe_exit(failure.code), at)

@@ -21,6 +21,9 @@ class GangEvent(BaseModel):
     failed_rank: int | None = Field(
         None, description="The rank that failed first, where torchrun's output names one."
     )
+    failed_exit: str = Field(
+        "", description="How it failed, such as `exit code 1`; empty where its own end is not the reason."
+    )
     tail: str = Field("", description="The last lines of the log of the host or rank that failed first.")
     first_errors: tuple[str, ...] = Field((), description="The first error line of each host that has one.")
     seconds: float = Field(description="Seconds from the start signal to the last state of the slowest host.")

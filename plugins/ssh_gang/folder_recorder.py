@@ -8,17 +8,20 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 
 from ssh_gang.gpus import Gpu
+from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
 
 
 class FolderRecorder:
     """A `GangRecorder` for one gang.
 
-    It writes `progress.jsonl`, `gpus.jsonl`, `hosts.json` and `logs/<gang>.<attempt>.<host>.log`.
+    It writes `progress.jsonl`, `gpus.jsonl`, `milestones.jsonl`, `hosts.json` and
+    `logs/<gang>.<attempt>.<host>.log`.
 
     Args:
         folder: Where the files are written; made when the first one is.
@@ -58,6 +61,14 @@ class FolderRecorder:
                 Path(temporary).unlink()
             raise
 
+    def milestone(self, attempt: str, milestone: Milestone) -> None:
+        """Append the milestone to `milestones.jsonl`, unless it is there."""
+        if any(
+            line["attempt"] == attempt and _key(line) == milestone.key for line in self._lines("milestones")
+        ):
+            return
+        self._append("milestones", {"attempt": attempt, "milestone": milestone.model_dump(mode="json")})
+
     def output(self, attempt: str, host: str, offset: int, data: bytes) -> None:
         """Write the bytes at their offset in the host's log file."""
         path = self.log_path(attempt, host)
@@ -69,12 +80,8 @@ class FolderRecorder:
 
     def last_progress(self, attempt: str) -> Progress | None:
         """Return the last line of `progress.jsonl`, where it belongs to this attempt."""
-        try:
-            lines = (self.folder / "progress.jsonl").read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return None
-        last = json.loads(lines[-1]) if lines else None
-        if not last or last["attempt"] != attempt:
+        last = next(reversed(self._lines("progress")), None)
+        if last is None or last["attempt"] != attempt:
             return None
         return Progress.model_validate(last["progress"])
 
@@ -82,8 +89,20 @@ class FolderRecorder:
         """Return the file that holds the whole log of one host."""
         return self.folder / "logs" / f"{self.gang}.{attempt}.{host}.log"
 
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """What `_append` has added."""
+        try:
+            text = (self.folder / f"{name}.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines()]
+
     def _append(self, name: str, value: dict[str, JsonValue]) -> None:
         """Add one line in one call, so that two writers do not mix."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _key(line: dict[str, Any]) -> tuple[str, str, int]:
+    return Milestone.model_validate(line["milestone"]).key

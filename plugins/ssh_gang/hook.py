@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError, HostsBusy
+from ssh_gang.milestone import Milestone, prepared
 from ssh_gang.model import Gang, Member
 from ssh_gang.resume import Decision, decide
 from ssh_gang.ssh import bash, connect, disconnect, lost, on_all, raise_all
@@ -54,6 +56,8 @@ class GangHook:
         self.gang = gang
         self._connections: dict[str, SSHClientConnection] = {}
         self._locks = {member.host: asyncio.Lock() for member in gang.members}
+        self.milestones: list[Milestone] = []
+        """What `launch` has done; empty where it found a gang that runs or has ended."""
 
     async def __aenter__(self) -> GangHook:
         return self
@@ -128,6 +132,7 @@ class GangHook:
             HostsBusy: Another exclusive gang occupies a host. Nothing was started.
             GangError: A host cannot be prepared, or a newer attempt owns it. Nothing runs of this attempt.
         """
+        began = time.time()
         states = await self.states()
         decision = decide(states, self.gang)
         if decision in (Decision.RECONNECT, Decision.ALREADY_SUCCEEDED):
@@ -135,8 +140,11 @@ class GangHook:
             return decision, self.gang
         if decision is Decision.TERMINAL_RESUBMIT:
             await self.stop(attempt=None)
+        self.milestones.append(Milestone(kind="submitted", at=began))
         if prepare:
             self.gang = await prepare(self.gang)
+        if step := self.gang.resumed_from:
+            self.milestones.append(Milestone(kind="resumed", at=time.time(), number=step))
         await self._start([state.attempt for state in states])
         return decision, self.gang
 
@@ -217,7 +225,9 @@ class GangHook:
         """Prepare every host, then start all; when either fails, nothing of this attempt is left."""
         try:
             async with AsyncExitStack() as sessions:
-                await self._signal_start(await self._prepare_all(sessions, found_attempts))
+                hosts = await self._prepare_all(sessions, found_attempts)
+                self.milestones.append(prepared(self.gang, time.time()))
+                await self._signal_start(hosts)
         except BaseException as e:
             # Some hosts may wait for the signal, and some run already, whatever ended this.
             try:
@@ -282,14 +292,16 @@ class GangHook:
         reason = (answer or stderr or b"no answer").decode(errors="replace").strip()
         raise GangError(f"{member.host}: cannot be prepared: {reason}")
 
-    async def _signal_start(self, prepared: Sequence[_PreparedHost]) -> None:
+    async def _signal_start(self, hosts: Sequence[_PreparedHost]) -> None:
         """Second phase: the start signal to all, over sessions that are open, with nothing in between."""
-        for host in prepared:
+        at = time.time()
+        for host in hosts:
             try:
                 host.session.write(protocol.start_signal())
             except OSError as e:
                 raise lost(host.member.host, e) from e
-        raise_all(await on_all(prepared, _confirm_start), GangError)
+        self.milestones.append(Milestone(kind="started", at=at))
+        raise_all(await on_all(hosts, _confirm_start), GangError)
 
     async def _wait_until_host_is_free(self, member: Member) -> None:
         async with self.interact(member, commands.wait_until_free_command(self.gang)) as session:

@@ -9,7 +9,7 @@ from ssh_gang.log import LineBuffer, LogFilter, TaskLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ssh_gang.progress import ProgressTracker
+    from ssh_gang.progress import CheckpointFinder, ProgressTracker
 
 
 class HostOutput:
@@ -23,6 +23,7 @@ class HostOutput:
         log_filter: Chooses what of the output is shown there.
         progress: Reads the progress that lines report.
         record: Records whole lines, called with their offset and bytes; must lead to `note_recorded`.
+        checkpoints: Finds the checkpoints that lines report.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class HostOutput:
         log_filter: LogFilter,
         progress: ProgressTracker,
         record: Callable[[int, bytes], None],
+        checkpoints: CheckpointFinder | None = None,
     ) -> None:
         self._log = log
         self._filter = log_filter
         self._progress = progress
         self._record = record
+        self._checkpoints = checkpoints
         self._lines = LineBuffer()
         self._unforwarded = b""
         self.received = 0
@@ -94,6 +97,8 @@ class HostOutput:
             return
         # Progress is recorded before the lines that report it: what is acknowledged is recorded in full.
         reporting = self._progress.read(lines)
+        if self._checkpoints:
+            self._checkpoints.read(lines)
         for entry in self._filter.filter(lines, reporting):
             self._log.info("%s", entry)
         offset, data = self.forwarded, self._unforwarded[:whole]

@@ -12,6 +12,8 @@ from ssh_gang.errors import HostError
 from ssh_gang.host_clock import HostClock
 from ssh_gang.host_output import HostOutput
 from ssh_gang.log import LogFilter, TaskLog
+from ssh_gang.milestone import Milestone
+from ssh_gang.progress import CheckpointFinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +84,9 @@ class HostWatch:
         self.hook, self.gang, self.member = hook, hook.gang, member
         self.log, self.writer, self.progress, self.changed = log, writer, progress, changed
         self.clock = HostClock()
-        self.output = HostOutput(log, LogFilter(member.host), progress, self._record_output)
+        pattern = self.gang.checkpoint_pattern
+        checkpoints = CheckpointFinder(pattern, self._record_checkpoint) if pattern else None
+        self.output = HostOutput(log, LogFilter(member.host), progress, self._record_output, checkpoints)
         self.state: JobState | None = None
         self.newer_attempt: str | None = None
         """The attempt that owns the gang's folder by now, where it is not the one that is watched."""
@@ -150,6 +154,12 @@ class HostWatch:
         if self.state is None or self.state.started_at is None or not self.clock.is_known:
             return None
         return self.clock.to_local(self.state.started_at)
+
+    def ended_at(self) -> float | None:
+        """When the job ended, by this machine's clock; None where it is not known."""
+        if self.state is None or self.state.ended_at is None or not self.clock.is_known:
+            return None
+        return self.clock.to_local(self.state.ended_at)
 
     def warn_of_silence(self) -> None:
         """Log, once, that a silent host is waited for."""
@@ -309,6 +319,11 @@ class HostWatch:
 
     def _record_output(self, offset: int, data: bytes) -> None:
         self.writer.put_output(self.gang.attempt, self.member.host, offset, data, self._note_recorded)
+
+    def _record_checkpoint(self, step: int) -> None:
+        attempt = self.gang.attempt
+        milestone = Milestone(kind="checkpoint", at=time.time(), host=self.member.host, number=step)
+        self.writer.put(lambda recorder: recorder.milestone(attempt, milestone))
 
     def _note_recorded(self, end: int) -> None:
         self._moved_at = time.monotonic()

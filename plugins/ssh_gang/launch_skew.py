@@ -1,4 +1,4 @@
-"""How far apart the hosts of a gang started."""
+"""How far apart the hosts of a gang started, and when the last of them ended."""
 
 from __future__ import annotations
 
@@ -27,3 +27,10 @@ def launch_skew(hosts: Collection[HostWatch]) -> LaunchSkew | None:
         return None
     errors = sorted(host.clock.error for host in hosts)
     return LaunchSkew(max(known) - min(known), sum(errors[-2:]))
+
+
+def last_end(hosts: Collection[HostWatch]) -> float | None:
+    """Return when the last host's job ended, by this machine's clock; None until every end is known."""
+    ends = [host.ended_at() for host in hosts]
+    known = [end for end in ends if end is not None]
+    return max(known) if len(known) == len(ends) else None

@@ -7,7 +7,15 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Accelerator = Literal["cuda", "rocm", "cpu"]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -142,6 +150,9 @@ class Gang(Model):
     spec_hash: Word = Field(
         "-", description="Hash of what the gang runs; a result of another spec is not taken for this one's."
     )
+    resumed_from: int = Field(
+        0, ge=0, description="Step of the checkpoint that this attempt goes on from; 0: from the beginning."
+    )
     exclusive: bool = Field(
         False, description="Whether no other exclusive gang may run on the hosts at the same time."
     )
@@ -163,19 +174,27 @@ class Gang(Model):
             "tokens_per_second, memory."
         ),
     )
+    checkpoint_pattern: str | None = Field(
+        None,
+        description=(
+            "Regular expression that finds, in a log line of a host, that its part of a checkpoint is whole. "
+            "Named group: step."
+        ),
+    )
 
-    @field_validator("progress_pattern")
+    @field_validator("progress_pattern", "checkpoint_pattern")
     @classmethod
-    def _has_groups(cls, pattern: str | None) -> str | None:
+    def _has_groups(cls, pattern: str | None, info: ValidationInfo) -> str | None:
         if pattern is None:
             return None
         try:
             groups = set(re.compile(pattern).groupindex)
         except re.error as e:
-            raise ValueError(f"progress_pattern {pattern!r} is not a regular expression: {e}") from e
-        if missing := {"step", "total"} - groups:
+            raise ValueError(f"{info.field_name} {pattern!r} is not a regular expression: {e}") from e
+        required = {"step", "total"} if info.field_name == "progress_pattern" else {"step"}
+        if missing := required - groups:
             raise ValueError(
-                f"progress_pattern {pattern!r} lacks the named groups {', '.join(sorted(missing))}"
+                f"{info.field_name} {pattern!r} lacks the named groups {', '.join(sorted(missing))}"
             )
         return pattern
 

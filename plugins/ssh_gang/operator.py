@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
@@ -14,11 +15,13 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
 
 from ssh_gang import commands
-from ssh_gang.errors import GangError, HostsBusy
+from ssh_gang.errors import GangError, HostsBusy, SshGangError
 from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.masking import masked
+from ssh_gang.milestone import Milestone
 from ssh_gang.model import Accelerator, Gang, Limits, Member, gang_name
+from ssh_gang.recorder import RecorderUnavailable
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
 
@@ -84,7 +87,7 @@ class BaseGangOperator(BaseOperator):
         self._gang = self.gang(context, attempt)
         self._log_environments(self._gang)
         try:
-            decision, self._gang = asyncio.run(self._launch(self._gang))
+            decision, self._gang, milestones = asyncio.run(self._launch(self._gang))
         except asyncio.CancelledError:
             raise GangError("the task was killed while it started the gang: none of it is left") from None
         except HostsBusy as e:
@@ -92,8 +95,15 @@ class BaseGangOperator(BaseOperator):
             gang = self._gang
             trigger = HostsFreeTrigger(gang.model_dump(mode="json"))
             self._defer(trigger, "execute_when_free", gang.limits.queue)
+        except SshGangError as e:
+            self._record_failure(self._gang, str(e))
+            raise
         self._log_commands(self._gang, decision)
-        self._defer(self._watcher(self._gang), "execute_complete", _longest_watch(self._gang.limits))
+        if not milestones:
+            found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
+            milestones = [found]
+        watcher = self._watcher(self._gang, milestones)
+        self._defer(watcher, "execute_complete", _longest_watch(self._gang.limits))
 
     def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
         """Go on when the hosts are free; `GangError` where they were not in time."""
@@ -105,15 +115,18 @@ class BaseGangOperator(BaseOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Judge the gang's end; `GangError` where a member failed or the evidence is missing."""
         ended = GangEvent.model_validate(event)
-        if not ended.ok:
-            raise GangError(describe_failure(ended, asyncio.run(self.after_failure())))
         gang = self.gang(context, ended.attempt)
+        if not ended.ok:
+            hint = asyncio.run(self.after_failure())
+            self._record_failure(gang, ended.reason, hint)
+            raise GangError(describe_failure(ended, hint))
         output = self._with_hook(gang, lambda hook: hook.tail(gang.members[0], lines=200))
         try:
             return self.judge(gang, ended, output)
-        except GangError:
+        except GangError as e:
             # It ended with exit code 0 and did not do its work: the next attempt starts it again.
             self._with_hook(gang, lambda hook: hook.refuse())
+            self._record_failure(gang, str(e))
             raise
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -140,21 +153,35 @@ class BaseGangOperator(BaseOperator):
             gang = self._gang
             self._with_hook(gang, lambda hook: hook.stop(gang.attempt))
 
-    async def _launch(self, gang: Gang) -> tuple[Decision, Gang]:
+    async def _launch(self, gang: Gang) -> tuple[Decision, Gang, list[Milestone]]:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         # Threadsafe, because that wakes up a loop that waits.
         self._cancel_launch = partial(loop.call_soon_threadsafe, task.cancel)
         try:
             async with GangHook(gang) as hook:
-                return await hook.launch(self.prepare)
+                decision, launched = await hook.launch(self.prepare)
+                return decision, launched, hook.milestones
         finally:
             self._cancel_launch = None
 
-    def _watcher(self, gang: Gang) -> GangTrigger:
+    def _watcher(self, gang: Gang, milestones: Sequence[Milestone]) -> GangTrigger:
         recorder = self.recorder_for(gang)
-        dumped = recorder.model_dump(mode="json") if recorder else None
-        return GangTrigger(gang.model_dump(mode="json"), dumped)
+        return GangTrigger(
+            gang.model_dump(mode="json"),
+            recorder.model_dump(mode="json") if recorder else None,
+            [milestone.model_dump(mode="json") for milestone in milestones],
+        )
+
+    def _record_failure(self, gang: Gang, reason: str, advice: str = "") -> None:
+        """Record why the task fails. No watcher is there to try again: the task's log has it in any case."""
+        ref = self.recorder_for(gang)
+        milestone = Milestone(kind="failed", at=time.time(), reason=reason, advice=advice)
+        try:
+            if ref:
+                ref.resolve().milestone(gang.attempt, milestone)
+        except (OSError, RecorderUnavailable) as e:
+            self.log.warning("this failure is not recorded: %s", e)
 
     def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> None:
         self.defer(trigger=trigger, method_name=method_name, timeout=timedelta(seconds=limit + UNWATCHED))
@@ -290,6 +317,7 @@ def task_gang(
     limits: Limits,
     exclusive: bool,
     progress_pattern: str | None,
+    checkpoint_pattern: str | None = None,
 ) -> Gang:
     """Return the gang of a task: its name, fencing token, generation and owner come from the task instance.
 
@@ -303,6 +331,7 @@ def task_gang(
         limits: How long the parts of the gang's life may take.
         exclusive: Whether no other exclusive gang may run on the hosts.
         progress_pattern: Finds progress in a log line; None where the log has none.
+        checkpoint_pattern: Finds a checkpoint in a log line; None where the log has none.
     """
     ti = context["ti"]
     return Gang(
@@ -325,6 +354,7 @@ def task_gang(
         members=members,
         limits=limits,
         progress_pattern=progress_pattern,
+        checkpoint_pattern=checkpoint_pattern,
     )
 
 

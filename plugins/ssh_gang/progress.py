@@ -115,6 +115,27 @@ class ProgressTracker:
             self._reported(self.latest)
 
 
+class CheckpointFinder:
+    """The checkpoints that one host reports.
+
+    Args:
+        pattern: Finds the group `step` in a log line.
+        found: Called with the step of each checkpoint, once.
+    """
+
+    def __init__(self, pattern: str, found: Callable[[int], None]) -> None:
+        self._pattern = re.compile(pattern)
+        self._found = found
+        self._steps: set[int] = set()
+
+    def read(self, lines: Sequence[str]) -> None:
+        """Report the checkpoints in lines that were not reported before."""
+        for step in (int(match["step"]) for match in map(self._pattern.search, lines) if match):
+            if step not in self._steps:
+                self._steps.add(step)
+                self._found(step)
+
+
 def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
     """Return the progress that a line reports, or None where the pattern does not match.
 

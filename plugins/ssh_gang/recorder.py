@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ssh_gang.gpus import Gpu
+from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
 
 
@@ -51,6 +52,17 @@ class GangRecorder(Protocol):
             attempt: The attempt that the states belong to.
             at: When the watcher noticed the change, in seconds since the epoch.
             states: A short text for each host, by its name: `running`, `exit code 0`, `silent`.
+        """
+
+    def milestone(self, attempt: str, milestone: Milestone) -> None:
+        """Store a moment in the life of an attempt.
+
+        Of two milestones with one key (`Milestone.key`), the first one stays: a watcher that takes over
+        notices again what its predecessor has recorded.
+
+        Args:
+            attempt: The attempt.
+            milestone: What happened, and when.
         """
 
     def output(self, attempt: str, host: str, offset: int, data: bytes) -> None:

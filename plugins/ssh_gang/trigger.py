@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -12,12 +13,19 @@ from pydantic import BaseModel
 from ssh_gang.errors import HostError, SshGangError
 from ssh_gang.event import HostsFreeEvent
 from ssh_gang.hook import GangHook
+from ssh_gang.milestone import Milestone
 from ssh_gang.model import Gang
-from ssh_gang.recorder import RecorderRef
+from ssh_gang.recorder import GangRecorder, RecorderRef, RecorderUnavailable
 from ssh_gang.watch import Watch
 
 RETRY_PAUSE = 10.0
 """Seconds before the hosts are queried again, when one of them did not answer."""
+
+RECORD_TIME = 15.0
+"""Seconds that recording a stop may take."""
+
+KILLED = "a person cleared, failed or succeeded the task"
+"""Why `on_kill` stops a gang."""
 
 
 class GangTrigger(BaseTrigger):
@@ -26,24 +34,31 @@ class GangTrigger(BaseTrigger):
     Args:
         gang: A `Gang` as JSON.
         recorder: A `RecorderRef` as JSON: what records the whole log and the numbers. None records nothing.
+        milestones: Each `Milestone` of the launch as JSON, to be recorded with those of the watch.
     """
 
-    def __init__(self, gang: dict[str, Any], recorder: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        gang: dict[str, Any],
+        recorder: dict[str, Any] | None = None,
+        milestones: Sequence[dict[str, Any]] = (),
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it.
         self.gang = gang
         self.recorder = recorder
+        self.milestones = milestones
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the import path and the arguments from which another triggerer makes the same trigger."""
-        return "ssh_gang.trigger.GangTrigger", {"gang": self.gang, "recorder": self.recorder}
+        arguments = {"gang": self.gang, "recorder": self.recorder, "milestones": list(self.milestones)}
+        return "ssh_gang.trigger.GangTrigger", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch until the gang has ended."""
-        # In a thread: what it imports, a database library perhaps, may take a second.
-        ref = RecorderRef.model_validate(self.recorder) if self.recorder else None
-        recorder = await asyncio.to_thread(ref.resolve) if ref else None
+        recorder = await self._resolve_recorder()
+        launched = [Milestone.model_validate(milestone) for milestone in self.milestones]
         async with GangHook(Gang.model_validate(self.gang)) as hook:
-            ended = await Watch(hook, self.log, recorder).until_the_end()
+            ended = await Watch(hook, self.log, recorder, launched).until_the_end()
         # With the connections closed: whoever takes one event may never ask for another.
         yield _event(ended)
 
@@ -56,6 +71,23 @@ class GangTrigger(BaseTrigger):
                 self.log.info("%s stopped on every host; no process is left", gang.marker)
             except SshGangError as e:
                 self.log.error("%s: not stopped everywhere; the teardown tries again: %s", gang.marker, e)
+                return
+        await self._record_stop(gang)
+
+    async def _resolve_recorder(self) -> GangRecorder | None:
+        # In a thread: what it imports, a database library perhaps, may take a second.
+        ref = RecorderRef.model_validate(self.recorder) if self.recorder else None
+        return await asyncio.to_thread(ref.resolve) if ref else None
+
+    async def _record_stop(self, gang: Gang) -> None:
+        """Record the stop, without trying again: the watch, whose writer would, has ended."""
+        milestone = Milestone(kind="stopped", at=time.time(), reason=KILLED)
+        try:
+            async with asyncio.timeout(RECORD_TIME):
+                if recorder := await self._resolve_recorder():
+                    await asyncio.to_thread(recorder.milestone, gang.attempt, milestone)
+        except (TimeoutError, OSError, RecorderUnavailable) as e:
+            self.log.warning("%s: its stop is not recorded: %s", gang.marker, str(e) or type(e).__name__)
 
 
 class HostsFreeTrigger(BaseTrigger):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssh_gang.blame import CATCH_UP, Blame, failed_before, first_to_fail, full_disks, last_lines
 from ssh_gang.errors import SshGangError
 from ssh_gang.event import GangEvent
 from ssh_gang.host_watch import HostWatch
-from ssh_gang.launch_skew import launch_skew
+from ssh_gang.launch_skew import last_end, launch_skew
 from ssh_gang.limit_check import exceeded_limit
+from ssh_gang.milestone import Kind, Milestone
 from ssh_gang.progress import Progress, ProgressTracker
 from ssh_gang.record_writer import CAPACITY, RecordWriter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ssh_gang.hook import GangHook
     from ssh_gang.log import TaskLog
     from ssh_gang.recorder import GangRecorder
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 LOOK_PAUSE = 1.0
 """Seconds after which the limits are checked again when nothing else happens."""
+
+RECORDED_TAIL = 64 * 1024
+"""Characters of the failed rank's last lines that are recorded: a line may be megabytes long."""
 
 
 class Watch:
@@ -35,13 +41,21 @@ class Watch:
     Args:
         hook: The gang's connections.
         log: The task's log.
-        recorder: Keeps the whole log, progress, GPU samples and host states; None keeps nothing.
+        recorder: Keeps the whole log, milestones, progress, GPU samples and host states; None keeps nothing.
+        launched: The milestones of the launch, to be recorded with those of the watch.
     """
 
-    def __init__(self, hook: GangHook, log: TaskLog, recorder: GangRecorder | None) -> None:
+    def __init__(
+        self,
+        hook: GangHook,
+        log: TaskLog,
+        recorder: GangRecorder | None,
+        launched: Sequence[Milestone] = (),
+    ) -> None:
         self.hook, self.gang, self.log = hook, hook.gang, log
         self._changed = asyncio.Event()
         self._writer = RecordWriter(recorder, log, written=self._changed.set, capacity=CAPACITY)
+        self._launched = launched
         self._progress = ProgressTracker(self.gang.progress_pattern, self._record_progress)
         self.hosts = {
             member.host: HostWatch(hook, member, log, self._writer, self._progress, self._changed)
@@ -53,6 +67,8 @@ class Watch:
 
     async def until_the_end(self) -> GangEvent:
         """Watch until the gang has ended and its records are written."""
+        for milestone in self._launched:
+            self._record(milestone)
         if self._progress.is_expected:
             self._restore_progress()
         tasks = [asyncio.create_task(host.follow()) for host in self.hosts.values()]
@@ -80,8 +96,7 @@ class Watch:
             if all(host.has_succeeded for host in self.hosts.values()):
                 self._limit_recording()
                 if self._is_over:
-                    self._log_summaries()
-                    return self._event(ok=True, reason="every rank ended with exit code 0")
+                    return await self._end(tasks, ok=True, reason="every rank ended with exit code 0")
 
     @property
     def _is_over(self) -> bool:
@@ -104,6 +119,14 @@ class Watch:
 
         self._progress.is_restoring = self._writer.is_recording
         self._writer.put(restore)
+
+    def _record(self, milestone: Milestone) -> None:
+        attempt = self.gang.attempt
+        self._writer.put(lambda recorder: recorder.milestone(attempt, milestone))
+
+    def _note(self, kind: Kind, **fields: Any) -> None:
+        """Record that something has just happened."""
+        self._record(Milestone(kind=kind, at=time.time(), **fields))
 
     def _record_progress(self, progress: Progress) -> None:
         attempt, at = self.gang.attempt, time.time()
@@ -129,6 +152,7 @@ class Watch:
         if skew is None:
             return
         self._has_reported_start = True
+        self._note("ranks_started", launch_skew=skew.seconds, launch_skew_error=skew.error)
         self.log.info(
             "every rank has started, %.1f s after the start signal; launch skew %.1f ms (± %.1f ms)",
             self._elapsed,
@@ -160,22 +184,31 @@ class Watch:
     async def _stop(self, reason: str, tasks: list[asyncio.Task[None]]) -> GangEvent:
         """Stop every rank everywhere, then find out who failed first."""
         self.log.error("%s; stopping the gang", reason)
+        self._note("stopping", reason=reason)
         failed, stopped_at = self._failed_hosts(), time.time()
         leftover = await self._stop_processes()
+        self._note("stopped", reason=leftover.removeprefix("; and "))
         host: str | None
         if failed:
             failed |= await failed_before(self.hosts, stopped_at, self._changed)
             blame = await first_to_fail(self.hook, self.hosts, failed)
-            host, rank, reason = blame.host, blame.rank, await self._describe(blame)
+            host, rank, reason, how = blame.host, blame.rank, await self._describe(blame), blame.exit
         else:
-            host, rank = self._longest_silent(), None
+            host, rank, how = self._longest_silent(), None, ""
         for name in self.hosts:
             if name != host:
                 self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
         tail = await last_lines(self.hook, self.hosts[host].member, rank) if host else ""
         await self._finish_records(tasks, stopped=not leftover)
-        self._log_summaries()
-        return self._event(ok=False, reason=reason + leftover, failed_host=host, failed_rank=rank, tail=tail)
+        return await self._end(
+            tasks,
+            ok=False,
+            reason=reason + leftover,
+            failed_host=host,
+            failed_rank=rank,
+            failed_exit=how,
+            tail=tail,
+        )
 
     def _longest_silent(self) -> str | None:
         silent = {name: host.silence for name, host in self.hosts.items() if host.is_silent}
@@ -212,6 +245,19 @@ class Watch:
             await self._wait_for_change()
             _raise_unexpected(tasks)
 
+    async def _end(self, tasks: list[asyncio.Task[None]], **outcome: Any) -> GangEvent:
+        """Report the end, once it is recorded."""
+        self._log_summaries()
+        event = self._event(**outcome)
+        recorded = event.model_copy(update={"tail": event.tail[-RECORDED_TAIL:]})
+        at = last_end(self.hosts.values()) or time.time()
+        self._record(Milestone(kind="ended", at=at, end=recorded))
+        while not self._writer.is_drained:
+            self._limit_recording()
+            await self._wait_for_change()
+            _raise_unexpected(tasks)
+        return event
+
     def _limit_recording(self) -> None:
         """Give up records that could not be written within the limit `records` after the gang's end."""
         if self._ended_at is None:
@@ -232,6 +278,7 @@ class Watch:
         reason: str,
         failed_host: str | None = None,
         failed_rank: int | None = None,
+        failed_exit: str = "",
         tail: str = "",
     ) -> GangEvent:
         outputs = [] if ok else [host.output for host in self.hosts.values()]
@@ -245,6 +292,7 @@ class Watch:
             reason=reason,
             failed_host=failed_host,
             failed_rank=failed_rank,
+            failed_exit=failed_exit,
             tail=tail,
             first_errors=errors,
             seconds=self._elapsed,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from sqltune.operators.mmengine import CHECKPOINT_PATTERN
 from tests.conftest import ROOT
 
 CALL_THE_HOOK = """
@@ -39,8 +41,14 @@ def test_checkpoint_with_a_finite_loss_is_sealed(node_python, tmp_path):
     assert "seal.0.json" in files_after_the_hook(node_python, tmp_path / "train", "1.5")
 
 
+def test_a_sealed_checkpoint_is_reported_in_the_line_that_the_watcher_reads(node_python, tmp_path):
+    output = files_after_the_hook(node_python, tmp_path / "train", "1.5")
+    assert re.search(CHECKPOINT_PATTERN, output)["step"] == "4"
+
+
 @pytest.mark.parametrize("loss", ["nan", "inf"])
 def test_checkpoint_whose_loss_is_not_finite_is_not_sealed(node_python, tmp_path, loss):
     output = files_after_the_hook(node_python, tmp_path / "train", loss)
     assert "seal.0.json" not in output
     assert "checkpoint iter_4.pth is not sealed: its loss is not finite" in output
+    assert not re.search(CHECKPOINT_PATTERN, output)

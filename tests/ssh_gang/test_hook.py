@@ -66,12 +66,39 @@ def answers(monkeypatch) -> dict[str, list[bytes]]:
     return lines
 
 
-def launch() -> None:
-    asyncio.run(GangHook(GANG).launch())
+def launch(prepare=None) -> GangHook:
+    hook = GangHook(GANG)
+    asyncio.run(hook.launch(prepare))
+    return hook
 
 
 def test_hosts_that_confirm_the_start_signal_are_started(answers):
     launch()
+
+
+def test_a_launch_leaves_its_milestones_in_order(answers):
+    milestones = launch().milestones
+    assert [m.kind for m in milestones] == ["submitted", "prepared", "started"]
+    assert [m.at for m in milestones] == sorted(m.at for m in milestones)
+    assert [c.command for m in milestones for c in m.commands] == ["true", "true"]
+
+
+def test_a_launch_that_resumes_says_from_which_step(answers):
+    async def prepare(gang):
+        return gang.model_copy(update={"resumed_from": 40})
+
+    assert [(m.kind, m.number) for m in launch(prepare).milestones][1] == ("resumed", 40)
+
+
+def test_a_gang_that_runs_already_is_not_launched(answers, monkeypatch):
+    async def run(self, member, script, limit=60):
+        return (
+            b"state=present attempt=try0 fencing_token=0 generation=0 spec_hash=- alive=yes boot=same "
+            b"started=1 ranks=0 exit= ended= size= now=2"
+        )
+
+    monkeypatch.setattr(GangHook, "run", run)
+    assert launch().milestones == []
 
 
 def test_a_host_that_does_not_confirm_the_start_signal_is_named(answers, monkeypatch):

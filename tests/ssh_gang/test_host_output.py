@@ -8,7 +8,7 @@ import pytest
 
 from ssh_gang.host_output import HostOutput
 from ssh_gang.log import LogFilter
-from ssh_gang.progress import ProgressTracker
+from ssh_gang.progress import CheckpointFinder, ProgressTracker
 
 PATTERN = r"step (?P<step>\d+)/(?P<total>\d+)"
 
@@ -20,7 +20,12 @@ class Received:
         self.calls: list[tuple[str, object]] = []
         self.text = b""
         tracker = ProgressTracker(PATTERN, lambda progress: self.calls.append(("progress", progress.step)))
-        self.output = HostOutput(logging.getLogger("test"), LogFilter("a"), tracker, self._record)
+        checkpoints = CheckpointFinder(
+            r"saved (?P<step>\d+)", lambda step: self.calls.append(("saved", step))
+        )
+        self.output = HostOutput(
+            logging.getLogger("test"), LogFilter("a"), tracker, self._record, checkpoints
+        )
 
     def _record(self, offset: int, data: bytes) -> None:
         assert offset == len(self.text)
@@ -83,3 +88,13 @@ def test_must_acknowledge_what_is_recorded_and_no_more(host):
 def test_progress_is_recorded_before_the_line_that_reports_it(host):
     host.output.take(b"step 1/9\n")
     assert host.calls == [("progress", 1), ("output", b"step 1/9\n")]
+
+
+def test_a_checkpoint_is_recorded_before_the_line_that_reports_it(host):
+    host.output.take(b"saved 20\n")
+    assert host.calls == [("saved", 20), ("output", b"saved 20\n")]
+
+
+def test_a_checkpoint_that_is_reported_twice_is_found_once(host):
+    host.output.take(b"saved 20\nsaved 20\nsaved 40\n")
+    assert [call for call in host.calls if call[0] == "saved"] == [("saved", 20), ("saved", 40)]

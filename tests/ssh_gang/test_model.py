@@ -43,6 +43,7 @@ def test_bad_member_is_refused(bad):
         ({"attempt": "a@b"}, "attempt"),
         ({"progress_pattern": "("}, "not a regular expression"),
         ({"progress_pattern": r"(?P<step>\d+)"}, "lacks the named groups total"),
+        ({"checkpoint_pattern": r"saved \d+"}, "checkpoint_pattern .* lacks the named groups step"),
     ],
 )
 def test_bad_gang_is_refused(bad, message):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
 import uuid
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 from ssh_gang.errors import GangError, HostsBusy
 from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.hook import GangHook
+from ssh_gang.milestone import Milestone
 from ssh_gang.model import Gang, Limits
 from ssh_gang.operator import UNWATCHED, GangOperator, describe_failure
 from ssh_gang.recorder import RecorderRef
@@ -51,9 +54,10 @@ def event(**fields) -> dict:
 @pytest.fixture
 def hook(monkeypatch) -> SimpleNamespace:
     """The calls of the hook; `launched` is what `launch` returns or raises, `tail` what a host printed."""
-    calls = SimpleNamespace(stopped=[], refused=0, launched=None, tail="")
+    calls = SimpleNamespace(stopped=[], refused=0, launched=None, tail="", milestones=[])
 
     async def launch(self, prepare=None):
+        self.milestones = calls.milestones
         if isinstance(calls.launched, Exception):
             raise calls.launched
         return calls.launched or (Decision.FRESH_SUBMIT, self.gang)
@@ -70,6 +74,23 @@ def hook(monkeypatch) -> SimpleNamespace:
     for method in (launch, stop, refuse, tail):
         monkeypatch.setattr(GangHook, method.__name__, method)
     return calls
+
+
+class Recorded:
+    """A folder recorder's reference, and the milestones that it was given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "milestones.jsonl"
+        self.ref = RECORDER.model_copy(update={"kwargs": {"folder": str(folder), "gang": "g"}})
+
+    def __call__(self) -> list[tuple[str, Milestone]]:
+        lines = [json.loads(line) for line in self.file.read_text().splitlines()]
+        return [(line["attempt"], Milestone.model_validate(line["milestone"])) for line in lines]
+
+
+@pytest.fixture
+def recorded(tmp_path) -> Recorded:
+    return Recorded(tmp_path)
 
 
 def test_gang_is_named_after_dag_task_and_run_but_not_the_try():
@@ -123,6 +144,30 @@ def test_execute_defers_to_a_trigger_that_watches_the_gang(hook):
     assert Gang.model_validate(trigger.gang).attempt.startswith("try1-")
     assert RecorderRef.model_validate(trigger.recorder) == RECORDER
     assert deferred.value.method_name == "execute_complete"
+
+
+def test_execute_hands_the_milestones_of_the_launch_to_the_trigger(hook, monkeypatch):
+    started = Milestone(kind="started", at=1.0)
+    hook.milestones = [started]
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute(context())
+    assert deferred.value.trigger.milestones == [started.model_dump(mode="json")]
+
+
+def test_execute_that_finds_the_gang_running_notes_its_try(hook):
+    with pytest.raises(TaskDeferred) as deferred:
+        operator().execute(context(try_number=2))
+    [milestone] = deferred.value.trigger.milestones
+    assert (milestone["kind"], milestone["number"]) == ("reconnected", 2)
+
+
+def test_execute_that_cannot_launch_records_why(hook, recorded):
+    hook.launched = GangError("b: cannot be prepared: port 12345 is taken")
+    with pytest.raises(GangError):
+        operator(recorder=recorded.ref).execute(context())
+    [(attempt, milestone)] = recorded()
+    assert attempt.startswith("try1-")
+    assert (milestone.kind, milestone.reason) == ("failed", "b: cannot be prepared: port 12345 is taken")
 
 
 def test_execute_without_a_recorder_records_nothing(hook):
@@ -186,6 +231,28 @@ def test_execute_complete_without_evidence_marks_the_gang_refused(hook):
     with pytest.raises(GangError, match="no evidence"):
         Picky(task_id="hello", hosts=["a"], command=["true"]).execute_complete(context(), event())
     assert hook.refused == 1
+
+
+def test_execute_complete_of_a_failed_gang_records_what_a_retry_does(hook, recorded, monkeypatch):
+    async def after_failure(self):
+        return "a retry starts again"
+
+    monkeypatch.setattr(GangOperator, "after_failure", after_failure)
+    with pytest.raises(GangError):
+        operator(recorder=recorded.ref).execute_complete(context(), event(ok=False, reason="b: exit code 7"))
+    [(attempt, milestone)] = recorded()
+    assert (attempt, milestone.reason, milestone.advice) == (
+        "try1-x",
+        "b: exit code 7",
+        "a retry starts again",
+    )
+
+
+def test_execute_complete_fails_with_the_gangs_reason_though_it_cannot_be_recorded(hook, tmp_path):
+    (tmp_path / "file").write_text("")
+    nowhere = RECORDER.model_copy(update={"kwargs": {"folder": str(tmp_path / "file"), "gang": "g"}})
+    with pytest.raises(GangError, match="b: exit code 7"):
+        operator(recorder=nowhere).execute_complete(context(), event(ok=False, reason="b: exit code 7"))
 
 
 def test_execute_complete_refuses_an_event_with_unknown_fields(hook):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 
 import pytest
 from pydantic import ValidationError
@@ -12,9 +13,10 @@ from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
+from ssh_gang.milestone import Milestone
 from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.recorder import RecorderRef
-from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
+from ssh_gang.trigger import KILLED, GangTrigger, HostsFreeTrigger
 from ssh_gang.watch import Watch
 
 GANG = Gang(
@@ -40,7 +42,9 @@ def first_event(trigger) -> dict:
 
 
 def test_gang_trigger_survives_serialisation():
-    again = made_again(GangTrigger(JSON, RECORDER))
+    started = Milestone(kind="started", at=1.0)
+    again = made_again(GangTrigger(JSON, RECORDER, [started.model_dump(mode="json")]))
+    assert [Milestone.model_validate(milestone) for milestone in again.milestones] == [started]
     assert Gang.model_validate(again.gang) == GANG
     assert RecorderRef.model_validate(again.recorder).kwargs["folder"] == "/x"
 
@@ -53,7 +57,7 @@ def test_gang_trigger_gives_the_watch_its_recorder_and_its_event_to_the_operator
     ended = GangEvent(ok=True, attempt="try2", reason="every rank ended with exit code 0", seconds=3)
     recorders = []
 
-    def init(self, hook, log, recorder):
+    def init(self, hook, log, recorder, launched):
         recorders.append(recorder)
 
     async def until_the_end(self):
@@ -94,6 +98,29 @@ def test_on_kill_stops_its_own_attempt(monkeypatch):
     monkeypatch.setattr(GangHook, "stop", stop)
     asyncio.run(GangTrigger(JSON).on_kill())
     assert stopped == [("d.t.r", "try2")]
+
+
+def test_on_kill_records_who_stopped_the_attempt(monkeypatch, tmp_path):
+    async def stop(self, attempt):
+        pass
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    asyncio.run(GangTrigger(JSON, RECORDER | {"kwargs": {"folder": str(tmp_path), "gang": "g"}}).on_kill())
+    line = json.loads((tmp_path / "milestones.jsonl").read_text())
+    assert (line["attempt"], line["milestone"]["reason"]) == ("try2", KILLED)
+
+
+def test_on_kill_stops_the_attempt_though_it_cannot_be_recorded(monkeypatch, tmp_path):
+    stopped = []
+
+    async def stop(self, attempt):
+        stopped.append(attempt)
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    (tmp_path / "file").write_text("")
+    kwargs = {"folder": str(tmp_path / "file"), "gang": "g"}
+    asyncio.run(GangTrigger(JSON, RECORDER | {"kwargs": kwargs}).on_kill())
+    assert stopped == ["try2"]
 
 
 def test_on_kill_of_a_gang_that_cannot_be_stopped_leaves_it_to_the_teardown(monkeypatch):

@@ -59,11 +59,17 @@ class Hook:
 
 
 class Recorder:
-    """Keeps the output; does not answer until it is told to."""
+    """Keeps output and milestones; does not answer until it is told to."""
 
     def __init__(self) -> None:
         self.answers = False
         self.text = b""
+        self.milestones: list[str] = []
+
+    def milestone(self, attempt, milestone):
+        if not self.answers:
+            raise RecorderUnavailable("down")
+        self.milestones.append(milestone.kind)
 
     def output(self, attempt, host, offset, data):
         if not self.answers:
@@ -102,6 +108,7 @@ def test_output_that_waited_on_a_host_during_an_outage_is_recorded(exit_code, tm
     event = asyncio.run(watched(g, recorder))
     assert event.ok == (exit_code == 0)
     assert recorder.text.split() == [b"%d" % i for i in range(1, LINES + 1)]
+    assert recorder.milestones[-1] == "ended"
 
 
 def test_processes_that_cannot_be_stopped_are_not_waited_for(tmp_path, monkeypatch):

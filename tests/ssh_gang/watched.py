@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ssh_gang.event import GangEvent
 from ssh_gang.gpus import Gpu
 from ssh_gang.host_watch import HostWatch
+from ssh_gang.milestone import Kind, Milestone
 from ssh_gang.progress import Progress, ProgressTracker
 from ssh_gang.record_writer import RecordWriter
 from ssh_gang.watch import Watch
@@ -53,6 +54,12 @@ class MemoryRecorder:
         self.steps: list[int] = []
         self.states: list[dict[str, str]] = []
         self.samples: list[str] = []
+        self.milestones: list[Milestone] = []
+
+    def __getitem__(self, kind: Kind) -> Milestone:
+        """The one milestone of a kind."""
+        [found] = [milestone for milestone in self.milestones if milestone.kind == kind]
+        return found
 
     def output(self, attempt: str, host: str, offset: int, data: bytes) -> None:
         self._check()
@@ -71,6 +78,10 @@ class MemoryRecorder:
     def gpu_samples(self, attempt: str, at: float, host: str, samples: Sequence[Gpu]) -> None:
         self._check()
         self.samples += map(str, samples)
+
+    def milestone(self, attempt: str, milestone: Milestone) -> None:
+        self._check()
+        self.milestones.append(milestone)
 
     def last_progress(self, attempt: str) -> Progress | None:
         self._check()
@@ -111,10 +122,10 @@ class Followed:
 
 @asynccontextmanager
 async def watching(
-    hook: FakeHook, recorder: MemoryRecorder | None = None
+    hook: FakeHook, recorder: MemoryRecorder | None = None, launched: Sequence[Milestone] = ()
 ) -> AsyncIterator[asyncio.Task[GangEvent]]:
     """Watch a gang for the length of a block."""
-    ending = asyncio.create_task(Watch(hook, LOG, recorder).until_the_end())
+    ending = asyncio.create_task(Watch(hook, LOG, recorder, launched).until_the_end())
     try:
         yield ending
     finally:

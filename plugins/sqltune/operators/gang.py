@@ -30,6 +30,8 @@ class PlanGangOperator(BaseGangOperator):
     """Whether no other exclusive gang may run on the hosts."""
     progress_pattern: str | None = None
     """Finds progress in a log line; see `Gang.progress_pattern`."""
+    checkpoint_pattern: str | None = None
+    """Finds a checkpoint in a log line; see `Gang.checkpoint_pattern`."""
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -57,6 +59,7 @@ class PlanGangOperator(BaseGangOperator):
             limits=plan.cluster.limits,
             exclusive=self.exclusive,
             progress_pattern=self.progress_pattern,
+            checkpoint_pattern=self.checkpoint_pattern,
         )
 
     def execute_complete(self, context: Context, event: Any) -> Any:
@@ -65,4 +68,4 @@ class PlanGangOperator(BaseGangOperator):
 
     def recorder_for(self, gang: Gang) -> RecorderRef:
         """Return the recorder of the run."""
-        return RunRecorder.ref(self.run_plan.key, gang.name)
+        return RunRecorder.ref(self.run_plan.key, gang.name, gang.owner["task_id"])

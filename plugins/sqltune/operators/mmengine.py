@@ -1,4 +1,4 @@
-"""How mmengine, which xtuner trains with, reports a step in its log."""
+"""How a training reports a step (mmengine) and a checkpoint (`seal_checkpoint.py`) in its log."""
 
 from __future__ import annotations
 
@@ -20,3 +20,6 @@ PROGRESS_PATTERN = (
     + _optional("eta", "eta", r"(?:\d+ days?, )?\d+:\d\d:\d\d")
 )
 """For lines such as `… Iter(train) [ 10/157]  lr: 1.0e-04  eta: 0:20:59  time: 8.5  loss: 1.2`."""
+
+CHECKPOINT_PATTERN = r"\bcheckpoint iter_(?P<step>\d+)\.pth is sealed\b"
+"""For the line that each host prints once its part of a checkpoint is whole, and hashed."""

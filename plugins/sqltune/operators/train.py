@@ -16,7 +16,7 @@ from sqltune.node_contracts.checkpoints import SealedCheckpoint
 from sqltune.operators.checkpoints import SHARD, CheckpointStore
 from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
-from sqltune.operators.mmengine import PROGRESS_PATTERN
+from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
 from sqltune.records import runs, turns
 from ssh_gang.commands import path
@@ -43,6 +43,7 @@ class TrainOperator(PlanGangOperator):
 
     template_fields = ("plan", "master_addr", "datasets")
     progress_pattern = PROGRESS_PATTERN
+    checkpoint_pattern = CHECKPOINT_PATTERN
     exclusive = True
 
     def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
@@ -90,7 +91,7 @@ class TrainOperator(PlanGangOperator):
             checkpoint,
         )
         members = [m.model_copy(update={"argv": [*m.argv, *RESUME]}) for m in gang.members]
-        return gang.model_copy(update={"members": members})
+        return gang.model_copy(update={"members": members, "resumed_from": checkpoint.step})
 
     async def after_failure(self) -> str:
         """Where a retry resumes."""

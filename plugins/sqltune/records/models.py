@@ -112,6 +112,26 @@ class HostState(Base):
     at: Mapped[datetime]
 
 
+class GangMilestone(Base):
+    """A moment in the life of one attempt of one of the run's gangs."""
+
+    __tablename__ = "gang_milestones"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    task: Mapped[str] = mapped_column(primary_key=True)
+    """Airflow's task id: train, all_reduce, convert_adapter, merge_adapter."""
+    attempt: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    """Empty where it concerns the whole gang."""
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """The step or the try, where the kind has one."""
+    at: Mapped[datetime]
+    details: Mapped[Json]
+    """The other fields of `ssh_gang.milestone.Milestone`."""
+
+
 class Question(Base):
     """A question of a suite, once for all runs that were evaluated on it."""
 

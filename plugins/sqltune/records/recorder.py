@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.errors import SqltuneError
-from sqltune.records import series
+from sqltune.records import milestones, series
 from sqltune.records.logstore import LogStore
 from sqltune.records.types import from_timestamp
 from ssh_gang.gpus import Gpu
+from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
 from ssh_gang.recorder import RecorderRef, RecorderUnavailable
 
@@ -25,18 +26,22 @@ class RunRecorder:
 
     Args:
         run_key: The run's key in the records.
-        gang: Name of the gang.
+        gang: Name of the gang; its logs are named after it.
+        task: The task of the chain that the gang belongs to; its milestones are found by it.
     """
 
-    def __init__(self, run_key: str, gang: str) -> None:
+    def __init__(self, run_key: str, gang: str, task: str = "") -> None:
         self.run_key = run_key
         self.gang = gang
+        self.task = task
         self._blocks: Counter[str] = Counter()
 
     @classmethod
-    def ref(cls, run_key: str, gang: str) -> RecorderRef:
+    def ref(cls, run_key: str, gang: str, task: str = "") -> RecorderRef:
         """Return a reference that a trigger can carry."""
-        return RecorderRef(path=f"{cls.__module__}.{cls.__name__}", kwargs={"run_key": run_key, "gang": gang})
+        return RecorderRef(
+            path=f"{cls.__module__}.{cls.__name__}", kwargs={"run_key": run_key, "gang": gang, "task": task}
+        )
 
     def progress(self, attempt: str, at: float, progress: Progress) -> None:
         """Record an iteration in the database."""
@@ -52,6 +57,11 @@ class RunRecorder:
         """Record the state of each host in the database, in place of the one before."""
         with _database():
             series.put_host_states(self.run_key, from_timestamp(at), states)
+
+    def milestone(self, attempt: str, milestone: Milestone) -> None:
+        """Record a moment in the life of an attempt in the database."""
+        with _database():
+            milestones.put(self.run_key, self.task, attempt, milestone)
 
     def output(self, attempt: str, host: str, offset: int, data: bytes) -> None:
         """Write a block to the log store."""
