@@ -5,12 +5,13 @@ lines=30
 # Inputs: folder, rank (empty for the whole output), lines.
 : "${folder:?}" "${rank?}" "${lines:?}"
 
+# 4 MiB are enough for the last lines, and little to read: a line may be without end.
+end_of_output() { tail -c 4194304 "$folder/output" 2>/dev/null; }
+
 if [ -z "$rank" ]; then
-  tail -n "$lines" "$folder/output" 2>/dev/null
+  end_of_output | tail -n "$lines"
 else
-  # 4 MiB are enough for the end of one rank's output, and little to read.
-  tail -c 4194304 "$folder/output" 2>/dev/null |
-    grep -aF -e "[rank $rank]:" | tail -n "$lines" | sed "s/^\\[rank $rank\\]://"
+  end_of_output | grep -aF -e "[rank $rank]:" | tail -n "$lines" | sed "s/^\\[rank $rank\\]://"
 fi
 # A missing output or folder is not an error.
 exit 0

@@ -36,6 +36,16 @@ def test_tail_of_the_output(tmp_path, rank, expected):
     assert run(commands.tail_command(g, rank, lines=2)) == expected
 
 
+def test_tail_of_a_line_without_end_is_bounded(tmp_path):
+    """Such as a progress bar that rewrites its line for days."""
+    g = gang(tmp_path, ["python3", "-c", "print('x' * 9_000_000, end='END')"])
+    launch(g)
+    until_ended(g)
+    tail = run(commands.tail_command(g))
+    assert tail.endswith("xEND")
+    assert len(tail) <= 4 * 1024 * 1024
+
+
 def test_tail_of_an_absent_gang_is_empty(tmp_path):
     assert run(commands.tail_command(gang(tmp_path, ["true"]))) == ""
 
