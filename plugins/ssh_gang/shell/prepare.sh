@@ -45,7 +45,8 @@ claim_folder() {
     while [ -e "$folder.$n" ]; do n=$((n + 1)); done
     mv -- "$folder" "$folder.$n"
   fi
-  mkdir -- "$folder" || refuse "can't make $folder (disk full, or no permission?)"
+  # For this user alone: job.sh holds the command's environment, with its tokens.
+  mkdir -m 700 -- "$folder" || refuse "can't make $folder (disk full, or no permission?)"
   if ! { echo "$claim" >"$folder/claim" && echo "$owner" >"$folder/owner"; }; then
     give_up "can't write to $folder (disk full?)"
   fi

@@ -69,6 +69,14 @@ def test_prepared_host_answers_with_its_time(tmp_path):
     assert abs(clock.host_time - time.time()) < 5
 
 
+def test_other_users_of_the_host_cannot_read_the_environment_of_the_command(tmp_path):
+    """It may hold tokens, and it is part of `job.sh`; arguments and work folder are for everybody."""
+    g = gang(tmp_path, ["true"], env={"HF_TOKEN": "hf_abc"})
+    launch(g)
+    assert (tmp_path / "gangs" / g.name).stat().st_mode & 0o077 == 0
+    until_ended(g)
+
+
 def test_end_of_the_session_cancels_the_prepared_member(tmp_path):
     g = gang(tmp_path, ["touch", "never"])
     assert prepare_answer(g) == Prepared()
