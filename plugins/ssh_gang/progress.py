@@ -137,7 +137,7 @@ class CheckpointFinder:
 
 
 def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
-    """Return the progress that a line reports, or None where the pattern does not match.
+    """Return the progress that a line reports, or None where the pattern finds no step in it.
 
     Args:
         pattern: Has the named groups `step` and `total`; further groups are named after fields of `Progress`.
@@ -148,10 +148,13 @@ def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
     if match is None:
         return None
     groups = match.groupdict()
+    step, total = _whole_number(groups["step"]), _whole_number(groups["total"])
+    if step is None or total is None:
+        return None
     loss, memory = _number(groups.get("loss")), _number(groups.get("memory"))
     return Progress(
-        step=int(groups["step"]),
-        total=int(groups["total"]),
+        step=step,
+        total=total,
         loss=_finite(loss),
         loss_is_finite=loss is None or math.isfinite(loss),
         lr=_finite(_number(groups.get("lr"))),
@@ -160,6 +163,11 @@ def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
         tokens_per_second=_finite(_number(groups.get("tokens_per_second"))),
         memory=None if memory is None else int(memory),
     )
+
+
+def _whole_number(text: str | None) -> int | None:
+    """None for a group that did not take part in the match, and for what is not a whole number."""
+    return int(text) if text and text.isdecimal() else None
 
 
 def _number(text: str | None) -> float | None:

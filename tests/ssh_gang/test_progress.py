@@ -31,6 +31,12 @@ def test_parse_progress_without_a_match_is_none():
     assert parse("epoch 3") is None
 
 
+@pytest.mark.parametrize("line", ["all done", "step x/9"])
+def test_parse_progress_of_a_match_without_a_step_is_none(line):
+    pattern = re.compile(r"step (?P<step>\S+)/(?P<total>\d+)|all done")
+    assert parse_progress(pattern, line) is None
+
+
 def test_parse_progress_without_a_loss_keeps_loss_is_finite():
     progress = parse("step 3/9")
     assert progress.loss is None
