@@ -24,6 +24,9 @@ HostPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~/][A-Za-z0-9_
 Argument = Annotated[str, StringConstraints(pattern=r"^[^\x00\n]*$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
 
+MAX_NAME = 120
+"""Characters of a gang's name, which is a file name on the hosts, at most."""
+
 
 class Model(BaseModel):
     """Base of frozen models that refuse unknown keys."""
@@ -70,7 +73,7 @@ class Limits(Model):
 class Member(Model):
     """One host's part of a gang."""
 
-    host: str = Field(description="Name of the host in logs.")
+    host: HostName = Field(description="Name of the host in logs.")
     conn_id: str = Field(description="Airflow Connection of the host.")
     argv: list[Argument] = Field(
         min_length=1, description="The program and its arguments; they reach the host's shell quoted."
@@ -128,7 +131,7 @@ class Gang(Model):
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
-        max_length=120,
+        max_length=MAX_NAME,
         description="Name of the gang, and of its folder on each host; see `gang_name`.",
     )
     attempt: str = Field(
@@ -223,7 +226,8 @@ def gang_name(dag_id: str, task_id: str, run_id: str, installation: str) -> str:
 
     The installation is part of it because a scheduled run has the same id in every Airflow.
     """
-    return slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
+    name = slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 7]}-{_digest(name)}"
 
 
 def slug(text: str) -> str:
@@ -232,7 +236,12 @@ def slug(text: str) -> str:
     A text with other characters gets a hash, which keeps two different texts apart.
     """
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
-    return plain if plain == text else f"{plain[:80]}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return plain if plain == text else f"{plain[:80]}-{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    """Six characters that tell a shortened or changed text from others."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def torchrun_command(

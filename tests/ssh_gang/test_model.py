@@ -27,6 +27,8 @@ INSTALLATION = "1" * 32
         {"required_port": 0},
         {"tolerated_gpu_marker": "a|b"},
         {"unknown": 1},
+        {"host": "a\nb"},
+        {"host": "a/b"},
     ],
 )
 def test_bad_member_is_refused(bad):
@@ -74,6 +76,17 @@ def test_gang_name_tells_runs_apart():
 
 def test_gang_name_tells_installations_apart():
     assert gang_name("dag", "train", RUN, INSTALLATION) != gang_name("dag", "train", RUN, "2" * 32)
+
+
+def test_gang_name_of_long_ids_is_one_that_a_gang_may_have():
+    name = gang_name("d" * 250, "group." + "t" * 244, RUN, INSTALLATION)
+    assert Gang(name=name, attempt="a", root="/r", members=[MEMBER]).name == name
+
+
+def test_gang_name_tells_long_ids_apart():
+    assert gang_name("d" * 250, "train", RUN, INSTALLATION) != gang_name(
+        "d" * 250, "merge", RUN, INSTALLATION
+    )
 
 
 @pytest.mark.parametrize(("text", "expected"), [("plain-1.2_x", "plain-1.2_x"), ("a/b", "a-b-c14cdd")])
