@@ -1,0 +1,81 @@
+"""A real browser for the tests of the page: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+LOCAL = ("http://127.0.0.1:", "http://127.0.0.1/", "file://", "data:", "blob:")
+"""Addresses that a page may ask for."""
+
+
+class OpenPage(Protocol):
+    """Opens an empty page in a context of its own."""
+
+    def __call__(self, **options: Any) -> Page:
+        """Open it; `options` are those of `Browser.new_context`."""
+
+
+class Problems:
+    """What no page may do: throw, show a dialog, break its policy, ask another machine."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def watch(self, page: Page) -> None:
+        """Collect the problems of a page from now on."""
+        page.on("pageerror", lambda error: self.found.append(f"error in a script: {error}"))
+        page.on("dialog", lambda dialog: (self.found.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("console", self._console)
+        page.on("request", self._request)
+
+    def _console(self, message: Any) -> None:
+        if "Content Security Policy" in message.text:
+            self.found.append(message.text)
+
+    def _request(self, request: Request) -> None:
+        if not request.url.startswith(LOCAL):
+            self.found.append(f"request to {request.url}")
+
+
+# Of a module, not of the session: Playwright's event loop runs as long as the browser does, and code that
+# calls asyncio.run finds another loop running.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not here: apt-get install chromium")
+    # A proxy of this machine has no part in what the tests do.
+    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=path, env=env, args=["--no-proxy-server", "--js-flags=--expose-gc"]
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Open pages; what `Problems` lists fails the test, even if the page hides it."""
+    problems = Problems()
+
+    def opened(**options: Any) -> Page:
+        page = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options).new_page()
+        page.set_default_timeout(20_000)
+        problems.watch(page)
+        return page
+
+    yield opened
+    for context in browser.contexts:
+        context.close()
+    assert problems.found == []
+
+
+__all__ = ["OpenPage", "Problems", "browser", "open_page"]
