@@ -76,9 +76,10 @@ async def go():
                 )
                 acknowledged.append({m.host: lines_acknowledged(m) for m in g.members})
                 watcher.kill()
-                watcher.wait()
+                watcher.communicate()
         end.touch()
-        assert await asyncio.to_thread(watcher.wait, 30) == 0, watcher.stderr.read()
+        _, stderr = await asyncio.to_thread(watcher.communicate, timeout=30)
+        assert watcher.returncode == 0, stderr
 
     asyncio.run(go())
     for host in "ab":
@@ -113,12 +114,11 @@ async def go():
         await hook.launch()
 """,
     )
-    worker = subprocess.Popen(command, stdout=subprocess.PIPE)
-    # Airflow prints something of its own first.
-    assert b"prepared\n" in iter(worker.stdout.readline, b"")
-    assert len(remaining_processes(g)) >= 2
-    worker.kill()
-    worker.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+        # Airflow prints something of its own first.
+        assert b"prepared\n" in iter(worker.stdout.readline, b"")
+        assert len(remaining_processes(g)) >= 2
+        worker.kill()
 
     async def again():
         # The session that ended cancels the start, without help.

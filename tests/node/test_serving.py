@@ -276,7 +276,7 @@ def test_a_switch_that_is_cut_off_is_finished_by_the_next(served):
         assert process.poll() is None
         time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.communicate()
     assert served.run("switch", model=served.models["a"]).serving == {NAME: served.models["a"]}
     assert len(served.names()) == 1
     assert served.until_it_answers()
