@@ -97,6 +97,26 @@ class Comparison:
         )
 
 
+@dataclass(frozen=True)
+class ComparedRows:
+    """The rows of both queries on one database as they are compared: DISTINCT dropped, sets as sets.
+
+    Attributes:
+        gold: rows of the gold query.
+        predicted: rows of the predicted query.
+        ordered: whether the order of rows counts.
+    """
+
+    gold: list[Row]
+    predicted: list[Row]
+    ordered: bool
+
+    @property
+    def matched(self) -> bool:
+        """Whether they are the same rows."""
+        return same_rows(self.gold, self.predicted, ordered=self.ordered)
+
+
 class JudgingDatabase:
     """A database that pairs are judged on; keeps the rows of gold queries, which are often needed again.
 
@@ -111,7 +131,7 @@ class JudgingDatabase:
         self._gold_rows: dict[str, list[Row]] = {}
 
     def compare(self, pair: Pair, *, accept_ambiguous: bool = False) -> Comparison:
-        """Compare the two queries' rows.
+        """Compare the two queries' rows, loosely and strictly.
 
         Args:
             pair: the queries.
@@ -127,17 +147,32 @@ class JudgingDatabase:
         loose_gold, loose_predicted = without_distinct(gold), without_distinct(predicted)
         expected = self._gold(loose_gold)
         result = self._database.rows(loose_predicted)
-        ordered = has_order_by(gold) and self._order_counts(loose_gold, expected, accept_ambiguous)
-        if self._synthetic and yields_a_set(gold):
-            matched = same_rows(_deduplicated(expected), _deduplicated(result), ordered=ordered)
-        else:
-            matched = same_rows(expected, result, ordered=ordered)
-        strict = False
+        compared = self._compared(gold, expected, result, accept_ambiguous)
+        matched, strict = compared.matched, False
         if matched or loose_gold != gold or loose_predicted != predicted:
             strict_expected = expected if loose_gold == gold else self._gold(gold)
             strict_result = result if loose_predicted == predicted else self._database.rows(predicted)
-            strict = same_rows(strict_expected, strict_result, ordered=ordered, permute_columns=False)
+            strict = same_rows(
+                strict_expected, strict_result, ordered=compared.ordered, permute_columns=False
+            )
         return Comparison(matched, strict, vacuous=not expected and not result)
+
+    def rows(self, pair: Pair, *, accept_ambiguous: bool = False) -> ComparedRows:
+        """Return the rows by which a pair matches or not; takes and raises the same as `compare`."""
+        gold, predicted = with_joined_operators(pair.gold), with_joined_operators(pair.predicted)
+        expected = self._gold(without_distinct(gold))
+        result = self._database.rows(without_distinct(predicted))
+        return self._compared(gold, expected, result, accept_ambiguous)
+
+    def _compared(
+        self, gold: str, expected: list[Row], result: list[Row], accept_ambiguous: bool
+    ) -> ComparedRows:
+        ordered = has_order_by(gold) and self._order_counts(
+            without_distinct(gold), expected, accept_ambiguous
+        )
+        if self._synthetic and yields_a_set(gold):
+            expected, result = _deduplicated(expected), _deduplicated(result)
+        return ComparedRows(expected, result, ordered)
 
     def _gold(self, query: str) -> list[Row]:
         if query not in self._gold_rows:
@@ -228,12 +263,19 @@ def _compare_on_copies(pair: Pair) -> Comparison:
         return database.compare(pair, accept_ambiguous=True)
 
 
+def synthetic_copy(pair: Pair, copy: int) -> sqlite3.Connection:
+    """Build one of a pair's synthetic databases, in memory.
+
+    Raises:
+        sqlite3.Error: the pair's context can't be read.
+    """
+    queries = (with_joined_operators(pair.gold), with_joined_operators(pair.predicted))
+    return build(pair.context, queries, copy)
+
+
 @contextmanager
 def _synthetic_database(pair: Pair, copy: int) -> Iterator[JudgingDatabase]:
-    connection = build(
-        pair.context, (with_joined_operators(pair.gold), with_joined_operators(pair.predicted)), copy
-    )
-    database = JudgingDatabase(Database(connection), synthetic=True)
+    database = JudgingDatabase(Database(synthetic_copy(pair, copy)), synthetic=True)
     try:
         yield database
     finally:

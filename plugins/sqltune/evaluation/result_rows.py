@@ -26,7 +26,7 @@ def same_rows(
         return True
     if len(gold) != len(predicted) or len(gold[0]) != len(predicted[0]):
         return False
-    left, right = _rounded(gold), _rounded(predicted)
+    left, right = rounded(gold), rounded(predicted)
     if (left == right) if ordered else (Counter(left) == Counter(right)):
         return True
     if not permute_columns or len(left[0]) == 1:
@@ -34,7 +34,8 @@ def same_rows(
     return _same_permuted(list(zip(*left, strict=True)), list(zip(*right, strict=True)), ordered)
 
 
-def _rounded(rows: Sequence[Row]) -> list[Row]:
+def rounded(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows as they are compared: floats to `FLOAT_DIGITS` digits."""
     if not any(isinstance(value, float) for row in rows for value in row):
         return list(rows)
     return [tuple(_rounded_value(value) for value in row) for row in rows]

@@ -13,12 +13,16 @@ None of these stops a single function call that never returns: `execution_match`
 
 from __future__ import annotations
 
+import math
 import resource
 import sqlite3
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqltune.evaluation.failures import QueryFailed, classify
+from sqltune.sql.names import quoted
 from sqltune.sql.queries import first_word
 from sqltune.sql.tokens import MAX_LENGTH
 
@@ -80,6 +84,19 @@ Several exist only in SQLite's shell, but a build may include them.
 Row = tuple[object, ...]
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a query returned.
+
+    Attributes:
+        columns: names of its columns.
+        rows: its rows.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+
+
 def confine() -> None:
     """Give up this process's right to write files and to take more memory. It can't be regained."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
@@ -92,11 +109,23 @@ class Database:
 
     Args:
         connection: an open connection; `open_file` makes one for a file, `synthetic.build` one in memory.
+        max_steps: SQLite instructions that all its queries together may take, which is the same on every
+            machine; by default only the time of each is bounded.
+
+    Attributes:
+        max_steps: SQLite instructions that may be counted.
+        steps: those counted so far.
+        reads: tables and columns that queries were compiled to read; the column is empty where only rows
+            are counted.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_steps: float = math.inf) -> None:
         self._connection = connection
+        self.max_steps = max_steps
         self._write_attempted = False
+        self._refilled = self._refilling = False
+        self.steps = 0
+        self.reads: set[tuple[str, str]] = set()
         connection.execute("PRAGMA query_only = 1")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA hard_heap_limit = {MAX_HEAP}")
@@ -112,15 +141,48 @@ class Database:
         return cls(sqlite3.connect(uri, uri=True, isolation_level=None))
 
     def _authorize(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
+        if self._refilling:
+            return sqlite3.SQLITE_OK
         if action not in _READING:
             self._write_attempted = True
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_FUNCTION and (second or "").lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
+        if action == sqlite3.SQLITE_READ:
+            self.reads.add((first or "", second or ""))
         return sqlite3.SQLITE_OK
+
+    def refill(self, tables: Mapping[str, Sequence[Row]]) -> None:
+        """Replace the rows of tables; no query may be running.
+
+        Args:
+            tables: the new rows, by table.
+
+        Raises:
+            sqlite3.Error: a row does not fit its table.
+        """
+        self._refilled = self._refilling = True
+        try:
+            self._connection.execute("PRAGMA query_only = 0")
+            for table, rows in tables.items():
+                self._connection.execute(f"DELETE FROM {quoted(table)}")
+                if rows:
+                    values = ", ".join("?" * len(rows[0]))
+                    self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({values})", rows)
+        finally:
+            self._connection.execute("PRAGMA query_only = 1")
+            self._refilling = False
 
     def rows(self, query: str) -> list[Row]:
         """Return the rows of one SELECT.
+
+        Raises:
+            QueryFailed: the query is not one SELECT, does not run, or exceeds a limit.
+        """
+        return self.result(query).rows
+
+    def result(self, query: str) -> Result:
+        """Return the columns and rows of one SELECT.
 
         Raises:
             QueryFailed: the query is not one SELECT, does not run, or exceeds a limit.
@@ -130,8 +192,11 @@ class Database:
         word = first_word(query)
         if not word:
             raise QueryFailed("syntax", "contains no SQL")
+        if self._refilled and word not in _SELECTING_WORDS:
+            # The connection remembers compiled statements by their text: none of `refill` may be run again.
+            raise _not_a_select(word)
         deadline = time.monotonic() + MAX_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
+        self._connection.set_progress_handler(lambda: self._exceeded(deadline), _PROGRESS_STEPS)
         self._write_attempted = False
         try:
             return _fetch(self._connection.execute(query), word, deadline)
@@ -139,6 +204,10 @@ class Database:
             raise self._failure(e, word) from None
         finally:
             self._connection.set_progress_handler(None, 0)
+
+    def _exceeded(self, deadline: float) -> bool:
+        self.steps += _PROGRESS_STEPS
+        return time.monotonic() > deadline or self.steps > self.max_steps
 
     def _failure(self, error: BaseException, word: str) -> QueryFailed:
         failure = classify(error)
@@ -157,7 +226,7 @@ class Database:
         self._connection.close()
 
 
-def _fetch(cursor: sqlite3.Cursor, word: str, deadline: float) -> list[Row]:
+def _fetch(cursor: sqlite3.Cursor, word: str, deadline: float) -> Result:
     if cursor.description is None or word not in _SELECTING_WORDS:
         raise _not_a_select(word)
     columns = len(cursor.description)
@@ -169,7 +238,7 @@ def _fetch(cursor: sqlite3.Cursor, word: str, deadline: float) -> list[Row]:
             raise QueryFailed("too_large", f"more than {most} rows of {columns} columns")
         if time.monotonic() > deadline:
             raise _timeout()
-    return rows
+    return Result(tuple(name for name, *_ in cursor.description), rows)
 
 
 def _timeout() -> QueryFailed:

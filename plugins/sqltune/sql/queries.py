@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import lru_cache
 
 from sqltune.sql.tokens import Token, join, meaningful, tokens
 
 _PREFIX = 2000
 """Characters in which the first word of a query is looked for."""
+_REMEMBERED = 64
+"""Queries whose form is remembered: the same few are compared on many small databases."""
 
 
+@lru_cache(_REMEMBERED)
 def without_distinct(query: str) -> str:
     """The query with every DISTINCT dropped."""
     return join(t for t in tokens(query) if t.key != "distinct") if "distinct" in query.lower() else query
 
 
+@lru_cache(_REMEMBERED)
 def has_order_by(query: str) -> bool:
     """Whether a query orders rows, anywhere in it.
 
@@ -35,6 +40,7 @@ def yields_a_set(query: str) -> bool:
     return any(t.key in ("intersect", "except") for t in tokens(query))
 
 
+@lru_cache(_REMEMBERED)
 def with_joined_operators(query: str) -> str:
     """The query with comparison operators that Spider's annotators split (`> =`) joined again."""
     if "=" not in query:
@@ -49,12 +55,14 @@ def with_joined_operators(query: str) -> str:
     return join(result)
 
 
+@lru_cache(_REMEMBERED)
 def first_word(query: str) -> str:
     """The first word or sign of a query other than a parenthesis, in lower case; '' if it has none."""
     first = (t.text.lower() for t in meaningful(tokens(query[:_PREFIX])) if t.text != "(")
     return next(first, "")
 
 
+@lru_cache(_REMEMBERED)
 def with_ties_broken(query: str, columns: int, descending: bool) -> str:
     """The query with every ORDER BY continued by its own output columns, so that rows that tie have an order.
 

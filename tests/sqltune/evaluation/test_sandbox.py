@@ -53,6 +53,43 @@ def test_timeout_names_the_limit(database):
     assert str(failure(database, query)) == f"took longer than {MAX_SECONDS:g} s"
 
 
+def test_refill_replaces_the_rows(database):
+    database.refill({"t": [(7,)]})
+    assert database.rows("SELECT a FROM t") == [(7,)]
+
+
+def test_refilled_database_is_read_only(database):
+    database.refill({"t": [(7,)]})
+    assert failure(database, "WITH x AS (SELECT 1) INSERT INTO t SELECT 8").failure_class == "not_a_select"
+    assert database.rows("SELECT a FROM t") == [(7,)]
+
+
+@pytest.mark.parametrize("statement", ['DELETE FROM "t"', "PRAGMA query_only = 0"])
+def test_statements_of_a_refill_can_not_be_run_again(database, statement):
+    """SQLite's module remembers compiled statements by their text, and does not ask the authorizer again."""
+    database.refill({"t": [(7,)]})
+    assert failure(database, statement).failure_class == "not_a_select"
+    assert database.rows("SELECT a FROM t") == [(7,)]
+
+
+def test_database_stays_read_only_when_rows_do_not_fit(database):
+    with pytest.raises(sqlite3.Error):
+        database.refill({"t": [(1, 2)]})
+    assert failure(database, "WITH x AS (SELECT 1) DELETE FROM t").failure_class == "not_a_select"
+
+
+def test_reads_are_the_tables_and_columns_that_queries_read(database):
+    database.rows("SELECT a + 1 FROM t WHERE 1 = 1")
+    assert database.reads == {("t", "a")}
+
+
+def test_steps_of_all_queries_together_are_limited(database):
+    loop = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 5000) SELECT max(i) FROM n"
+    assert database.rows(loop) == [(5000,)]
+    database.max_steps = database.steps
+    assert failure(database, loop).failure_class == "timeout"
+
+
 def test_database_is_usable_after_a_failure(database):
     failure(database, "DROP TABLE t")
     assert len(database.rows("SELECT a FROM t")) == 3
