@@ -1,4 +1,4 @@
-"""Execution match of many pairs of queries, in confined worker processes that can be killed.
+"""Execution match of many pairs of queries, and their witnesses, in confined worker processes.
 
 The workers are started as plain programs and not by multiprocessing, which would import the caller's main
 program in them: in a task, all of Airflow's command line.
@@ -13,16 +13,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from sqltune.errors import ScoringError
 from sqltune.evaluation.judge import Match, Pair
 from sqltune.evaluation.sandbox import MAX_SECONDS
 from sqltune.evaluation.synthetic import COPIES
-from sqltune.evaluation.worker import WorkerRequest, WorkerResponse
+from sqltune.evaluation.witness_document import Json
+from sqltune.evaluation.worker import Job, WorkerRequest, WorkerResponse
+
+Result = TypeVar("Result")
 
 PACKAGES = Path(__file__).resolve().parents[2]
 """Folder that holds this package, from which a worker imports it."""
@@ -49,42 +52,78 @@ def match_pairs(pairs: Sequence[Pair], processes: int | None = None) -> list[Mat
     Raises:
         ScoringError: the worker process does not start.
     """
+    return _in_workers("judge", pairs, processes, lambda match: Match(**match), lambda failure: failure)
+
+
+def find_witnesses(pairs: Sequence[Pair], processes: int | None = None) -> list[Json | None]:
+    """Find the witnesses of pairs that do not match, in worker processes.
+
+    Args:
+        pairs: the pairs.
+        processes: number of workers; by default as many as pay off on this machine's cores.
+
+    Returns:
+        The JSON of a `Witness` for each pair, in the same order; None where none was found.
+
+    Raises:
+        ScoringError: the worker process does not start.
+    """
+    return _in_workers("witness", pairs, processes, lambda witness: witness, lambda _: None)
+
+
+def _in_workers(
+    job: Job,
+    pairs: Sequence[Pair],
+    processes: int | None,
+    parse: Callable[[Any], Result],
+    instead: Callable[[Match], Result],
+) -> list[Result]:
+    """Do a job for each pair.
+
+    Args:
+        job: the job.
+        pairs: the pairs.
+        processes: number of workers, or None.
+        parse: makes a result of a worker's response.
+        instead: makes one for a pair that ended its worker.
+    """
     if not pairs:
         return []
     count = processes or max(1, min(len(os.sched_getaffinity(0)), len(pairs) // PAIRS_PER_PROCESS))
     size = -(-len(pairs) // count)
     parts = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+
+    def results(part: Sequence[Pair]) -> list[Result]:
+        """One worker at a time. A pair that kills its worker affects no other pair."""
+        done: list[Result] = []
+        while len(done) < len(part):
+            with Worker(job, part[len(done) :]) as worker:
+                done += map(parse, worker.results())
+            if len(done) < len(part):
+                # The worker was killed, or died, at this pair.
+                done.append(instead(worker.failure()))
+        return done
+
     with ThreadPoolExecutor(count) as pool:
-        return [match for matches in pool.map(_judged, parts) for match in matches]
-
-
-def _judged(pairs: Sequence[Pair]) -> list[Match]:
-    """Judge pairs in one worker at a time. A pair that kills its worker affects no other pair."""
-    matches: list[Match] = []
-    while len(matches) < len(pairs):
-        with Worker(pairs[len(matches) :]) as worker:
-            matches += worker.matches()
-        if len(matches) < len(pairs):
-            # The worker was killed, or died, while it judged this pair.
-            matches.append(worker.failure())
-    return matches
+        return [result for part in pool.map(results, parts) for result in part]
 
 
 class Worker:
     """A worker process and its pairs; leaving the context kills it.
 
     Args:
-        pairs: the pairs to judge.
+        job: what it does with each pair.
+        pairs: the pairs.
     """
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, job: Job, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
         self._answered = 0
         self._is_late = False
         self._stderr = ""
         # A file and not a pipe: while a large request is being written, responses would go unread.
         with tempfile.TemporaryFile("w+") as request:
-            request.write(WorkerRequest(tuple(pairs)).to_json())
+            request.write(WorkerRequest(job, tuple(pairs)).to_json())
             request.seek(0)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "sqltune.evaluation.worker"],
@@ -101,8 +140,8 @@ class Worker:
         self._process.kill()
         self._stderr = self._process.communicate()[1].decode(errors="replace").strip()
 
-    def matches(self) -> Iterator[Match]:
-        """Yield outcomes; ends early when the process dies, or a pair takes longer than its queries may."""
+    def results(self) -> Iterator[Any]:
+        """Yield results; ends early when the process dies, or a pair takes longer than its queries may."""
         lines = _Lines(self._process)
         for pair in self._pairs:
             databases = 1 if pair.database else COPIES
@@ -116,10 +155,10 @@ class Worker:
             if response.number != self._answered:
                 raise ScoringError(f"the worker answered pair {response.number}, not {self._answered}")
             self._answered += 1
-            yield response.match
+            yield response.result
 
     def failure(self) -> Match:
-        """Return the outcome for the pair that the process was judging when it ended.
+        """Return the outcome for the pair at which the process ended.
 
         Raises:
             ScoringError: the process ended before its first pair, by an error of its own.

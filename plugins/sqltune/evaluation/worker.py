@@ -1,4 +1,4 @@
-"""The worker process: judges pairs of queries in confinement.
+"""The worker process: runs pairs of queries in confinement, to judge them or to find their witnesses.
 
 `execution_match` starts it as a plain program, passes one request on its standard input and reads one
 response line for each pair from its standard output.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-from sqltune.evaluation.judge import Judge, Match, Pair
+from sqltune.evaluation.judge import Judge, Pair
 from sqltune.evaluation.sandbox import confine
+from sqltune.evaluation.witness_search import WitnessFinder
 
 # Plain dataclasses and no pydantic models: both ends are this module, and importing pydantic would take
 # longer than everything else that a worker imports.
+
+Job = Literal["judge", "witness"]
+"""What a worker does with each pair: return its `Match`, or the JSON of its `Witness` or None."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,11 @@ class WorkerRequest:
     """What a worker reads from its standard input.
 
     Attributes:
-        pairs: the pairs to judge, in order.
+        job: what to do with each pair.
+        pairs: the pairs, in order.
     """
 
+    job: Job
     pairs: tuple[Pair, ...]
 
     def to_json(self) -> str:
@@ -35,7 +42,8 @@ class WorkerRequest:
     @classmethod
     def from_json(cls, text: str) -> WorkerRequest:
         """Parse a request."""
-        return cls(tuple(Pair(**pair) for pair in json.loads(text)["pairs"]))
+        values = json.loads(text)
+        return cls(values["job"], tuple(Pair(**pair) for pair in values["pairs"]))
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,11 @@ class WorkerResponse:
 
     Attributes:
         number: position of the pair in the request.
-        match: the outcome for it.
+        result: what the job returned for it, as JSON.
     """
 
     number: int
-    match: Match
+    result: Any
 
     def to_json(self) -> str:
         """Return the response as one line of JSON."""
@@ -57,17 +65,22 @@ class WorkerResponse:
     @classmethod
     def from_json(cls, line: str | bytes) -> WorkerResponse:
         """Parse one line."""
-        values = json.loads(line)
-        return cls(values["number"], Match(**values["match"]))
+        return cls(**json.loads(line))
 
 
-def serve(pairs: Sequence[Pair]) -> None:
-    """Judge pairs in confinement, and print a response for each as soon as it is known."""
+def serve(job: Job, pairs: Sequence[Pair]) -> None:
+    """Do a job for each pair in confinement, and print a response for each as soon as it is known."""
     confine()
-    judge = Judge()
+    run = _judging() if job == "judge" else WitnessFinder().find
     for number, pair in enumerate(pairs):
-        print(WorkerResponse(number, judge.judge(pair)).to_json(), flush=True)
+        print(WorkerResponse(number, run(pair)).to_json(), flush=True)
+
+
+def _judging() -> Callable[[Pair], Any]:
+    judge = Judge()
+    return lambda pair: asdict(judge.judge(pair))
 
 
 if __name__ == "__main__":
-    serve(WorkerRequest.from_json(sys.stdin.read()).pairs)
+    request = WorkerRequest.from_json(sys.stdin.read())
+    serve(request.job, request.pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqltune.evaluation.judge import Match, Pair
 from sqltune.evaluation.worker import WorkerRequest, WorkerResponse
 
@@ -9,14 +11,14 @@ PAIRS = (Pair("SELECT '一'", 'SELECT "\n"', "CREATE TABLE t (a)"), Pair("SELECT
 
 
 def test_request_survives_json():
-    request = WorkerRequest(PAIRS)
+    request = WorkerRequest("judge", PAIRS)
     assert WorkerRequest.from_json(request.to_json()) == request
 
 
 def test_response_survives_json():
-    response = WorkerResponse(7, Match("invalid", 'near "x": syntax error\n', failure_class="syntax"))
+    response = WorkerResponse(7, asdict(Match("invalid", 'near "x": syntax error\n', failure_class="syntax")))
     assert WorkerResponse.from_json(response.to_json()) == response
 
 
 def test_response_is_one_line():
-    assert "\n" not in WorkerResponse(0, Match("invalid", "one\ntwo")).to_json()
+    assert "\n" not in WorkerResponse(0, asdict(Match("invalid", "one\ntwo"))).to_json()
