@@ -1,4 +1,4 @@
-"""The command line: `sqltune score | normalise | ask | served | versions | report | migrate`.
+"""The command line: `sqltune score | explain | normalise | ask | served | versions | report | migrate`.
 
 Each command imports what it needs when it runs, so that `sqltune --help` answers at once and `sqltune score`
 starts without Airflow.
@@ -30,6 +30,14 @@ ClusterOption = Annotated[
         help="Cluster file in include/configs/clusters, without .yaml.",
     ),
 ]
+DatabasesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of <db_id>.sqlite or <db_id>/<db_id>.sqlite. Without it, synthetic databases are "
+        "generated from each row's CREATE TABLE context.",
+    ),
+]
 
 
 @contextmanager
@@ -59,14 +67,7 @@ def score(
         Path,
         typer.Argument(help="One query a line, or a JSON list of queries or of objects with a result key."),
     ],
-    databases: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of <db_id>.sqlite or <db_id>/<db_id>.sqlite. Without it, synthetic databases are "
-            "generated from each row's CREATE TABLE context.",
-        ),
-    ] = None,
+    databases: DatabasesOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of a report.")
     ] = False,
@@ -83,6 +84,69 @@ def score(
     except SqltuneError as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(2) from None
+
+
+@app.command()
+def explain(
+    gold: Annotated[
+        Path | None,
+        typer.Argument(help="Questions and gold queries, as for score. Not with --run."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(help="Predictions, as for score; those before, where AFTER is given."),
+    ] = None,
+    after: Annotated[
+        Path | None, typer.Argument(help="Predictions of another model, to be shown beside them.")
+    ] = None,
+    databases: DatabasesOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            help="Airflow's run id, or the run's key in the records: explain its answers, before and after."
+        ),
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--question",
+            "-q",
+            help="Id of a question or number of its row, from 1; may be repeated. Default: every question "
+            "with a wrong answer.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a line instead of tables.")
+    ] = False,
+) -> None:
+    """Show why answers are wrong: for each, the smallest database found on which it differs from the gold.
+
+    Exits with 2 when a file cannot be read, the files do not fit together or there is no such question, and
+    with 1 when the run is not in the records.
+    """
+    from rich.console import Console
+
+    from sqltune.errors import SqltuneError
+    from sqltune.evaluation.explained import answered_in_files, answered_in_run, explain_answers
+    from sqltune.evaluation.explanation_view import print_explained
+
+    if (run is None) == (gold is None) or (gold and not predictions):
+        raise typer.BadParameter("give either GOLD and PREDICTIONS, or --run")
+    try:
+        if gold and predictions:
+            answered = answered_in_files(gold, predictions, after, databases)
+        else:
+            with _records_errors():
+                answered = answered_in_run(run or "")
+        questions = explain_answers(answered, question or ())
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        for explained in questions:
+            typer.echo(explained.model_dump_json())
+    else:
+        print_explained(Console(highlight=False, emoji=False, markup=False), questions)
 
 
 @app.command()

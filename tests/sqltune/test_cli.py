@@ -19,7 +19,7 @@ def run(*arguments: object, **options: object):
     return CliRunner().invoke(app, [str(a) for a in arguments], **options)
 
 
-@pytest.mark.parametrize("command", ["score", "normalise", "ask", "served", "versions", "migrate"])
+@pytest.mark.parametrize("command", ["score", "explain", "normalise", "ask", "served", "versions", "migrate"])
 def test_help_describes_every_option(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -48,6 +48,44 @@ def test_score_refuses_a_wrong_number_of_predictions(tmp_path):
     result = run("score", gold, predictions)
     assert result.exit_code == 2
     assert "1 rows" in result.output
+
+
+@pytest.fixture
+def ages(tmp_path):
+    """A gold file of one question, and a wrong prediction."""
+    gold, predictions = tmp_path / "gold.jsonl", tmp_path / "predictions.txt"
+    gold.write_text(
+        json.dumps({"question": "Who?", "context": CONTEXT, "answer": "SELECT age FROM head"}) + "\n"
+    )
+    predictions.write_text("SELECT age + 1 FROM head\n")
+    return gold, predictions
+
+
+def test_explain_shows_the_rows_on_which_a_prediction_is_wrong(ages):
+    result = run("explain", *ages)
+    assert result.exit_code == 0, result.output
+    assert "answer: Here the gold query returns" in result.output
+    assert "head" in result.output
+
+
+def test_explain_prints_json_for_scripts(ages):
+    result = run("explain", *ages, "--json")
+    assert result.exit_code == 0, result.output
+    explained = json.loads(result.output)
+    assert explained["answers"]["answer"]["witness"]["tables"][0]["name"] == "head"
+
+
+def test_explain_reads_the_answers_of_a_run(records):
+    result = run("explain", "--run", "nowhere")
+    assert result.exit_code == 1
+    assert "nowhere" in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["gold.jsonl"], ["gold.jsonl", "p.txt", "--run", "r1"]])
+def test_explain_wants_files_or_a_run(arguments):
+    result = run("explain", *arguments)
+    assert result.exit_code == 2
+    assert "GOLD and PREDICTIONS" in result.output
 
 
 def test_normalise_adds_the_sqlite_form(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqltune.dataset.rows import read_rows
@@ -29,23 +30,26 @@ def score_files(gold: Path, predictions: Path, databases: Path | None = None, as
         ScoringError: a file can't be read, or the files do not fit together.
         DatasetError: the gold file is not JSON.
     """
+    questions = read_questions(gold, databases)
+    score = score_queries(predictions.stem, questions, queries_of(questions, predictions))
+    return score.summary.model_dump_json() if as_json else score_report(score)
+
+
+def read_questions(gold: Path, databases: Path | None = None) -> list[Question]:
+    """Return the questions of a gold file; their ids are the numbers of its rows, with six digits.
+
+    Args:
+        gold: the file, as in `score_files`.
+        databases: folder of the databases, or None.
+
+    Raises:
+        ScoringError: the file or a database can't be read.
+        DatasetError: the file is not JSON.
+    """
     if databases and not databases.is_dir():
         raise ScoringError(
             f"--databases: {databases} is not a folder: name the one that holds <db_id>.sqlite"
         )
-    questions = _read_questions(gold, databases)
-    queries = read_predictions(predictions)
-    if len(questions) != len(queries):
-        raise ScoringError(
-            f"{gold} has {len(questions)} rows and {predictions} {len(queries)} predictions: "
-            "give one prediction for each row, in the order of the rows"
-        )
-    by_id = {question.id: query for question, query in zip(questions, queries, strict=True)}
-    score = score_queries(predictions.stem, questions, by_id)
-    return score.summary.model_dump_json() if as_json else score_report(score)
-
-
-def _read_questions(gold: Path, databases: Path | None) -> list[Question]:
     try:
         return [
             question_from_row(row, f"{number:06d}", databases)
@@ -53,6 +57,25 @@ def _read_questions(gold: Path, databases: Path | None) -> list[Question]:
         ]
     except (OSError, UnicodeError) as e:
         raise ScoringError(f"{gold}: can't be read ({e})") from e
+
+
+def queries_of(questions: Sequence[Question], predictions: Path) -> dict[str, str]:
+    """Return the predicted queries of a file by question id.
+
+    Args:
+        questions: the questions, in the order of the predictions.
+        predictions: the file, as in `read_predictions`.
+
+    Raises:
+        ScoringError: the file can't be read, or has more or fewer predictions than there are questions.
+    """
+    queries = read_predictions(predictions)
+    if len(questions) != len(queries):
+        raise ScoringError(
+            f"{len(questions)} rows and in {predictions} {len(queries)} predictions: "
+            "give one prediction for each row, in the order of the rows"
+        )
+    return {question.id: query for question, query in zip(questions, queries, strict=True)}
 
 
 def read_predictions(file: Path) -> list[str]:

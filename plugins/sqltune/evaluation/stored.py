@@ -97,6 +97,16 @@ def required_score(run_key: str, phase: Phase) -> Score:
     return recorded
 
 
+def queries(run_key: str, phase: Phase) -> list[tuple[Question, str]]:
+    """Return the questions that one of a run's models was judged on, each with the query of its answer.
+
+    Raises:
+        UnknownRun: no such run is recorded.
+    """
+    record = evaluations.get(run_key, phase)
+    return [] if record is None else [(_question(j.question), j.sql) for j in record.judgements]
+
+
 def put_verdict(run_key: str, verdict: RecordedVerdict) -> None:
     """Record the gate's decision on a run."""
     document = verdict.model_dump(mode="json")
