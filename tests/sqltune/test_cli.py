@@ -9,7 +9,10 @@ from fastapi import FastAPI, Request
 from typer.testing import CliRunner
 
 from sqltune.cli import app
+from sqltune.records import runs
 from tests.conftest import serving
+from tests.plans import run_plan
+from tests.sqltune.evaluation.builders import score_of, store
 
 CONTEXT = "CREATE TABLE head (age INTEGER)"
 AWKWARD = "CREATE TABLE 省份 (GDP总计(亿) INTEGER)"
@@ -76,6 +79,15 @@ def test_explain_prints_json_for_scripts(ages):
 
 
 def test_explain_reads_the_answers_of_a_run(records):
+    runs.put_plan(run_plan())
+    for phase in ("before", "after"):
+        store("r1", phase, score_of(2))
+    result = run("explain", "--run", "r1", "-q", "q001", "--json")
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.output)["answers"]) == ["before", "after"]
+
+
+def test_explain_names_a_run_that_is_not_recorded(records):
     result = run("explain", "--run", "nowhere")
     assert result.exit_code == 1
     assert "nowhere" in result.output
