@@ -68,7 +68,7 @@ function Run({ dagId, runId }: Required<PluginProps>) {
       )}
       <div role="tabpanel" id="sqltune-view" aria-labelledby={`sqltune-tab-${view}`}>
         {view === "overview" && <Overview dagId={dagId} runId={runId} head={head} />}
-        {view === "comparison" && <Comparison run={head.key} live={head.verdict === null} />}
+        {view === "comparison" && <Comparison run={head.key} cluster={head.cluster} live={head.verdict === null} />}
         {view === "plan" && <PlanView run={head.key} />}
       </div>
     </>

@@ -803,6 +803,11 @@ export interface components {
              * @description GPU-hours of the training; null before it is registered.
              */
             gpu_hours: number | null;
+            /**
+             * Price
+             * @description Of these hours, where the cluster file has a price.
+             */
+            price: number | null;
         };
         /**
          * RunLine
@@ -1189,6 +1194,18 @@ export interface components {
             ] | null;
             /** Passed */
             passed: boolean | null;
+            /**
+             * Matched Before
+             * @description Correct answers of the model that was served then.
+             */
+            matched_before: number | null;
+            /** Gpu Hours */
+            gpu_hours: number | null;
+            /**
+             * Price
+             * @description Of these hours, where the cluster file has a price.
+             */
+            price: number | null;
         };
     };
     responses: never;
@@ -1495,7 +1512,10 @@ export interface operations {
     };
     comparison_api_v1_runs__run__comparison_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Another run: its candidate takes the place of "before". */
+                against?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Key of the run, or Airflow's run id. */
@@ -1539,6 +1559,8 @@ export interface operations {
                 database?: string | null;
                 /** @description Part of the question or the SQL. */
                 text?: string | null;
+                /** @description Another run: its candidate takes the place of "before". */
+                against?: string | null;
                 /** @description How many at most. */
                 limit?: number;
                 /** @description How many of the first ones are left out. */
@@ -1575,7 +1597,10 @@ export interface operations {
     };
     question_api_v1_runs__run__questions__question__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Another run: its candidate takes the place of "before". */
+                against?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Key of the run, or Airflow's run id. */

@@ -103,6 +103,9 @@ class Cluster(Model):
     serving: Serving = Field(description="Where and how the model is served.")
     limits: Limits = Field(Limits(), description="Time limits of jobs on the hosts.")
     keep: Keep = Field(Keep(), description="What stays on the hosts after a run.")
+    gpu_hour_price: float | None = Field(
+        None, ge=0, description="Price of one GPU for an hour, in the currency that the page is to show."
+    )
 
     @property
     def master(self) -> Host:

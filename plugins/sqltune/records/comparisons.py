@@ -58,7 +58,11 @@ _answer_before, _answer_after = aliased(Answer), aliased(Answer)
 
 
 def compare(
-    run_key: str, shown: AnswerFilter | None = None, limit: int = 100, offset: int = 0
+    run_key: str,
+    shown: AnswerFilter | None = None,
+    limit: int = 100,
+    offset: int = 0,
+    against: str | None = None,
 ) -> ComparedAnswers:
     """Return one run's answers before and after, filtered, in the suite's order.
 
@@ -67,13 +71,16 @@ def compare(
         shown: Which answers.
         limit: How many at most.
         offset: How many of the first ones are left out.
+        against: Another run, whose candidate takes the place of "before"; of the questions that both
+            candidates answered.
     """
     with database.reading() as session:
         run = number(session, run_key)
+        other = number(session, against) if against else None
         conditions = [*_conditions(shown or AnswerFilter())]
-        total = session.scalar(_pairs(select(func.count()), run).where(*conditions)) or 0
+        total = session.scalar(_pairs(select(func.count()), run, other).where(*conditions)) or 0
         statement = (
-            _pairs(select(Question, _before, _answer_before, _after, _answer_after), run)
+            _pairs(select(Question, _before, _answer_before, _after, _answer_after), run, other)
             .outerjoin(_answer_before, _answer_before.id == _before.answer_id)
             .outerjoin(_answer_after, _answer_after.id == _after.answer_id)
             .where(*conditions)
@@ -106,17 +113,15 @@ _CHANGES: dict[tuple[bool, bool], Change] = {
 }
 
 
-def _pairs(statement: Select[*tuple[Any, ...]], run: int) -> Select[Any]:
-    """Both phases of a run, paired by their place in the suite."""
-    same_place = and_(
-        _before.run_id == _after.run_id,
-        _before.phase == "before",
-        _before.position == _after.position,
-        _before.question_id == _after.question_id,
-    )
+def _pairs(statement: Select[*tuple[Any, ...]], run: int, other: int | None) -> Select[Any]:
+    """A run's answers after, each with the one before it; or with that of another run's candidate."""
+    if other is None:
+        before = and_(_before.run_id == run, _before.phase == "before", _before.position == _after.position)
+    else:
+        before = and_(_before.run_id == other, _before.phase == "after")
     return (
         statement.select_from(_after)
-        .join(_before, same_place)
+        .join(_before, and_(before, _before.question_id == _after.question_id))
         .join(Question, Question.id == _after.question_id)
         .where(_after.run_id == run, _after.phase == "after")
     )

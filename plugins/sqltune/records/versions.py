@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from sqltune.config.plan import Champion
 from sqltune.records import database
@@ -50,6 +50,10 @@ class ScorePoint:
     questions: int | None
     matched: int | None
     passed: bool | None
+    matched_before: int | None
+    """Correct answers of the model that was served when the version was trained."""
+    gpu_hour_price: float | None
+    """As the cluster file had it when the version was trained."""
 
 
 def register(cluster: str, run_id: str, **candidate: Any) -> Version:
@@ -102,6 +106,9 @@ def find(cluster: str, number: int) -> Version | None:
         return None if row is None else _version(row)
 
 
+_before = aliased(Evaluation)
+
+
 def scores(cluster: str) -> list[ScorePoint]:
     """Return the score of each version, oldest first."""
     statement = (
@@ -112,8 +119,11 @@ def scores(cluster: str) -> list[ScorePoint]:
             Evaluation.questions,
             Evaluation.matched,
             Verdict.passed,
+            _before.matched,
+            Run.plan[("cluster", "gpu_hour_price")].as_float(),
         )
         .outerjoin(Run, Run.key == Row.run_key)
+        .outerjoin(_before, (_before.run_id == Run.id) & (_before.phase == "before"))
         .outerjoin(Evaluation, (Evaluation.run_id == Run.id) & (Evaluation.phase == "after"))
         .outerjoin(Verdict, Verdict.run_id == Run.id)
         .where(Row.cluster == cluster)

@@ -59,6 +59,13 @@ def add_security_headers(response: Response) -> None:
     response.headers.update(SECURITY_HEADERS)
 
 
+Against = Annotated[str | None, Query(description='Another run: its candidate takes the place of "before".')]
+
+
+def _resolved(run: str | None) -> str | None:
+    return run_page.resolve(run) if run else None
+
+
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(add_security_headers)])
 
 
@@ -128,13 +135,13 @@ def plan(
     against: Annotated[str | None, Query(description="Another run, to see what differs.")] = None,
 ) -> contracts.Plan:
     """Return what a run runs with, beside another run's plan where one is named."""
-    return run_page.plan(run_page.resolve(run), run_page.resolve(against) if against else None)
+    return run_page.plan(run_page.resolve(run), _resolved(against))
 
 
 @router.get("/runs/{run}/comparison")
-def comparison(run: Run) -> contracts.Comparison:
+def comparison(run: Run, against: Against = None) -> contracts.Comparison:
     """Return a run's result before and after, in numbers."""
-    return comparison_page.comparison(run_page.resolve(run))
+    return comparison_page.comparison(run_page.resolve(run), _resolved(against))
 
 
 @router.get("/runs/{run}/questions")
@@ -147,6 +154,7 @@ def questions(
     hardness: str | None = None,
     database: str | None = None,
     text: Annotated[str | None, Query(max_length=200, description="Part of the question or the SQL.")] = None,
+    against: Against = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> contracts.Questions:
@@ -160,13 +168,13 @@ def questions(
         database=database,
         text=text or None,
     )
-    return comparison_page.questions(run_page.resolve(run), shown, limit, offset)
+    return comparison_page.questions(run_page.resolve(run), shown, limit, offset, _resolved(against))
 
 
 @router.get("/runs/{run}/questions/{question:path}")
-def question(run: Run, question: str) -> contracts.Question:
+def question(run: Run, question: str, against: Against = None) -> contracts.Question:
     """Return one question of a run with both answers."""
-    return comparison_page.question(run_page.resolve(run), question)
+    return comparison_page.question(run_page.resolve(run), question, _resolved(against))
 
 
 @router.get("/runs/{run}/report.html", response_class=HTMLResponse)

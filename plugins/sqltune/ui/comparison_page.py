@@ -8,7 +8,7 @@ from typing import get_args
 from sqltune.evaluation import stored
 from sqltune.evaluation.questions import REFERENCE
 from sqltune.evaluation.score import Score
-from sqltune.evaluation.statistics import wilson
+from sqltune.evaluation.statistics import compare, wilson
 from sqltune.records import comparisons
 from sqltune.records.comparisons import AnswerFilter, ComparedAnswer
 from sqltune.records.evaluations import JudgementRecord, Phase
@@ -19,24 +19,34 @@ MOST_QUESTIONS = 10_000
 """The most that a recipe can evaluate."""
 
 
-def comparison(key: str) -> contracts.Comparison:
-    """Return a run's result before and after, in numbers."""
-    verdict = stored.verdict(key)
+def comparison(key: str, against: str | None = None) -> contracts.Comparison:
+    """Return a run's result before and after, in numbers.
+
+    Args:
+        key: The run.
+        against: Another run, whose candidate takes the place of "before"; there is no verdict then.
+    """
+    verdict = None if against else stored.verdict(key)
+    paired = questions(key, AnswerFilter(), MOST_QUESTIONS, 0, against).questions
+    lines = [line for line in paired if line.counted]
+    buckets = Counter(line.change for line in lines)
     return contracts.Comparison(
-        before=_side(key, "before"),
+        before=_side(against, "after") if against else _side(key, "before"),
         after=_side(key, "after"),
-        reference=_side(key, "reference"),
-        buckets=_buckets(key),
-        paired=verdict.comparison if verdict else None,
+        reference=None if against else _side(key, "reference"),
+        buckets={change: buckets[change] for change in get_args(contracts.Change)},
+        paired=compare(len(lines), buckets["gained"], buckets["lost"]) if lines else None,
         passed=verdict.passed if verdict else None,
         headline=verdict.headline if verdict else None,
         rules=list(verdict.rules) if verdict else [],
     )
 
 
-def questions(key: str, shown: AnswerFilter, limit: int, offset: int) -> contracts.Questions:
+def questions(
+    key: str, shown: AnswerFilter, limit: int, offset: int, against: str | None = None
+) -> contracts.Questions:
     """Return a run's questions with what both models made of them, filtered, in the suite's order."""
-    page = comparisons.compare(key, shown, limit, offset)
+    page = comparisons.compare(key, shown, limit, offset, against)
     return contracts.Questions(
         total=page.total,
         questions=[contracts.QuestionLine.model_validate(_fields(row), extra="ignore") for row in page.rows],
@@ -49,22 +59,16 @@ def whole_questions(key: str) -> list[contracts.Question]:
     return [contracts.Question.model_validate(_fields(row)) for row in rows]
 
 
-def question(key: str, name: str) -> contracts.Question:
+def question(key: str, name: str, against: str | None = None) -> contracts.Question:
     """Return one question of a run with both answers.
 
     Raises:
         NotRecorded: The run has not been evaluated on that question.
     """
-    rows = comparisons.compare(key, AnswerFilter(name=name), limit=1).rows
+    rows = comparisons.compare(key, AnswerFilter(name=name), limit=1, against=against).rows
     if not rows:
         raise NotRecorded(f"run {key!r} has no question {name!r} that both models answered")
     return contracts.Question.model_validate(_fields(rows[0]))
-
-
-def _buckets(key: str) -> dict[contracts.Change, int]:
-    lines = questions(key, AnswerFilter(), limit=MOST_QUESTIONS, offset=0).questions
-    counts = Counter(line.change for line in lines if line.counted)
-    return {change: counts[change] for change in get_args(contracts.Change)}
 
 
 def _side(key: str, phase: Phase) -> contracts.Side | None:

@@ -74,6 +74,7 @@ class RunHead(RunLine):
     training: Training | None = Field(description="Null before the first iteration.")
     evaluation: Progress | None = Field(description="The evaluation in progress, or the last one.")
     gpu_hours: float | None = Field(description="GPU-hours of the training; null before it is registered.")
+    price: float | None = Field(description="Of these hours, where the cluster file has a price.")
 
 
 class Line(Model):
@@ -240,6 +241,9 @@ class VersionLine(Model):
     matched: int | None
     interval: tuple[float, float] | None = Field(description="Wilson's interval of the score.")
     passed: bool | None
+    matched_before: int | None = Field(description="Correct answers of the model that was served then.")
+    gpu_hours: float | None
+    price: float | None = Field(description="Of these hours, where the cluster file has a price.")
 
 
 class History(Model):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqltune.evaluation.statistics import wilson
 from sqltune.records import promotions, runs, versions
+from sqltune.records.versions import ScorePoint, Version
 from sqltune.ui import contracts
+from sqltune.ui.cost import gpu_hours, price
 from ssh_gang.model import slug
 
 
@@ -17,29 +19,35 @@ def history(cluster: str) -> contracts.History:
     """Return a cluster's versions with their scores, and what served when."""
     champion = promotions.champion(cluster)
     scores = {point.number: point for point in versions.scores(cluster)}
+    serving = champion.version if champion else None
     return contracts.History(
         cluster=cluster,
-        versions=[
-            contracts.VersionLine(
-                number=v.number,
-                run_key=v.run_key,
-                run_id=v.run_id,
-                registered_at=v.registered_at,
-                serving=champion is not None and v.number == champion.version,
-                lineage=v.lineage,
-                questions=scores[v.number].questions,
-                matched=scores[v.number].matched,
-                interval=_interval(scores[v.number].matched, scores[v.number].questions),
-                passed=scores[v.number].passed,
-            )
-            for v in versions.of_cluster(cluster)
-        ],
+        versions=[_version(v, scores[v.number], v.number == serving) for v in versions.of_cluster(cluster)],
         promotions=[
             contracts.ServedVersion(
                 at=p.at, version=p.version, before=p.before, why=p.why, by=p.by, run_key=slug(p.run_id)
             )
             for p in promotions.history(cluster)
         ],
+    )
+
+
+def _version(version: Version, score: ScorePoint, serving: bool) -> contracts.VersionLine:
+    hours = gpu_hours(version.lineage)
+    return contracts.VersionLine(
+        number=version.number,
+        run_key=version.run_key,
+        run_id=version.run_id,
+        registered_at=version.registered_at,
+        serving=serving,
+        lineage=version.lineage,
+        questions=score.questions,
+        matched=score.matched,
+        interval=_interval(score.matched, score.questions),
+        passed=score.passed,
+        matched_before=score.matched_before,
+        gpu_hours=hours,
+        price=price(score.gpu_hour_price, hours),
     )
 
 

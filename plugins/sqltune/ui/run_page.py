@@ -15,6 +15,7 @@ from sqltune.records.logstore import LogStore
 from sqltune.records.runs import RunSummary
 from sqltune.records.series import IterationPoint
 from sqltune.ui import contracts
+from sqltune.ui.cost import gpu_hours, price
 from sqltune.ui.downsampling import min_max
 from sqltune.ui.errors import NotRecorded
 from ssh_gang.model import slug
@@ -53,6 +54,7 @@ def head(key: str) -> contracts.RunHead:
     champion = plan.get("champion")
     verdict, last, evaluation = stored.verdict(key), series.last_iteration(key), evaluations.progress(key)
     version = versions.find(summary.cluster, summary.version) if summary.version else None
+    hours = gpu_hours(version.lineage) if version else None
     return contracts.RunHead(
         **_line(summary).model_dump(),
         dataset_date=plan.get("dataset_date", ""),
@@ -64,7 +66,8 @@ def head(key: str) -> contracts.RunHead:
         )
         if evaluation
         else None,
-        gpu_hours=float(version.lineage["gpu_hours"]) if version and "gpu_hours" in version.lineage else None,
+        gpu_hours=hours,
+        price=price(plan["cluster"].get("gpu_hour_price"), hours),
     )
 
 

@@ -53,8 +53,13 @@ def record_training(run_id: str = RUN_ID, steps: int = 20) -> str:
     return plan.key
 
 
-def record_run(run_id: str = RUN_ID) -> str:
-    """Record a whole run; its key."""
+def record_run(run_id: str = RUN_ID, after: dict[str, str] = AFTER) -> str:
+    """Record a whole run; its key.
+
+    Args:
+        run_id: Airflow's run id.
+        after: The candidate's queries, by question.
+    """
     key = record_training(run_id)
     questions = [
         Question(
@@ -69,8 +74,8 @@ def record_run(run_id: str = RUN_ID) -> str:
         for name, sql in GOLD.items()
     ]
     scores = []
-    for phase, given in (("before", BEFORE), ("after", AFTER)):
-        answered = AnswerSet(model_hash=phase, decoding="d")
+    for phase, given in (("before", BEFORE), ("after", after)):
+        answered = AnswerSet(model_hash=f"{run_id} {phase}", decoding="d")
         answered.store(questions, given)
         score = score_answers(phase, questions, answered.load(questions), processes=1)
         stored.put_score(key, phase, score, questions, answered)

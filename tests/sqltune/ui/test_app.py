@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqltune.records import database
 from sqltune.records.models import Run
 from sqltune.ui.app import create_app
-from tests.sqltune.ui.recorded import AFTER, GOLD, RUN_ID, record_run, record_training
+from tests.sqltune.ui.recorded import AFTER, BEFORE, GOLD, RUN_ID, record_run, record_training
 
 
 @pytest.fixture
@@ -218,3 +218,46 @@ def test_a_run_of_an_earlier_version_whose_plan_lacks_a_field_is_shown(api, run,
         row = session.scalars(select(Run)).one()
         row.plan = {name: value for name, value in row.plan.items() if name != "installation"}
     assert api.get(f"/runs/{run}{part}").status_code == 200
+
+
+@pytest.fixture
+def two_runs(records):
+    """Two runs on the same questions; the second candidate answers as the first run's champion did."""
+    return record_run("first"), record_run("second", after=BEFORE)
+
+
+def test_two_versions_are_compared_question_by_question(api, two_runs):
+    first, second = two_runs
+    listed = get(api, f"/runs/{second}/questions", against=first)
+    assert {q["id"]: q["change"] for q in listed["questions"]} == {
+        "kept": "both_right",
+        "gained": "lost",
+        "lost": "gained",
+        "wrong": "both_wrong",
+    }
+
+
+def test_a_comparison_of_two_versions_has_the_difference_and_no_verdict(api, two_runs):
+    first, second = two_runs
+    compared = get(api, f"/runs/{second}/comparison", against=first)
+    assert (compared["before"]["summary"]["matched"], compared["passed"], compared["rules"]) == (2, None, [])
+    assert compared["paired"]["difference"] == 0
+
+
+def test_one_question_of_two_versions_has_both_candidates_queries(api, two_runs):
+    first, second = two_runs
+    question = get(api, f"/runs/{second}/questions/gained", against=first)
+    assert (question["before"]["sql"], question["after"]["sql"]) == (AFTER["gained"], BEFORE["gained"])
+
+
+def test_gpu_hours_have_a_price_where_the_cluster_file_has_one(api, run):
+    with database.writing() as session:
+        row = session.scalars(select(Run)).one()
+        row.plan = row.plan | {"cluster": row.plan["cluster"] | {"gpu_hour_price": 2.0}}
+    assert get(api, f"/runs/{run}")["price"] == 3.0
+    assert get(api, "/clusters/lab/history")["versions"][0]["price"] == 3.0
+
+
+def test_without_a_price_there_is_none(api, run):
+    assert get(api, f"/runs/{run}")["price"] is None
+    assert get(api, "/clusters/lab/history")["versions"][0]["price"] is None

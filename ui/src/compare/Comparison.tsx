@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef } from "react";
 import { useSearchParams } from "react-router-dom";
-import { runPath, useApi, withQuery, type Schema } from "../api";
+import { isReport, runPath, useApi, withQuery, type Schema } from "../api";
 import { percent, points } from "../format";
 import { useText, type Key } from "../i18n";
 import { filtered, FILTERS, type Filter, type QuestionLine } from "./filter";
@@ -10,16 +10,32 @@ const BUCKETS = ["gained", "lost", "both_wrong", "both_right"] as const;
 const MOST = 10_000;
 const NONE: QuestionLine[] = [];
 
-export function Comparison({ run, live }: { run: string; live: boolean }) {
+export function Comparison({ run, cluster, live }: { run: string; cluster: string; live: boolean }) {
   const text = useText();
-  const { data } = useApi<Schema["Comparison"]>(runPath(run, "/comparison"), live ? 10_000 : 0);
+  const [params, setParams] = useSearchParams();
+  const against = params.get("against");
+  const { data } = useApi<Schema["Comparison"]>(withQuery(runPath(run, "/comparison"), { against }), live ? 10_000 : 0);
+  const versions = useApi<Schema["History"]>(isReport ? null : `sqltune/api/v1/clusters/${encodeURIComponent(cluster)}/history`).data?.versions;
   if (!data) return <p className="muted">{text("loading")}</p>;
   if (!data.before && !data.after) return <p className="notice">{text("noComparison")}</p>;
   return (
     <>
+      {versions && versions.length > 1 && (
+        <label>
+          {text("compareWithVersion")}{" "}
+          <select value={against ?? ""} onChange={(e) => setParams({ view: "comparison", ...(e.target.value && { against: e.target.value }) })}>
+            <option value="">{text("servedBefore")}</option>
+            {versions.filter((v) => v.run_key !== run).map((v) => (
+              <option key={v.number} value={v.run_key}>
+                {v.number} · {v.matched} / {v.questions}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
       <Numbers data={data} />
       {data.rules.length > 0 && <Rules data={data} />}
-      {data.before && data.after && <Questions run={run} />}
+      {data.before && data.after && <Questions run={run} against={against} />}
     </>
   );
 }
@@ -137,10 +153,10 @@ function Rules({ data }: { data: Schema["Comparison"] }) {
   );
 }
 
-function Questions({ run }: { run: string }) {
+function Questions({ run, against }: { run: string; against: string | null }) {
   const text = useText();
   const [params, setParams] = useSearchParams();
-  const { data } = useApi<Schema["Questions"]>(withQuery(runPath(run, "/questions"), { limit: MOST }));
+  const { data } = useApi<Schema["Questions"]>(withQuery(runPath(run, "/questions"), { limit: MOST, against }));
   const all = data?.questions ?? NONE;
   const filter = useMemo(() => Object.fromEntries(FILTERS.map((name) => [name, params.get(name)])) as Filter, [params]);
   const questions = useMemo(() => filtered(all, filter), [all, filter]);
@@ -208,7 +224,7 @@ function Questions({ run }: { run: string }) {
               </button>
             ))}
           </div>
-          <QuestionView run={run} id={current.id} />
+          <QuestionView run={run} id={current.id} against={against} />
         </div>
       ) : (
         <p className="muted">{text("noAnswers")}</p>

@@ -1,5 +1,5 @@
 import { useMemo } from "react";
-import { runPath, useApi, type Schema } from "../api";
+import { runPath, useApi, withQuery, type Schema } from "../api";
 import { useText } from "../i18n";
 import { markTokens } from "./tokens";
 
@@ -7,9 +7,9 @@ import { markTokens } from "./tokens";
 const SHOWN = 20_000;
 
 /** One question of a run: what was asked, the three queries, and why each answer was judged so. */
-export function QuestionView({ run, id }: { run: string; id: string }) {
+export function QuestionView({ run, id, against }: { run: string; id: string; against: string | null }) {
   const text = useText();
-  const { data: question, error } = useApi<Schema["Question"]>(runPath(run, `/questions/${encodeURIComponent(id)}`));
+  const { data: question, error } = useApi<Schema["Question"]>(withQuery(runPath(run, `/questions/${encodeURIComponent(id)}`), { against }));
   if (!question) return <p className="muted">{error?.message ?? text("loading")}</p>;
   return (
     <article aria-label={question.id}>

@@ -1,9 +1,10 @@
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
-import { useApi, type Schema } from "../api";
+import { useApi, withQuery, type Schema } from "../api";
 import { Chart, type Curve } from "../Chart";
 import { commit, moment, percent } from "../format";
 import { useText } from "../i18n";
+import { folded, hoursPerPoint, servedAt, type RunLine } from "./served";
 
 export function History() {
   const text = useText();
@@ -33,6 +34,23 @@ function ClusterHistory({ cluster }: { cluster: string }) {
   return (
     <>
       {curve && curve.x.length > 0 ? <Chart title={`${text("score")} (%)`} curve={curve} height={220} /> : <p className="notice">{text("noVersions")}</p>}
+      {data.versions.length > 0 && <Versions cluster={cluster} versions={data.versions} />}
+      {data.promotions.length > 0 && <Promotions promotions={data.promotions} />}
+      <Runs cluster={cluster} />
+    </>
+  );
+}
+
+const runAddress = (runId: string) => new URL(`dags/text2sql_retrain/runs/${encodeURIComponent(runId)}/plugin/text2sql`, document.baseURI).href;
+
+/** Airflow's trigger form, filled in: who may trigger the DAG decides, this page changes nothing. */
+const promoteAddress = (cluster: string, version: number) =>
+  new URL(`dags/text2sql_promote?${new URLSearchParams({ mode: "trigger", conf: JSON.stringify({ cluster, version }) })}`, document.baseURI).href;
+
+function Versions({ cluster, versions }: { cluster: string; versions: Schema["VersionLine"][] }) {
+  const text = useText();
+  return (
+    <>
       <h2>{text("versions")}</h2>
       <table>
         <thead>
@@ -41,13 +59,16 @@ function ClusterHistory({ cluster }: { cluster: string }) {
             <th scope="col">{text("at")}</th>
             <th scope="col">{text("score")}</th>
             <th scope="col">{text("interval")}</th>
-            <th scope="col">{text("data")}</th>
+            <th scope="col" className="number">{text("gpuHours")}</th>
+            <th scope="col" className="number">{text("hoursPerPoint")}</th>
+            <th scope="col">{text("trainedOn")}</th>
             <th scope="col">{text("verdict")}</th>
             <th scope="col">{text("run")}</th>
+            <td />
           </tr>
         </thead>
         <tbody>
-          {[...data.versions].reverse().map((v) => (
+          {[...versions].reverse().map((v) => (
             <tr key={v.number}>
               <th scope="row" className="number">{v.number}</th>
               <td>{moment(v.registered_at)}</td>
@@ -55,18 +76,53 @@ function ClusterHistory({ cluster }: { cluster: string }) {
                 {v.matched} / {v.questions} {v.serving && <strong className="good">{text("servesNow")}</strong>}
               </td>
               <td>{v.interval && `${percent(v.interval[0], 1)} – ${percent(v.interval[1], 1)}`}</td>
+              <td className="number">
+                {v.gpu_hours?.toFixed(2)}
+                {v.price != null && ` (${v.price.toFixed(2)})`}
+              </td>
+              <td className="number">{hoursPerPoint(v)?.toFixed(2)}</td>
               <td>
                 {v.lineage.dataset_repo} @ <code>{commit(v.lineage.dataset_commit ?? "")}</code>
               </td>
               <td className={v.passed ? "good" : "bad"}>{v.lineage.verdict}</td>
               <td>
-                <a href={new URL(`dags/text2sql_retrain/runs/${encodeURIComponent(v.run_id)}/plugin/text2sql`, document.baseURI).href}>{v.run_id}</a>
+                <a href={runAddress(v.run_id)}>{v.run_id}</a>
               </td>
+              <td>{!v.serving && <a href={promoteAddress(cluster, v.number)}>{text("serve")}</a>}</td>
             </tr>
           ))}
         </tbody>
       </table>
+    </>
+  );
+}
+
+function Promotions({ promotions }: { promotions: Schema["ServedVersion"][] }) {
+  const text = useText();
+  const [at, setAt] = useState("");
+  const served = at ? servedAt(promotions, Date.parse(`${at}Z`)) : undefined;
+  return (
+    <>
       <h2>{text("promotions")}</h2>
+      <div className="bar">
+        <label>
+          {text("servedAt")} <input type="datetime-local" value={at} onChange={(e) => setAt(e.target.value)} />
+        </label>
+        {at && (
+          <output>
+            {served ? (
+              <>
+                <strong>
+                  {text("version")} {served.version}
+                </strong>
+                , {served.why}, {moment(served.at)}
+              </>
+            ) : (
+              text("nothingServed")
+            )}
+          </output>
+        )}
+      </div>
       <table>
         <thead>
           <tr>
@@ -77,8 +133,8 @@ function ClusterHistory({ cluster }: { cluster: string }) {
           </tr>
         </thead>
         <tbody>
-          {[...data.promotions].reverse().map((p) => (
-            <tr key={p.at}>
+          {[...promotions].reverse().map((p) => (
+            <tr key={p.at} aria-current={p === served}>
               <td>{moment(p.at)}</td>
               <td className="number">
                 {p.before != null && `${p.before} → `}
@@ -90,11 +146,77 @@ function ClusterHistory({ cluster }: { cluster: string }) {
           ))}
         </tbody>
       </table>
-      <p>
-        <a href={new URL("dags/text2sql_promote?mode=trigger", document.baseURI).href}>{text("rollBack")}</a>
-      </p>
     </>
   );
+}
+
+const PAGE = 100;
+
+function Runs({ cluster }: { cluster: string }) {
+  const text = useText();
+  const [limit, setLimit] = useState(PAGE);
+  const { data } = useApi<Schema["RunList"]>(withQuery("sqltune/api/v1/runs", { cluster, limit }), 30_000);
+  const groups = useMemo(() => folded(data?.runs ?? []), [data]);
+  if (!data) return null;
+  return (
+    <>
+      <h2>
+        {text("runs")} <span className="muted">{data.total}</span>
+      </h2>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{text("at")}</th>
+            <th scope="col">{text("run")}</th>
+            <th scope="col">{text("state")}</th>
+            <th scope="col">{text("score")}</th>
+            <th scope="col">{text("data")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {groups.map((group) => (
+            <Group key={group[0]?.key} runs={group} />
+          ))}
+        </tbody>
+      </table>
+      {data.total > limit && (
+        <button type="button" onClick={() => setLimit(limit + 10 * PAGE)}>
+          {text("more")}
+        </button>
+      )}
+    </>
+  );
+}
+
+/** A run; or several that had nothing new, in one line that opens. */
+function Group({ runs }: { runs: RunLine[] }) {
+  const text = useText();
+  const [open, setOpen] = useState(false);
+  const [first] = runs;
+  if (first && runs.length > 1 && !open)
+    return (
+      <tr>
+        <td>{moment(first.created_at)}</td>
+        <td colSpan={4}>
+          <button type="button" aria-expanded={false} onClick={() => setOpen(true)}>
+            {text("nothingNewRuns", { n: runs.length })}
+          </button>
+        </td>
+      </tr>
+    );
+  return runs.map((run) => (
+    <tr key={run.key}>
+      <td>{moment(run.created_at)}</td>
+      <td>
+        <a href={runAddress(run.run_id)}>{run.run_id}</a>
+      </td>
+      <td>{text(`state_${run.state}`)}</td>
+      <td>{run.matched_after != null && `${run.matched_before ?? "–"} → ${run.matched_after} / ${run.questions}`}</td>
+      <td>
+        <code>{commit(run.dataset_commit)}</code>
+      </td>
+    </tr>
+  ));
 }
 
 /** Scores in percent over version numbers, with their intervals. */
