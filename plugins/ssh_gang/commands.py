@@ -13,6 +13,7 @@ them. On each host a gang has one folder:
 | `started` | time at which the command was started |
 | `output` | what the command printed, stdout and stderr |
 | `ranks/` | each rank's own output, from torchrun |
+| `reports/` | what each rank has reported of itself last (`ranks.py`) |
 | `exit` | exit code of the command (or `not_started`, `stopped`, `refused`), and the time |
 | `acknowledged` | bytes of output that the watcher has forwarded and recorded |
 

@@ -15,13 +15,14 @@ from pydantic import JsonValue
 from ssh_gang.gpus import Gpu
 from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
+from ssh_gang.ranks import RankReport
 
 
 class FolderRecorder:
     """A `GangRecorder` for one gang.
 
-    It writes `progress.jsonl`, `gpus.jsonl`, `milestones.jsonl`, `hosts.json` and
-    `logs/<gang>.<attempt>.<host>.log`.
+    It writes `progress.jsonl`, `gpus.jsonl`, `milestones.jsonl`, `ranks.jsonl`, `hosts.json`
+    and `logs/<gang>.<attempt>.<host>.log`.
 
     Args:
         folder: Where the files are written; made when the first one is.
@@ -47,6 +48,11 @@ class FolderRecorder:
         """Append the samples to `gpus.jsonl`."""
         gpus: list[JsonValue] = [sample.model_dump() for sample in samples]
         self._append("gpus", {"attempt": attempt, "at": at, "host": host, "gpus": gpus})
+
+    def rank_reports(self, attempt: str, host: str, reports: Sequence[RankReport]) -> None:
+        """Append the reports to `ranks.jsonl`."""
+        ranks: list[JsonValue] = [report.model_dump() for report in reports]
+        self._append("ranks", {"attempt": attempt, "host": host, "ranks": ranks})
 
     def host_states(self, attempt: str, at: float, states: Mapping[str, str]) -> None:
         """Write `hosts.json`, whole or not at all: a reader never sees half a file."""

@@ -8,6 +8,7 @@ import json
 from pydantic import BaseModel, Field
 
 MIB = 1024 * 1024
+_TEMPERATURE = "Temperature (Sensor {}) (C)"
 
 
 class Gpu(BaseModel, frozen=True):
@@ -19,6 +20,9 @@ class Gpu(BaseModel, frozen=True):
     )
     memory_used: int = Field(description="Memory in use, in MiB.")
     memory_total: int = Field(description="Memory in all, in MiB.")
+    temperature: float | None = Field(
+        None, description="Temperature in degrees Celsius; None where it is not reported."
+    )
 
     def __str__(self) -> str:
         use = "?" if self.use is None else f"{self.use:.0f}"
@@ -29,9 +33,9 @@ def parse(text: str) -> list[Gpu]:
     """Return the GPUs in the output of either tool; none where it is neither's, such as a driver's error.
 
     Args:
-        text: Output of `rocm-smi --showuse --showmeminfo vram --json`, or of `nvidia-smi --format=csv
-            --query-gpu=index,utilization.gpu,memory.used,memory.total`, where more columns and another order
-            do no harm.
+        text: Output of `rocm-smi --showuse --showmeminfo vram --showtemp --json`, or of `nvidia-smi
+            --format=csv --query-gpu=index,utilization.gpu,memory.used,memory.total,temperature.gpu`, where
+            more columns, none for the temperature, and another order do no harm.
     """
     text = text.strip()
     return _rocm(text) if text.startswith("{") else _nvidia(text)
@@ -54,9 +58,10 @@ def _nvidia_gpu(row: dict[str, str | list[str]]) -> Gpu | None:
     try:
         return Gpu(
             index=int(values["index"]),
-            use=_percent(values["utilization.gpu"]),
+            use=_number(values["utilization.gpu"]),
             memory_used=int(values["memory.used"]),
             memory_total=int(values["memory.total"]),
+            temperature=_number(values.get("temperature.gpu", "")),
         )
     except (ValueError, KeyError):
         return None
@@ -78,14 +83,18 @@ def _rocm(text: str) -> list[Gpu]:
 def _rocm_gpu(name: str, card: dict[str, str]) -> Gpu:
     return Gpu(
         index=int(name.removeprefix("card")),
-        use=_percent(card.get("GPU use (%)", "")),
+        use=_number(card.get("GPU use (%)", "")),
         memory_used=int(card["VRAM Total Used Memory (B)"]) // MIB,
         memory_total=int(card["VRAM Total Memory (B)"]) // MIB,
+        # An MI300 has no sensor at its edge.
+        temperature=_number(
+            card.get(_TEMPERATURE.format("edge"), card.get(_TEMPERATURE.format("junction"), ""))
+        ),
     )
 
 
-def _percent(text: str) -> float | None:
-    """A share in percent; None for `[N/A]` or `N/A`, where the GPU does not count it."""
+def _number(text: str) -> float | None:
+    """A number; None for `[N/A]` or `N/A`, where the GPU does not measure it."""
     try:
         return float(text)
     except ValueError:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ssh_gang.hook import GangHook
     from ssh_gang.model import Member
     from ssh_gang.progress import ProgressTracker
+    from ssh_gang.ranks import RankReport
     from ssh_gang.record_writer import RecordWriter
     from ssh_gang.session import InteractiveSession
     from ssh_gang.state import JobState
@@ -92,6 +93,7 @@ class HostWatch:
         """The attempt that owns the gang's folder by now, where it is not the one that is watched."""
         self.elapsed = 0.0
         """Seconds since the start signal, up to the job's end, by the host's clock."""
+        self._reports: dict[int, RankReport] = {}
         self._heard_at = self._moved_at = time.monotonic()
         self._is_held_up = False
         self._warned = False
@@ -258,6 +260,8 @@ class HostWatch:
                         self.changed.set()
                 case protocol.GpuSamples(samples):
                     self._record_gpus(samples)
+                case protocol.RankReports(reports):
+                    self._record_ranks(reports)
                 case protocol.StateReport(state, host_time):
                     self._take_state(state, host_time)
                     if self.is_output_complete:
@@ -332,9 +336,20 @@ class HostWatch:
 
     def _record_gpus(self, samples: Sequence[Gpu]) -> None:
         attempt, at, host = self.gang.attempt, time.time(), self.member.host
-        # A host that prints nothing would fill the memory with its samples: these alone are given up.
+        # A host that prints nothing would fill the memory with its samples: these and reports of ranks are
+        # given up.
         if samples and not self.writer.is_full:
             self.writer.put(lambda recorder: recorder.gpu_samples(attempt, at, host, samples))
+
+    def _record_ranks(self, reports: Iterable[RankReport]) -> None:
+        """Record the reports that are new: the host repeats the others, so that none is lost."""
+        attempt, host = self.gang.attempt, self.member.host
+        new = [report for report in reports if self._reports.get(report.rank) != report]
+        if not new or not self.clock.is_known or self.writer.is_full:
+            return
+        self._reports |= {report.rank: report for report in new}
+        local = [report.model_copy(update={"at": self.clock.to_local(report.at)}) for report in new]
+        self.writer.put(lambda recorder: recorder.rank_reports(attempt, host, local))
 
 
 def _raise_unexpected(results: Iterable[object]) -> None:

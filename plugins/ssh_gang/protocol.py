@@ -17,6 +17,7 @@ host's clock.
 | follow | `acknowledged=OFFSET` | the host has noted that the output up to this byte need not be sent again |
 | prepare, follow | `clock=SECONDS` | answer to `time` |
 | follow | `gpu=LINE\|LINE…` | what nvidia-smi or rocm-smi printed, its lines joined by a bar |
+| follow | `ranks=RANK FIELD=VALUE…\|…` | what each rank has reported of itself last: fields of `RankReport` |
 | stop | `stopped=COUNT` | processes of the attempt that are left |
 | stop | `fenced=ATTEMPT` | a newer attempt owns the folder; nothing was touched |
 | list gangs | `running=NAME ATTEMPT KEY=VALUE…` | a gang with a live process, and its quoted owner fields |
@@ -33,8 +34,9 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from ssh_gang import gpus
+from ssh_gang import gpus, ranks
 from ssh_gang.gpus import Gpu
+from ssh_gang.ranks import RankReport
 from ssh_gang.state import JobState
 
 
@@ -111,6 +113,13 @@ class GpuSamples:
 
 
 @dataclass(frozen=True)
+class RankReports:
+    """What each rank of the host has reported of itself last."""
+
+    reports: tuple[RankReport, ...]
+
+
+@dataclass(frozen=True)
 class Stopped:
     """Processes of the attempt that are left after a stop, those that still hold a GPU among them."""
 
@@ -160,6 +169,7 @@ Message = (
     | Acknowledged
     | Clock
     | GpuSamples
+    | RankReports
     | Stopped
     | Fenced
     | RunningGang
@@ -269,6 +279,7 @@ _WITH_VALUE: dict[str, Callable[[str], Message]] = {
     "acknowledged": lambda value: Acknowledged(int(value)),
     "clock": lambda value: Clock(float(value)),
     "gpu": lambda value: GpuSamples(tuple(gpus.parse(value.replace("|", "\n")))),
+    "ranks": lambda value: RankReports(tuple(ranks.parse(value.replace("|", "\n")))),
     "stopped": lambda value: Stopped(int(value)),
     "fenced": Fenced,
     "running": _running,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from ssh_gang.gpus import Gpu
 from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
+from ssh_gang.ranks import RankReport
 
 
 class RecorderUnavailable(Exception):
@@ -43,6 +44,15 @@ class GangRecorder(Protocol):
             at: When the watcher read it, in seconds since the epoch.
             host: Name of the host.
             samples: One entry for each GPU.
+        """
+
+    def rank_reports(self, attempt: str, host: str, reports: Sequence[RankReport]) -> None:
+        """Store what ranks of a host have reported of themselves, in place of what each reported before.
+
+        Args:
+            attempt: The attempt that the ranks belong to.
+            host: Name of the host.
+            reports: One entry for each rank that has reported something new; `at` is by the watcher's clock.
         """
 
     def host_states(self, attempt: str, at: float, states: Mapping[str, str]) -> None:

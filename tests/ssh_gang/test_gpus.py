@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,25 @@ def test_rocm_smi_is_parsed():
 )
 def test_output_of_neither_tool_has_no_gpus(text):
     assert parse(text) == []
+
+
+def test_the_temperature_that_nvidia_smi_reports():
+    header = f"{HEADER}, temperature.gpu"
+    gpus = parse(f"{header}\n0, 7 %, 806 MiB, 49140 MiB, 61\n1, 7 %, 806 MiB, 49140 MiB, [N/A]")
+    assert [gpu.temperature for gpu in gpus] == [61.0, None]
+
+
+@pytest.mark.parametrize(
+    ("sensors", "temperature"),
+    [
+        ({"edge": "54.0", "junction": "67.0", "memory": "62.0"}, 54.0),
+        ({"junction": "45.0", "memory": "38.0"}, 45.0),
+        ({"edge": "N/A"}, None),
+        ({}, None),
+    ],
+)
+def test_the_temperature_that_rocm_smi_reports(sensors, temperature):
+    """An MI300X has no sensor at its edge."""
+    card = json.loads((RECORDED / "rocm-smi.json").read_text())["card0"]
+    card |= {f"Temperature (Sensor {name}) (C)": value for name, value in sensors.items()}
+    assert parse(json.dumps({"card0": card}))[0].temperature == temperature

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from ssh_gang import host_watch
+from ssh_gang.ranks import RankReport
 from ssh_gang.recorder import RecorderUnavailable
 from tests.ssh_gang.watched import (
     Followed,
@@ -273,6 +274,40 @@ def test_samples_of_gpus_are_recorded_unless_the_tool_failed():
             followed.host.send(f"gpu={header}|0, 7 %, 806 MiB, 49140 MiB")
             await until(lambda: recorder.samples)
         assert recorder.samples == ["gpu0 7 % 806/49140 MiB"]
+
+    play(test)
+
+
+def test_reports_of_ranks_are_recorded_once_and_by_this_machines_clock():
+    recorder = MemoryRecorder()
+
+    async def test() -> None:
+        followed = Followed(recorder)
+        followed.host.clock_ahead = 3600
+        async with followed.following():
+            await until(lambda: followed.watch.clock.is_known)
+            now = time.time()
+            for step in (1, 1, 2):
+                followed.host.send(f"ranks=0 step={step} at={now + 3600}|1 step=1 at={now + 3600}")
+            await until(lambda: len(recorder.reports) == 3)
+        assert [(report.rank, report.step) for report in recorder.reports] == [(0, 1), (1, 1), (0, 2)]
+        assert recorder.reports[0].at == pytest.approx(now, abs=0.5)
+
+    play(test)
+
+
+def test_reports_of_ranks_are_given_up_while_the_queue_is_full():
+    recorder = MemoryRecorder(RecorderUnavailable("down"))
+
+    async def test() -> None:
+        followed = Followed(recorder, capacity=1)
+        async with followed.following():
+            followed.host.print("one\n")
+            await until(lambda: followed.writer.is_full and followed.watch.clock.is_known)
+            followed.watch._record_ranks([RankReport(rank=0, step=1, at=1.0)])
+            recorder.error = None
+            await until(lambda: followed.writer.is_drained)
+        assert recorder.reports == []
 
     play(test)
 

@@ -16,6 +16,7 @@ from ssh_gang.protocol import (
     GpuSamples,
     OutputStart,
     Prepared,
+    RankReports,
     Refused,
     RunningGang,
     Started,
@@ -29,6 +30,7 @@ from ssh_gang.protocol import (
     start_signal,
     still_watching,
 )
+from ssh_gang.ranks import RankReport
 from ssh_gang.state import JobState
 
 STATE = (
@@ -140,3 +142,12 @@ def test_output_of_a_command_has_a_message_a_line():
 def test_requests_are_lines():
     requests = [request_time(), start_signal(), acknowledge(12), still_watching()]
     assert requests == [b"time\n", b"start\n", b"acknowledge 12\n", b"alive\n"]
+
+
+def test_reports_of_ranks_are_parsed():
+    message = parse_line("ranks=0 step=12 at=5.5|1 step=11 at=5.0")
+    assert message == RankReports((RankReport(rank=0, step=12, at=5.5), RankReport(rank=1, step=11, at=5.0)))
+
+
+def test_what_a_program_wrote_in_place_of_a_report_is_left_out():
+    assert parse_line("ranks=0 hello|1 step=11 at=5.0") == RankReports((RankReport(rank=1, step=11, at=5.0),))

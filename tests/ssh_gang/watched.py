@@ -13,6 +13,7 @@ from ssh_gang.gpus import Gpu
 from ssh_gang.host_watch import HostWatch
 from ssh_gang.milestone import Kind, Milestone
 from ssh_gang.progress import Progress, ProgressTracker
+from ssh_gang.ranks import RankReport
 from ssh_gang.record_writer import RecordWriter
 from ssh_gang.watch import Watch
 from tests.ssh_gang.fake_host import PATTERN, FakeHook, FakeHost, gang
@@ -55,6 +56,7 @@ class MemoryRecorder:
         self.states: list[dict[str, str]] = []
         self.samples: list[str] = []
         self.milestones: list[Milestone] = []
+        self.reports: list[RankReport] = []
 
     def __getitem__(self, kind: Kind) -> Milestone:
         """The one milestone of a kind."""
@@ -78,6 +80,10 @@ class MemoryRecorder:
     def gpu_samples(self, attempt: str, at: float, host: str, samples: Sequence[Gpu]) -> None:
         self._check()
         self.samples += map(str, samples)
+
+    def rank_reports(self, attempt: str, host: str, reports: Sequence[RankReport]) -> None:
+        self._check()
+        self.reports += reports
 
     def milestone(self, attempt: str, milestone: Milestone) -> None:
         self._check()

@@ -98,6 +98,8 @@ class GpuSample(Base):
     """MiB."""
     memory_total: Mapped[int]
     """MiB."""
+    temperature: Mapped[float | None]
+    """Degrees Celsius."""
 
 
 class HostState(Base):
@@ -109,6 +111,41 @@ class HostState(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     host: Mapped[str] = mapped_column(primary_key=True)
     state: Mapped[str]
+    at: Mapped[datetime]
+
+
+class RankState(Base):
+    """What one rank of the training has reported of itself last."""
+
+    __tablename__ = "rank_states"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    host: Mapped[str]
+    attempt: Mapped[str]
+    step: Mapped[int]
+    seconds: Mapped[float | None]
+    """Seconds that a step takes."""
+    data_seconds: Mapped[float | None]
+    """The part of them in which it waited for its next batch."""
+    memory: Mapped[int | None]
+    """Peak GPU memory, in MiB."""
+    at: Mapped[datetime]
+
+
+class HostCheckup(Base):
+    """What `preflight` measured on a host, and what it made of it."""
+
+    __tablename__ = "host_checkups"
+    __table_args__ = CLUSTERED
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    host: Mapped[str] = mapped_column(primary_key=True)
+    facts: Mapped[Json]
+    """`MeasuredHost`."""
+    checks: Mapped[list[Any]]
+    """`HostCheck` for each check."""
     at: Mapped[datetime]
 
 

@@ -15,6 +15,7 @@ from sqltune.records.types import from_timestamp
 from ssh_gang.gpus import Gpu
 from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
+from ssh_gang.ranks import RankReport
 from ssh_gang.recorder import RecorderRef, RecorderUnavailable
 
 COMPACT_AFTER = 200
@@ -52,6 +53,11 @@ class RunRecorder:
         """Record a host's GPUs in the database."""
         with _database():
             series.put_gpu_samples(self.run_key, attempt, host, from_timestamp(at), samples)
+
+    def rank_reports(self, attempt: str, host: str, reports: Sequence[RankReport]) -> None:
+        """Record what ranks have reported in the database, in place of what they had reported before."""
+        with _database():
+            series.put_rank_states(self.run_key, attempt, host, reports)
 
     def host_states(self, attempt: str, at: float, states: Mapping[str, str]) -> None:
         """Record the state of each host in the database, in place of the one before."""

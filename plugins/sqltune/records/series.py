@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from sqltune.records import database
-from sqltune.records.models import GpuSample, HostState, Iteration
+from sqltune.records.models import GpuSample, HostState, Iteration, RankState
 from sqltune.records.runs import number, touch
+from sqltune.records.types import from_timestamp
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
+from ssh_gang.ranks import RankReport
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class HostPoint:
     state: str
     at: datetime
     """When the watcher noticed it."""
+
+
+@dataclass(frozen=True)
+class RankPoint:
+    """What one rank has reported last, and when."""
+
+    host: str
+    attempt: str
+    at: datetime
+    report: RankReport
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,25 @@ def put_gpu_samples(run_key: str, attempt: str, host: str, at: datetime, gpus: S
                 "use": gpu.use,
                 "memory_used": gpu.memory_used,
                 "memory_total": gpu.memory_total,
+                "temperature": gpu.temperature,
             }
             for gpu in gpus
         ]
         database.upsert(session, GpuSample, rows, keys=["run_id", "host", "gpu", "at"])
+        touch(session, run)
+
+
+def put_rank_states(run_key: str, attempt: str, host: str, reports: Sequence[RankReport]) -> None:
+    """Record what ranks of a host have reported, in place of what they had reported before."""
+    with database.writing() as session:
+        run = number(session, run_key)
+        rows = [
+            report.model_dump(exclude={"at"})
+            | {"run_id": run, "attempt": attempt, "host": host, "at": from_timestamp(report.at)}
+            for report in reports
+        ]
+        database.upsert(session, RankState, rows, keys=["run_id", "rank"])
+        touch(session, run)
 
 
 def put_host_states(run_key: str, at: datetime, states: Mapping[str, str]) -> None:
@@ -123,17 +150,28 @@ def last_iteration(run_key: str, attempt: str | None = None) -> IterationPoint |
 
 def gpu_samples(run_key: str) -> list[GpuPoint]:
     """Return the samples of a run's GPUs, by host, GPU and moment."""
-    columns = (GpuSample.gpu, GpuSample.use, GpuSample.memory_used, GpuSample.memory_total)
     with database.reading() as session:
-        statement = (
-            select(GpuSample.host, GpuSample.attempt, GpuSample.at, *columns)
-            .where(GpuSample.run_id == number(session, run_key))
-            .order_by(GpuSample.host, GpuSample.gpu, GpuSample.at)
+        statement = _GPU_SAMPLES.where(GpuSample.run_id == number(session, run_key))
+        return [_gpu(row) for row in session.execute(statement)]
+
+
+def last_gpu_samples(run_key: str) -> list[GpuPoint]:
+    """Return the newest sample of each GPU of a run, by host and GPU."""
+    with database.reading() as session:
+        run = number(session, run_key)
+        newest = (
+            select(GpuSample.host, GpuSample.gpu, func.max(GpuSample.at).label("at"))
+            .where(GpuSample.run_id == run)
+            .group_by(GpuSample.host, GpuSample.gpu)
+            .subquery()
         )
-        return [
-            GpuPoint(host, attempt, at, Gpu(index=index, use=use, memory_used=used, memory_total=total))
-            for host, attempt, at, index, use, used, total in session.execute(statement)
-        ]
+        same = (
+            (GpuSample.host == newest.c.host)
+            & (GpuSample.gpu == newest.c.gpu)
+            & (GpuSample.at == newest.c.at)
+        )
+        statement = _GPU_SAMPLES.join(newest, same).where(GpuSample.run_id == run)
+        return [_gpu(row) for row in session.execute(statement)]
 
 
 def host_states(run_key: str) -> dict[str, HostPoint]:
@@ -146,9 +184,49 @@ def host_states(run_key: str) -> dict[str, HostPoint]:
         }
 
 
+def rank_states(run_key: str) -> list[RankPoint]:
+    """Return what each rank of a training has reported last, by rank."""
+    with database.reading() as session:
+        statement = select(RankState).where(RankState.run_id == number(session, run_key))
+        return [
+            RankPoint(
+                host=row.host,
+                attempt=row.attempt,
+                at=row.at,
+                report=RankReport(
+                    rank=row.rank,
+                    step=row.step,
+                    at=row.at.timestamp(),
+                    seconds=row.seconds,
+                    data_seconds=row.data_seconds,
+                    memory=row.memory,
+                ),
+            )
+            for row in session.scalars(statement.order_by(RankState.rank))
+        ]
+
+
 _FIELDS = tuple(Progress.model_fields)
 # Columns and not objects: a chart needs thousands of rows in an instant.
 _ITERATIONS = select(Iteration.attempt, Iteration.at, *(getattr(Iteration, name) for name in _FIELDS))
+
+
+_GPU_SAMPLES = select(
+    GpuSample.host,
+    GpuSample.attempt,
+    GpuSample.at,
+    GpuSample.gpu,
+    GpuSample.use,
+    GpuSample.memory_used,
+    GpuSample.memory_total,
+    GpuSample.temperature,
+).order_by(GpuSample.host, GpuSample.gpu, GpuSample.at)
+
+
+def _gpu(row: Row[*tuple[Any, ...]]) -> GpuPoint:
+    host, attempt, at, index, use, used, total, temperature = row
+    gpu = Gpu(index=index, use=use, memory_used=used, memory_total=total, temperature=temperature)
+    return GpuPoint(host, attempt, at, gpu)
 
 
 def _point(row: Row[*tuple[Any, ...]]) -> IterationPoint:

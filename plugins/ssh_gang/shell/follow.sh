@@ -36,6 +36,17 @@ trap 'kill $tail 2>/dev/null' EXIT
 # tail alone holds stdout now: the watcher sees the end of the stream when tail ends.
 exec 1>&-
 
+# Sends the newest reports of the ranks, joined to one line. It starts no process: it runs every heartbeat.
+send_reports() {
+  local file report reports=
+  for file in "$folder"/reports/*; do
+    report=
+    { read -r report <"$file"; } 2>/dev/null
+    [ -z "$report" ] || reports+="${reports:+|}${file##*/} $report"
+  done
+  [ -z "$reports" ] || echo "ranks=$reports" >&2
+}
+
 last_line='' request='' next_heartbeat=0 next_sample=0 last_heard=$SECONDS
 # Without tail the stream would stay silent for ever: end with it, and the watcher opens another.
 while kill -0 $tail 2>/dev/null; do
@@ -44,6 +55,7 @@ while kill -0 $tail 2>/dev/null; do
     report_state
     last_line=$state_line
     next_heartbeat=$((SECONDS + heartbeat_seconds))
+    send_reports
   fi
   if [ "$accelerator" != cpu ] && ((next_sample <= SECONDS)); then
     next_sample=$((SECONDS + sample_seconds))

@@ -15,6 +15,8 @@ if ((ranks > 0)); then
   export PET_LOG_DIR="$folder/ranks" PET_REDIRECTS=3 PET_TEE=3
   # shellcheck disable=SC2016  # torchrun expands it
   export TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE='[rank ${rank}]:'
+  mkdir -p -- "$folder/reports"
+  export SSH_GANG_REPORTS="$folder/reports"
 fi
 cd "$work_dir" || exit 1
 

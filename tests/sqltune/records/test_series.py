@@ -11,6 +11,7 @@ from sqltune.records.models import Iteration
 from sqltune.records.series import HostPoint
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
+from ssh_gang.ranks import RankReport
 from tests.plans import run_plan
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -110,3 +111,31 @@ def test_the_newest_state_of_each_host_is_kept():
     series.put_host_states("r1", START, {"a": "running", "b": "running"})
     series.put_host_states("r1", START, {"a": "ended", "b": "silent"})
     assert series.host_states("r1") == {"a": HostPoint("ended", START), "b": HostPoint("silent", START)}
+
+
+def test_the_temperature_of_a_gpu_is_read_back():
+    gpu = Gpu(index=0, use=50.0, memory_used=1, memory_total=2, temperature=61.5)
+    series.put_gpu_samples("r1", "try1", "a", START, [gpu])
+    assert [p.gpu for p in series.gpu_samples("r1")] == [gpu]
+
+
+def test_the_newest_sample_of_each_gpu():
+    gpus = [Gpu(index=index, memory_used=1, memory_total=2) for index in (0, 1)]
+    for seconds in (0, 15):
+        series.put_gpu_samples("r1", "try1", "a", START + timedelta(seconds=seconds), gpus)
+    series.put_gpu_samples("r1", "try1", "b", START, gpus[:1])
+    assert [(p.host, p.gpu.index, p.at) for p in series.last_gpu_samples("r1")] == [
+        ("a", 0, START + timedelta(seconds=15)),
+        ("a", 1, START + timedelta(seconds=15)),
+        ("b", 0, START),
+    ]
+
+
+def test_the_newest_report_of_each_rank_is_kept():
+    first, newer = (RankReport(rank=1, step=step, at=START.timestamp(), seconds=3.5) for step in (4, 5))
+    series.put_rank_states("r1", "try1", "a", [first, RankReport(rank=0, step=5, at=START.timestamp())])
+    series.put_rank_states("r1", "try2", "a", [newer])
+    assert [(p.report, p.attempt, p.host) for p in series.rank_states("r1")] == [
+        (RankReport(rank=0, step=5, at=START.timestamp()), "try1", "a"),
+        (newer, "try2", "a"),
+    ]

@@ -68,15 +68,15 @@ gpu_processes() {
   esac
 }
 
-# Prints the use and the memory of each GPU, as the tool formats them.
+# Prints the use, the memory and the temperature of each GPU, as the tool formats them.
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
-        2>/dev/null
+      timeout 20 nvidia-smi --format=csv \
+        --query-gpu=index,utilization.gpu,memory.used,memory.total,temperature.gpu 2>/dev/null
       ;;
     rocm)
-      timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
+      timeout 20 rocm-smi --showuse --showmeminfo vram --showtemp --json 2>/dev/null
       ;;
   esac
 }
@@ -111,6 +111,17 @@ trap 'kill $tail 2>/dev/null' EXIT
 # tail alone holds stdout now: the watcher sees the end of the stream when tail ends.
 exec 1>&-
 
+# Sends the newest reports of the ranks, joined to one line. It starts no process: it runs every heartbeat.
+send_reports() {
+  local file report reports=
+  for file in "$folder"/reports/*; do
+    report=
+    { read -r report <"$file"; } 2>/dev/null
+    [ -z "$report" ] || reports+="${reports:+|}${file##*/} $report"
+  done
+  [ -z "$reports" ] || echo "ranks=$reports" >&2
+}
+
 last_line='' request='' next_heartbeat=0 next_sample=0 last_heard=$SECONDS
 # Without tail the stream would stay silent for ever: end with it, and the watcher opens another.
 while kill -0 $tail 2>/dev/null; do
@@ -119,6 +130,7 @@ while kill -0 $tail 2>/dev/null; do
     report_state
     last_line=$state_line
     next_heartbeat=$((SECONDS + heartbeat_seconds))
+    send_reports
   fi
   if [ "$accelerator" != cpu ] && ((next_sample <= SECONDS)); then
     next_sample=$((SECONDS + sample_seconds))

@@ -42,6 +42,8 @@ if ((ranks > 0)); then
   export PET_LOG_DIR="$folder/ranks" PET_REDIRECTS=3 PET_TEE=3
   # shellcheck disable=SC2016  # torchrun expands it
   export TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE='"'"'[rank ${rank}]:'"'"'
+  mkdir -p -- "$folder/reports"
+  export SSH_GANG_REPORTS="$folder/reports"
 fi
 cd "$work_dir" || exit 1
 
@@ -114,15 +116,15 @@ gpu_processes() {
   esac
 }
 
-# Prints the use and the memory of each GPU, as the tool formats them.
+# Prints the use, the memory and the temperature of each GPU, as the tool formats them.
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
-        2>/dev/null
+      timeout 20 nvidia-smi --format=csv \
+        --query-gpu=index,utilization.gpu,memory.used,memory.total,temperature.gpu 2>/dev/null
       ;;
     rocm)
-      timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
+      timeout 20 rocm-smi --showuse --showmeminfo vram --showtemp --json 2>/dev/null
       ;;
   esac
 }

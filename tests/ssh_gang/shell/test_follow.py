@@ -10,12 +10,14 @@ from ssh_gang.protocol import (
     Clock,
     GpuSamples,
     OutputStart,
+    RankReports,
     StateReport,
     Stopped,
     acknowledge,
     request_time,
 )
-from tests.ssh_gang.local_host import gang, launch, session, state, stop, until_ended
+from ssh_gang.ranks import RankReport
+from tests.ssh_gang.local_host import gang, launch, session, state, stop, until_ended, until_file
 
 
 def test_output_arrives_whole_and_continues_where_it_was_acknowledged(tmp_path):
@@ -112,3 +114,16 @@ def test_refused_result_is_no_success(tmp_path):
     refused = state(g)
     assert refused.exit_status == "refused"
     assert refused.has_failed
+
+
+def test_the_newest_report_of_each_rank_arrives_with_the_heartbeat(tmp_path):
+    report = 'for rank in 0 1; do echo "step=1$rank at=5.5" >"$SSH_GANG_REPORTS/$rank"; done; sleep 60'
+    g = gang(tmp_path, ["bash", "-c", report], ranks=2)
+    launch(g)
+    try:
+        until_file(tmp_path / "gangs" / g.name / "reports" / "1", b"step=11")
+        with session(commands.follow_command(g, g.members[0], heartbeat=1)) as followed:
+            reports = followed.until_stderr_message(RankReports).reports
+        assert reports == (RankReport(rank=0, step=10, at=5.5), RankReport(rank=1, step=11, at=5.5))
+    finally:
+        stop(g)

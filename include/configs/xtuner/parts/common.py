@@ -6,6 +6,7 @@ puts the text in its place, so that one self-contained file is trained with and 
 from datasets import load_dataset
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import CheckpointHook, DistSamplerSeedHook, IterTimerHook, LoggerHook, ParamSchedulerHook
+from rank_report import RankReport
 from seal_checkpoint import SealCheckpoint
 from transformers import AutoTokenizer
 from xtuner.dataset import process_hf_dataset
@@ -67,7 +68,7 @@ default_hooks = dict(
 )
 # No EvaluateChatHook: it generates 600 tokens at the start, at the end and at every checkpoint. The chain
 # evaluates the served model instead.
-custom_hooks = [dict(type=ThroughputHook), dict(type=SealCheckpoint)]
+custom_hooks = [dict(type=ThroughputHook), dict(type=SealCheckpoint), dict(type=RankReport)]
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),

@@ -19,15 +19,15 @@ gpu_processes() {
   esac
 }
 
-# Prints the use and the memory of each GPU, as the tool formats them.
+# Prints the use, the memory and the temperature of each GPU, as the tool formats them.
 gpu_samples() {
   case $accelerator in
     cuda)
-      timeout 20 nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total --format=csv \
-        2>/dev/null
+      timeout 20 nvidia-smi --format=csv \
+        --query-gpu=index,utilization.gpu,memory.used,memory.total,temperature.gpu 2>/dev/null
       ;;
     rocm)
-      timeout 20 rocm-smi --showuse --showmeminfo vram --json 2>/dev/null
+      timeout 20 rocm-smi --showuse --showmeminfo vram --showtemp --json 2>/dev/null
       ;;
   esac
 }
