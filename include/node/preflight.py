@@ -25,6 +25,7 @@ from host_checks.ports import listener
 try:
     from sqltune.node_contracts.preflight import (
         PREFLIGHT,
+        HostCheck,
         MeasuredHost,
         PreflightRequest,
         PreflightResponse,
@@ -38,21 +39,22 @@ _USER = re.compile(r"://[^/]*@")
 
 
 def check(request: PreflightRequest) -> PreflightResponse:
-    """Facts about this host, and every problem that would make the run fail here."""
+    """Facts of this host, and what every check makes of them."""
     work_dir = Path(request.work_dir).expanduser()
     work_dir.mkdir(parents=True, exist_ok=True)
     cards, gpu_problem = ([], None) if request.accelerator == "cpu" else gpus(request.accelerator)
     facts = measure(request, work_dir, cards)
-    problems = [
-        *ownership_problems(request, work_dir),
-        *environment_problems(facts),
-        *capacity_problems(request, facts, work_dir),
-        *network_problems(request, facts),
-        *([gpu_problem] if gpu_problem else gpu_count_problems(request, cards)),
-        *foreign_process_problems(request),
-        *model_problems(request, facts),
+    checks = [
+        ownership_check(request, work_dir),
+        packages_check(facts),
+        disk_check(request, facts, work_dir),
+        memory_check(request, facts),
+        interface_check(request, facts),
+        *master_port_check(request),
+        *gpu_checks(request, cards, gpu_problem),
+        base_model_check(request, facts),
     ]
-    return PreflightResponse(facts=facts, problems=problems)
+    return PreflightResponse(facts=facts, checks=checks)
 
 
 def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> MeasuredHost:
@@ -74,88 +76,152 @@ def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> Meas
     )
 
 
-def ownership_problems(request: PreflightRequest, work_dir: Path) -> Iterator[str]:
+def ownership_check(request: PreflightRequest, work_dir: Path) -> HostCheck:
     """The work folder belongs to this Airflow: two of them would remove one another's models."""
     installation = owner(work_dir, request.installation)
-    if installation != request.installation:
-        yield (
-            f"{work_dir} belongs to another Airflow (installation {installation}, this one is "
-            f"{request.installation}), and each would remove the other's models: set work_dir in the "
-            "cluster file to a folder of its own; if the other installation is gone for good, remove "
-            f"{work_dir / MARK}"
-        )
+    problem = (
+        f"{work_dir} belongs to another Airflow (installation {installation}, this one is "
+        f"{request.installation}), and each would remove the other's models: set work_dir in the "
+        "cluster file to a folder of its own; if the other installation is gone for good, remove "
+        f"{work_dir / MARK}"
+    )
+    is_own = installation == request.installation
+    return HostCheck(name="work_dir", value=str(work_dir), problem=None if is_own else problem)
 
 
-def environment_problems(facts: MeasuredHost) -> Iterator[str]:
+def packages_check(facts: MeasuredHost) -> HostCheck:
     """The node environment is complete."""
     missing = [name for name, version in facts.versions.items() if version is None]
-    if missing:
-        yield (
-            f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host"
-        )
+    problem = f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host"
+    installed = f"{len(facts.versions) - len(missing)} of {len(facts.versions)}"
+    return HostCheck(name="packages", value=installed, problem=problem if missing else None)
 
 
-def capacity_problems(request: PreflightRequest, facts: MeasuredHost, work_dir: Path) -> Iterator[str]:
-    """Disk and memory suffice."""
-    if facts.free_disk_gb < request.min_free_disk_gb:
-        yield (
-            f"{facts.free_disk_gb} GiB are free under {work_dir}, {request.min_free_disk_gb} are required: "
-            "delete old runs there, or lower min_free_disk_gb"
-        )
-    if facts.free_memory_gb < request.min_free_memory_gb:
-        yield (
-            f"{facts.free_memory_gb} GiB of memory are available, {request.min_free_memory_gb} are required: "
-            "stop other processes there, or lower min_free_memory_gb"
-        )
+def disk_check(request: PreflightRequest, facts: MeasuredHost, work_dir: Path) -> HostCheck:
+    """The disk suffices."""
+    problem = (
+        f"{facts.free_disk_gb} GiB are free under {work_dir}, {request.min_free_disk_gb} are required: "
+        "delete old runs there, or lower min_free_disk_gb"
+    )
+    return HostCheck(
+        name="disk",
+        value=f"{facts.free_disk_gb} GiB",
+        limit=f"{request.min_free_disk_gb} GiB",
+        problem=problem if facts.free_disk_gb < request.min_free_disk_gb else None,
+    )
 
 
-def network_problems(request: PreflightRequest, facts: MeasuredHost) -> Iterator[str]:
-    """The interface has an address, and the master's port is free."""
-    if facts.address is None:
-        yield (
-            f"no interface {request.interface!r} with an IPv4 address (interfaces: {interfaces()}): "
-            "set interface in the cluster file"
-        )
-    process = listener(request.master_port) if request.is_master else None
-    if process:
-        yield (
-            f"port {request.master_port} is in use ({process}): stop that process, "
-            "or set master_port in the cluster file"
-        )
+def memory_check(request: PreflightRequest, facts: MeasuredHost) -> HostCheck:
+    """The memory suffices."""
+    problem = (
+        f"{facts.free_memory_gb} GiB of memory are available, {request.min_free_memory_gb} are required: "
+        "stop other processes there, or lower min_free_memory_gb"
+    )
+    return HostCheck(
+        name="memory",
+        value=f"{facts.free_memory_gb} GiB",
+        limit=f"{request.min_free_memory_gb} GiB",
+        problem=problem if facts.free_memory_gb < request.min_free_memory_gb else None,
+    )
 
 
-def gpu_count_problems(request: PreflightRequest, cards: list[str]) -> Iterator[str]:
-    """The host has a GPU for each rank, and as many as a model worker uses."""
-    if request.accelerator != "cpu" and len(cards) < request.processes:
-        yield (
-            f"{len(cards)} GPUs, {request.processes} are required: correct processes in the cluster file, "
-            "or look in dmesg for a card that dropped out"
-        )
-    # One worker on the CPU needs no card.
-    if request.serving_gpus > len(cards) and (request.accelerator != "cpu" or request.serving_gpus > 1):
-        yield (
-            f"serving.num_gpus: {request.serving_gpus} GPUs for a model worker, but this host has "
-            f"{len(cards)}: lower serving.num_gpus in the cluster file, or choose another serving.host"
-        )
+def interface_check(request: PreflightRequest, facts: MeasuredHost) -> HostCheck:
+    """The interface has an address."""
+    problem = (
+        f"no interface {request.interface!r} with an IPv4 address (interfaces: {interfaces()}): "
+        "set interface in the cluster file"
+    )
+    return HostCheck(
+        name="interface",
+        value=facts.address or "",
+        limit=request.interface,
+        problem=problem if facts.address is None else None,
+    )
 
 
-def foreign_process_problems(request: PreflightRequest) -> Iterator[str]:
+def master_port_check(request: PreflightRequest) -> Iterator[HostCheck]:
+    """The master's port is free; other hosts are not checked."""
+    if not request.is_master:
+        return
+    process = listener(request.master_port)
+    problem = (
+        f"port {request.master_port} is in use ({process}): stop that process, "
+        "or set master_port in the cluster file"
+    )
+    yield HostCheck(
+        name="master_port",
+        value=process or "",
+        limit=str(request.master_port),
+        problem=problem if process else None,
+    )
+
+
+def gpu_checks(request: PreflightRequest, cards: list[str], tool_problem: str | None) -> Iterator[HostCheck]:
+    """The host has a GPU for each rank and each of a model worker, and no foreign process uses one."""
+    if tool_problem:
+        yield HostCheck(name="gpus", value="", limit=str(request.processes), problem=tool_problem)
+    elif request.accelerator != "cpu":
+        yield gpu_count_check(request, cards)
+    if request.serving_gpus and not tool_problem:
+        yield serving_gpus_check(request, cards)
+    if request.accelerator != "cpu":
+        yield foreign_processes_check(request)
+
+
+def gpu_count_check(request: PreflightRequest, cards: list[str]) -> HostCheck:
+    """The host has a GPU for each rank."""
+    problem = (
+        f"{len(cards)} GPUs, {request.processes} are required: correct processes in the cluster file, "
+        "or look in dmesg for a card that dropped out"
+    )
+    return HostCheck(
+        name="gpus",
+        value=str(len(cards)),
+        limit=str(request.processes),
+        problem=problem if len(cards) < request.processes else None,
+    )
+
+
+def serving_gpus_check(request: PreflightRequest, cards: list[str]) -> HostCheck:
+    """The host has as many GPUs as a model worker uses; one worker on the CPU needs none."""
+    problem = (
+        f"serving.num_gpus: {request.serving_gpus} GPUs for a model worker, but this host has "
+        f"{len(cards)}: lower serving.num_gpus in the cluster file, or choose another serving.host"
+    )
+    suffices = request.serving_gpus <= len(cards) or (
+        request.accelerator == "cpu" and request.serving_gpus == 1
+    )
+    return HostCheck(
+        name="serving_gpus",
+        value=str(len(cards)),
+        limit=str(request.serving_gpus),
+        problem=None if suffices else problem,
+    )
+
+
+def foreign_processes_check(request: PreflightRequest) -> HostCheck:
     """No foreign process uses the GPUs."""
-    processes = [] if request.accelerator == "cpu" else foreign_processes(request.accelerator)
-    if processes:
-        yield (
-            f"foreign processes use its GPUs ({'; '.join(processes)}). They are left alone: "
-            "wait until they end, or end them"
-        )
+    processes = foreign_processes(request.accelerator)
+    problem = (
+        f"foreign processes use its GPUs ({'; '.join(processes)}). They are left alone: "
+        "wait until they end, or end them"
+    )
+    return HostCheck(
+        name="gpu_processes", value=str(len(processes)), limit="0", problem=problem if processes else None
+    )
 
 
-def model_problems(request: PreflightRequest, facts: MeasuredHost) -> Iterator[str]:
+def base_model_check(request: PreflightRequest, facts: MeasuredHost) -> HostCheck:
     """The base model is there."""
-    if facts.base_model_hash is None:
-        yield (
-            f"the base model is missing: {Path(request.base_model).expanduser()} has no config.json; "
-            "copy the model there, or correct base_model in the form or the recipe"
-        )
+    problem = (
+        f"the base model is missing: {Path(request.base_model).expanduser()} has no config.json; "
+        "copy the model there, or correct base_model in the form or the recipe"
+    )
+    return HostCheck(
+        name="base_model",
+        value=facts.base_model_hash or "",
+        problem=problem if facts.base_model_hash is None else None,
+    )
 
 
 if __name__ == "__main__":

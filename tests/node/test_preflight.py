@@ -55,6 +55,29 @@ def test_facts_of_the_host(request_):
     assert facts.gpus == []
 
 
+def test_every_check_of_a_good_host_passes_with_what_was_found(request_):
+    checks = {check.name: check for check in preflight.check(request_).checks}
+    assert [check.problem for check in checks.values() if check.name != "packages"] == [None] * 5
+    assert (checks["interface"].value, checks["interface"].limit) == ("127.0.0.1", "lo")
+    assert checks["disk"].value.endswith(" GiB")
+
+
+def test_a_check_that_fails_says_what_was_found_and_what_is_required(request_):
+    response = preflight.check(request_.model_copy(update={"min_free_disk_gb": 1e9}))
+    [disk] = [check for check in response.checks if check.name == "disk"]
+    assert (disk.value, disk.limit) == (f"{response.facts.free_disk_gb} GiB", "1000000000.0 GiB")
+    assert disk.problem in response.problems
+
+
+def test_a_gpu_host_is_checked_for_its_cards(request_, two_gpus):
+    request = request_.model_copy(update={"accelerator": "cuda", "processes": 4, "serving_gpus": 1})
+    checks = {check.name: check for check in preflight.check(request).checks}
+    assert (checks["gpus"].value, checks["gpus"].limit) == ("2", "4")
+    assert checks["gpus"].problem.startswith("2 GPUs, 4 are required")
+    assert checks["serving_gpus"].problem is None
+    assert (checks["gpu_processes"].value, checks["gpu_processes"].problem) == ("0", None)
+
+
 def test_a_proxys_password_stays_on_the_host(request_, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://me:pw@proxy:3128")
     monkeypatch.setenv("no_proxy", "localhost")

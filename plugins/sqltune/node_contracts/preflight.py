@@ -47,13 +47,41 @@ class MeasuredHost(NodeModel):
     base_model_hash: str | None = Field(description="Hash of the base model's files; None without a model.")
 
 
+CheckName = Literal[
+    "work_dir",
+    "packages",
+    "disk",
+    "memory",
+    "interface",
+    "master_port",
+    "gpus",
+    "serving_gpus",
+    "gpu_processes",
+    "base_model",
+    "clock",
+]
+"""What is checked on a host."""
+
+
+class HostCheck(NodeModel):
+    """One check of a host: what was found, what is required, and what to do where that differs."""
+
+    name: CheckName = Field(description="What was checked.")
+    value: str = Field(description="What was found.")
+    limit: str = Field("", description="What is required; empty where the problem says it.")
+    problem: str | None = Field(None, description="What is wrong, with its remedy; None where nothing is.")
+
+
 class PreflightResponse(NodeModel):
-    """Facts of a host, and its problems."""
+    """Facts of a host, and what every check made of them."""
 
     facts: MeasuredHost
-    problems: list[str] = Field(
-        description="What is wrong, each problem with its remedy; empty on a good host."
-    )
+    checks: list[HostCheck] = Field(description="Every check, also those that passed.")
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, each problem with its remedy; empty on a good host."""
+        return [check.problem for check in self.checks if check.problem]
 
 
 PREFLIGHT = NodeScript("preflight.py", PreflightRequest, PreflightResponse)

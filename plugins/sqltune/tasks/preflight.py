@@ -8,11 +8,21 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostFacts, typed_task
-from sqltune.node_contracts.preflight import PREFLIGHT, MeasuredHost, PreflightRequest
+from sqltune.errors import SqltuneError
+from sqltune.node_contracts.preflight import (
+    PREFLIGHT,
+    HostCheck,
+    MeasuredHost,
+    PreflightRequest,
+    PreflightResponse,
+)
+from sqltune.records import checkups
 from ssh_gang.errors import HostError
 from ssh_gang.masking import masked
 
@@ -38,8 +48,9 @@ def preflight(plan: RunPlan, host: str) -> HostFacts:
     response = node.run(plan, target, PREFLIGHT, _request(plan, target), time_limit=PREFLIGHT_TIME)
     for name, value in response.facts:
         log.info("[%s] %s: %s", host, name, value)
-    problems = [*response.problems, *_clock_problems(response.facts)]
-    if problems:
+    checked = response.model_copy(update={"checks": [*response.checks, _clock_check(response.facts)]})
+    _record(plan, host, checked)
+    if problems := checked.problems:
         raise HostError("\n".join(f"{host}: {problem}" for problem in problems))
     return HostFacts(**response.facts.model_dump(), host=host)
 
@@ -61,14 +72,26 @@ def _request(plan: RunPlan, host: Host) -> PreflightRequest:
     )
 
 
-def _clock_problems(facts: MeasuredHost) -> list[str]:
+def _record(plan: RunPlan, host: str, response: PreflightResponse) -> None:
+    """Record the checks; a host is not less fit for a run while the records cannot be written."""
+    try:
+        checkups.put(plan.key, host, response)
+    except (SQLAlchemyError, SqltuneError) as e:
+        log.warning("[%s] its checks are not recorded: %s", host, (str(e).splitlines() or [""])[0])
+
+
+def _clock_check(facts: MeasuredHost) -> HostCheck:
     offset = facts.clock - time.time()
-    if abs(offset) <= CLOCK_TOLERANCE:
-        return []
-    return [
+    problem = (
         f"its clock is {offset:+.0f} s off ({CLOCK_TOLERANCE:.0f} s are allowed): "
         "start chrony or systemd-timesyncd there"
-    ]
+    )
+    return HostCheck(
+        name="clock",
+        value=f"{offset:+.1f} s",
+        limit=f"±{CLOCK_TOLERANCE:.0f} s",
+        problem=problem if abs(offset) > CLOCK_TOLERANCE else None,
+    )
 
 
 @typed_task

@@ -6,17 +6,23 @@ import time
 
 import pytest
 
-from sqltune.node_contracts.preflight import PreflightRequest, PreflightResponse
+from sqltune.node_contracts.preflight import HostCheck, PreflightRequest, PreflightResponse
+from sqltune.records import checkups
 from sqltune.tasks import preflight
 from ssh_gang.errors import HostError
 from tests.host_facts import facts, measured
+
+CHECKS = [
+    HostCheck(name="disk", value="1 GiB", limit="2 GiB", problem="no disk"),
+    HostCheck(name="memory", value="1 GiB", limit="2 GiB", problem="no memory"),
+]
 
 
 @pytest.fixture
 def host(monkeypatch):
     """The host, as its script answers; the requests that it received."""
     requests: list[PreflightRequest] = []
-    response = PreflightResponse(facts=measured(), problems=[])
+    response = PreflightResponse(facts=measured(), checks=[])
 
     async def push(plan, target):
         pass
@@ -37,17 +43,42 @@ def test_the_facts_of_a_good_host_are_handed_on(plan, host):
 
 
 def test_every_problem_of_a_host_is_reported(plan, host):
-    host.response = PreflightResponse(facts=measured(), problems=["no disk", "no memory"])
+    host.response = PreflightResponse(facts=measured(), checks=CHECKS)
     with pytest.raises(HostError, match="host-b: no disk\nhost-b: no memory"):
         preflight.preflight(plan, "host-b")
 
 
 def test_a_clock_that_is_off_is_a_problem(plan, host):
-    host.response = PreflightResponse(facts=measured(clock=time.time() + 120), problems=[])
+    host.response = PreflightResponse(facts=measured(clock=time.time() + 120), checks=[])
     with pytest.raises(
         HostError, match=r"host-b: its clock is \+1[12]\d s off \(30 s are allowed\): start chrony"
     ):
         preflight.preflight(plan, "host-b")
+
+
+def test_the_checks_of_a_host_that_is_refused_are_recorded(plan, host):
+    host.response = PreflightResponse(facts=measured(), checks=CHECKS)
+    with pytest.raises(HostError):
+        preflight.preflight(plan, "host-b")
+    [checkup] = checkups.of_run("manual__1")
+    assert (checkup.host, checkup.facts.hostname) == ("host-b", "h")
+    assert checkup.checks[:-1] == CHECKS
+    assert (checkup.checks[-1].name, checkup.checks[-1].problem) == ("clock", None)
+
+
+def test_a_second_try_replaces_the_checks_of_the_first(plan, host):
+    host.response = PreflightResponse(facts=measured(), checks=CHECKS)
+    with pytest.raises(HostError):
+        preflight.preflight(plan, "host-b")
+    host.response = PreflightResponse(facts=measured(), checks=[])
+    preflight.preflight(plan, "host-b")
+    assert [check.name for check in checkups.of_run("manual__1")[0].checks] == ["clock"]
+
+
+def test_a_good_host_is_good_while_the_records_are_away(plan, host, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    assert preflight.preflight(plan, "host-b")["host"] == "host-b"
+    assert "its checks are not recorded" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "expected"), [("host-a", 4), ("host-b", 0)])
