@@ -6,6 +6,7 @@ SqltuneError
 │   └── HubUnreachable     the hub does not answer: worth another try
 ├── DatasetError           rows that cannot be trained on
 ├── ServingError           the model server does not start or does not answer
+├── OtherCode              this machine has other scripts than the machine that planned the run
 ├── ScoringError           answers that cannot be judged
 └── RegistryError          the record of versions and of the champion
 
@@ -49,6 +50,10 @@ class DatasetError(SqltuneError):
 
 class ServingError(SqltuneError):
     """The model server does not start or does not answer."""
+
+
+class OtherCode(SqltuneError):
+    """This machine has another version of sqltune than the one that planned the run."""
 
 
 class ScoringError(SqltuneError):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import logging
 import shlex
+import socket
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 from sqltune.config.cluster import Host
 from sqltune.config.paths import NODE_FILES
 from sqltune.config.plan import Site
-from sqltune.errors import DatasetError
+from sqltune.errors import DatasetError, OtherCode
 from sqltune.node_contracts.script import BAD_DATA, NodeScript, RequestT, ResponseT, result_in
 from ssh_gang.commands import env_value, path
 from ssh_gang.errors import HostError
@@ -75,9 +76,16 @@ async def push(site: Site, host: Host) -> None:
     """Copy the scripts to a host; nothing is sent when it has this version.
 
     Raises:
+        OtherCode: This machine's scripts are not those of the site.
         HostError: The host cannot be reached, or the folder cannot be written.
     """
-    _, content = bundle()
+    version, content = bundle()
+    if version != site.code_version:
+        raise OtherCode(
+            f"the scripts on {socket.gethostname()} are version {version}, the run was planned with "
+            f"{site.code_version}: install one version of sqltune on all machines, then clear the run's "
+            "first task"
+        )
     folder = path(site.code_dir)
     script = f"""\
 set -e

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 
 import pytest
 
-from sqltune.node import bundle
+from sqltune.errors import OtherCode
+from sqltune.node import bundle, push
+from tests.plans import run_plan
 
 
 @pytest.fixture
@@ -41,3 +44,9 @@ def test_the_scripts_and_what_they_import_are_copied(names, name):
 @pytest.mark.parametrize("package", ["operators", "tasks", "serving", "registry", "config"])
 def test_what_runs_in_airflow_only_is_not_copied(names, package):
     assert not any(name.startswith(f"sqltune/{package}/") for name in names)
+
+
+def test_another_version_is_not_copied_under_the_plans_name():
+    plan = run_plan(code_version="another")
+    with pytest.raises(OtherCode, match="the run was planned with another: install one version of sqltune"):
+        asyncio.run(push(plan, plan.cluster.master))
