@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.network_guard import only_local_connections
@@ -109,6 +111,35 @@ def hub() -> Iterator[str]:
 
     with serving(app) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real S3 server with a bucket `logs`; the environment variables with which clients find it."""
+    url = f"http://127.0.0.1:{free_port()}"
+    port = url.rpartition(":")[2]
+    with (tmp_path_factory.mktemp("s3") / "log").open("w") as log:
+        server = subprocess.Popen(
+            [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", port],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert httpx.put(f"{url}/logs", trust_env=False).status_code == 200
+            break
+        except httpx.TransportError:
+            assert time.monotonic() < deadline, "the S3 server did not start"
+            time.sleep(0.1)
+    yield {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    server.terminate()
+    server.wait(30)
 
 
 @pytest.fixture(scope="session")

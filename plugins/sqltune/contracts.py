@@ -14,10 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from sqltune.config.plan import Site
+from sqltune.config.plan import RunPlan, Site
 from sqltune.node_contracts.adapter import Adapter, MergedModel
 from sqltune.node_contracts.dataset import PreparedDataset
 from sqltune.node_contracts.preflight import MeasuredHost
+from sqltune.records.shared import require_database_of
 from ssh_gang.model import Model
 
 __all__ = [
@@ -46,18 +47,23 @@ def typed_task(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Each argument is validated by its annotation, and a returned model is dumped. An argument that is a
     model already passes as it is, so a test may call the task with models. The function itself is
-    `__wrapped__`.
+    `__wrapped__`. A task with a plan does nothing on a machine whose database is not the plan's.
 
     Raises:
         pydantic.ValidationError: An argument is not what its annotation says; from the returned function.
+        OtherDatabase: This machine's database is not the plan's; from the returned function.
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def task(*args: Any, **kwargs: Any) -> Any:
         hints = typing.get_type_hints(function)
-        arguments = signature.bind(*args, **kwargs).arguments
-        return dumped(function(**{name: _validated(hints[name], value) for name, value in arguments.items()}))
+        given = signature.bind(*args, **kwargs).arguments
+        arguments = {name: _validated(hints[name], value) for name, value in given.items()}
+        for name, argument in arguments.items():
+            if isinstance(argument, RunPlan) and argument is not given[name]:
+                require_database_of(argument)
+        return dumped(function(**arguments))
 
     return task
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from sqltune.records import database, runs, series
-from sqltune.records.logstore import LogStore
+from sqltune.records.logstore import LogStore, check_log_store
 from sqltune.records.recorder import RunRecorder
 from tests.databases import migrated, running_postgres
 from tests.hosts.gangs import GANG, PROGRESS_PATTERN, bash, gang, gang_folder, run, until
@@ -28,6 +28,7 @@ def server(records, monkeypatch):
         server.execute("CREATE DATABASE outage")
         monkeypatch.setenv("SQLTUNE_DATABASE_URL", migrated(server.url("outage")))
         runs.put_plan(run_plan())
+        check_log_store("r1")
         yield server
         database.close()
 

@@ -39,3 +39,19 @@ def engine(request, records, monkeypatch) -> Iterator[str]:
             url = stack.enter_context(server.new_database("migrated"))
             monkeypatch.setenv("SQLTUNE_DATABASE_URL", url)
         yield request.param
+
+
+@pytest.fixture
+def s3_that_is_away(monkeypatch) -> Iterator[None]:
+    """A log store on an S3 server that does not answer."""
+    from s3fs import S3FileSystem
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("SQLTUNE_LOG_STORE", "s3://logs/folder")
+    # It remembers the server of the tests before, and would remember this one in the tests after.
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 import pytest
 from pydantic import ValidationError
 
+from sqltune.config.plan import RunPlan
 from sqltune.contracts import Adapter, typed_task
+from sqltune.records import installation
+from sqltune.records.errors import OtherDatabase
+from tests.plans import run_plan
 
 ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"}
 
@@ -47,6 +51,11 @@ def layers_if_any(adapter: Adapter | None = None) -> int:
     return adapter.layers if adapter else 0
 
 
+@typed_task
+def planned(plan: RunPlan) -> str:
+    return plan.run_id
+
+
 def test_an_argument_is_validated_by_its_annotation():
     assert layers(ADAPTER) == 14
     assert layers(adapter=ADAPTER) == 14
@@ -67,6 +76,17 @@ def test_a_mapped_tasks_outputs_become_a_list():
 def test_no_argument_and_none_are_accepted_where_the_annotation_allows_them():
     assert layers_if_any() == 0
     assert layers_if_any(None) == 0
+
+
+def test_a_task_with_a_plan_of_another_database_is_not_called(records):
+    plan = run_plan(installation="another")
+    with pytest.raises(OtherDatabase, match="is not the database that this run was planned with"):
+        planned(plan.model_dump(mode="json"))
+
+
+def test_a_task_with_a_plan_of_this_database_is_called(records):
+    plan = run_plan(installation=installation.name())
+    assert planned(plan.model_dump(mode="json")) == "r1"
 
 
 @pytest.mark.parametrize("wrong", [{}, ADAPTER | {"layers": "many"}, ADAPTER | {"colour": "red"}])

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 from sqltune.config.plan import RunPlan
 from sqltune.evaluation import stored
 from sqltune.evaluation.verdict import Verdict
+from sqltune.records.shared import require_database_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,6 +49,7 @@ class ModelApprovalOperator(ApprovalOperator):
         plan, verdict = RunPlan.model_validate(self.plan), Verdict.model_validate(self.verdict)
         if reason := no_approval_needed(plan.promote, verdict.passed):
             raise AirflowSkipException(reason)
+        require_database_of(plan)
         self.subject = f"Serve the new model of {plan.run_id} on {plan.cluster_name}?"
         self.body = _body(plan, verdict)
         self.log.info("%s\n%s", self.subject, self.body)

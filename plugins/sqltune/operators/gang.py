@@ -9,6 +9,7 @@ from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from sqltune.records.recorder import RunRecorder
+from sqltune.records.shared import require_records_of
 from ssh_gang.model import Gang, Member
 from ssh_gang.operator import BaseGangOperator, task_gang
 
@@ -41,6 +42,10 @@ class PlanGangOperator(BaseGangOperator):
     def run_plan(self) -> RunPlan:
         """The plan, validated; only once Airflow has rendered the template fields."""
         return RunPlan.model_validate(self.plan)
+
+    def pre_execute(self, context: Context) -> None:
+        """Do nothing on a machine whose records are not the plan's; called by Airflow."""
+        require_records_of(self.run_plan)
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """Return what runs on each host."""

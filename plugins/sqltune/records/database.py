@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.orm import Session
 
-from sqltune.records.errors import SchemaError
+from sqltune.records.errors import NotMigrated, SchemaError
 from sqltune.records.settings import database_url
 
 HEAD = "0003"
@@ -197,7 +197,8 @@ def check_schema() -> None:
     """Compare the database's schema with the one that this code expects, once in each process.
 
     Raises:
-        SchemaError: The schema is missing, older or newer; the message says which and what to do.
+        NotMigrated: The schema is missing; the message says what to do.
+        SchemaError: It is older or newer; the message says which and what to do.
     """
     url = database_url()
     if url in _checked:
@@ -205,7 +206,7 @@ def check_schema() -> None:
     with engine().connect() as connection:
         current = revision(connection)
     if current != HEAD:
-        raise SchemaError(mismatch(current))
+        raise (NotMigrated if current is None else SchemaError)(mismatch(current))
     _checked.add(url)
 
 

@@ -9,6 +9,7 @@ without one, fsspec reads its own environment variables.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BLOCK = 8 * 1024 * 1024
 """Bytes of a block that `compact` makes of small ones."""
+CHECK = "check"
+"""Log that `plan` writes first: a machine whose store lacks it has another one than the machine of `plan`."""
 
 
 @dataclass(frozen=True, order=True)
@@ -60,12 +63,29 @@ def check_log_store(run_key: str) -> None:
     """
     address = log_store_address()
     try:
-        LogStore(address).write(run_key, "check", 0, b"The log store can be written.\n")
+        LogStore(address).write(run_key, CHECK, 0, b"The log store can be written.\n")
     except Exception as e:  # each kind of object storage has exceptions of its own
         raise LogStoreError(
             f"SQLTUNE_LOG_STORE: {address} cannot be written ({type(e).__name__}: {e}). Correct the address "
             "or its credentials, or make room, then clear this task"
         ) from e
+
+
+def require_log_store_of(run_key: str) -> None:
+    """Check that this machine's log store is the one that the run's `plan` has written to.
+
+    An address says too little: the same folder on two machines may be two folders.
+
+    Raises:
+        LogStoreError: The store has nothing of that run.
+        Exception: The store cannot be read; each kind of object storage has exceptions of its own.
+    """
+    store = LogStore()
+    if not store.size(run_key, CHECK):
+        raise LogStoreError(
+            f"SQLTUNE_LOG_STORE: {store.address} on {socket.gethostname()} is not the log store that this "
+            f"run was planned with (it has no log {run_key}/{CHECK}): all machines must share one"
+        )
 
 
 class LogStore:

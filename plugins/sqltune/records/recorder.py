@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.errors import SqltuneError
 from sqltune.records import milestones, series
-from sqltune.records.logstore import LogStore
+from sqltune.records.logstore import LogStore, require_log_store_of
 from sqltune.records.types import from_timestamp
 from ssh_gang.gpus import Gpu
 from ssh_gang.milestone import Milestone
@@ -36,6 +36,7 @@ class RunRecorder:
         self.gang = gang
         self.task = task
         self._blocks: Counter[str] = Counter()
+        self._has_log_store = False
 
     @classmethod
     def ref(cls, run_key: str, gang: str, task: str = "") -> RecorderRef:
@@ -73,11 +74,18 @@ class RunRecorder:
         """Write a block to the log store."""
         log = self.log_name(attempt, host)
         with _log_store():
+            self._require_log_store()
             store = LogStore()
             store.write(self.run_key, log, offset, data)
             self._blocks[log] += 1
             if self._blocks[log] % COMPACT_AFTER == 0:
                 store.compact(self.run_key, log)
+
+    def _require_log_store(self) -> None:
+        """Check once that the rest of the run's logs are there too, and not on another machine."""
+        if not self._has_log_store:
+            require_log_store_of(self.run_key)
+            self._has_log_store = True
 
     def last_progress(self, attempt: str) -> Progress | None:
         """Return the iteration of an attempt that was seen last, or None."""

@@ -12,8 +12,10 @@ from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
 
 from sqltune.operators.train import TrainOperator, final_progress
-from sqltune.records import claims, database
+from sqltune.records import claims, database, installation
 from sqltune.records.claims import Owner
+from sqltune.records.errors import LogStoreError
+from sqltune.records.logstore import check_log_store
 from ssh_gang.errors import GangError
 from ssh_gang.hook import GangHook
 from ssh_gang.model import gang_name
@@ -184,3 +186,11 @@ def test_a_deferral_that_times_out_stops_the_ranks_while_the_database_is_away(re
             "__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, context()
         )
     assert hosts.stopped == [(gang_name("d", "train", "r1", plan.installation), None)]
+
+
+def test_nothing_is_started_on_a_machine_with_another_log_store(records, monkeypatch, tmp_path):
+    check_log_store("r1")
+    plan = run_plan(installation=installation.name())
+    monkeypatch.setenv("SQLTUNE_LOG_STORE", f"{tmp_path}/elsewhere")
+    with pytest.raises(LogStoreError, match="is not the log store that this run was planned with"):
+        operator(plan).pre_execute({})

@@ -4,46 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
 
 from sqltune.records import logstore
 from sqltune.records.logstore import LogStore
-from tests.conftest import free_port
 
 RUN, LOG = "r1", "train.try1.host-a"
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory) -> Iterator[str]:
-    """A real S3 server; its address."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("s3") / "log").open("w")
-    server = subprocess.Popen(
-        [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            assert httpx.put(f"{url}/logs", trust_env=False).status_code == 200
-            break
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.1)
-    yield url
-    server.terminate()
-    server.wait(30)
-    log.close()
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -51,10 +20,8 @@ def store(request, tmp_path, monkeypatch) -> LogStore:
     """An empty log store."""
     address = str(tmp_path / "logs")
     if request.param == "s3":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", request.getfixturevalue("s3"))
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        for name, value in request.getfixturevalue("s3").items():
+            monkeypatch.setenv(name, value)
         address = f"s3://logs/{tmp_path.name}"
     monkeypatch.setenv("SQLTUNE_LOG_STORE", address)
     return LogStore()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from sqltune.records import runs, series
-from sqltune.records.logstore import LogStore
+from sqltune.records.logstore import LogStore, check_log_store
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.progress import Progress
 from ssh_gang.record_writer import RecordWriter
@@ -29,6 +29,7 @@ def server(monkeypatch, records) -> Postgres:
     with running_postgres() as server:
         monkeypatch.setenv("SQLTUNE_DATABASE_URL", migrated(server.url("migrated")))
         runs.put_plan(run_plan())
+        check_log_store("r1")
         yield server
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from s3fs import S3FileSystem
 
 from sqltune.records import database, recorder, runs, series
-from sqltune.records.logstore import LogStore
+from sqltune.records.logstore import LogStore, check_log_store
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
@@ -17,6 +16,7 @@ from tests.plans import run_plan
 @pytest.fixture
 def run(engine) -> RunRecorder:
     runs.put_plan(run_plan())
+    check_log_store("r1")
     return RunRecorder.ref("r1", "train").resolve()
 
 
@@ -68,13 +68,13 @@ def test_a_log_store_that_cannot_be_written_is_unavailable(records, monkeypatch,
         RunRecorder("r1", "train").output("try1", "a", 0, b"x")
 
 
-def test_an_s3_server_that_is_away_is_unavailable(records, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("SQLTUNE_LOG_STORE", "s3://logs/folder")
-    # It remembers the server of the tests before.
-    S3FileSystem.clear_instance_cache()
+def test_another_machines_log_store_is_not_written(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("SQLTUNE_LOG_STORE", str(tmp_path / "elsewhere"))
+    with pytest.raises(RecorderUnavailable, match="elsewhere on .* is not the log store that this run was"):
+        run.output("try1", "a", 0, b"x")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_an_s3_server_that_is_away_is_unavailable(records, s3_that_is_away):
     with pytest.raises(RecorderUnavailable, match="the log store: "):
         RunRecorder("r1", "train").output("try1", "a", 0, b"x")

@@ -20,11 +20,13 @@ from sqltune.evaluation import stored
 from sqltune.evaluation.suites import held_out
 from sqltune.records import claims, runs
 from sqltune.records.claims import Owner
+from sqltune.records.logstore import check_log_store
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
 
 plan = run_plan()
+check_log_store(plan.key)
 runs.put_plan(plan)
 claims.take(plan.fingerprint, Owner("text2sql_retrain", plan.run_id))
 row = {"question": "Who?", "context": "CREATE TABLE t (a INTEGER)", "answer": "SELECT a FROM t"}

@@ -11,6 +11,7 @@ from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.verdict import RecordedVerdict
 from sqltune.records import promotions, runs, series, versions
+from sqltune.records.logstore import check_log_store
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
@@ -33,6 +34,7 @@ AFTER = GOLD | {"lost": WRONG, "wrong": WRONG}
 def record_training(run_id: str = RUN_ID, steps: int = 20) -> str:
     """Record a plan and a training whose second attempt resumed at step 11; the run's key."""
     plan = run_plan(run_id)
+    check_log_store(plan.key)
     runs.put_plan(plan)
     for step in range(1, steps + 1):
         attempt = "try1" if step <= 10 else "try2"
