@@ -67,6 +67,10 @@ def score(
         Path,
         typer.Argument(help="One query a line, or a JSON list of queries or of objects with a result key."),
     ],
+    after: Annotated[
+        Path | None,
+        typer.Argument(help="Predictions of another model: both are shown side by side."),
+    ] = None,
     databases: DatabasesOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of a report.")
@@ -74,13 +78,15 @@ def score(
 ) -> None:
     """Score predicted SQL by execution match, the semantics of the official test-suite evaluation.
 
+    Answers with other rows are counted by error class: what is wrong with them (docs/verdict.md).
+
     Exits with 2 when a file cannot be read or the number of predictions differs from the number of rows.
     """
     from sqltune.errors import SqltuneError
     from sqltune.evaluation.score_files import score_files
 
     try:
-        typer.echo(score_files(gold, predictions, databases, as_json))
+        typer.echo(score_files(gold, predictions, databases, as_json, after=after))
     except SqltuneError as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(2) from None

@@ -947,6 +947,13 @@ export interface components {
                 [key: string]: number;
             };
             /**
+             * Mismatched By Class
+             * @description The answers that run and return other rows, by error class; none in scores of 0.2.0.
+             */
+            mismatched_by_class?: {
+                [key: string]: number;
+            };
+            /**
              * Not Judged
              * @description Questions left out because their gold query does not run.
              */

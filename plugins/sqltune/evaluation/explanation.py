@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from sqltune.evaluation.diagnosis.diagnose import Diagnosis, diagnose
+from sqltune.evaluation.diagnosis.steps import ErrorClass
 from sqltune.evaluation.execution_match import find_witnesses, match_pairs
 from sqltune.evaluation.failures import FailureClass
 from sqltune.evaluation.judge import Outcome, Pair
@@ -22,6 +24,11 @@ class Explanation(Model):
     outcome: Outcome = Field(description="The judge's outcome.")
     why: str = Field(description="The reason, in plain sentences.")
     failure_class: FailureClass | None = Field(None, description="Why the answer does not run.")
+    error_class: ErrorClass | None = Field(None, description="Of a mismatch: what is wrong with the answer.")
+    differences: tuple[str, ...] = Field(
+        (),
+        description="Of a mismatch: what the answer does otherwise, in the order of repair.",
+    )
     witness: Witness | None = Field(None, description="Of a mismatch, where one was found.")
 
 
@@ -45,6 +52,7 @@ def explain(pairs: Sequence[Pair], processes: int | None = None) -> list[Explana
     for pair, match in zip(pairs, matches, strict=True):
         document = next(found) if match.outcome == "mismatch" else None
         witness = Witness.model_validate(document) if document else None
+        diagnosis = _diagnosis(pair) if match.outcome == "mismatch" else None
         explanations.append(
             Explanation(
                 gold=pair.gold,
@@ -52,7 +60,13 @@ def explain(pairs: Sequence[Pair], processes: int | None = None) -> list[Explana
                 outcome=match.outcome,
                 why=why(match, witness),
                 failure_class=match.failure_class,
+                error_class=diagnosis and diagnosis.error_class,
+                differences=tuple(d.text for d in diagnosis.differences) if diagnosis else (),
                 witness=witness,
             )
         )
     return explanations
+
+
+def _diagnosis(pair: Pair) -> Diagnosis:
+    return diagnose(pair.gold, pair.predicted, pair.context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -76,7 +76,15 @@ def _spelling(query: str) -> list[str]:
 
 def _explanation(name: str, answer: Explanation) -> RenderableType:
     why = Text.assemble((f"{name}: ", "bold"), printable(answer.why))
-    return Group(why, *([_witness(name, answer.witness)] if answer.witness else []), Text())
+    witness = [_witness(name, answer.witness)] if answer.witness else []
+    return Group(why, *_differences(answer), *witness, Text())
+
+
+def _differences(answer: Explanation) -> Iterator[Text]:
+    """Yield the error class, and the differences from the gold query."""
+    if answer.error_class:
+        yield Text.assemble("Error class: ", (answer.error_class, "bold"))
+        yield from (Text(printable(f"- {text}")) for text in answer.differences)
 
 
 def _witness(name: str, witness: Witness) -> RenderableType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES
 from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
 from sqltune.evaluation.verdict import RecordedVerdict
@@ -82,8 +83,10 @@ def _numbers(scores: Sequence[Score]) -> list[Line]:
         *_tallies([s.by_language for s in scores]),
         *_tallies([s.by_hardness for s in scores]),
         *_tallies([s.by_clause for s in scores]),
+        ["other rows", *(str(s.mismatched) for s in scores)],
+        *_classes(ERROR_CLASSES, [s.mismatched_by_class for s in scores]),
         ["SQL that does not run", *(str(s.invalid) for s in scores)],
-        *_failures([s.invalid_by_class for s in scores]),
+        *_classes(FAILURE_CLASSES, [s.invalid_by_class for s in scores]),
         *_gold_failures(scores),
         *_marks([s.reference_prompts for s in scores]),
     ]
@@ -95,8 +98,9 @@ def _tallies(parts: Sequence[Mapping[str, Tally]]) -> list[Line]:
     return [[f"  {name}", *(f"{t.matched}/{t.evaluated}" for t in row)] for name, row in tallies.items()]
 
 
-def _failures(parts: Sequence[Mapping[str, int]]) -> list[Line]:
-    names = [name for name in FAILURE_CLASSES if any(name in part for part in parts)]
+def _classes(classes: Sequence[str], parts: Sequence[Mapping[str, int]]) -> list[Line]:
+    """Return a line for each class that occurs."""
+    names = [name for name in classes if any(name in part for part in parts)]
     return [[f"  {_spaced(name)}", *(str(part.get(name, 0)) for part in parts)] for name in names]
 
 
@@ -125,16 +129,18 @@ def _aligned(lines: Sequence[Line]) -> str:
 
 def score_report(score: Score) -> str:
     """Return one score as `sqltune score` prints it for people."""
-    counts = {
-        "matched": score.matched,
-        "strict": score.strict,
-        "same query": score.exact,
-        "vacuous": score.vacuous,
-        "invalid": score.invalid,
-    }
+    counts: list[tuple[str, int, Mapping[str, int]]] = [
+        ("matched", score.matched, {}),
+        ("strict", score.strict, {}),
+        ("same query", score.exact, {}),
+        ("vacuous", score.vacuous, {}),
+        ("other rows", score.mismatched, score.mismatched_by_class),
+        ("invalid", score.invalid, score.invalid_by_class),
+    ]
     lines = [f"total         {score.questions}"]
-    lines += [f"{name:<13} {n} ({_percent(n, score.questions, 2)})" for name, n in counts.items()]
-    lines += [f"  {_spaced(name):<19} {n}" for name, n in score.invalid_by_class.items()]
+    for name, n, by_class in counts:
+        lines.append(f"{name:<13} {n} ({_percent(n, score.questions, 2)})")
+        lines += [f"  {_spaced(part):<19} {times}" for part, times in by_class.items()]
     if score.not_judged:
         lines.append(f"left out      {score.not_judged} whose gold query does not run")
     for name, tally in (score.by_language | score.by_hardness | score.by_clause).items():

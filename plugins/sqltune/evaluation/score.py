@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sqltune.evaluation.diagnosis.steps import ErrorClass
 from sqltune.evaluation.failures import FailureClass
 from sqltune.evaluation.judge import Outcome
 from sqltune.evaluation.questions import REFERENCE
@@ -38,6 +39,7 @@ class JudgedAnswer(Model):
     exact: bool = Field(False, description="The gold query itself, up to spelling.")
     vacuous: bool = Field(False, description="Correct, but both queries returned no rows.")
     failure_class: FailureClass | None = Field(None, description="Why the query does not run.")
+    error_class: ErrorClass | None = Field(None, description="What is wrong with a query that runs.")
     tags: tuple[str, ...] = Field((), description="The question's tags.")
     must_not_break: bool = Field(False, description="The gate guards this question.")
 
@@ -74,11 +76,20 @@ class ScoreSummary(Model):
     vacuous: Count = Field(description="Of the matched, both queries returned no rows: these prove little.")
     invalid: Count = Field(description="Answered with SQL that does not run.")
     invalid_by_class: dict[str, int] = Field(description="The invalid answers, by failure class.")
+    mismatched_by_class: dict[str, int] = Field(
+        default_factory=dict,
+        description="The answers that run and return other rows, by error class; none in scores of 0.2.0.",
+    )
     not_judged: Count = Field(description="Questions left out because their gold query does not run.")
     by_language: dict[str, Tally] = Field(description="By language of the question: zh, en.")
     by_hardness: dict[str, Tally] = Field(description="By Spider's hardness of the gold query.")
     by_clause: dict[str, Tally] = Field(description="By clause of the gold query.")
     reference_prompts: dict[str, bool] = Field(description="Each reference prompt: answered correctly?")
+
+    @property
+    def mismatched(self) -> int:
+        """Answered with SQL that runs and returns other rows."""
+        return self.questions - self.matched - self.invalid
 
     @property
     def accuracy(self) -> float:

@@ -9,13 +9,20 @@ from pathlib import Path
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ScoringError
 from sqltune.evaluation.questions import Question, question_from_row
-from sqltune.evaluation.report import score_report
+from sqltune.evaluation.report import comparison_table, score_report
 from sqltune.evaluation.scorer import score_queries
 from sqltune.sql.queries import first_word
 
 
-def score_files(gold: Path, predictions: Path, databases: Path | None = None, as_json: bool = False) -> str:
-    """Score a file of predictions.
+def score_files(
+    gold: Path,
+    predictions: Path,
+    databases: Path | None = None,
+    as_json: bool = False,
+    *,
+    after: Path | None = None,
+) -> str:
+    """Score a file of predictions, or two of them side by side.
 
     Args:
         gold: JSON lines or one JSON list, with the gold query under `query`, `answer_sqlite` or `answer`
@@ -25,14 +32,22 @@ def score_files(gold: Path, predictions: Path, databases: Path | None = None, as
         databases: folder of `<db_id>.sqlite` or `<db_id>/<db_id>.sqlite`; by default the queries run on
             synthetic databases, generated from each row's `context`.
         as_json: return one JSON object instead of a report for people.
+        after: a second file of predictions, to compare the first with.
 
     Raises:
         ScoringError: a file can't be read, or the files do not fit together.
         DatasetError: the gold file is not JSON.
     """
     questions = read_questions(gold, databases)
-    score = score_queries(predictions.stem, questions, queries_of(questions, predictions))
-    return score.summary.model_dump_json() if as_json else score_report(score)
+    files = [predictions, *([after] if after else [])]
+    queries = {file: queries_of(questions, file) for file in files}
+    before, *others = [score_queries(file.stem, questions, queries[file]) for file in files]
+    if not others:
+        return before.summary.model_dump_json() if as_json else score_report(before)
+    if as_json:
+        scores = {"before": before.summary, "after": others[0].summary}
+        return json.dumps({name: score.model_dump(mode="json") for name, score in scores.items()})
+    return comparison_table(before, others[0])
 
 
 def read_questions(gold: Path, databases: Path | None = None) -> list[Question]:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqltune.errors import ScoringError
+from sqltune.evaluation.diagnosis.diagnose import diagnose
+from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES, ErrorClass
 from sqltune.evaluation.execution_match import match_pairs
 from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.judge import Match, Pair
@@ -100,9 +102,14 @@ def _judged(question: Question, query: str, answer: str, result: Match) -> Judge
         exact=result.matched and same_query(question.gold, query),
         vacuous=result.matched and result.vacuous,
         failure_class=result.failure_class,
+        error_class=_error_class(question, query) if result.outcome == "mismatch" else None,
         tags=question.tags,
         must_not_break=question.must_not_break,
     )
+
+
+def _error_class(question: Question, query: str) -> ErrorClass:
+    return diagnose(question.gold, query, question.context).error_class
 
 
 def count(model: str, answers: Sequence[JudgedAnswer]) -> Score:
@@ -121,7 +128,8 @@ def count(model: str, answers: Sequence[JudgedAnswer]) -> Score:
         exact=sum(a.exact for a in counted),
         vacuous=sum(a.vacuous for a in counted),
         invalid=sum(a.outcome == "invalid" for a in counted),
-        invalid_by_class=_by_class(counted),
+        invalid_by_class=_by_failure(counted),
+        mismatched_by_class=_by_error(counted),
         not_judged=sum(a.outcome == "gold_invalid" and not a.is_reference_prompt for a in answers),
         by_language=_tallies(((language(a.question),), a) for a in counted),
         by_hardness=_tallies(((hardness(a.expected_sql),), a) for a in counted),
@@ -131,9 +139,14 @@ def count(model: str, answers: Sequence[JudgedAnswer]) -> Score:
     )
 
 
-def _by_class(counted: Iterable[JudgedAnswer]) -> dict[str, int]:
+def _by_failure(counted: Iterable[JudgedAnswer]) -> dict[str, int]:
     times = Counter(a.failure_class or "other" for a in counted if a.outcome == "invalid")
     return {name: times[name] for name in FAILURE_CLASSES if name in times}
+
+
+def _by_error(counted: Iterable[JudgedAnswer]) -> dict[str, int]:
+    times = Counter(a.error_class for a in counted if a.error_class)
+    return {name: times[name] for name in ERROR_CLASSES if name in times}
 
 
 def _tallies(grouped: Iterable[tuple[Sequence[str], JudgedAnswer]]) -> dict[str, Tally]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from sqltune.sql.tokens import Token, join, meaningful, tokens
 
+_SPLIT_OPERATOR = re.compile(r"[<>!]\s+=")
 _PREFIX = 2000
 """Characters in which the first word of a query is looked for."""
 _REMEMBERED = 64
@@ -43,7 +44,8 @@ def yields_a_set(query: str) -> bool:
 @lru_cache(_REMEMBERED)
 def with_joined_operators(query: str) -> str:
     """The query with comparison operators that Spider's annotators split (`> =`) joined again."""
-    if "=" not in query:
+    # Few queries have one: searching the text is faster than splitting it into tokens.
+    if not _SPLIT_OPERATOR.search(query):
         return query
     result: list[Token] = []
     for token in tokens(query):

@@ -27,6 +27,18 @@ def test_each_outcome_is_explained_in_the_order_of_the_pairs(tmp_path):
     assert explanations[2].failure_class == "unknown_column"
 
 
+def test_mismatch_has_its_error_class_and_differences(tmp_path):
+    (explanation,) = explain([Pair(NAMES, "SELECT city FROM team", CONTEXT, league(tmp_path))])
+    assert explanation.error_class == "column"
+    assert explanation.differences == ("returns city instead of name",)
+
+
+@pytest.mark.parametrize("answer", [NAMES, "SELECT town FROM team"])
+def test_answer_that_is_right_or_does_not_run_has_no_error_class(tmp_path, answer):
+    (explanation,) = explain([Pair(NAMES, answer, CONTEXT, league(tmp_path))])
+    assert explanation.error_class is None
+
+
 def test_gold_query_that_does_not_run_is_named():
     (explanation,) = explain([Pair("SELECT town FROM team", NAMES, CONTEXT)])
     assert explanation.why.startswith("The gold query does not run")

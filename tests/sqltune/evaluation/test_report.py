@@ -115,3 +115,9 @@ def test_reference_prompts_say_when_an_answer_holds_no_sql(before, after):
 def test_reference_prompts_are_all_three(before, after):
     text = reference_prompts(before, after)
     assert text.count("expected") == 3
+
+
+def test_table_counts_the_error_classes_of_both_models(before, after):
+    text = comparison_table(before, after)
+    assert line(text, "other rows") == ["other", "rows", "1", "1"]
+    assert line(text, "table") == ["table", "1", "1"]

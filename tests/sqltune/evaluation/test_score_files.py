@@ -49,6 +49,39 @@ def test_report_for_people(files):
     assert "unknown column      1" in report
 
 
+@pytest.fixture
+def after(files) -> Path:
+    """Predictions of which nine are right."""
+    file = files[1].with_name("after.json")
+    file.write_text(json.dumps([*(row["answer"] for row in ROWS[:9]), "SELECT b FROM t WHERE a > 90"]))
+    return file
+
+
+def test_report_counts_wrong_answers_by_error_class(files):
+    assert "other rows    1 (10.00 %)\n  table               1\n" in score_files(*files)
+
+
+def test_two_files_are_shown_side_by_side_with_their_error_classes(files, after):
+    lines = [line.split() for line in score_files(*files, after=after).splitlines()]
+    assert ["before", "after"] in lines
+    assert ["model", "predictions", "after"] in lines
+    assert ["execution", "match", "8/10", "(80%)", "9/10", "(90%)"] in lines
+    assert ["table", "1", "0"] in lines
+    assert ["value", "0", "1"] in lines
+
+
+def test_json_of_two_files(files, after):
+    document = json.loads(score_files(*files, as_json=True, after=after))
+    assert document["before"]["mismatched_by_class"] == {"table": 1}
+    assert document["after"]["mismatched_by_class"] == {"value": 1}
+
+
+def test_second_file_must_fit_too(files, after):
+    after.write_text("SELECT 1\n")
+    with pytest.raises(SqltuneError, match=r"10 rows and in .*after.json 1 predictions"):
+        score_files(*files, after=after)
+
+
 @pytest.mark.parametrize(
     ("predictions", "databases", "message"),
     [
@@ -96,6 +129,12 @@ def test_command_prints_the_report(files):
     result = command(*files)
     assert result.returncode == 0
     assert "matched       8 (80.00 %)" in result.stdout
+
+
+def test_command_compares_two_files(files, after):
+    result = command(*files, after)
+    assert result.returncode == 0
+    assert "other rows" in result.stdout
 
 
 def test_command_exits_with_2_when_the_files_do_not_fit(files):
