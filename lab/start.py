@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
 
 from lab import network
 from lab.airflow_settings import AIRFLOW_HOME, airflow_env, records_env
@@ -50,30 +52,26 @@ def start_airflow(s: Settings) -> None:
 def _migrate(s: Settings) -> None:
     """Bring Airflow's database to the version of its code."""
     AIRFLOW_HOME.mkdir(parents=True, exist_ok=True)
-    migration = subprocess.run(
-        [CONTROL / "bin/airflow", "db", "migrate"],
-        env=os.environ | airflow_env(s),
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if migration.returncode:
-        raise SystemExit(f"airflow db migrate failed:\n{migration.stderr[-2000:]}")
+    _run("airflow db migrate", [CONTROL / "bin/airflow", "db", "migrate"], airflow_env(s))
 
 
 def _migrate_records() -> None:
     """Create the records' database, or bring it to the version of the code."""
-    migration = subprocess.run(
-        [CONTROL / "bin/python", "-m", "sqltune.cli", "migrate"],
-        env=os.environ | records_env() | {"PYTHONPATH": str(ROOT / "plugins")},
+    env = records_env() | {"PYTHONPATH": str(ROOT / "plugins")}
+    _run("sqltune migrate", [CONTROL / "bin/python", "-m", "sqltune.cli", "migrate"], env)
+
+
+def _run(name: str, command: Sequence[Path | str], env: dict[str, str]) -> None:
+    finished = subprocess.run(
+        command,
+        env=os.environ | env,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
         check=False,
     )
-    if migration.returncode:
-        raise SystemExit(f"sqltune migrate failed:\n{migration.stderr[-2000:]}")
+    if finished.returncode:
+        raise SystemExit(f"{name} failed:\n{finished.stderr[-2000:]}")
 
 
 def wait_for(what: str, url: str, seconds: float = 90) -> None:

@@ -189,8 +189,7 @@ def _check(counts: Counts, databases_in_both: int) -> None:
         raise DatasetError(
             f"of {counts.rows} rows {counts.train} are left for training and {counts.held_out} for "
             f"evaluation ({counts.invalid} lack one of {', '.join(FIELDS)}, {counts.unusable} don't run in "
-            "SQLite): "
-            "check the dataset, or held_out_percent in the recipe"
+            "SQLite): check the dataset, or held_out_percent in the recipe"
         )
     if databases_in_both:
         raise DatasetError(

@@ -11,6 +11,20 @@ from sqltune.evaluation.scorer import count
 from sqltune.evaluation.stored import AnswerSet, put_score
 from sqltune.records.evaluations import Phase
 
+CONTEXT = "CREATE TABLE t (a INTEGER, b VARCHAR)"
+
+
+def dataset_rows(count: int) -> list[dict[str, str]]:
+    """Rows of a dataset, every other one in Chinese."""
+    return [
+        {
+            "question": f"第{i}个问题" if i % 2 else f"question {i}",
+            "context": CONTEXT,
+            "answer": f"SELECT b FROM t WHERE a > {i}",
+        }
+        for i in range(count)
+    ]
+
 
 def judged(number: int, outcome: Outcome = "match", **fields: object) -> JudgedAnswer:
     """A judged answer to question `q<number>`; correct unless another outcome is given."""

@@ -11,17 +11,10 @@ from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.suites import assemble, held_out
 from sqltune.evaluation.verdict import RecordedVerdict
+from tests.sqltune.evaluation.builders import CONTEXT, dataset_rows
 from tests.sqltune.evaluation.test_gate import RULES
 
-CONTEXT = "CREATE TABLE t (a INTEGER, b VARCHAR)"
-ROWS = [
-    {
-        "question": f"第{i}个问题" if i % 2 else f"question {i}",
-        "context": CONTEXT,
-        "answer": f"SELECT b FROM t WHERE a > {i}",
-    }
-    for i in range(8)
-]
+ROWS = dataset_rows(8)
 SUITE = [
     *assemble(held_out(ROWS)),
     Question(id="no-gold", question="q", context=CONTEXT, gold="SELECT oops FROM t"),

@@ -9,16 +9,9 @@ from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score, Tally
 from sqltune.evaluation.scorer import extract_sql, score_answers
 from sqltune.evaluation.suites import assemble, held_out
+from tests.sqltune.evaluation.builders import CONTEXT, dataset_rows
 
-CONTEXT = "CREATE TABLE t (a INTEGER, b VARCHAR)"
-ROWS = [
-    {
-        "question": f"第{i}个问题" if i % 2 else f"question {i}",
-        "context": CONTEXT,
-        "answer": f"SELECT b FROM t WHERE a > {i}",
-    }
-    for i in range(10)
-]
+ROWS = dataset_rows(10)
 SUITE = assemble(held_out(ROWS))
 IDS = [q.id for q in held_out(ROWS)]
 GOLDS = {q.id: q.gold for q in SUITE}

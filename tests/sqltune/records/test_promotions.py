@@ -12,13 +12,9 @@ from sqlalchemy.exc import DBAPIError
 from sqltune.records import database, evaluations, promotions, runs, verdicts, versions
 from sqltune.records.evaluations import EvaluationRecord
 from tests.plans import run_plan
+from tests.versions import registered
 
 pytestmark = pytest.mark.usefixtures("engine")
-
-
-def register(run: str, cluster: str = "lab", **lineage: str) -> versions.Version:
-    candidate = {"run_key": run, "host": "a", "merged_path": f"/{run}", "dtype": "float32"}
-    return versions.register(cluster, run, lineage=lineage, model_hash=f"h-{run}", **candidate)
 
 
 def test_what_sqlite_has_committed_survives_a_power_cut():
@@ -30,19 +26,19 @@ def test_what_sqlite_has_committed_survives_a_power_cut():
 
 
 def test_candidates_are_numbered_for_each_cluster():
-    assert [register("r1").number, register("r2").number, register("g1", "gpu").number] == [1, 2, 1]
+    assert [registered("r1").number, registered("r2").number, registered("g1", "gpu").number] == [1, 2, 1]
 
 
 def test_a_retry_keeps_its_number_and_replaces_what_is_known():
-    first = register("r1", score="1/2")
-    second = register("r1", score="2/2")
+    first = registered("r1", lineage={"score": "1/2"})
+    second = registered("r1", lineage={"score": "2/2"})
     assert (second.number, second.registered_at) == (first.number, first.registered_at)
     assert versions.find("lab", 1).lineage == {"score": "2/2"}
 
 
 def test_two_that_register_at_once_get_two_numbers():
     with ThreadPoolExecutor(8) as pool:
-        numbers = [v.number for v in pool.map(register, [f"r{number}" for number in range(8)])]
+        numbers = [v.number for v in pool.map(registered, [f"r{number}" for number in range(8)])]
     assert sorted(numbers) == list(range(1, 9))
 
 
@@ -55,8 +51,8 @@ def test_the_scores_of_all_versions():
     evaluation = EvaluationRecord(model="m", model_hash="h", questions=10, matched=7, score={}, judgements=[])
     evaluations.put("r1", "after", evaluation, "d")
     verdicts.put("r1", passed=True, table="", decision={}, rules=[])
-    register("r1")
-    register("r2")
+    registered("r1")
+    registered("r2")
     first, second = versions.scores("lab")
     assert (first.number, first.matched, first.questions, first.passed) == (1, 7, 10, True)
     assert first.dataset_commit == run_plan().dataset_commit
@@ -68,7 +64,7 @@ def test_before_the_first_promotion_nothing_serves():
 
 
 def test_the_champion_is_the_version_that_was_promoted_last():
-    first, second = register("r1"), register("r2")
+    first, second = registered("r1"), registered("r2")
     for version in (first, second, first):
         promotions.promote(version, "gate", "r")
     assert promotions.champion("lab") == first.champion
@@ -76,14 +72,14 @@ def test_the_champion_is_the_version_that_was_promoted_last():
 
 
 def test_a_version_promoted_twice_in_a_row_is_recorded_once():
-    version = register("r1")
+    version = registered("r1")
     promotions.promote(version, "gate", "r1")
     promotions.promote(version, "again, by a retry", "r1")
     assert [p.why for p in promotions.history("lab")] == ["gate"]
 
 
 def test_a_promotion_names_its_data_and_score():
-    promotions.promote(register("r1", score="7/10"), "gate", "r1")
+    promotions.promote(registered("r1", lineage={"score": "7/10"}), "gate", "r1")
     (promotion,) = promotions.history("lab")
     assert (promotion.why, promotion.by, promotion.run_id, promotion.lineage) == (
         "gate",
@@ -94,7 +90,7 @@ def test_a_promotion_names_its_data_and_score():
 
 
 def test_two_that_promote_at_once_are_recorded_one_after_the_other():
-    chosen = [register(f"r{number}") for number in range(6)]
+    chosen = [registered(f"r{number}") for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda v: promotions.promote(v, "gate", v.run_id), chosen))
     history = promotions.history("lab")
@@ -103,8 +99,8 @@ def test_two_that_promote_at_once_are_recorded_one_after_the_other():
 
 
 def test_what_served_at_a_moment():
-    promotions.promote(register("r1"), "gate", "r1")
-    promotions.promote(register("r2"), "gate", "r2")
+    promotions.promote(registered("r1"), "gate", "r1")
+    promotions.promote(registered("r2"), "gate", "r2")
     first, second = promotions.history("lab")
     assert promotions.served_at("lab", first.at - timedelta(seconds=1)) is None
     assert promotions.served_at("lab", first.at) == first
@@ -113,13 +109,13 @@ def test_what_served_at_a_moment():
 
 
 def test_a_number_is_higher_than_every_one_that_was_served():
-    promotions.promote(register("r1").model_copy(update={"number": 5}), "gate", "r1")
-    assert register("r2").number == 6
+    promotions.promote(registered("r1").model_copy(update={"number": 5}), "gate", "r1")
+    assert registered("r2").number == 6
 
 
 @pytest.mark.parametrize("statement", ["UPDATE promotions SET why = 'other'", "DELETE FROM promotions"])
 def test_a_promotion_is_never_changed(statement):
-    promotions.promote(register("r1"), "gate", "r1")
+    promotions.promote(registered("r1"), "gate", "r1")
     with database.engine().connect() as connection, pytest.raises(DBAPIError, match="append-only"):
         connection.execute(text(statement))
     assert [p.why for p in promotions.history("lab")] == ["gate"]
@@ -128,6 +124,6 @@ def test_a_promotion_is_never_changed(statement):
 # SQLite has no TRUNCATE.
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_promotions_are_never_truncated(engine):
-    promotions.promote(register("r1"), "gate", "r1")
+    promotions.promote(registered("r1"), "gate", "r1")
     with database.engine().connect() as connection, pytest.raises(DBAPIError, match="append-only"):
         connection.execute(text("TRUNCATE promotions"))

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from sqltune.records import evaluations, promotions, runs, verdicts, versions
+from sqltune.records import evaluations, promotions, runs, verdicts
 from sqltune.records.errors import UnknownRun
 from sqltune.records.evaluations import EvaluationRecord
 from sqltune.records.runs import State
 from tests.plans import run_plan
+from tests.versions import registered
 
 pytestmark = pytest.mark.usefixtures("engine")
 
 
 def scored(matched: int) -> EvaluationRecord:
     return EvaluationRecord(model="m", model_hash="h", questions=10, matched=matched, score={}, judgements=[])
-
-
-def registered(run: str) -> versions.Version:
-    candidate = {"run_key": run, "host": "a", "merged_path": "/m", "model_hash": "h", "dtype": "float32"}
-    return versions.register("lab", run, lineage={}, **candidate)
 
 
 def test_a_plan_is_read_back_whole():

@@ -11,25 +11,14 @@ from sqlalchemy import update
 from sqltune.records import database
 from sqltune.records.models import MlflowMessage
 from sqltune.records.types import now
-from sqltune.registry import mlflow_mirror, versions
+from sqltune.registry import mlflow_mirror
 from sqltune.tasks import mlflow
+from tests.versions import registered
 
 
 def test_a_change_that_is_queued_for_a_day_is_a_failure(records, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    mlflow_mirror.enqueue(
-        "version",
-        versions.register(
-            "lab",
-            "r1",
-            run_key="r1",
-            host="host-a",
-            merged_path="/r1",
-            model_hash="h",
-            dtype="float16",
-            lineage={},
-        ),
-    )
+    mlflow_mirror.enqueue("version", registered("r1"))
     assert mlflow.send_to_mlflow() == 1
     with database.writing() as session:
         session.execute(update(MlflowMessage).values(created_at=now() - timedelta(hours=25)))

@@ -11,6 +11,7 @@ from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RuleResult, Verdict
 from sqltune.registry import versions
 from sqltune.tasks import promote
+from tests.versions import registered
 
 PASSED = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
 
@@ -23,19 +24,6 @@ def served(monkeypatch) -> list[int]:
         promote, "serve_version", lambda site, version, reason, run_id: served.append(version.number)
     )
     return served
-
-
-def registered(run: str) -> versions.Version:
-    return versions.register(
-        "lab",
-        run,
-        run_key=run,
-        host="host-a",
-        merged_path=f"/{run}",
-        model_hash=run,
-        dtype="float16",
-        lineage={},
-    )
 
 
 def test_a_candidate_that_passed_is_served(plan, served):

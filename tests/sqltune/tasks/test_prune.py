@@ -8,6 +8,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.records import runs
 from sqltune.registry import versions
 from sqltune.tasks import prune
+from tests.versions import registered
 
 
 @pytest.fixture
@@ -16,16 +17,7 @@ def request_(plan, records):
     p = RunPlan.model_validate(plan)
     for number in range(1, 9):
         run = f"r{number}"
-        versions.register(
-            "lab",
-            run,
-            run_key=run,
-            host="host-a",
-            merged_path=f"/home/{run}/merged",
-            model_hash=f"hash-{run}",
-            dtype="bfloat16",
-            lineage={},
-        )
+        registered(run)
         runs.put_plan(p.model_copy(update={"run_id": run}))
     for number in (1, 2):
         versions.promote(versions.version("lab", number), "gate", "r")
@@ -48,7 +40,5 @@ def test_every_recorded_run_is_known(request_):
 
 def test_the_run_of_a_version_that_version_01_registered_is_known(plan, records):
     """Its run is not in the database; its model may be removed all the same once it is old enough."""
-    versions.register(
-        "lab", "old", run_key="old", host="a", merged_path="/m", model_hash="h", dtype="d", lineage={}
-    )
+    registered("old")
     assert "old" in prune.retention(RunPlan.model_validate(plan)).known
