@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import httpx
 import pytest
 
 from tests.network_guard import only_local_connections
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab"))
@@ -95,10 +95,7 @@ def serving(app: Any) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline, "the server did not start"
-        time.sleep(0.02)
+    wait_until(lambda: server.started, 20)
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(10)
@@ -124,14 +121,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            assert httpx.put(f"{url}/logs", trust_env=False).status_code == 200
-            break
-        except httpx.TransportError:
-            assert time.monotonic() < deadline, "the S3 server did not start"
-            time.sleep(0.1)
+    wait_until(
+        lambda: httpx.put(f"{url}/logs", trust_env=False).status_code == 200, not_yet=httpx.TransportError
+    )
     yield {
         "AWS_ENDPOINT_URL": url,
         "AWS_ACCESS_KEY_ID": "testing",

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from lab.postgres import as_postgres_user, initialise, postgres_bin
 from sqltune.records import database
 from sqltune.records.migrate import migrate
+from tests.waiting import wait_until
 
 
 class Postgres:
@@ -39,14 +39,12 @@ class Postgres:
         command = as_postgres_user(f"{self.binaries}/postgres", "-D", self.folder / "data", *options)
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.execute("SELECT 1")
-                return
-            except psycopg2.OperationalError:
-                assert time.monotonic() < deadline, (self.folder / "log").read_text()[-2000:]
-                time.sleep(0.1)
+        wait_until(
+            lambda: self.execute("SELECT 1") is None,
+            seconds=60,
+            problem=lambda: (self.folder / "log").read_text()[-2000:],
+            not_yet=psycopg2.OperationalError,
+        )
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Shut the server down; connections to it are cut. SIGQUIT writes nothing more to its files."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from sqltune.operators.mmengine import PROGRESS_PATTERN
@@ -72,21 +69,6 @@ async def run(g: Gang, recorder: GangRecorder | None = None) -> tuple[Decision, 
     async with GangHook(g) as hook:
         decision, started = await hook.launch()
     return decision, await watch(started, recorder)
-
-
-async def until(condition: Callable[[], object], seconds: float = 40) -> None:
-    """Wait until a condition is met; a file that is not there yet counts as not met."""
-    deadline = time.monotonic() + seconds
-    while not _is_met(condition):
-        assert time.monotonic() < deadline, f"condition not met within {seconds} s"
-        await asyncio.sleep(0.05)
-
-
-def _is_met(condition: Callable[[], object]) -> bool:
-    try:
-        return bool(condition())
-    except FileNotFoundError:
-        return False
 
 
 def log_lines(caplog, host: str) -> list[str]:

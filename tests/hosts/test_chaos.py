@@ -19,7 +19,8 @@ from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.watch import Watch
-from tests.hosts.gangs import GANG, bash, gang, gang_folder, log_lines, remaining_processes, run, until, watch
+from tests.hosts.gangs import GANG, bash, gang, gang_folder, log_lines, remaining_processes, run, watch
+from tests.waiting import until
 
 pytestmark = [pytest.mark.chaos]
 LOG = logging.getLogger("test")

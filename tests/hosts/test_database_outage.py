@@ -11,8 +11,9 @@ from sqltune.records import database, runs, series
 from sqltune.records.logstore import LogStore, check_log_store
 from sqltune.records.recorder import RunRecorder
 from tests.databases import migrated, running_postgres
-from tests.hosts.gangs import GANG, PROGRESS_PATTERN, bash, gang, gang_folder, run, until
+from tests.hosts.gangs import GANG, PROGRESS_PATTERN, bash, gang, gang_folder, run
 from tests.plans import run_plan
+from tests.waiting import until
 
 STEPS = 60
 TRAINING = bash(

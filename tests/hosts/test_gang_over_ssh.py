@@ -27,9 +27,9 @@ from tests.hosts.gangs import (
     log_lines,
     remaining_processes,
     run,
-    until,
     watch,
 )
+from tests.waiting import until
 
 
 def test_gang_starts_on_every_host_and_all_output_arrives(sshds, caplog, tmp_path):

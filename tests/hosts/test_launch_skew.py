@@ -13,7 +13,8 @@ from ssh_gang import commands
 from ssh_gang.hook import GangHook
 from ssh_gang.protocol import parse_line
 from ssh_gang.watch import Watch
-from tests.hosts.gangs import bash, gang, gang_folder, run, until
+from tests.hosts.gangs import bash, gang, gang_folder, run
+from tests.waiting import until
 
 LOG = logging.getLogger("test")
 

@@ -18,7 +18,8 @@ from ssh_gang.folder_recorder import FolderRecorder
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Limits
 from ssh_gang.watch import Watch
-from tests.hosts.gangs import GANG, gang, gang_folder, remaining_processes, run, until
+from tests.hosts.gangs import GANG, gang, gang_folder, remaining_processes, run
+from tests.waiting import until
 
 LOG = logging.getLogger("test")
 

@@ -12,7 +12,8 @@ from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang
 from ssh_gang.resume import Decision
 from tests.conftest import ROOT
-from tests.hosts.gangs import bash, gang, gang_folder, remaining_processes, run, until
+from tests.hosts.gangs import bash, gang, gang_folder, remaining_processes, run
+from tests.waiting import until
 
 
 def program(folder: Path, g: Gang, source: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.protocol import Message, Prepared, Started, StateReport, parse_line, start_signal
 from ssh_gang.state import JobState
 from tests.conftest import bash
+from tests.waiting import wait_until
 
 
 def gang(root: Path, argv: list[str], grace: float = 1, **member: Any) -> Gang:
@@ -112,11 +112,12 @@ def state(g: Gang) -> JobState:
 
 def until(g: Gang, condition: Callable[[JobState], object]) -> JobState:
     """Poll the gang's state until it meets a condition."""
-    deadline = time.monotonic() + 20
-    while not condition(current := state(g)):
-        assert time.monotonic() < deadline, current
-        time.sleep(0.05)
-    return current
+
+    def met() -> JobState | None:
+        current = state(g)
+        return current if condition(current) else None
+
+    return wait_until(met, 20, lambda: state(g))
 
 
 def until_ended(g: Gang) -> tuple[JobState, bytes]:
@@ -127,10 +128,7 @@ def until_ended(g: Gang) -> tuple[JobState, bytes]:
 
 def until_file(file: Path, content: bytes = b"") -> bytes:
     """The content of a file as soon as it is there and holds `content`."""
-    deadline = time.monotonic() + 10
-    while not file.exists() or content not in file.read_bytes():
-        assert time.monotonic() < deadline, file
-        time.sleep(0.02)
+    wait_until(lambda: file.exists() and content in file.read_bytes(), 10, lambda: file)
     return file.read_bytes()
 
 

@@ -13,6 +13,7 @@ from ssh_gang import record_writer
 from ssh_gang.progress import Progress
 from ssh_gang.record_writer import NUMBERS, RecordWriter
 from ssh_gang.recorder import RecorderUnavailable
+from tests.waiting import until
 
 LOG = logging.getLogger("test")
 
@@ -57,14 +58,6 @@ async def running(recorder, **arguments):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("condition not met within 10 s")
 
 
 def put_step(writer: RecordWriter, step: int) -> None:

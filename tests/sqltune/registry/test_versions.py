@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +16,8 @@ from sqltune.registry import mlflow_mirror, versions
 from ssh_gang.progress import Progress
 from tests.conftest import BASE, free_port
 from tests.plans import run_plan
+from tests.versions import registered
+from tests.waiting import wait_until
 
 LINEAGE = {
     "dataset_repo": "team/data",
@@ -29,16 +30,7 @@ LINEAGE = {
 
 
 def made(run: str, cluster: str = "lab", **lineage: str) -> versions.Version:
-    return versions.register(
-        cluster,
-        run,
-        run_key=run,
-        host="host-a",
-        merged_path=f"/home/{run}/merged",
-        model_hash=f"hash-{run}",
-        dtype="bfloat16",
-        lineage=LINEAGE | lineage,
-    )
+    return registered(run, cluster, LINEAGE | lineage)
 
 
 def test_candidates_are_numbered_for_each_cluster_and_a_retry_keeps_its_number(engine):
@@ -176,15 +168,12 @@ def server(tmp_path) -> Iterator[tuple[str, object]]:
         started.append(server)
         import httpx
 
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, (tmp_path / "mlflow.log").read_text()[-2000:]
-            time.sleep(0.2)
+        wait_until(
+            lambda: httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200,
+            seconds=90,
+            problem=lambda: (tmp_path / "mlflow.log").read_text()[-2000:],
+            not_yet=httpx.TransportError,
+        )
 
     yield f"http://127.0.0.1:{port}", start
     for process in started:
