@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from sqltune.evaluation.explanation import Explanation
 from sqltune.evaluation.score import ScoreSummary
 from sqltune.evaluation.statistics import PairedComparison
 from sqltune.evaluation.verdict import RuleResult
@@ -208,6 +209,13 @@ class Question(QuestionLine):
     context: str = Field(description="CREATE TABLE statements of its tables.")
     before: Answer
     after: Answer
+
+
+class Explained(Model):
+    """Why the answers to a question were judged as they were."""
+
+    before: Explanation
+    after: Explanation
 
 
 class Questions(Model):
