@@ -325,6 +325,11 @@ export interface components {
              * @description Why the query does not run.
              */
             failure_class: string | null;
+            /**
+             * Error Class
+             * @description What is wrong with a query that runs.
+             */
+            error_class: string | null;
             /** Correct */
             correct: boolean;
             /**
@@ -360,6 +365,11 @@ export interface components {
              * @description Why the query does not run.
              */
             failure_class: string | null;
+            /**
+             * Error Class
+             * @description What is wrong with a query that runs.
+             */
+            error_class: string | null;
             /** Correct */
             correct: boolean;
             /**
@@ -448,6 +458,17 @@ export interface components {
              * @description Why the answer does not run.
              */
             failure_class?: ("syntax" | "unknown_table" | "unknown_column" | "timeout" | "not_a_select" | "several_statements" | "forbidden" | "too_large" | "other") | null;
+            /**
+             * Error Class
+             * @description Of a mismatch: what is wrong with the answer.
+             */
+            error_class?: ("sub-query" | "table" | "join" | "column" | "function" | "condition" | "value" | "grouping" | "ordering" | "other") | null;
+            /**
+             * Differences
+             * @description Of a mismatch: what the answer does otherwise, in the order of repair.
+             * @default []
+             */
+            differences: string[];
             /** @description Of a mismatch, where one was found. */
             witness?: components["schemas"]["Witness"] | null;
         };

@@ -174,6 +174,7 @@ class AnswerLine(Model):
     sql: str = Field(description="The query that was taken from the answer and executed.")
     outcome: str
     failure_class: str | None = Field(description="Why the query does not run.")
+    error_class: str | None = Field(description="What is wrong with a query that runs.")
     correct: bool
     vacuous: bool = Field(description="Correct, but both queries returned no rows.")
 

@@ -278,3 +278,8 @@ def test_a_right_answer_and_one_that_does_not_run_have_no_witness(api, run):
 
 def test_an_explanation_of_an_unknown_question_is_not_found(api, run):
     assert api.get(f"/runs/{run}/explanations/nothing").status_code == 404
+
+
+def test_a_wrong_answer_that_runs_has_its_error_class(api, run):
+    after = get(api, f"/runs/{run}/questions/lost")["after"]
+    assert (after["outcome"], after["error_class"]) == ("mismatch", "function")

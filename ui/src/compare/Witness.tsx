@@ -21,6 +21,15 @@ export function Explanations({ run, id, against }: Props) {
             {text("why")}: {text(side)}
           </h3>
           <p className="text">{data[side].why}</p>
+          {data[side].differences.length > 0 && (
+            <ul>
+              {data[side].differences.map((difference) => (
+                <li key={difference} className="text">
+                  {difference}
+                </li>
+              ))}
+            </ul>
+          )}
           {data[side].witness && <WitnessView witness={data[side].witness} />}
         </section>
       ))}
