@@ -246,8 +246,13 @@ async def _watch_many(hosts: Sequence[loopback.Sshd], name: str, system: System)
     for _ in range(GANGS):
         watches.append(asyncio.ensure_future(system(hosts, [program] * 2)))
         await asyncio.sleep(0.5)
-    all_watched = await until(lambda: len(processes_of(mark)) >= 4 * GANGS and not slots.used, 120)
-    assert all_watched, "not all are watched"
+
+    def all_are_watched() -> bool:
+        for watch in watches:
+            assert not watch.done(), watch
+        return len(processes_of(mark)) >= 4 * GANGS and not slots.used
+
+    assert await until(all_are_watched, 120), "not all are watched"
     await asyncio.sleep(5)
     began, cpu = time.monotonic(), _cpu_seconds()
     await asyncio.sleep(30)
