@@ -65,9 +65,9 @@ class Training:
     def attempts(self) -> list[str]:
         return sorted(processes(self.gang))
 
-    def until(self, true, what: str, seconds: float = 150) -> None:
+    def until(self, condition, what: str, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
-        while not true():
+        while not condition():
             assert time.monotonic() < deadline, (
                 f"{what}: {self.task['state']}, step {self.step}, {self.attempts}"
             )

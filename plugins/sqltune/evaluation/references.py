@@ -27,11 +27,11 @@ def references(
         gold: the gold query.
         predicted: the predicted query.
     """
-    found: list[Reference] = []
+    references: list[Reference] = []
     for stage in (foreign_keys, _joined(tables, gold), _joined(tables, predicted)):
-        known = {referring for referring, _ in found}
-        found += [(a, b) for a, b in stage if a not in known and a != b]
-    return list(dict.fromkeys(found))
+        known = {referring for referring, _ in references}
+        references += [(a, b) for a, b in stage if a not in known and a != b]
+    return list(dict.fromkeys(references))
 
 
 def _joined(tables: Sequence[Table], query: str) -> list[Reference]:

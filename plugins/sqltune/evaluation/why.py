@@ -79,8 +79,8 @@ def _size(witness: Witness) -> str:
     if witness.small:
         return ""
     largest = max(witness.tables, key=lambda table: table.row_count)
-    found = f"No smaller database was found: {largest.name} has {_counted(largest.row_count, 'row')}."
-    return found if witness.minimal else f"{found} The search ended at its limit."
+    sentence = f"No smaller database was found: {largest.name} has {_counted(largest.row_count, 'row')}."
+    return sentence if witness.minimal else f"{sentence} The search ended at its limit."
 
 
 def _value(value: Cell) -> str:

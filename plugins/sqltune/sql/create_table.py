@@ -143,15 +143,15 @@ def _statement(stream: Sequence[Token], span: _Span) -> Iterator[_Statement]:
 
 def _table_name_begins(stream: Sequence[Token], span: _Span) -> int:
     """Index after CREATE [TEMP] TABLE [IF NOT EXISTS] [main.]; -1 for another statement."""
-    words = [i for i in range(span.start, span.stop) if stream[i].kind not in ("space", "comment")]
-    keys = [stream[i].key or stream[i].text for i in words[:8]]
+    positions = [i for i in range(span.start, span.stop) if stream[i].kind not in ("space", "comment")]
+    keys = [stream[i].key or stream[i].text for i in positions[:8]]
     at = 2 if keys[1:2] in (["temp"], ["temporary"]) else 1
     if keys[:1] != ["create"] or keys[at : at + 1] != ["table"]:
         return -1
     at += 4 if keys[at + 1 : at + 4] == ["if", "not", "exists"] else 1
     if keys[at : at + 2] in (["main", "."], ["temp", "."]):
         at += 2
-    return words[at] if at < len(words) else -1
+    return positions[at] if at < len(positions) else -1
 
 
 def _last_group(stream: Sequence[Token], span: _Span) -> _Span | None:

@@ -63,20 +63,20 @@ def _first_select(query: Iterable[Token]) -> tuple[list[Token], int]:
 def clauses(query: str) -> tuple[str, ...]:
     """Which of `CLAUSES` occur anywhere in a query."""
     tokens_in_use = meaningful(tokens(query))
-    words = [t.key for t in tokens_in_use]
-    pairs = set(itertools.pairwise(words))
+    keys = [t.key for t in tokens_in_use]
+    pairs = set(itertools.pairwise(keys))
     called = {t.key for t, after in itertools.pairwise(tokens_in_use) if after.text == "("}
     there = {
-        "where": "where" in words,
+        "where": "where" in keys,
         "group by": ("group", "by") in pairs,
-        "having": "having" in words,
+        "having": "having" in keys,
         "order by": ("order", "by") in pairs,
-        "limit": "limit" in words,
-        "join": "join" in words,
+        "limit": "limit" in keys,
+        "join": "join" in keys,
         "aggregate": bool(called & _AGGREGATES),
-        "distinct": "distinct" in words,
-        "set operation": any(w in SET_OPERATIONS for w in words),
-        "subquery": words.count("select") - sum(w in SET_OPERATIONS for w in words) > 1,
+        "distinct": "distinct" in keys,
+        "set operation": any(w in SET_OPERATIONS for w in keys),
+        "subquery": keys.count("select") - sum(w in SET_OPERATIONS for w in keys) > 1,
     }
     return tuple(name for name in CLAUSES if there[name])
 
@@ -85,14 +85,14 @@ def clauses(query: str) -> tuple[str, ...]:
 def hardness(query: str) -> Hardness:
     """How hard a query is: by its clauses, inner queries, columns, conditions and aggregates."""
     top, nested = _first_select(meaningful(tokens(query)))
-    words = [t.key for t in top]
-    count = words.count
+    keys = [t.key for t in top]
+    count = keys.count
 
     def part(begin: str, *ends: str) -> list[Token]:
-        if begin not in words:
+        if begin not in keys:
             return []
-        first = words.index(begin) + 1
-        return top[first : next((i for i in range(first, len(words)) if words[i] in ends), len(words))]
+        first = keys.index(begin) + 1
+        return top[first : next((i for i in range(first, len(keys)) if keys[i] in ends), len(keys))]
 
     conditions = part("where", "group", "having", "order", "limit") + part("having", "order", "limit")
     joins = count("join") + sum(
@@ -105,12 +105,12 @@ def hardness(query: str) -> Hardness:
     columns = 1 + sum(t.text == "," for t in outside_parentheses(part("select", "from")))
     betweens = sum(t.key == "between" for t in part("where", "group", "having", "order", "limit"))
     wheres = (
-        "where" in words
+        "where" in keys
         and 1
         + sum(t.key in ("and", "or") for t in part("where", "group", "having", "order", "limit"))
         - betweens
     )
-    groups = "group" in words and 1 + sum(
+    groups = "group" in keys and 1 + sum(
         t.text == "," for t in outside_parentheses(part("group", "having", "order", "limit"))
     )
     others = (aggregates > 1) + (columns > 1) + (wheres > 1) + (groups > 1)

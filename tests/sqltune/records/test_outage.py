@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +14,7 @@ from ssh_gang.progress import Progress
 from ssh_gang.record_writer import RecordWriter
 from tests.databases import Postgres, migrated, running_postgres
 from tests.plans import run_plan
+from tests.waiting import until
 
 LOG = logging.getLogger("test")
 STEPS = 30
@@ -33,14 +32,6 @@ def server(monkeypatch, records) -> Postgres:
         yield server
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def train(writer: RecordWriter, steps: range) -> None:
     """What a watcher reads from the hosts in some steps."""
     for step in steps:
@@ -54,13 +45,13 @@ async def training_with_an_outage(server: Postgres, caplog: pytest.LogCaptureFix
     writer = RecordWriter(RunRecorder("r1", "train"), LOG, longest_pause=0.2)
     running = asyncio.create_task(writer.run())
     train(writer, range(1, 11))
-    await asyncio.to_thread(until, lambda: writer.is_drained)
+    await until(lambda: writer.is_drained)
     await asyncio.to_thread(server.stop)
     train(writer, range(11, 21))
-    await asyncio.to_thread(until, lambda: "records cannot be written" in caplog.text)
+    await until(lambda: "records cannot be written" in caplog.text)
     await asyncio.to_thread(server.start)
     train(writer, range(21, STEPS + 1))
-    await asyncio.to_thread(until, lambda: writer.is_drained)
+    await until(lambda: writer.is_drained)
     running.cancel()
 
 

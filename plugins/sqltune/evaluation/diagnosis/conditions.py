@@ -12,7 +12,7 @@ Test = Callable[[Condition, Condition], bool]
 
 
 def compare_conditions(
-    expected: Sequence[Condition], found: Sequence[Condition], names: Names
+    expected: Sequence[Condition], actual: Sequence[Condition], names: Names
 ) -> Iterator[Difference]:
     """Compare two lists of conditions joined by AND.
 
@@ -20,7 +20,8 @@ def compare_conditions(
     """
     comparison = _Conditions(names)
     yield from comparison.compare(
-        [c for c in expected if not isinstance(c, Nested)], [c for c in found if not isinstance(c, Nested)]
+        [c for c in expected if not isinstance(c, Nested)],
+        [c for c in actual if not isinstance(c, Nested)],
     )
 
 
@@ -28,7 +29,7 @@ class _Conditions:
     def __init__(self, names: Names) -> None:
         self._names = names
 
-    def compare(self, expected: Sequence[Condition], found: Sequence[Condition]) -> Iterator[Difference]:
+    def compare(self, expected: Sequence[Condition], actual: Sequence[Condition]) -> Iterator[Difference]:
         tests: tuple[Test, ...] = (
             self._same,
             lambda a, b: self._parts(a, b, left=True, operator=True),
@@ -37,7 +38,7 @@ class _Conditions:
             lambda a, b: self._parts(a, b, left=True),
             lambda a, b: isinstance(a, Alternatives) and isinstance(b, Alternatives),
         )
-        matched = match(expected, found, tests)
+        matched = match(expected, actual, tests)
         missing, extra, pairs = matched.missing, matched.extra, matched.pairs
         if len(missing) == len(extra) == 1:
             # The answer's stands for the gold's.
@@ -83,36 +84,38 @@ class _Conditions:
             return a.right.shape.lower() == b.right.shape.lower() and a.right.columns == b.right.columns
         return self._names.same(a.right, b.right)
 
-    def _changed(self, expected: Condition, found: Condition) -> Iterator[Difference]:
-        if isinstance(expected, Alternatives) and isinstance(found, Alternatives):
-            yield from self._operands(expected, found)
-        elif isinstance(expected, Comparison) and isinstance(found, Comparison):
-            yield Difference(self._step(expected, found), f"filters {found.text} instead of {expected.text}")
+    def _changed(self, expected: Condition, actual: Condition) -> Iterator[Difference]:
+        if isinstance(expected, Alternatives) and isinstance(actual, Alternatives):
+            yield from self._operands(expected, actual)
+        elif isinstance(expected, Comparison) and isinstance(actual, Comparison):
+            yield Difference(
+                self._step(expected, actual), f"filters {actual.text} instead of {expected.text}"
+            )
         else:
-            step = Step.NESTING if _has_query(expected) or _has_query(found) else Step.CONDITIONS
-            yield Difference(step, f"filters {found.text} instead of {expected.text}")
+            step = Step.NESTING if _has_query(expected) or _has_query(actual) else Step.CONDITIONS
+            yield Difference(step, f"filters {actual.text} instead of {expected.text}")
 
-    def _operands(self, expected: Alternatives, found: Alternatives) -> Iterator[Difference]:
-        if len(expected.operands) != len(found.operands):
-            step = Step.NESTING if _has_query(expected) != _has_query(found) else Step.CONDITIONS
-            yield Difference(step, f"filters {found.text} instead of {expected.text}")
+    def _operands(self, expected: Alternatives, actual: Alternatives) -> Iterator[Difference]:
+        if len(expected.operands) != len(actual.operands):
+            step = Step.NESTING if _has_query(expected) != _has_query(actual) else Step.CONDITIONS
+            yield Difference(step, f"filters {actual.text} instead of {expected.text}")
             return
-        for first, second in zip(expected.operands, found.operands, strict=True):
+        for first, second in zip(expected.operands, actual.operands, strict=True):
             yield from self.compare(first, second)
 
-    def _step(self, expected: Comparison, found: Comparison) -> Step:
-        left, right = self._names.same(expected.left, found.left), self._same_right(expected, found)
+    def _step(self, expected: Comparison, actual: Comparison) -> Step:
+        left, right = self._names.same(expected.left, actual.left), self._same_right(expected, actual)
         if not left:
-            return self._names.replaced(expected.left, found.left, "").step
-        if expected.operator != found.operator or right:
+            return self._names.replaced(expected.left, actual.left, "").step
+        if expected.operator != actual.operator or right:
             return Step.CONDITIONS
-        literals = [side.right is None or side.right.is_literal for side in (expected, found)]
-        return Step.VALUES if all(literals) else self._step_of_right(expected.right, found.right)
+        literals = [side.right is None or side.right.is_literal for side in (expected, actual)]
+        return Step.VALUES if all(literals) else self._step_of_right(expected.right, actual.right)
 
-    def _step_of_right(self, expected: Expression | None, found: Expression | None) -> Step:
-        if expected is None or found is None:
+    def _step_of_right(self, expected: Expression | None, actual: Expression | None) -> Step:
+        if expected is None or actual is None:
             return Step.CONDITIONS
-        return self._names.replaced(expected, found, "").step
+        return self._names.replaced(expected, actual, "").step
 
 
 def _has_query(condition: Condition) -> bool:

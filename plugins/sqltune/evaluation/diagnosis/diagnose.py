@@ -57,13 +57,13 @@ def diagnose(gold: str, answer: str, context: str = "") -> Diagnosis:
 def _diagnose(gold: str, answer: str, context: str) -> Diagnosis:
     tables = _tables(context)
     columns = {name: frozenset(c.name.lower() for c in table.columns) for name, table in tables.items()}
-    found = _read(answer, context, columns)
+    actual = _read(answer, context, columns)
     try:
         expected = _read(gold, context, columns)
     except UnreadableQuery as e:
         return _other(f"can't be compared: the gold query {e}")
-    read = expected.all_tables() | found.all_tables()
-    result = differences(expected, found, tables)
+    read = expected.all_tables() | actual.all_tables()
+    result = differences(expected, actual, tables)
     if not result:
         return _other("differs in nothing that the syntax trees show")
     if len(read) == 1:

@@ -24,8 +24,8 @@ def differences(gold: Query, answer: Query, tables: Mapping[str, Table]) -> list
     Returns:
         The differences, in the order of repair.
     """
-    found = dict.fromkeys(_Comparison(gold, answer, tables).differences())
-    return sorted(found, key=lambda difference: difference.step)
+    unique = dict.fromkeys(_Comparison(gold, answer, tables).differences())
+    return sorted(unique, key=lambda difference: difference.step)
 
 
 class _Comparison:
@@ -45,8 +45,8 @@ class _Comparison:
         yield from self._optional()
         yield from self._results()
         for where in (True, False):
-            expected, found = ((q.where if where else q.having) for q in (self.gold, self.answer))
-            yield from compare_conditions(expected, found, self.names)
+            expected, actual = ((q.where if where else q.having) for q in (self.gold, self.answer))
+            yield from compare_conditions(expected, actual, self.names)
         yield from self._groups()
         yield from self._order()
         if self.gold.distinct != self.answer.distinct:
@@ -56,21 +56,21 @@ class _Comparison:
         for expected_condition, found_condition in self.alignment.pairs:
             yield from self._nested(expected_condition, found_condition)
 
-    def _nested(self, expected: Nested, found: Nested) -> Iterator[Difference]:
-        operators = {expected.operator, found.operator}
+    def _nested(self, expected: Nested, actual: Nested) -> Iterator[Difference]:
+        operators = {expected.operator, actual.operator}
         if len(operators) == 2 and operators not in ({"in", "="}, {"not in", "!="}):
             step = Step.NESTING if operators & {"in", "not in"} else Step.CONDITIONS
             yield Difference(
-                step, f"compares by {found.operator.upper()} instead of {expected.operator.upper()}"
+                step, f"compares by {actual.operator.upper()} instead of {expected.operator.upper()}"
             )
-        if expected.set_operation != found.set_operation:
-            way, instead = (c.set_operation or c.operator.upper() for c in (found, expected))
+        if expected.set_operation != actual.set_operation:
+            way, instead = (c.set_operation or c.operator.upper() for c in (actual, expected))
             yield Difference(Step.FORM, f"filters by {way} instead of {instead}")
-        for difference in _Comparison(expected.query, found.query, self.tables).differences():
+        for difference in _Comparison(expected.query, actual.query, self.tables).differences():
             yield Difference(difference.step, f"{difference.text}, in an inner query")
-        both = expected.on_result and found.on_result
-        if expected.left and found.left and not both and not self.names.same(expected.left, found.left):
-            yield self.names.replaced(expected.left, found.left, "compares")
+        both = expected.on_result and actual.on_result
+        if expected.left and actual.left and not both and not self.names.same(expected.left, actual.left):
+            yield self.names.replaced(expected.left, actual.left, "compares")
 
     # Tables and joins
 
@@ -80,7 +80,7 @@ class _Comparison:
         used_missing = [t for t in missing if self._is_used(t, self.gold, self.answer)]
         used_extra = [t for t in extra if self._is_used(t, self.answer, self.gold)]
         pairs = list(zip(used_missing, used_extra, strict=False))
-        yield from (Difference(Step.TABLES, f"reads {found} instead of {name}") for name, found in pairs)
+        yield from (Difference(Step.TABLES, f"reads {actual} instead of {name}") for name, actual in pairs)
         for name in used_missing[len(pairs) :]:
             yield Difference(Step.TABLES, f"does not read {name}")
         for name in used_extra[len(pairs) :]:
@@ -126,8 +126,8 @@ class _Comparison:
         missing = self._unknown_joins(self.gold, self.answer)
         extra = self._unknown_joins(self.answer, self.gold)
         pairs = list(zip(missing, extra, strict=False))
-        for expected, found in pairs:
-            yield Difference(Step.JOINS, f"joins on {_equation(found)} instead of {_equation(expected)}")
+        for expected, actual in pairs:
+            yield Difference(Step.JOINS, f"joins on {_equation(actual)} instead of {_equation(expected)}")
         for join in missing[len(pairs) :]:
             yield Difference(Step.JOINS, f"does not join on {_equation(join)}")
         for join in extra[len(pairs) :]:
@@ -156,28 +156,28 @@ class _Comparison:
     def _results(self) -> Iterator[Difference]:
         tests = (_identical, self.names.same, *self.names.similar)
         matched = match(self.gold.results, self.answer.results, tests)
-        for expected, found in matched.pairs:
-            if not self.names.same(expected, found):
-                yield self.names.replaced(expected, found, "returns")
-            elif expected.columns != found.columns:
-                yield Difference(Step.EQUAL_COLUMN, f"returns {found.text} instead of {expected.text}")
-            elif ("DISTINCT" in expected.text) != ("DISTINCT" in found.text):
-                yield Difference(Step.REST, f"returns {found.text} instead of {expected.text}")
+        for expected, actual in matched.pairs:
+            if not self.names.same(expected, actual):
+                yield self.names.replaced(expected, actual, "returns")
+            elif expected.columns != actual.columns:
+                yield Difference(Step.EQUAL_COLUMN, f"returns {actual.text} instead of {expected.text}")
+            elif ("DISTINCT" in expected.text) != ("DISTINCT" in actual.text):
+                yield Difference(Step.REST, f"returns {actual.text} instead of {expected.text}")
         for value in matched.missing:
             yield Difference(Step.COLUMNS, f"does not return {value.text}")
         for value in matched.extra:
             yield Difference(Step.COLUMNS, f"also returns {value.text}")
 
     def _groups(self) -> Iterator[Difference]:
-        expected, found = self.gold.groups, self.answer.groups
-        if bool(expected) != bool(found):
+        expected, actual = self.gold.groups, self.answer.groups
+        if bool(expected) != bool(actual):
             yield Difference(
                 Step.GROUPED,
-                f"does not group by {_list(expected)}" if expected else f"groups by {_list(found)}",
+                f"does not group by {_list(expected)}" if expected else f"groups by {_list(actual)}",
             )
             return
-        missing = [g for g in expected if not self.names.is_among(g, found)]
-        extra = [g for g in found if not self.names.is_among(g, expected)]
+        missing = [g for g in expected if not self.names.is_among(g, actual)]
+        extra = [g for g in actual if not self.names.is_among(g, expected)]
         if missing and extra:
             yield Difference(Step.GROUPS, f"groups by {_list(extra)} instead of {_list(missing)}")
         elif missing:
@@ -198,12 +198,12 @@ class _Comparison:
         return any(self.names.equals(c) & keys for g in groups if g.is_column for c in g.columns)
 
     def _order(self) -> Iterator[Difference]:
-        expected, found = self.gold.orders, self.answer.orders
-        if expected and not found:
+        expected, actual = self.gold.orders, self.answer.orders
+        if expected and not actual:
             yield Difference(Step.ORDER, f"does not order by {_list(e for e, _ in expected)}")
-        elif found and not expected:
+        elif actual and not expected:
             step = Step.ORDER if self.answer.limit or self.gold.limit else Step.FORM
-            yield Difference(step, f"orders by {_list(e for e, _ in found)}")
+            yield Difference(step, f"orders by {_list(e for e, _ in actual)}")
         else:
             yield from self._order_keys()
         if self.gold.limit != self.answer.limit:
@@ -212,8 +212,8 @@ class _Comparison:
             )
 
     def _order_keys(self) -> Iterator[Difference]:
-        expected, found = self.gold.orders, self.answer.orders
-        for (key, descending), (other, other_descending) in zip(expected, found, strict=False):
+        expected, actual = self.gold.orders, self.answer.orders
+        for (key, descending), (other, other_descending) in zip(expected, actual, strict=False):
             if not self.names.same(key, other):
                 yield Difference(Step.ORDER, f"orders by {other.text} instead of {key.text}")
             elif descending != other_descending:
@@ -221,10 +221,10 @@ class _Comparison:
                     ("descending", "ascending") if other_descending else ("ascending", "descending")
                 )
                 yield Difference(Step.ORDER, f"orders by {key.text} {way} instead of {instead}")
-        if len(expected) > len(found):
-            yield Difference(Step.ORDER, f"does not order by {_list(e for e, _ in expected[len(found) :])}")
-        elif len(found) > len(expected):
-            yield Difference(Step.ORDER, f"also orders by {_list(e for e, _ in found[len(expected) :])}")
+        if len(expected) > len(actual):
+            yield Difference(Step.ORDER, f"does not order by {_list(e for e, _ in expected[len(actual) :])}")
+        elif len(actual) > len(expected):
+            yield Difference(Step.ORDER, f"also orders by {_list(e for e, _ in actual[len(expected) :])}")
 
 
 def _identical(a: Expression, b: Expression) -> bool:

@@ -87,9 +87,9 @@ def _align_nested(gold: Query, answer: Query, result: Alignment) -> tuple[list[N
 
 def _align_sets(gold: Query, answer: Query, result: Alignment) -> None:
     if len(gold.sets) == len(answer.sets):
-        for (expected, first), (found, second) in zip(gold.sets, answer.sets, strict=True):
-            if expected != found:
-                result.differences.append(Difference(Step.NESTING, f"uses {found} instead of {expected}"))
+        for (expected, first), (actual, second) in zip(gold.sets, answer.sets, strict=True):
+            if expected != actual:
+                result.differences.append(Difference(Step.NESTING, f"uses {actual} instead of {expected}"))
             result.queries.append((first, second))
         return
     for sets, text in ((gold.sets, "has no"), (answer.sets, "has an additional")):
@@ -147,11 +147,11 @@ def _pair(gold: Query, answer: Query, result: Alignment) -> tuple[list[Nested], 
     """
     for fits in (_same, _same_operator, _same_value):
         for expected in list(_nested(gold)):
-            found = next((c for c in _nested(answer) if fits(expected, c)), None)
-            if found is not None:
+            partner = next((c for c in _nested(answer) if fits(expected, c)), None)
+            if partner is not None:
                 _remove(expected, gold)
-                _remove(found, answer)
-                result.pairs.append((expected, found))
+                _remove(partner, answer)
+                result.pairs.append((expected, partner))
     return list(_nested(gold)), list(_nested(answer))
 
 

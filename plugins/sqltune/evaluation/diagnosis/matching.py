@@ -80,17 +80,17 @@ class Names:
         """Whether a value equals one of several."""
         return any(self.same(value, other) for other in others)
 
-    def replaced(self, expected: Expression, found: Expression, verb: str) -> Difference:
+    def replaced(self, expected: Expression, actual: Expression, verb: str) -> Difference:
         """Return the difference between two values that correspond."""
-        if expected.nested or found.nested:
+        if expected.nested or actual.nested:
             step = Step.NESTING
-        elif self.same_columns(expected, found) or (
-            COUNT in (expected.shape, found.shape) and expected.shape != found.shape
+        elif self.same_columns(expected, actual) or (
+            COUNT in (expected.shape, actual.shape) and expected.shape != actual.shape
         ):
             step = Step.FUNCTIONS
         else:
             step = Step.COLUMNS
-        return Difference(step, f"{verb} {found.text} instead of {expected.text}")
+        return Difference(step, f"{verb} {actual.text} instead of {expected.text}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Matched(Generic[T]):
     Attributes:
         pairs: the items that correspond.
         missing: the expected items without a partner.
-        extra: the found items without a partner.
+        extra: the actual items without a partner.
     """
 
     pairs: list[tuple[T, T]]
@@ -108,9 +108,9 @@ class Matched(Generic[T]):
     extra: list[T]
 
 
-def match(expected: Sequence[T], found: Sequence[T], tests: Sequence[Callable[[T, T], bool]]) -> Matched[T]:
+def match(expected: Sequence[T], actual: Sequence[T], tests: Sequence[Callable[[T, T], bool]]) -> Matched[T]:
     """Pair the items of two lists: by the first test as many as possible, then by the next."""
-    result = Matched([], list(expected), list(found))
+    result = Matched([], list(expected), list(actual))
     for test in tests:
         for item in list(result.missing):
             partner = next((other for other in result.extra if test(item, other)), None)

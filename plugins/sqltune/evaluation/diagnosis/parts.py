@@ -183,10 +183,10 @@ class Query:
 
     def all_tables(self) -> Counter[str]:
         """The tables that it reads, those of its inner queries among them."""
-        found = Counter(self.tables)
+        tables = Counter(self.tables)
         for inner in self.inner_queries():
-            found += inner.all_tables()
-        return found
+            tables += inner.all_tables()
+        return tables
 
     def inner_queries(self) -> Iterator[Query]:
         """The queries directly in it."""

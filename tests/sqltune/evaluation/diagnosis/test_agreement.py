@@ -68,11 +68,11 @@ def _predictions(file: Path) -> list[str]:
 
 def disagreements(pairs: Iterable[Labelled]) -> list[str]:
     """The pairs that the rules classify otherwise, as lines for the log."""
-    found = ((pair, diagnose(pair.gold, pair.answer, pair.context)) for pair in pairs)
+    diagnosed = ((pair, diagnose(pair.gold, pair.answer, pair.context)) for pair in pairs)
     return [
         f"label {pair.label}, rules {diagnosis.error_class}: {pair.gold} | {pair.answer} | "
         f"{[d.text for d in diagnosis.differences]}"
-        for pair, diagnosis in found
+        for pair, diagnosis in diagnosed
         if diagnosis.error_class != pair.label
     ]
 
