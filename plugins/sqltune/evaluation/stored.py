@@ -9,7 +9,7 @@ from pydantic import Field
 from sqltune.config.base import digest
 from sqltune.errors import ScoringError
 from sqltune.evaluation.questions import Question, language
-from sqltune.evaluation.score import JudgedAnswer, Score
+from sqltune.evaluation.score import JudgedAnswer, Score, ScoreSummary
 from sqltune.evaluation.verdict import RecordedVerdict
 from sqltune.records import answers, evaluations, questions, verdicts
 from sqltune.records.evaluations import EvaluationRecord, JudgementRecord, Phase
@@ -81,6 +81,12 @@ def score(run_key: str, phase: Phase) -> Score | None:
     """Return the score of one of a run's models, or None."""
     record = evaluations.get(run_key, phase)
     return None if record is None else Score.model_validate(record.document)
+
+
+def summary(run_key: str, phase: Phase) -> ScoreSummary | None:
+    """Return the counts of the score of one of a run's models, or None."""
+    document = evaluations.score(run_key, phase)
+    return None if document is None else ScoreSummary.model_validate(document)
 
 
 def required_score(run_key: str, phase: Phase) -> Score:
@@ -157,5 +163,4 @@ def _judgement(question: Question, answer: JudgedAnswer) -> JudgementRecord:
         exact=answer.exact,
         vacuous=answer.vacuous,
         failure_class=answer.failure_class,
-        error_class=answer.error_class,
     )

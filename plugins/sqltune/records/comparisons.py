@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased
@@ -42,6 +42,15 @@ class ComparedAnswer:
     question: QuestionRecord
     before: JudgementRecord
     after: JudgementRecord
+
+
+class Outcomes(NamedTuple):
+    """What both models' answers to one question are worth."""
+
+    before: str
+    after: str
+    tags: list[str]
+    """Of the question."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,41 @@ def compare(
             .limit(limit)
             .offset(offset)
         )
-        rows = [
-            ComparedAnswer(
-                question=from_row(question),
-                before=judgement_from_row(before, question, answer_before),
-                after=judgement_from_row(after, question, answer_after),
-            )
-            for question, before, answer_before, after, answer_after in session.execute(statement)
-        ]
-        return ComparedAnswers(total=total, rows=rows)
+        return ComparedAnswers(total=total, rows=[_compared(*row) for row in session.execute(statement)])
 
 
-def change(compared: ComparedAnswer) -> Change:
-    """Return what became of a question."""
-    before, after = compared.before.outcome == "match", compared.after.outcome == "match"
-    return _CHANGES[before, after]
+def outcomes(run_key: str, against: str | None = None) -> list[Outcomes]:
+    """Return the outcomes of one run's answers before and after, without their texts.
+
+    Args:
+        run_key: The run.
+        against: As `compare` takes it.
+    """
+    with database.reading() as session:
+        run = number(session, run_key)
+        other = number(session, against) if against else None
+        statement = _pairs(select(_before.outcome, _after.outcome, Question.tags), run, other)
+        return [Outcomes(*row) for row in session.execute(statement)]
+
+
+def change(before: str, after: str) -> Change:
+    """Return what became of a question, from the outcomes of its two answers."""
+    return _CHANGES[before == "match", after == "match"]
+
+
+def _compared(
+    question: Question,
+    before: Judgement,
+    answer_before: Answer | None,
+    after: Judgement,
+    answer_after: Answer | None,
+) -> ComparedAnswer:
+    asked = from_row(question)
+    return ComparedAnswer(
+        question=asked,
+        before=judgement_from_row(before, asked, answer_before),
+        after=judgement_from_row(after, asked, answer_after),
+    )
 
 
 _CHANGES: dict[tuple[bool, bool], Change] = {

@@ -33,7 +33,6 @@ class JudgementRecord:
     exact: bool = False
     vacuous: bool = False
     failure_class: str | None = None
-    error_class: str | None = None
     answer: str = ""
     """Filled in when it is read; it is kept with the answers."""
 
@@ -52,7 +51,6 @@ class JudgementRecord:
             "exact": self.exact,
             "vacuous": self.vacuous,
             "failure_class": self.failure_class,
-            "error_class": self.error_class,
             "tags": self.question.tags,
             "must_not_break": self.question.must_not_break,
         }
@@ -168,7 +166,6 @@ def put(run_key: str, phase: Phase, evaluation: EvaluationRecord, decoding: str)
                 "exact": j.exact,
                 "vacuous": j.vacuous,
                 "failure_class": j.failure_class,
-                "error_class": j.error_class,
             }
             for position, j in enumerate(judgements)
         ]
@@ -196,15 +193,25 @@ def get(run_key: str, phase: Phase) -> EvaluationRecord | None:
             questions=row.questions,
             matched=row.matched,
             score=row.score,
-            judgements=[judgement_from_row(j, q, a) for j, q, a in session.execute(statement)],
+            judgements=[judgement_from_row(j, from_row(q), a) for j, q, a in session.execute(statement)],
             at=row.at,
         )
 
 
-def judgement_from_row(row: Judgement, question: Question, answer: Answer | None) -> JudgementRecord:
+def score(run_key: str, phase: Phase) -> Json | None:
+    """Return the counts of a judged evaluation, `Score` without the single answers, or None."""
+    with database.reading() as session:
+        return session.scalar(
+            select(Evaluation.score).where(
+                Evaluation.run_id == number(session, run_key), Evaluation.phase == phase
+            )
+        )
+
+
+def judgement_from_row(row: Judgement, question: QuestionRecord, answer: Answer | None) -> JudgementRecord:
     """Return a stored judgement with its question and answer."""
     return JudgementRecord(
-        question=from_row(question),
+        question=question,
         prompt_hash=answer.prompt_hash if answer else "",
         outcome=row.outcome,
         sql=row.sql,
@@ -213,6 +220,5 @@ def judgement_from_row(row: Judgement, question: Question, answer: Answer | None
         exact=row.exact,
         vacuous=row.vacuous,
         failure_class=row.failure_class,
-        error_class=row.error_class,
         answer=answer.text if answer else "",
     )

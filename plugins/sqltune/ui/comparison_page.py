@@ -7,7 +7,6 @@ from typing import get_args
 
 from sqltune.evaluation import stored
 from sqltune.evaluation.questions import REFERENCE
-from sqltune.evaluation.score import Score
 from sqltune.evaluation.statistics import compare, wilson
 from sqltune.records import comparisons
 from sqltune.records.comparisons import AnswerFilter, ComparedAnswer
@@ -27,15 +26,18 @@ def comparison(key: str, against: str | None = None) -> contracts.Comparison:
         against: Another run, whose candidate takes the place of "before"; there is no verdict then.
     """
     verdict = None if against else stored.verdict(key)
-    paired = questions(key, AnswerFilter(), MOST_QUESTIONS, 0, against).questions
-    lines = [line for line in paired if line.counted]
-    buckets = Counter(line.change for line in lines)
+    buckets = Counter(
+        comparisons.change(pair.before, pair.after)
+        for pair in comparisons.outcomes(key, against)
+        if _counts(pair.tags, pair.after)
+    )
+    pairs = buckets.total()
     return contracts.Comparison(
         before=_side(against, "after") if against else _side(key, "before"),
         after=_side(key, "after"),
         reference=None if against else _side(key, "reference"),
         buckets={change: buckets[change] for change in get_args(contracts.Change)},
-        paired=compare(len(lines), buckets["gained"], buckets["lost"]) if lines else None,
+        paired=compare(pairs, buckets["gained"], buckets["lost"]) if pairs else None,
         passed=verdict.passed if verdict else None,
         headline=verdict.headline if verdict else None,
         rules=list(verdict.rules) if verdict else [],
@@ -72,12 +74,16 @@ def question(key: str, name: str, against: str | None = None) -> contracts.Quest
 
 
 def _side(key: str, phase: Phase) -> contracts.Side | None:
-    score: Score | None = stored.score(key, phase)
-    if score is None:
+    summary = stored.summary(key, phase)
+    if summary is None:
         return None
-    return contracts.Side(
-        model=score.model, summary=score.summary, interval=wilson(score.matched, score.questions)
-    )
+    interval = wilson(summary.matched, summary.questions)
+    return contracts.Side(model=summary.model, summary=summary, interval=interval)
+
+
+def _counts(tags: list[str], outcome: str) -> bool:
+    """Whether a question enters the numbers, from its tags and the outcome of the candidate's answer."""
+    return REFERENCE not in tags and outcome != "gold_invalid"
 
 
 def _fields(row: ComparedAnswer) -> dict[str, object]:
@@ -91,8 +97,8 @@ def _fields(row: ComparedAnswer) -> dict[str, object]:
         "language": asked.language,
         "hardness": asked.hardness,
         "guarded": asked.must_not_break,
-        "counted": REFERENCE not in asked.tags and row.after.outcome != "gold_invalid",
-        "change": comparisons.change(row),
+        "counted": _counts(asked.tags, row.after.outcome),
+        "change": comparisons.change(row.before.outcome, row.after.outcome),
         "before": _answer(row.before),
         "after": _answer(row.after),
     }
@@ -105,7 +111,6 @@ def _answer(judged: JudgementRecord) -> dict[str, object]:
         "outcome": judged.outcome,
         "reason": judged.reason,
         "failure_class": judged.failure_class,
-        "error_class": judged.error_class,
         "correct": judged.outcome == "match",
         "vacuous": judged.vacuous,
     }
