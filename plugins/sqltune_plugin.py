@@ -1,6 +1,13 @@
-"""What sqltune adds to Airflow: the page and its API. Airflow finds this module in the plugins folder."""
+"""What sqltune adds to Airflow: the page and its API. Airflow finds this module in the plugins folder.
+
+The environment variable SQLTUNE_PAGE says how the page is shown: `tab`, the default, as a part of Airflow's
+own page; `frame`, in a frame, for an Airflow in which React plugins are off or fail; `off`, not at all. The
+API is there in each case.
+"""
 
 from __future__ import annotations
+
+import os
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
@@ -12,7 +19,31 @@ from sqltune.ui.contracts import DAG_ID
 
 MAY_READ_RUNS = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=DAG_ID)
 """Who may read the DAG's runs may read what they recorded."""
-PREFIX = "/sqltune"
+PREFIX = "sqltune"
+"""Path of API and page; addresses without a leading slash respect the path of Airflow's `[api] base_url`."""
+RUN = {"name": "Text-to-SQL", "destination": "dag_run", "url_route": "text2sql"}
+HISTORY = {"name": "Models", "destination": "nav", "url_route": "text2sql-history"}
+
+
+def views(page: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Return the React apps and the external views with which Airflow shows the page.
+
+    Args:
+        page: `tab`, `frame` or `off`.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    match page:
+        case "tab":
+            bundle = {"bundle_url": f"{PREFIX}/static/sqltune.js"}
+            return [RUN | bundle, HISTORY | bundle], []
+        case "frame":
+            run = RUN | {"href": f"{PREFIX}/frame/{{DAG_ID}}/{{RUN_ID}}"}
+            return [], [run, HISTORY | {"href": f"{PREFIX}/frame"}]
+        case "off":
+            return [], []
+    raise ValueError(f"SQLTUNE_PAGE is {page!r}, expected tab, frame or off: correct it in the environment")
 
 
 class SqltunePlugin(AirflowPlugin):
@@ -22,21 +53,8 @@ class SqltunePlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012 # Airflow's declaration
         {
             "app": create_app([Depends(MAY_READ_RUNS)]),
-            "url_prefix": PREFIX,
+            "url_prefix": f"/{PREFIX}",
             "name": "sqltune",
         }
     ]
-    react_apps = [  # noqa: RUF012 # Airflow's declaration
-        {
-            "name": "Text-to-SQL",
-            "bundle_url": f"{PREFIX}/static/sqltune.js",
-            "destination": "dag_run",
-            "url_route": "text2sql",
-        },
-        {
-            "name": "Text-to-SQL history",
-            "bundle_url": f"{PREFIX}/static/sqltune.js",
-            "destination": "nav",
-            "url_route": "text2sql-history",
-        },
-    ]
+    react_apps, external_views = views(os.environ.get("SQLTUNE_PAGE", "tab"))

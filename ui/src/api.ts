@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import type { components } from "./api.gen";
 
 export type Schema = components["schemas"];
@@ -66,10 +66,8 @@ export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
     error: undefined,
     loading: true,
   });
-  const alive = useRef(true);
 
   useEffect(() => {
-    alive.current = true;
     if (path === null) {
       setState({ path, data: undefined, error: undefined, loading: false });
       return;

@@ -1,7 +1,9 @@
+import { useEffect } from "react";
 import { createRoot } from "react-dom/client";
-import { BrowserRouter, MemoryRouter } from "react-router-dom";
+import { BrowserRouter, MemoryRouter, useLocation } from "react-router-dom";
 import { isReport } from "./api";
 import { App } from "./App";
+import { adoptSearch, followTheme, host, openInHost, publishSearch } from "./host";
 import { addStyle } from "./style";
 
 /**
@@ -9,16 +11,23 @@ import { addStyle } from "./style";
  * report, whose address in a file system cannot be changed.
  */
 addStyle();
+if (host) {
+  followTheme(host);
+  adoptSearch(host);
+}
 const Router = isReport ? MemoryRouter : BrowserRouter;
 const root = document.getElementById("root");
-if (root) {
-  const query = new URLSearchParams(location.search);
+const [, dagId, runId] = /\/frame\/([^/]+)\/([^/]+)$/.exec(location.pathname)?.map(decodeURIComponent) ?? [];
+
+function Framed({ page }: { page: Window }) {
+  const { search } = useLocation();
+  useEffect(() => publishSearch(page, search), [page, search]);
+  return <App dagId={dagId} runId={runId} onLink={(path) => openInHost(page, new URL(path, document.baseURI).href)} />;
+}
+
+if (root)
   createRoot(root).render(
     <Router>
-      <App
-        dagId={root.dataset.dagId ?? query.get("dag_id") ?? undefined}
-        runId={root.dataset.runId ?? query.get("run_id") ?? undefined}
-      />
+      {host ? <Framed page={host} /> : <App dagId={root.dataset.dagId ?? dagId} runId={root.dataset.runId ?? runId} />}
     </Router>,
   );
-}

@@ -21,6 +21,7 @@ const en = {
   version: "Version",
   servedBefore: "Served when it began",
   nothingNew: "Nothing new: run {run} trained the same plan",
+  training: "Training",
   loss: "Loss",
   lr: "Learning rate",
   secondsPerStep: "Seconds a step",
@@ -77,9 +78,6 @@ const en = {
   nothingNewRuns: "{n} runs with nothing new",
   more: "Show more",
   trainedOn: "Trained on",
-  answer: "Answer",
-  rowCount: "{n} rows",
-  wrong: "Wrong",
   saveReport: "Save as one HTML file",
   noAnswers: "No question matches.",
   keys: "j and k: next and previous question",
@@ -107,6 +105,7 @@ const en = {
   state_held_back: "held back",
   state_promoted: "promoted",
   close: "Close",
+  interfaceLanguage: "Language of this page",
 };
 
 export type Key = keyof typeof en;
@@ -132,6 +131,7 @@ const zh: Record<Key, string> = {
   version: "版本",
   servedBefore: "运行开始时的线上版本",
   nothingNew: "没有新内容：运行 {run} 已经训练过相同的计划",
+  training: "训练",
   loss: "损失",
   lr: "学习率",
   secondsPerStep: "每步耗时（秒）",
@@ -188,9 +188,6 @@ const zh: Record<Key, string> = {
   nothingNewRuns: "{n} 次运行没有新内容",
   more: "显示更多",
   trainedOn: "训练数据",
-  answer: "模型答案",
-  rowCount: "{n} 行",
-  wrong: "错误",
   saveReport: "保存为单个 HTML 文件",
   noAnswers: "没有符合条件的问题。",
   keys: "按 j / k 切换到下一题 / 上一题",
@@ -218,6 +215,7 @@ const zh: Record<Key, string> = {
   state_held_back: "未通过",
   state_promoted: "已上线",
   close: "关闭",
+  interfaceLanguage: "界面语言",
 };
 
 const LANGUAGES = { en, zh };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, params
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, JsonValue
 
 from sqltune.records.comparisons import AnswerFilter, Change
 from sqltune.records.errors import SchemaError, UnknownRun
-from sqltune.ui import comparison_page, contracts, explained_page, export, history_page, run_page
+from sqltune.ui import comparison_page, contracts, export, history_page, run_page
 from sqltune.ui.contracts import DAG_ID
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.errors import NotRecorded
@@ -26,7 +26,7 @@ FRAME = """<!doctype html>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />
     <meta name="color-scheme" content="light dark" />
-    <base href="../" />
+    <base href="{base}" />
     <title>Text-to-SQL</title>
   </head>
   <body>
@@ -35,6 +35,7 @@ FRAME = """<!doctype html>
   </body>
 </html>
 """
+"""The app as a document of its own; `base` leads from its address to Airflow's."""
 FRAME_POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src-attr 'unsafe-inline'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
@@ -52,6 +53,16 @@ Run = Annotated[str, Path(description="Key of the run, or Airflow's run id.")]
 Points = Annotated[int, Query(ge=8, le=20_000, description="Points that a curve has at most.")]
 Limit = Annotated[int, Query(ge=1, le=10_000, description="How many at most.")]
 Offset = Annotated[int, Query(ge=0, description="How many of the first ones are left out.")]
+
+
+class RevalidatedFiles(StaticFiles):
+    """The built app. A browser asks each time whether it has changed, so that an upgrade is seen at once."""
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """Answer with a file, or with 304 where the browser has it."""
+        response = super().file_response(*args, **options)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 def add_security_headers(response: Response) -> None:
@@ -171,12 +182,6 @@ def questions(
     return comparison_page.questions(run_page.resolve(run), shown, limit, offset, _resolved(against))
 
 
-@router.get("/runs/{run}/explanations/{question:path}")
-def explanation(run: Run, question: str, against: Against = None) -> contracts.Explained:
-    """Return why both answers to a question were judged so, each wrong one on its witness."""
-    return explained_page.explained(run_page.resolve(run), question, _resolved(against))
-
-
 @router.get("/runs/{run}/questions/{question:path}")
 def question(run: Run, question: str, against: Against = None) -> contracts.Question:
     """Return one question of a run with both answers."""
@@ -216,17 +221,26 @@ def create_app(access: Sequence[params.Depends] = ()) -> FastAPI:
         openapi_url=None,
     )
     app.include_router(router, dependencies=list(access))
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", RevalidatedFiles(directory=STATIC), name="static")
     app.add_exception_handler(UnknownRun, _not_found)
     app.add_exception_handler(NotRecorded, _not_found)
     app.add_exception_handler(SchemaError, _unavailable)
 
     @app.get("/frame", include_in_schema=False)
-    def frame() -> HTMLResponse:
-        """Return the app as a document of its own, for an Airflow that loads no React plugins."""
-        return HTMLResponse(FRAME, headers={"Content-Security-Policy": FRAME_POLICY})
+    def history_frame() -> HTMLResponse:
+        """Return the history as a document of its own, for an Airflow that loads no React plugins."""
+        return _frame("../")
+
+    @app.get("/frame/{dag_id}/{run_id}", include_in_schema=False)
+    def run_frame(dag_id: str, run_id: str) -> HTMLResponse:
+        """Return a run as a document of its own. The app reads from the address which run it is."""
+        return _frame("../../../")
 
     return app
+
+
+def _frame(base: str) -> HTMLResponse:
+    return HTMLResponse(FRAME.format(base=base), headers={"Content-Security-Policy": FRAME_POLICY})
 
 
 def _not_found(_: Request, error: Exception) -> JSONResponse:

@@ -1,9 +1,10 @@
-import { useEffect, useMemo, useRef } from "react";
+import { useCallback, useEffect, useMemo, useRef } from "react";
 import { useSearchParams } from "react-router-dom";
 import { isReport, runPath, useApi, withQuery, type Schema } from "../api";
 import { percent, points } from "../format";
 import { useText, type Key } from "../i18n";
-import { filtered, FILTERS, outcomeOf, type Filter, type QuestionLine } from "./filter";
+import { filtered, FILTERS, type Filter, type QuestionLine } from "./filter";
+import { QuestionList } from "./QuestionList";
 import { QuestionView } from "./QuestionView";
 
 const BUCKETS = ["gained", "lost", "both_wrong", "both_right"] as const;
@@ -66,9 +67,6 @@ function Numbers({ data }: { data: Schema["Comparison"] }) {
     ["language", "by_language"],
     ["hardness", "by_hardness"],
   ];
-  const classes = (["mismatched_by_class", "invalid_by_class"] as const).flatMap((field) =>
-    [...new Set(sides.flatMap(({ side }) => Object.keys(side.summary[field] ?? {})))].map((name) => [field, name] as const),
-  );
   return (
     <>
       <table>
@@ -88,16 +86,6 @@ function Numbers({ data }: { data: Schema["Comparison"] }) {
               <th scope="row">{text(key)}</th>
               {sides.map(({ name, side }) => (
                 <td key={name}>{cell(side)}</td>
-              ))}
-            </tr>
-          ))}
-          {classes.map(([field, name]) => (
-            <tr key={`${field} ${name}`}>
-              <th scope="row">
-                {text(field === "mismatched_by_class" ? "wrong" : "doesNotRun")}: {name}
-              </th>
-              {sides.map(({ name: side, side: { summary } }) => (
-                <td key={side}>{summary[field]?.[name] ?? 0}</td>
               ))}
             </tr>
           ))}
@@ -175,7 +163,6 @@ function Questions({ run, against }: { run: string; against: string | null }) {
   const questions = useMemo(() => filtered(all, filter), [all, filter]);
   const chosen = Math.max(0, questions.findIndex((q) => q.id === params.get("question")));
   const current = questions[chosen];
-  const list = useRef<HTMLDivElement>(null);
 
   const set = (name: string, value: string | null) =>
     setParams(
@@ -187,20 +174,34 @@ function Questions({ run, against }: { run: string; against: string | null }) {
       { replace: true },
     );
 
+  // The address follows a moment later: keys that come meanwhile go on from what was chosen last.
+  const wanted = useRef<string>(undefined);
+  useEffect(() => {
+    wanted.current = current?.id;
+  }, [current?.id]);
+  const choose = (id: string) => {
+    wanted.current = id;
+    set("question", id);
+  };
+
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
       const step = { j: 1, k: -1 }[event.key];
-      const next = step && questions[chosen + step];
-      if (next) set("question", next.id);
+      const next = step && questions[Math.max(0, questions.findIndex((q) => q.id === wanted.current)) + step];
+      if (next) choose(next.id);
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
   });
-  useEffect(() => {
-    list.current?.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
-  }, [current?.id]);
+
+  // Who follows a link to a question wants to see it; who opens the tab begins at its top.
+  const isLink = useRef(params.has("question"));
+  const showLinked = useCallback((element: HTMLElement | null) => {
+    if (element && isLink.current) element.scrollIntoView();
+    isLink.current = false;
+  }, []);
 
   if (!data) return <p className="muted">{text("loading")}</p>;
   return (
@@ -229,14 +230,8 @@ function Questions({ run, against }: { run: string; against: string | null }) {
         <span className="muted end">{text("keys")}</span>
       </div>
       {current ? (
-        <div className="split">
-          <div className="list" ref={list}>
-            {questions.map((q) => (
-              <button key={q.id} type="button" aria-current={q === current} onClick={() => set("question", q.id)}>
-                <span className={q.change === "lost" ? "bad" : q.change === "gained" ? "good" : "muted"}>{text(q.change)}</span> {q.question.slice(0, 300)}
-              </button>
-            ))}
-          </div>
+        <div className="split" ref={showLinked}>
+          <QuestionList questions={questions} current={current} onChoose={choose} />
           <QuestionView run={run} id={current.id} against={against} />
         </div>
       ) : (
@@ -247,7 +242,7 @@ function Questions({ run, against }: { run: string; against: string | null }) {
 }
 
 const CHOICES: ["outcome" | "language" | "hardness" | "database", Key, (line: QuestionLine) => string | null][] = [
-  ["outcome", "outcome", outcomeOf],
+  ["outcome", "outcome", (q) => q.after.failure_class ?? q.after.outcome],
   ["language", "language", (q) => q.language],
   ["hardness", "hardness", (q) => q.hardness],
   ["database", "database", (q) => q.database],

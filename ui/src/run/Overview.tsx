@@ -83,7 +83,7 @@ function Curves({ run, live }: { run: string; live: boolean }) {
   return (
     <>
       <div className="bar">
-        <h2>{text("loss")}</h2>
+        <h2>{text("training")}</h2>
         <label className="end">
           <input type="checkbox" checked={logScale} onChange={(e) => setLogScale(e.target.checked)} /> {text("logScale")}
         </label>
