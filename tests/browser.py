@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 LOCAL = ("http://127.0.0.1:", "http://127.0.0.1/", "file://", "data:", "blob:")
 """Addresses that a page may ask for."""
+TIMEOUT_MS = 20_000
+"""How long a page has to show what is expected: on a busy machine."""
 
 
 class OpenPage(Protocol):
@@ -48,6 +50,7 @@ class Problems:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium."""
+    expect.set_options(timeout=TIMEOUT_MS)
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not here: apt-get install chromium")
@@ -68,7 +71,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
 
     def opened(**options: Any) -> Page:
         page = browser.new_context(**{"viewport": {"width": 1440, "height": 900}} | options).new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(TIMEOUT_MS)
         problems.watch(page)
         return page
 

@@ -1,0 +1,109 @@
+"""The page in a browser on recorded runs: a document of its own, beside what it asks of Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Page
+
+from sqltune.records import database
+from sqltune.records.recorder import RunRecorder
+from sqltune.ui.app import create_app
+from sqltune.ui.contracts import DAG_ID
+from tests.browser import OpenPage, browser, open_page
+from tests.conftest import serving
+from tests.plans import run_plan
+from tests.sqltune.ui import large
+from tests.sqltune.ui.recorded import record_run, record_training
+
+TASKS = {"plan": "success", "preflight": "success", "train": "success", "gate": "success"}
+
+
+@dataclass
+class Site:
+    """Records in several states, served."""
+
+    url: str = ""
+    states: dict[str, str] = field(default_factory=dict)
+    """Airflow's state of the runs that have not succeeded."""
+
+    def address(self, run_id: str | None = None, **query: str) -> str:
+        """Address of a run, or of the history."""
+        path = f"/{DAG_ID}/{quote(run_id, safe='')}" if run_id else ""
+        search = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        return f"{self.url}/sqltune/frame{path}?{search}"
+
+    def show(self, open_page: OpenPage, run_id: str | None = None, **options: Any) -> Page:
+        """Open a run or the history in a page of its own.
+
+        Args:
+            open_page: The fixture.
+            run_id: Airflow's run id; None for the history.
+            options: Parameters of the address in `query`; all others are options of the browser's context.
+        """
+        query = options.pop("query", {})
+        page = open_page(**options)
+        page.goto(self.address(run_id, **query))
+        return page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Site]:
+    """Runs `whole`, `suite`, `hostile` and `live`, and 1,000 nights on the cluster `years`."""
+    home = tmp_path_factory.mktemp("site")
+    (home / "records.db").write_bytes(migrated_sqlite.read_bytes())
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SQLTUNE_HOME", str(home))
+    for name in ("SQLTUNE_DATABASE_URL", "SQLTUNE_LOG_STORE"):
+        patch.delenv(name, raising=False)
+    record_run("whole")
+    large.record_suite("suite")
+    hostile = large.record_hostile("hostile")
+    RunRecorder(hostile, "train").output("try2", run_plan().cluster.hosts[0].name, 0, large.log_lines())
+    record_training("live")
+    large.record_history("years")
+    site = Site(states={"live": "running"})
+    outer = airflow_beside_it(site)
+    outer.mount("/sqltune", create_app())
+    with serving(outer) as site.url:
+        yield site
+    database.close()
+    patch.undo()
+
+
+def airflow_beside_it(site: Site) -> FastAPI:
+    """The two answers of Airflow's REST API that the page reads."""
+    app = FastAPI()
+
+    @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")
+    def dag_run(dag_id: str, run_id: str) -> dict[str, Any]:
+        return {
+            "state": site.states.get(run_id, "success"),
+            "run_type": "manual",
+            "triggering_user_name": "admin",
+            "queued_at": "2026-11-01T02:00:00Z",
+            "start_date": "2026-11-01T02:00:01Z",
+            "end_date": None if run_id in site.states else "2026-11-01T03:02:01Z",
+        }
+
+    @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
+    def task_instances(dag_id: str, run_id: str) -> dict[str, Any]:
+        common = {
+            "map_index": -1,
+            "start_date": "2026-11-01T02:00:02Z",
+            "end_date": "2026-11-01T02:10:00Z",
+            "duration": 598.0,
+            "try_number": 1,
+        }
+        return {"task_instances": [common | {"task_id": n, "state": s} for n, s in TASKS.items()]}
+
+    return app
+
+
+__all__ = ["Site", "browser", "open_page", "site"]
