@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from typer.testing import CliRunner
 
 from sqltune.cli import app
-from sqltune.records import runs
+from sqltune.records import database, runs
 from tests.conftest import serving
 from tests.plans import run_plan
 from tests.sqltune.evaluation.builders import score_of, store
@@ -165,7 +165,7 @@ def test_served_exits_with_1_where_nothing_was_served(records):
 def test_migrate_creates_the_database(empty_database):
     result = run("migrate")
     assert result.exit_code == 0, result.output
-    assert result.output.strip() == "The records have schema 0001."
+    assert result.output.strip() == f"The records have schema {database.HEAD}."
 
 
 def test_migrate_imports_the_files_of_version_0_1(empty_database, tmp_path):

@@ -224,6 +224,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/explanations/{question}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explanation
+         * @description Return why both answers to a question were judged so, each wrong one on its witness.
+         */
+        get: operations["explanation_api_v1_runs__run__explanations__question__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/questions/{question}": {
         parameters: {
             query?: never;
@@ -305,6 +325,11 @@ export interface components {
              * @description Why the query does not run.
              */
             failure_class: string | null;
+            /**
+             * Error Class
+             * @description What is wrong with a query that runs.
+             */
+            error_class: string | null;
             /** Correct */
             correct: boolean;
             /**
@@ -340,6 +365,11 @@ export interface components {
              * @description Why the query does not run.
              */
             failure_class: string | null;
+            /**
+             * Error Class
+             * @description What is wrong with a query that runs.
+             */
+            error_class: string | null;
             /** Correct */
             correct: boolean;
             /**
@@ -388,6 +418,59 @@ export interface components {
              * @description Every rule of the gate, with what it found.
              */
             rules: components["schemas"]["RuleResult"][];
+        };
+        /**
+         * Explained
+         * @description Why the answers to a question were judged as they were.
+         */
+        Explained: {
+            before: components["schemas"]["Explanation"];
+            after: components["schemas"]["Explanation"];
+        };
+        /**
+         * Explanation
+         * @description Why an answer was judged as it was.
+         */
+        Explanation: {
+            /**
+             * Gold
+             * @description The gold query.
+             */
+            gold: string;
+            /**
+             * Answer
+             * @description The answer's query.
+             */
+            answer: string;
+            /**
+             * Outcome
+             * @description The judge's outcome.
+             * @enum {string}
+             */
+            outcome: "match" | "mismatch" | "invalid" | "gold_invalid";
+            /**
+             * Why
+             * @description The reason, in plain sentences.
+             */
+            why: string;
+            /**
+             * Failure Class
+             * @description Why the answer does not run.
+             */
+            failure_class?: ("syntax" | "unknown_table" | "unknown_column" | "timeout" | "not_a_select" | "several_statements" | "forbidden" | "too_large" | "other") | null;
+            /**
+             * Error Class
+             * @description Of a mismatch: what is wrong with the answer.
+             */
+            error_class?: ("sub-query" | "table" | "join" | "column" | "function" | "condition" | "value" | "grouping" | "ordering" | "other") | null;
+            /**
+             * Differences
+             * @description Of a mismatch: what the answer does otherwise, in the order of repair.
+             * @default []
+             */
+            differences: string[];
+            /** @description Of a mismatch, where one was found. */
+            witness?: components["schemas"]["Witness"] | null;
         };
         /**
          * GpuLine
@@ -1214,6 +1297,120 @@ export interface components {
              */
             price: number | null;
         };
+        /**
+         * Witness
+         * @description The smallest database found on which a gold query and an answer differ, and what they return on it.
+         */
+        Witness: {
+            /**
+             * Source
+             * @description `real`: rows of the question's database; `synthetic`: generated rows.
+             * @enum {string}
+             */
+            source: "real" | "synthetic";
+            /**
+             * Tables
+             * @description The tables that the two queries read.
+             */
+            tables: components["schemas"]["WitnessTable"][];
+            /** @description What the gold query returns. */
+            gold: components["schemas"]["WitnessResult"];
+            /** @description What the answer returns. */
+            answer: components["schemas"]["WitnessResult"];
+            /**
+             * Difference
+             * @description How the results differ.
+             * @enum {string}
+             */
+            difference: "columns" | "missing" | "extra" | "repeated" | "types" | "values" | "order";
+            /**
+             * Distinct Dropped
+             * @description A query has DISTINCT, which the comparison leaves out.
+             */
+            distinct_dropped: boolean;
+            /**
+             * Tied
+             * @description Rows tie under the gold query's ORDER BY, so that it has several correct answers.
+             */
+            tied: boolean;
+            /**
+             * Small
+             * @description Whether no table has more than three rows.
+             */
+            small: boolean;
+            /**
+             * Minimal
+             * @description Whether no row can be removed, with those that refer to it, without the queries agreeing; if not, the search ended at its limit.
+             */
+            minimal: boolean;
+            /**
+             * Comparisons
+             * @description Databases that the search compared the queries on.
+             */
+            comparisons: number;
+        };
+        /**
+         * WitnessResult
+         * @description What a query returns on a witness, as it was compared: DISTINCT dropped.
+         */
+        WitnessResult: {
+            /**
+             * Columns
+             * @description Names of its columns.
+             */
+            columns: string[];
+            /**
+             * Rows
+             * @description Its rows; of many, those that differ come before others.
+             */
+            rows: (number | string | null)[][];
+            /**
+             * Row Count
+             * @description How many rows it has.
+             */
+            row_count: number;
+            /**
+             * Different
+             * @description Positions in `rows` of those without a partner in the other result.
+             */
+            different: number[];
+        };
+        /**
+         * WitnessTable
+         * @description A table of a witness.
+         */
+        WitnessTable: {
+            /**
+             * Name
+             * @description Name of the table.
+             */
+            name: string;
+            /**
+             * Columns
+             * @description Names of its columns.
+             */
+            columns: string[];
+            /**
+             * Read
+             * @description Columns that one of the queries reads.
+             */
+            read: string[];
+            /**
+             * Create
+             * @description Its CREATE TABLE statement.
+             */
+            create: string;
+            /**
+             * Rows
+             * @description Its rows; of many, the first.
+             */
+            rows: (number | string | null)[][];
+            /**
+             * Row Count
+             * @description How many rows it has.
+             */
+            row_count: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -1589,6 +1786,42 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Questions"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    explanation_api_v1_runs__run__explanations__question__get: {
+        parameters: {
+            query?: {
+                /** @description Another run: its candidate takes the place of "before". */
+                against?: string | null;
+            };
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+                question: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explained"];
                 };
             };
             /** @description Validation Error */

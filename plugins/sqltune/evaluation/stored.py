@@ -163,4 +163,5 @@ def _judgement(question: Question, answer: JudgedAnswer) -> JudgementRecord:
         exact=answer.exact,
         vacuous=answer.vacuous,
         failure_class=answer.failure_class,
+        error_class=answer.error_class,
     )

@@ -33,6 +33,7 @@ class JudgementRecord:
     exact: bool = False
     vacuous: bool = False
     failure_class: str | None = None
+    error_class: str | None = None
     answer: str = ""
     """Filled in when it is read; it is kept with the answers."""
 
@@ -51,6 +52,7 @@ class JudgementRecord:
             "exact": self.exact,
             "vacuous": self.vacuous,
             "failure_class": self.failure_class,
+            "error_class": self.error_class,
             "tags": self.question.tags,
             "must_not_break": self.question.must_not_break,
         }
@@ -166,6 +168,7 @@ def put(run_key: str, phase: Phase, evaluation: EvaluationRecord, decoding: str)
                 "exact": j.exact,
                 "vacuous": j.vacuous,
                 "failure_class": j.failure_class,
+                "error_class": j.error_class,
             }
             for position, j in enumerate(judgements)
         ]
@@ -220,5 +223,6 @@ def judgement_from_row(row: Judgement, question: QuestionRecord, answer: Answer 
         exact=row.exact,
         vacuous=row.vacuous,
         failure_class=row.failure_class,
+        error_class=row.error_class,
         answer=answer.text if answer else "",
     )

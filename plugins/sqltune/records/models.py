@@ -255,6 +255,9 @@ class Judgement(Base):
     exact: Mapped[bool]
     vacuous: Mapped[bool]
     failure_class: Mapped[str | None]
+    """Why the query does not run."""
+    error_class: Mapped[str | None]
+    """What is wrong with a query that runs."""
 
 
 class Verdict(Base):

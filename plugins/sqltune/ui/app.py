@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, JsonValue
 
 from sqltune.records.comparisons import AnswerFilter, Change
 from sqltune.records.errors import SchemaError, UnknownRun
-from sqltune.ui import comparison_page, contracts, export, history_page, run_page
+from sqltune.ui import comparison_page, contracts, explained_page, export, history_page, run_page
 from sqltune.ui.contracts import DAG_ID
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.errors import NotRecorded
@@ -180,6 +180,12 @@ def questions(
         text=text or None,
     )
     return comparison_page.questions(run_page.resolve(run), shown, limit, offset, _resolved(against))
+
+
+@router.get("/runs/{run}/explanations/{question:path}")
+def explanation(run: Run, question: str, against: Against = None) -> contracts.Explained:
+    """Return why both answers to a question were judged so, each wrong one on its witness."""
+    return explained_page.explained(run_page.resolve(run), question, _resolved(against))
 
 
 @router.get("/runs/{run}/questions/{question:path}")

@@ -111,6 +111,7 @@ def _answer(judged: JudgementRecord) -> dict[str, object]:
         "outcome": judged.outcome,
         "reason": judged.reason,
         "failure_class": judged.failure_class,
+        "error_class": judged.error_class,
         "correct": judged.outcome == "match",
         "vacuous": judged.vacuous,
     }

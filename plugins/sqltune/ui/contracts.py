@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from sqltune.evaluation.explanation import Explanation
 from sqltune.evaluation.score import ScoreSummary
 from sqltune.evaluation.statistics import PairedComparison
 from sqltune.evaluation.verdict import RuleResult
@@ -173,6 +174,7 @@ class AnswerLine(Model):
     sql: str = Field(description="The query that was taken from the answer and executed.")
     outcome: str
     failure_class: str | None = Field(description="Why the query does not run.")
+    error_class: str | None = Field(description="What is wrong with a query that runs.")
     correct: bool
     vacuous: bool = Field(description="Correct, but both queries returned no rows.")
 
@@ -208,6 +210,13 @@ class Question(QuestionLine):
     context: str = Field(description="CREATE TABLE statements of its tables.")
     before: Answer
     after: Answer
+
+
+class Explained(Model):
+    """Why the answers to a question were judged as they were."""
+
+    before: Explanation
+    after: Explanation
 
 
 class Questions(Model):

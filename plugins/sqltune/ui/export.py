@@ -17,11 +17,14 @@ from urllib.parse import quote
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from sqltune.records.comparisons import AnswerFilter
-from sqltune.ui import comparison_page, run_page
+from sqltune.ui import comparison_page, contracts, run_page
 from sqltune.ui.comparison_page import MOST_QUESTIONS
 from sqltune.ui.downsampling import POINTS
+from sqltune.ui.explained_page import explain_all
 
 APP = Path(__file__).parent / "static" / "frame.js"
+MAX_EXPLAINED = 300
+"""Questions that the file explains: a witness takes up to a fifth of a second."""
 LOG_LINES = 200
 GPU_POINTS = 200
 
@@ -79,8 +82,18 @@ def _answers(key: str) -> Iterator[tuple[str, object]]:
         f"{run}/questions?limit={MOST_QUESTIONS}",
         comparison_page.questions(key, AnswerFilter(), MOST_QUESTIONS, 0),
     )
-    for question in comparison_page.whole_questions(key):
+    questions = comparison_page.whole_questions(key)
+    for question in questions:
         yield f"{run}/questions/{_component(question.id)}", question
+    for name, explanation in explain_all(_worth_explaining(questions)).items():
+        yield f"{run}/explanations/{_component(name)}", explanation
+
+
+def _worth_explaining(questions: list[contracts.Question]) -> list[contracts.Question]:
+    """The questions that changed, then those that stayed wrong, as many as `MAX_EXPLAINED`."""
+    order = ("lost", "gained", "both_wrong")
+    chosen = [q for change in order for q in questions if q.change == change]
+    return chosen[:MAX_EXPLAINED]
 
 
 def _path(run: str) -> str:

@@ -261,3 +261,25 @@ def test_gpu_hours_have_a_price_where_the_cluster_file_has_one(api, run):
 def test_without_a_price_there_is_none(api, run):
     assert get(api, f"/runs/{run}")["price"] is None
     assert get(api, "/clusters/lab/history")["versions"][0]["price"] is None
+
+
+def test_a_wrong_answer_is_explained_on_a_small_database(api, run):
+    explained = get(api, f"/runs/{run}/explanations/lost")
+    witness = explained["after"]["witness"]
+    assert [table["name"] for table in witness["tables"]] == ["head"]
+    assert witness["gold"]["rows"] != witness["answer"]["rows"]
+
+
+def test_a_right_answer_and_one_that_does_not_run_have_no_witness(api, run):
+    explained = get(api, f"/runs/{run}/explanations/wrong")
+    assert (explained["before"]["outcome"], explained["before"]["witness"]) == ("invalid", None)
+    assert get(api, f"/runs/{run}/explanations/kept")["after"]["witness"] is None
+
+
+def test_an_explanation_of_an_unknown_question_is_not_found(api, run):
+    assert api.get(f"/runs/{run}/explanations/nothing").status_code == 404
+
+
+def test_a_wrong_answer_that_runs_has_its_error_class(api, run):
+    after = get(api, f"/runs/{run}/questions/lost")["after"]
+    assert (after["outcome"], after["error_class"]) == ("mismatch", "function")

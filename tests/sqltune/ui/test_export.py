@@ -80,3 +80,8 @@ def test_a_run_that_was_only_planned_can_be_saved(records):
     runs.put_plan(run_plan("planned"))
     response = TestClient(create_app()).get("/api/v1/runs/planned/report.html")
     assert response.status_code == 200
+
+
+def test_the_file_explains_the_questions_that_changed(saved, run):
+    explained = data(saved.text)[f"sqltune/api/v1/runs/{run}/explanations/lost"]
+    assert explained["after"]["witness"]["tables"][0]["name"] == "head"

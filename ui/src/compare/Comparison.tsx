@@ -3,7 +3,7 @@ import { useSearchParams } from "react-router-dom";
 import { isReport, runPath, useApi, withQuery, type Schema } from "../api";
 import { percent, points } from "../format";
 import { useText, type Key } from "../i18n";
-import { filtered, FILTERS, type Filter, type QuestionLine } from "./filter";
+import { filtered, FILTERS, outcomeOf, type Filter, type QuestionLine } from "./filter";
 import { QuestionList } from "./QuestionList";
 import { QuestionView } from "./QuestionView";
 
@@ -67,6 +67,9 @@ function Numbers({ data }: { data: Schema["Comparison"] }) {
     ["language", "by_language"],
     ["hardness", "by_hardness"],
   ];
+  const classes = (["mismatched_by_class", "invalid_by_class"] as const).flatMap((field) =>
+    [...new Set(sides.flatMap(({ side }) => Object.keys(side.summary[field] ?? {})))].map((name) => [field, name] as const),
+  );
   return (
     <>
       <table>
@@ -86,6 +89,16 @@ function Numbers({ data }: { data: Schema["Comparison"] }) {
               <th scope="row">{text(key)}</th>
               {sides.map(({ name, side }) => (
                 <td key={name}>{cell(side)}</td>
+              ))}
+            </tr>
+          ))}
+          {classes.map(([field, name]) => (
+            <tr key={`${field} ${name}`}>
+              <th scope="row">
+                {text(field === "mismatched_by_class" ? "wrong" : "doesNotRun")}: {name}
+              </th>
+              {sides.map(({ name: side, side: { summary } }) => (
+                <td key={side}>{summary[field]?.[name] ?? 0}</td>
               ))}
             </tr>
           ))}
@@ -242,7 +255,7 @@ function Questions({ run, against }: { run: string; against: string | null }) {
 }
 
 const CHOICES: ["outcome" | "language" | "hardness" | "database", Key, (line: QuestionLine) => string | null][] = [
-  ["outcome", "outcome", (q) => q.after.failure_class ?? q.after.outcome],
+  ["outcome", "outcome", outcomeOf],
   ["language", "language", (q) => q.language],
   ["hardness", "hardness", (q) => q.hardness],
   ["database", "database", (q) => q.database],

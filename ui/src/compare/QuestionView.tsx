@@ -1,6 +1,7 @@
 import { useMemo } from "react";
 import { runPath, useApi, withQuery, type Schema } from "../api";
 import { useText } from "../i18n";
+import { Explanations } from "./Witness";
 import { markTokens } from "./tokens";
 
 /** Longest text that is drawn of an answer: a model that rambles may return 100 KB. */
@@ -29,6 +30,7 @@ export function QuestionView({ run, id, against }: { run: string; id: string; ag
         <AnswerView title={text("before")} answer={question.before} gold={question.gold} />
         <AnswerView title={text("after")} answer={question.after} gold={question.gold} />
       </div>
+      <Explanations run={run} id={id} against={against} />
       <h3>{text("schema")}</h3>
       <pre>{question.context.slice(0, SHOWN)}</pre>
     </article>

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { filtered, FILTERS, type Filter, type QuestionLine } from "./filter";
 
-const answer = { sql: "SELECT 1", outcome: "match", failure_class: null, correct: true, vacuous: false };
+const answer = { sql: "SELECT 1", outcome: "match", failure_class: null, error_class: null, correct: true, vacuous: false };
 const line = (fields: Partial<QuestionLine>): QuestionLine => ({
   id: "q",
   question: "年龄？",
@@ -29,4 +29,9 @@ test("text is found in the SQL in any case", () => {
 test("an answer that does not run is found by its failure class", () => {
   const wrong = line({ after: { ...answer, outcome: "invalid", failure_class: "syntax" } });
   expect(filtered([wrong, line({})], { ...none, outcome: "syntax" })).toEqual([wrong]);
+});
+
+test("a wrong answer that runs is found by its error class", () => {
+  const wrong = line({ after: { ...answer, outcome: "mismatch", error_class: "join" } });
+  expect(filtered([wrong, line({})], { ...none, outcome: "join" })).toEqual([wrong]);
 });

@@ -12,10 +12,13 @@ export function filtered(questions: QuestionLine[], filter: Filter): QuestionLin
   return questions.filter(
     (q) =>
       (!filter.change || q.change === filter.change) &&
-      (!filter.outcome || (q.after.failure_class ?? q.after.outcome) === filter.outcome) &&
+      (!filter.outcome || outcomeOf(q) === filter.outcome) &&
       (!filter.language || q.language === filter.language) &&
       (!filter.hardness || q.hardness === filter.hardness) &&
       (!filter.database || q.database === filter.database) &&
       (!text || [q.question, q.gold, q.before.sql, q.after.sql].some((part) => part.toLowerCase().includes(text))),
   );
 }
+
+/** What became of the candidate's answer: its error or failure class where it has one, else its outcome. */
+export const outcomeOf = ({ after }: QuestionLine): string => after.failure_class ?? after.error_class ?? after.outcome;
