@@ -27,7 +27,12 @@ def convert(request: ConvertRequest) -> Adapter:
     layers = _trained_layers(partial / "adapter_model.safetensors")
     shutil.rmtree(adapter, ignore_errors=True)
     partial.rename(adapter)
-    return Adapter(adapter_path=str(adapter), layers=layers, checkpoint_hash=folder_hash(checkpoint))
+    return Adapter(
+        adapter_path=str(adapter),
+        layers=layers,
+        checkpoint_hash=folder_hash(checkpoint),
+        adapter_hash=folder_hash(adapter),
+    )
 
 
 def _require_all_shards(checkpoint: Path, world_size: int) -> None:

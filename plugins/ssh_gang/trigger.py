@@ -24,9 +24,6 @@ RETRY_PAUSE = 10.0
 RECORD_TIME = 15.0
 """Seconds that recording a stop may take."""
 
-KILLED = "a person cleared, failed or succeeded the task"
-"""Why `on_kill` stops a gang."""
-
 
 class GangTrigger(BaseTrigger):
     """Watch a gang on its hosts until it has ended; the event's payload is a `GangEvent`.
@@ -81,7 +78,7 @@ class GangTrigger(BaseTrigger):
 
     async def _record_stop(self, gang: Gang) -> None:
         """Record the stop, without trying again: the watch, whose writer would, has ended."""
-        milestone = Milestone(kind="stopped", at=time.time(), reason=KILLED)
+        milestone = Milestone(kind="killed", at=time.time())
         try:
             async with asyncio.timeout(RECORD_TIME):
                 if recorder := await self._resolve_recorder():

@@ -15,7 +15,7 @@ from sqltune.records import installation
 from sqltune.records.errors import OtherDatabase
 from tests.plans import run_plan
 
-ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"}
+ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab", "adapter_hash": "cd"}
 
 
 class LazySequence(Sequence):

@@ -16,7 +16,7 @@ from ssh_gang.hook import GangHook
 from ssh_gang.milestone import Milestone
 from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.recorder import RecorderRef
-from ssh_gang.trigger import KILLED, GangTrigger, HostsFreeTrigger
+from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
 from ssh_gang.watch import Watch
 
 GANG = Gang(
@@ -100,14 +100,14 @@ def test_on_kill_stops_its_own_attempt(monkeypatch):
     assert stopped == [("d.t.r", "try2")]
 
 
-def test_on_kill_records_who_stopped_the_attempt(monkeypatch, tmp_path):
+def test_on_kill_records_that_a_person_stopped_the_attempt(monkeypatch, tmp_path):
     async def stop(self, attempt):
         pass
 
     monkeypatch.setattr(GangHook, "stop", stop)
     asyncio.run(GangTrigger(JSON, RECORDER | {"kwargs": {"folder": str(tmp_path), "gang": "g"}}).on_kill())
     line = json.loads((tmp_path / "milestones.jsonl").read_text())
-    assert (line["attempt"], line["milestone"]["reason"]) == ("try2", KILLED)
+    assert (line["attempt"], line["milestone"]["kind"]) == ("try2", "killed")
 
 
 def test_on_kill_stops_the_attempt_though_it_cannot_be_recorded(monkeypatch, tmp_path):

@@ -133,9 +133,133 @@ export interface paths {
         };
         /**
          * Hosts
-         * @description Return the hosts of a run, with what is known of the training on each.
+         * @description Return the hosts and ranks of a run, with what is known of the training on each.
          */
         get: operations["hosts_api_v1_runs__run__hosts_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/preflight": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Preflight
+         * @description Return what preflight found on each host: value, limit and problem of every check.
+         */
+        get: operations["preflight_api_v1_runs__run__preflight_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Timeline
+         * @description Return what happened to the gangs of a run, and when; time to the first step, and goodput.
+         */
+        get: operations["timeline_api_v1_runs__run__timeline_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/failure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Failure
+         * @description Return what a run failed of, or null: host, rank, step, exit, first errors, where a retry goes on.
+         */
+        get: operations["failure_api_v1_runs__run__failure_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Commands
+         * @description Return what the run's gangs ran on each host, as a person would type it.
+         */
+        get: operations["commands_api_v1_runs__run__commands_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lineage
+         * @description Return what a run's version was made from, each with its hash, and when it served.
+         */
+        get: operations["lineage_api_v1_runs__run__lineage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Events
+         * @description Send news of a run as it is recorded: each event has the name of a route, and its answer.
+         *
+         *     An event `series` holds what follows the one before, and its id, sent back as Last-Event-ID, is where the
+         *     next stream goes on. A stream ends after a few seconds, and the browser opens the next one by itself: so a
+         *     server that is stopped waits for none, and access is checked again and again.
+         */
+        get: operations["events_api_v1_runs__run__events_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -379,12 +503,154 @@ export interface components {
             vacuous: boolean;
         };
         /**
+         * Attempt
+         * @description One attempt of one of the run's gangs; a moment is null where it is not known, or not reached.
+         */
+        Attempt: {
+            /**
+             * Task
+             * @description Airflow's task id.
+             */
+            task: string;
+            /** Attempt */
+            attempt: string;
+            /**
+             * State
+             * @description Null in runs that an earlier version recorded.
+             */
+            state: ("running" | "succeeded" | "failed" | "stopped") | null;
+            /**
+             * Submitted At
+             * @description The hosts were queried, and free.
+             */
+            submitted_at: string | null;
+            /**
+             * Prepared At
+             * @description Every host waited for the start signal.
+             */
+            prepared_at: string | null;
+            /**
+             * Started At
+             * @description The start signal was sent.
+             */
+            started_at: string | null;
+            /**
+             * Ranks Started At
+             * @description Every rank had started.
+             */
+            ranks_started_at: string | null;
+            /**
+             * First Step At
+             * @description The first iteration was seen.
+             */
+            first_step_at: string | null;
+            /**
+             * Last Step At
+             * @description The last iteration was seen.
+             */
+            last_step_at: string | null;
+            /**
+             * Stopping At
+             * @description The watcher decided to stop it.
+             */
+            stopping_at: string | null;
+            /**
+             * Stopped At
+             * @description No process was left.
+             */
+            stopped_at: string | null;
+            /**
+             * Ended At
+             * @description The last host's job ended.
+             */
+            ended_at: string | null;
+            /**
+             * Reconnected At
+             * @description A later try of the task found it running.
+             */
+            reconnected_at: string[];
+            /**
+             * Resumed From
+             * @description Step of the checkpoint that it went on from; 0: the beginning.
+             */
+            resumed_from: number;
+            /** First Step */
+            first_step: number | null;
+            /** Last Step */
+            last_step: number | null;
+            /**
+             * Lost Steps
+             * @description Steps that a later attempt took again.
+             */
+            lost_steps: number;
+            /**
+             * Launch Skew
+             * @description Seconds between the first and the last host's start.
+             */
+            launch_skew: number | null;
+            /**
+             * Launch Skew Error
+             * @description Seconds by which it may be off.
+             */
+            launch_skew_error: number | null;
+            /** Checkpoints */
+            checkpoints: components["schemas"]["CheckpointMark"][];
+            /**
+             * Reason
+             * @description Why it failed or was stopped; empty otherwise.
+             */
+            reason: string;
+        };
+        /**
+         * CheckpointMark
+         * @description A checkpoint of a training.
+         */
+        CheckpointMark: {
+            /** Step */
+            step: number;
+            /**
+             * At
+             * Format: date-time
+             * @description When the last of the hosts reported its part.
+             */
+            at: string;
+            /**
+             * Hosts
+             * @description Hosts that have reported their part.
+             */
+            hosts: string[];
+        };
+        /**
+         * Checkup
+         * @description What `preflight` found on a host.
+         */
+        Checkup: {
+            /** Host */
+            host: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            facts: components["schemas"]["MeasuredHost"];
+            /** Checks */
+            checks: components["schemas"]["HostCheck"][];
+        };
+        /**
          * Clusters
          * @description The clusters that something was recorded of.
          */
         Clusters: {
             /** Clusters */
             clusters: string[];
+        };
+        /**
+         * Commands
+         * @description The commands of the newest attempt of each gang, in the chain's order.
+         */
+        Commands: {
+            /** Tasks */
+            tasks: components["schemas"]["TaskCommands"][];
         };
         /**
          * Comparison
@@ -473,6 +739,110 @@ export interface components {
             witness?: components["schemas"]["Witness"] | null;
         };
         /**
+         * Failure
+         * @description What a failed run failed of.
+         */
+        Failure: {
+            /**
+             * Task
+             * @description Airflow's task id.
+             */
+            task: string;
+            /**
+             * Attempt
+             * @description Null for `preflight`, which is no gang.
+             */
+            attempt: string | null;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Cause
+             * @enum {string}
+             */
+            cause: "rank" | "host" | "limit" | "launch" | "evidence" | "person" | "preflight";
+            /**
+             * Host
+             * @description The host that failed first.
+             */
+            host: string | null;
+            /**
+             * Rank
+             * @description The rank that failed first.
+             */
+            rank: number | null;
+            /**
+             * Exit
+             * @description How it ended: `exit code 1`, `killed by signal 9`; empty if not known.
+             */
+            exit: string;
+            /**
+             * Step
+             * @description The last iteration before it.
+             */
+            step: number | null;
+            /**
+             * Total
+             * @description Iterations in all.
+             */
+            total: number | null;
+            /**
+             * Reason
+             * @description The whole reason, as the task's log has it.
+             */
+            reason: string;
+            /**
+             * First Errors
+             * @description The first line on each host that looks like an error.
+             */
+            first_errors: string[];
+            /**
+             * Tail
+             * @description The last lines of the host or rank that failed first.
+             */
+            tail: string;
+            /**
+             * Remedy
+             * @description What to do, where the failure is a known one.
+             */
+            remedy: ("gpu_memory" | "host_memory" | "disk" | "port" | "network" | "not_finite" | "package" | "gpu_lost" | "host_lost" | "limit_queue" | "limit_prepare" | "limit_rendezvous" | "limit_first_step" | "limit_stall" | "limit_total" | "limit_unreachable") | null;
+            /**
+             * Retry
+             * @description Where a retry goes on; empty if not known.
+             */
+            retry: string;
+        };
+        /**
+         * FailureAnswer
+         * @description Whether a run has failed, and of what.
+         */
+        FailureAnswer: {
+            /** @description Null while nothing has failed, or a retry is under way. */
+            failure: components["schemas"]["Failure"] | null;
+        };
+        /**
+         * Goodput
+         * @description The useful part of a training's time.
+         */
+        Goodput: {
+            /** Useful Seconds */
+            useful_seconds: number;
+            /** Wall Seconds */
+            wall_seconds: number;
+            /**
+             * Share
+             * @description Useful seconds are those that the training counted for the steps of the final model: seconds a step on rank 0, without the steps that a later attempt took again. Wall seconds go from the first attempt's submission to the end of the last one, or to now while it runs; waiting for busy hosts is not part of them, and loading, rendezvous, checkpoints, stops and pauses are.
+             */
+            share: number;
+            /**
+             * Lost Steps
+             * @description Steps of earlier attempts that were taken again.
+             */
+            lost_steps: number;
+        };
+        /**
          * GpuLine
          * @description One GPU over time.
          */
@@ -502,6 +872,42 @@ export interface components {
              */
             memory_total: number;
         };
+        /**
+         * GpuNow
+         * @description A GPU's newest sample.
+         */
+        GpuNow: {
+            /**
+             * Gpu
+             * @description Index of the GPU on its host.
+             */
+            gpu: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Use
+             * @description Percent of the time.
+             */
+            use: number | null;
+            /**
+             * Memory Used
+             * @description MiB.
+             */
+            memory_used: number;
+            /**
+             * Memory Total
+             * @description MiB.
+             */
+            memory_total: number;
+            /**
+             * Temperature
+             * @description Degrees Celsius.
+             */
+            temperature: number | null;
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -521,7 +927,7 @@ export interface components {
         };
         /**
          * Host
-         * @description One host of a training.
+         * @description One host of a run.
          */
         Host: {
             /** Name */
@@ -542,10 +948,90 @@ export interface components {
              */
             at: string | null;
             /**
+             * Failed
+             * @description Whether it failed first.
+             */
+            failed: boolean;
+            /**
              * Logs
              * @description Names of its logs in the log store.
              */
             logs: string[];
+            /**
+             * Log
+             * @description The one of the training's newest attempt.
+             */
+            log: string | null;
+            /**
+             * Last Line
+             * @description The last line of that log.
+             */
+            last_line: string;
+            /** Ranks */
+            ranks: components["schemas"]["Rank"][];
+            /** Gpus */
+            gpus: components["schemas"]["GpuNow"][];
+        };
+        /**
+         * HostCheck
+         * @description One check of a host: what was found, what is required, and what to do where that differs.
+         */
+        HostCheck: {
+            /**
+             * Name
+             * @description What was checked.
+             * @enum {string}
+             */
+            name: "work_dir" | "packages" | "disk" | "memory" | "interface" | "master_port" | "gpus" | "serving_gpus" | "gpu_processes" | "base_model" | "clock";
+            /**
+             * Value
+             * @description What was found.
+             */
+            value: string;
+            /**
+             * Limit
+             * @description What is required; empty where the problem says it.
+             * @default
+             */
+            limit: string;
+            /**
+             * Problem
+             * @description What is wrong, with its remedy; None where nothing is.
+             */
+            problem?: string | null;
+        };
+        /**
+         * HostCommand
+         * @description What one host runs, as a person would type it there.
+         */
+        HostCommand: {
+            /**
+             * Host
+             * @description Name of the host.
+             */
+            host: string;
+            /**
+             * Cwd
+             * @description Working directory; ~ is the home on the host.
+             */
+            cwd: string;
+            /**
+             * Command
+             * @description The program and its arguments, quoted for a shell.
+             */
+            command: string;
+            /**
+             * Path Prefix
+             * @description Folder that is put first on PATH.
+             */
+            path_prefix?: string | null;
+            /**
+             * Env
+             * @description Environment variables on top of the login's; secrets read ***.
+             */
+            env?: {
+                [key: string]: string;
+            };
         };
         JsonValue: unknown;
         /**
@@ -565,6 +1051,42 @@ export interface components {
             values: (number | null)[];
         };
         /**
+         * Lineage
+         * @description From the data to what served when.
+         */
+        Lineage: {
+            /** Steps */
+            steps: components["schemas"]["LineageStep"][];
+            /** Served */
+            served: components["schemas"]["Served"][];
+        };
+        /**
+         * LineageStep
+         * @description One thing that the next was made from.
+         */
+        LineageStep: {
+            /**
+             * Stage
+             * @enum {string}
+             */
+            stage: "dataset" | "split" | "base_model" | "checkpoint" | "adapter" | "merged" | "version";
+            /**
+             * Name
+             * @description Repository, path or number; empty before it is there.
+             */
+            name: string;
+            /**
+             * Hash
+             * @description Commit or hash of its content.
+             */
+            hash: string | null;
+            /**
+             * Url
+             * @description Where it can be looked at, outside Airflow.
+             */
+            url: string | null;
+        };
+        /**
          * Log
          * @description The end of a log.
          */
@@ -581,6 +1103,71 @@ export interface components {
              * @description Its last lines.
              */
             text: string;
+        };
+        /**
+         * MeasuredHost
+         * @description Facts about a host.
+         */
+        MeasuredHost: {
+            /**
+             * Hostname
+             * @description What the host calls itself.
+             */
+            hostname: string;
+            /**
+             * Python
+             * @description Version of Python in the node environment.
+             */
+            python: string;
+            /**
+             * Versions
+             * @description Versions of the packages that the chain uses.
+             */
+            versions: {
+                [key: string]: string | null;
+            };
+            /**
+             * Cpus
+             * @description CPU cores.
+             */
+            cpus: number | null;
+            /**
+             * Gpus
+             * @description One line for each GPU; empty on CPU hosts.
+             */
+            gpus: string[];
+            /**
+             * Free Disk Gb
+             * @description Free space under the work folder, in GiB.
+             */
+            free_disk_gb: number;
+            /**
+             * Free Memory Gb
+             * @description Memory available without swapping, in GiB.
+             */
+            free_memory_gb: number;
+            /**
+             * Clock
+             * @description The host's clock, in seconds since the epoch.
+             */
+            clock: number;
+            /**
+             * Proxy
+             * @description Proxy variables of the host's environment, without users' passwords.
+             */
+            proxy: {
+                [key: string]: string;
+            };
+            /**
+             * Address
+             * @description IPv4 address of the cluster's interface; None without one.
+             */
+            address: string | null;
+            /**
+             * Base Model Hash
+             * @description Hash of the base model's files; None without a model.
+             */
+            base_model_hash: string | null;
         };
         /**
          * PairedComparison
@@ -635,6 +1222,14 @@ export interface components {
              * @description Key of the run whose plan it is compared with.
              */
             against: string | null;
+        };
+        /**
+         * Preflight
+         * @description What `preflight` found on the hosts of a run.
+         */
+        Preflight: {
+            /** Hosts */
+            hosts: components["schemas"]["Checkup"][];
         };
         /**
          * Progress
@@ -756,6 +1351,59 @@ export interface components {
             total: number;
             /** Questions */
             questions: components["schemas"]["QuestionLine"][];
+        };
+        /**
+         * Rank
+         * @description One rank of a training.
+         */
+        Rank: {
+            /**
+             * Rank
+             * @description Global rank.
+             */
+            rank: number;
+            /**
+             * Local Rank
+             * @description Its number on its host; where there are GPUs, it has the GPU of it.
+             */
+            local_rank: number;
+            /**
+             * Step
+             * @description The last step that it reported.
+             */
+            step: number | null;
+            /**
+             * At
+             * @description When it did.
+             */
+            at: string | null;
+            /**
+             * Seconds
+             * @description Seconds that its steps take: about the same on all ranks, which wait for one another.
+             */
+            seconds: number | null;
+            /**
+             * Relative
+             * @description The same, as a multiple of the fastest rank's.
+             */
+            relative: number | null;
+            /**
+             * Data Seconds
+             * @description The part of them in which it waited for its next batch.
+             */
+            data_seconds: number | null;
+            /**
+             * Memory
+             * @description Peak GPU memory that it allocated, in MiB.
+             */
+            memory: number | null;
+            /** Flag */
+            flag: ("failed" | "silent" | "slow") | null;
+            /**
+             * Last Line
+             * @description The last line that it printed; empty where it is not known.
+             */
+            last_line: string;
         };
         /**
          * RuleResult
@@ -1098,6 +1746,32 @@ export interface components {
             tokens_per_second: components["schemas"]["Line"];
         };
         /**
+         * Served
+         * @description A time in which the run's version served.
+         */
+        Served: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * @description Null while it serves.
+             */
+            until: string | null;
+            /**
+             * Why
+             * @description What decided: the gate, a person, a rollback.
+             */
+            why: string;
+            /**
+             * By
+             * @description The run that did it.
+             */
+            by: string;
+        };
+        /**
          * ServedVersion
          * @description A version began to serve.
          */
@@ -1191,6 +1865,41 @@ export interface components {
              * @description Questions evaluated.
              */
             evaluated: number;
+        };
+        /**
+         * TaskCommands
+         * @description What one of the run's gangs ran on its hosts, as a person would type it.
+         */
+        TaskCommands: {
+            /**
+             * Task
+             * @description Airflow's task id.
+             */
+            task: string;
+            /** Attempt */
+            attempt: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Commands */
+            commands: components["schemas"]["HostCommand"][];
+        };
+        /**
+         * Timeline
+         * @description What happened to the gangs of a run, and when; earliest attempt first.
+         */
+        Timeline: {
+            /** Attempts */
+            attempts: components["schemas"]["Attempt"][];
+            /**
+             * Time To First Step
+             * @description Seconds from the training's submission to its first iteration in the log.
+             */
+            time_to_first_step: number | null;
+            /** @description Null before the first iteration. */
+            goodput: components["schemas"]["Goodput"] | null;
         };
         /**
          * Training
@@ -1643,11 +2352,211 @@ export interface operations {
             };
         };
     };
+    preflight_api_v1_runs__run__preflight_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Preflight"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    timeline_api_v1_runs__run__timeline_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeline"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    failure_api_v1_runs__run__failure_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailureAnswer"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    commands_api_v1_runs__run__commands_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Commands"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    lineage_api_v1_runs__run__lineage_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    events_api_v1_runs__run__events_get: {
+        parameters: {
+            query?: {
+                /** @description `cursor` of the curves so far. */
+                after?: string | null;
+            };
+            header?: {
+                /** @description Id of the last event; set by the browser. */
+                "last-event-id"?: string | null;
+            };
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Server-sent events. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": unknown;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     log_api_v1_runs__run__logs__name__get: {
         parameters: {
             query?: {
                 /** @description Lines of its end. */
                 lines?: number;
+                /** @description Only what this rank printed. */
+                rank?: number | null;
             };
             header?: never;
             path: {

@@ -22,6 +22,7 @@ class Adapter(NodeModel):
     adapter_path: str = Field(description="Folder of the Hugging Face adapter.")
     layers: int = Field(description="Layers with a trained weight.")
     checkpoint_hash: str = Field(description="Hash of the gathered checkpoint's files.")
+    adapter_hash: str = Field("", description="Hash of the adapter's files; empty: of an earlier version.")
 
 
 class MergeRequest(NodeModel):

@@ -131,6 +131,7 @@ class TrainOperator(PlanGangOperator):
             seconds=event.seconds,
             launch_skew=event.launch_skew,
             launch_skew_error=event.launch_skew_error,
+            train_hash=self._dataset.train_hash,
         )
 
     async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
@@ -144,8 +145,11 @@ class TrainOperator(PlanGangOperator):
         return None
 
     def _config(self, plan: RunPlan) -> str:
-        dataset = DownloadedDataset.model_validate(next(iter(self.datasets)))
-        return xtuner_config.render(plan, dataset.train_path)
+        return xtuner_config.render(plan, self._dataset.train_path)
+
+    @property
+    def _dataset(self) -> DownloadedDataset:
+        return DownloadedDataset.model_validate(next(iter(self.datasets)))
 
     @staticmethod
     def _config_path(plan: RunPlan, attempt: str) -> str:

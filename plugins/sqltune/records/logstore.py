@@ -19,7 +19,7 @@ from sqltune.records.errors import LogStoreError
 from sqltune.records.settings import log_store_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -133,22 +133,19 @@ class LogStore:
             start: Offset of the first byte.
             end: Offset after the last byte; None for all that is there.
         """
-        pieces = []
-        at = start
-        for block in self._blocks(run_key, log):
-            if end is not None and block.offset >= end:
-                break
-            if block.end <= at:
-                continue
-            data = self._data(run_key, log, block)
-            if data is None:
-                continue
-            if block.offset > at:
-                pieces.append(f"\n[{block.offset - at} bytes are missing here]\n".encode())
-                at = block.offset
-            pieces.append(data[at - block.offset : None if end is None else end - block.offset])
-            at = block.end
-        return b"".join(pieces)
+        return self._join(run_key, log, self._blocks(run_key, log), start, end)
+
+    def tail(self, run_key: str, log: str, size: int) -> tuple[int, bytes]:
+        """Return the offset after the last byte of a log, and its last bytes.
+
+        Args:
+            run_key: The run.
+            log: Name of the log.
+            size: How many bytes of its end, at most.
+        """
+        blocks = self._blocks(run_key, log)
+        end = max((block.end for block in blocks), default=0)
+        return end, self._join(run_key, log, blocks, max(0, end - size), None)
 
     def names(self, run_key: str) -> list[str]:
         """Return the names of a run's logs."""
@@ -170,6 +167,24 @@ class LogStore:
             if len(data) == joined.length:
                 self.write(run_key, log, start, data)
                 self._remove(run_key, log, [block for block in group if block != joined])
+
+    def _join(self, run_key: str, log: str, blocks: Sequence[Block], start: int, end: int | None) -> bytes:
+        pieces = []
+        at = start
+        for block in blocks:
+            if end is not None and block.offset >= end:
+                break
+            if block.end <= at:
+                continue
+            data = self._data(run_key, log, block)
+            if data is None:
+                continue
+            if block.offset > at:
+                pieces.append(f"\n[{block.offset - at} bytes are missing here]\n".encode())
+                at = block.offset
+            pieces.append(data[at - block.offset : None if end is None else end - block.offset])
+            at = block.end
+        return b"".join(pieces)
 
     def _remove(self, run_key: str, log: str, blocks: list[Block]) -> None:
         folder = self._folder(run_key, log)

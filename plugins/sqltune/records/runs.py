@@ -97,6 +97,19 @@ def plan(key: str) -> Json | None:
         return session.scalar(select(Run.plan).where(Run.key == key))
 
 
+def find(*keys: str) -> str | None:
+    """Return the first of the keys that is a run's, or None."""
+    with database.reading() as session:
+        known = set(session.scalars(select(Run.key).where(Run.key.in_(keys))))
+    return next((key for key in keys if key in known), None)
+
+
+def active_at(key: str) -> datetime | None:
+    """Return when something was last recorded of a run, or None for an unknown one."""
+    with database.reading() as session:
+        return session.scalar(select(Run.active_at).where(Run.key == key))
+
+
 def put_same_as(key: str, run_id: str) -> None:
     """Record that a run ended with nothing new, because `run_id` had trained the same plan."""
     with database.writing() as session:

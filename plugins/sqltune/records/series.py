@@ -37,6 +37,17 @@ class HostPoint:
 
 
 @dataclass(frozen=True)
+class AttemptSpan:
+    """The iterations of one attempt."""
+
+    attempt: str
+    first_step: int
+    first_at: datetime
+    last_step: int
+    last_at: datetime
+
+
+@dataclass(frozen=True)
 class RankPoint:
     """What one rank has reported last, and when."""
 
@@ -128,6 +139,46 @@ def iterations(run_key: str, since: datetime | None = None) -> list[IterationPoi
             point = _point(row)
             by_step[point.progress.step] = point
     return list(by_step.values())
+
+
+def attempt_spans(run_key: str) -> list[AttemptSpan]:
+    """Return the first and the last iteration of each attempt, the earliest attempt first."""
+    columns = (
+        func.min(Iteration.step),
+        func.min(Iteration.at),
+        func.max(Iteration.step),
+        func.max(Iteration.at),
+    )
+    with database.reading() as session:
+        statement = (
+            select(Iteration.attempt, *columns)
+            .where(Iteration.run_id == number(session, run_key))
+            .group_by(Iteration.attempt)
+            .order_by(func.min(Iteration.at))
+        )
+        return [AttemptSpan(*row) for row in session.execute(statement)]
+
+
+def step_seconds(run_key: str, attempt: str, after: int = 0, up_to: int | None = None) -> float:
+    """Return the seconds that an attempt took for some of its steps, as the training itself counted them.
+
+    A line of the log may stand for several steps: it counts for those since the line before.
+
+    Args:
+        run_key: The run.
+        attempt: The attempt.
+        after: The step that it began behind: 0, or that of the checkpoint it resumed from.
+        up_to: The last step that counts; None for all.
+    """
+    with database.reading() as session:
+        before = func.coalesce(func.lag(Iteration.step).over(order_by=Iteration.step), after)
+        statement = select(
+            (Iteration.step - before).label("steps"), Iteration.seconds_per_step.label("seconds")
+        ).where(Iteration.run_id == number(session, run_key), Iteration.attempt == attempt)
+        if up_to is not None:
+            statement = statement.where(Iteration.step <= up_to)
+        lines = statement.subquery()
+        return session.scalar(select(func.sum(lines.c.steps * lines.c.seconds))) or 0.0
 
 
 def every_iteration(run_key: str) -> list[IterationPoint]:

@@ -84,9 +84,11 @@ def _artefacts(
     plan: RunPlan, trained: TrainedCheckpoint, adapter: Adapter, merged: MergedModel
 ) -> dict[str, str]:
     return {
+        "split_hash": trained.train_hash,
         "checkpoint": trained.checkpoint,
         "checkpoint_hash": adapter.checkpoint_hash,
         "adapter": f"{plan.run_dir}/adapter",
+        "adapter_hash": adapter.adapter_hash,
         "merged": f"{plan.run_dir}/merged",
         "model_hash": merged.model_hash,
     }

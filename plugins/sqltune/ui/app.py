@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response, params
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response, params
+from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import AwareDatetime, JsonValue
 
 from sqltune.records.comparisons import AnswerFilter, Change
 from sqltune.records.errors import SchemaError, UnknownRun
-from sqltune.ui import comparison_page, contracts, explained_page, export, history_page, run_page
+from sqltune.ui import (
+    comparison_page,
+    contracts,
+    explained_page,
+    export,
+    failure_page,
+    gang_contracts,
+    history_page,
+    hosts_page,
+    lineage_page,
+    run_page,
+    timeline_page,
+)
 from sqltune.ui.contracts import DAG_ID
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.errors import NotRecorded
+from sqltune.ui.live import Feeds, moment
 
 STATIC = FilePath(__file__).parent / "static"
 """The built app."""
@@ -48,6 +62,9 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 """Of every answer of the API: it is data, and never a document of its own."""
+
+STREAM_HEADERS = SECURITY_HEADERS | {"X-Accel-Buffering": "no"}
+"""Of a stream of events: nginx must not hold it back."""
 
 Run = Annotated[str, Path(description="Key of the run, or Airflow's run id.")]
 Points = Annotated[int, Query(ge=8, le=20_000, description="Points that a curve has at most.")]
@@ -125,9 +142,64 @@ def gpus(run: Run, points: Points = POINTS) -> list[contracts.GpuLine]:
 
 
 @router.get("/runs/{run}/hosts")
-def hosts(run: Run) -> list[contracts.Host]:
-    """Return the hosts of a run, with what is known of the training on each."""
-    return run_page.hosts(run_page.resolve(run))
+def hosts(run: Run) -> list[gang_contracts.Host]:
+    """Return the hosts and ranks of a run, with what is known of the training on each."""
+    return hosts_page.hosts(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/preflight")
+def preflight(run: Run) -> gang_contracts.Preflight:
+    """Return what preflight found on each host: value, limit and problem of every check."""
+    return hosts_page.preflight(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/timeline")
+def timeline(run: Run) -> gang_contracts.Timeline:
+    """Return what happened to the gangs of a run, and when; time to the first step, and goodput."""
+    return timeline_page.timeline(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/failure")
+def failure(run: Run) -> gang_contracts.FailureAnswer:
+    """Return what a run failed of, or null: host, rank, step, exit, first errors, where a retry goes on."""
+    return failure_page.failure(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/commands")
+def commands(run: Run) -> gang_contracts.Commands:
+    """Return what the run's gangs ran on each host, as a person would type it."""
+    return timeline_page.commands(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/lineage")
+def lineage(run: Run) -> gang_contracts.Lineage:
+    """Return what a run's version was made from, each with its hash, and when it served."""
+    return lineage_page.lineage(run_page.resolve(run))
+
+
+@router.get(
+    "/runs/{run}/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events."}},
+)
+async def events(
+    request: Request,
+    run: Run,
+    after: Annotated[AwareDatetime | None, Query(description="`cursor` of the curves so far.")] = None,
+    last_event_id: Annotated[
+        str | None, Header(description="Id of the last event; set by the browser.")
+    ] = None,
+) -> StreamingResponse:
+    """Send news of a run as it is recorded: each event has the name of a route, and its answer.
+
+    An event `series` holds what follows the one before, and its id, sent back as Last-Event-ID, is where the
+    next stream goes on. A stream ends after a few seconds, and the browser opens the next one by itself: so a
+    server that is stopped waits for none, and access is checked again and again.
+    """
+    key = await asyncio.to_thread(run_page.resolve, run)
+    feeds: Feeds = request.app.state.feeds
+    news = feeds.stream(key, moment(last_event_id) or after)
+    return StreamingResponse(news, media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 @router.get("/runs/{run}/logs/{name}")
@@ -135,9 +207,10 @@ def log(
     run: Run,
     name: str,
     lines: Annotated[int, Query(ge=1, le=5_000, description="Lines of its end.")] = 200,
-) -> contracts.Log:
+    rank: Annotated[int | None, Query(ge=0, description="Only what this rank printed.")] = None,
+) -> gang_contracts.Log:
     """Return the last lines of one of a run's logs."""
-    return run_page.log(run_page.resolve(run), name, lines)
+    return hosts_page.log(run_page.resolve(run), name, lines, rank)
 
 
 @router.get("/runs/{run}/plan")
@@ -226,6 +299,7 @@ def create_app(access: Sequence[params.Depends] = ()) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
+    app.state.feeds = Feeds()
     app.include_router(router, dependencies=list(access))
     app.mount("/static", RevalidatedFiles(directory=STATIC), name="static")
     app.add_exception_handler(UnknownRun, _not_found)

@@ -111,24 +111,6 @@ class GpuLine(Model):
     memory_total: int = Field(description="MiB.")
 
 
-class Host(Model):
-    """One host of a training."""
-
-    name: str
-    processes: int = Field(description="Ranks on this host.")
-    state: str = Field(description="What the watcher says of it; empty before the start.")
-    at: datetime | None = Field(description="When the state was noticed.")
-    logs: list[str] = Field(description="Names of its logs in the log store.")
-
-
-class Log(Model):
-    """The end of a log."""
-
-    name: str
-    size: int = Field(description="Bytes of the whole log.")
-    text: str = Field(description="Its last lines.")
-
-
 class Setting(Model):
     """One value of a plan."""
 

@@ -17,7 +17,15 @@ from urllib.parse import quote
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
 from sqltune.records.comparisons import AnswerFilter
-from sqltune.ui import comparison_page, contracts, run_page
+from sqltune.ui import (
+    comparison_page,
+    contracts,
+    failure_page,
+    hosts_page,
+    lineage_page,
+    run_page,
+    timeline_page,
+)
 from sqltune.ui.comparison_page import MOST_QUESTIONS
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.explained_page import explain_all
@@ -74,10 +82,15 @@ def _answers(key: str) -> Iterator[tuple[str, object]]:
     yield f"{run}/gpus?points={GPU_POINTS}", run_page.gpus(key, GPU_POINTS)
     yield f"{run}/plan", run_page.plan(key)
     yield f"{run}/comparison", comparison_page.comparison(key)
-    hosts = run_page.hosts(key)
+    yield f"{run}/timeline", timeline_page.timeline(key)
+    yield f"{run}/failure", failure_page.failure(key)
+    yield f"{run}/preflight", hosts_page.preflight(key)
+    yield f"{run}/commands", timeline_page.commands(key)
+    yield f"{run}/lineage", lineage_page.lineage(key)
+    hosts = hosts_page.hosts(key)
     yield f"{run}/hosts", hosts
     for name in [name for host in hosts for name in host.logs]:
-        yield f"{run}/logs/{_component(name)}?lines={LOG_LINES}", run_page.log(key, name, LOG_LINES)
+        yield f"{run}/logs/{_component(name)}?lines={LOG_LINES}", hosts_page.log(key, name, LOG_LINES)
     yield (
         f"{run}/questions?limit={MOST_QUESTIONS}",
         comparison_page.questions(key, AnswerFilter(), MOST_QUESTIONS, 0),

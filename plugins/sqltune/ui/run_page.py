@@ -11,7 +11,6 @@ from pydantic import JsonValue
 
 from sqltune.evaluation import stored
 from sqltune.records import evaluations, runs, series, versions
-from sqltune.records.logstore import LogStore
 from sqltune.records.runs import RunSummary
 from sqltune.records.series import IterationPoint
 from sqltune.ui import contracts
@@ -19,11 +18,6 @@ from sqltune.ui.cost import gpu_hours, price
 from sqltune.ui.downsampling import min_max
 from sqltune.ui.errors import NotRecorded
 from ssh_gang.model import slug
-
-LOG_BYTES_A_LINE = 400
-"""Bytes read from the end of a log for each line that is asked for."""
-TRAINING = "train"
-"""Gang whose logs the strip of hosts shows."""
 
 
 def run_list(cluster: str | None, limit: int, offset: int) -> contracts.RunList:
@@ -39,9 +33,8 @@ def resolve(run: str) -> str:
     Raises:
         NotRecorded: The records have no such run.
     """
-    for key in (run, slug(run)):
-        if runs.summary(key) is not None:
-            return key
+    if key := runs.find(run, slug(run)):
+        return key
     raise NotRecorded(
         f"run {run!r} is not in the records: its task `plan` records it first, and runs of other DAGs are "
         "never recorded"
@@ -111,37 +104,6 @@ def gpus(key: str, points: int) -> list[contracts.GpuLine]:
             )
         )
     return lines
-
-
-def hosts(key: str) -> list[contracts.Host]:
-    """Return the hosts of a run's cluster, with what is known of the training on each."""
-    states = series.host_states(key)
-    names = LogStore().names(key)
-    return [
-        contracts.Host(
-            name=host["name"],
-            processes=host["processes"],
-            state=states[host["name"]].state if host["name"] in states else "",
-            at=states[host["name"]].at if host["name"] in states else None,
-            logs=[name for name in names if name.endswith(f".{host['name']}")],
-        )
-        for host in _plan(key)["cluster"]["hosts"]
-    ]
-
-
-def log(key: str, name: str, lines: int) -> contracts.Log:
-    """Return the last lines of one of a run's logs.
-
-    Raises:
-        NotRecorded: The run has no such log.
-    """
-    store = LogStore()
-    if name not in store.names(key):
-        raise NotRecorded(f"run {key!r} has no log {name!r} in the log store")
-    size = store.size(key, name)
-    data = store.read(key, name, max(0, size - lines * LOG_BYTES_A_LINE))
-    text = "\n".join(data.decode(errors="replace").splitlines()[-lines:])
-    return contracts.Log(name=name, size=size, text=text)
 
 
 def plan(key: str, against: str | None = None) -> contracts.Plan:

@@ -76,7 +76,7 @@ def test_a_second_try_replaces_the_checks_of_the_first(plan, host):
 
 
 def test_a_good_host_is_good_while_the_records_are_away(plan, host, monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    monkeypatch.setenv("SQLTUNE_DATABASE_URL", f"postgresql+psycopg2://me@/records?host={tmp_path}")
     assert preflight.preflight(plan, "host-b")["host"] == "host-b"
     assert "its checks are not recorded" in caplog.text
 

@@ -1,0 +1,77 @@
+"""From the data to what served when."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from sqltune.records import checkups, promotions, runs, versions
+from sqltune.records.versions import Version
+from sqltune.registry import mlflow_mirror
+from sqltune.ui.errors import NotRecorded
+from sqltune.ui.gang_contracts import Lineage, LineageStep, Served, Stage
+
+
+def lineage(key: str) -> Lineage:
+    """Return what a run's version was made from, as far as the run has come, and when it served.
+
+    Raises:
+        NotRecorded: The run is not in the records.
+    """
+    summary, plan = runs.summary(key), runs.plan(key)
+    if summary is None or plan is None:
+        raise NotRecorded(f"run {key!r} is not in the records")
+    version = versions.find(summary.cluster, summary.version) if summary.version else None
+    return Lineage(steps=_steps(key, plan, version), served=_served(version) if version else [])
+
+
+def _steps(key: str, plan: dict[str, Any], version: Version | None) -> list[LineageStep]:
+    known = version.lineage if version else {}
+    repo, commit = plan["dataset_repo"], plan["dataset_commit"]
+    base_model = next((found.facts.base_model_hash for found in checkups.of_run(key)), None)
+    steps: list[tuple[Stage, str, str | None, str | None]] = [
+        ("dataset", repo, commit, _dataset_address(plan)),
+        ("split", _split(plan), known.get("split_hash"), None),
+        ("base_model", plan["base_model"], known.get("base_model_hash") or base_model, None),
+        ("checkpoint", known.get("checkpoint", ""), known.get("checkpoint_hash"), None),
+        ("adapter", known.get("adapter", ""), known.get("adapter_hash"), None),
+        ("merged", version.merged_path if version else "", version.model_hash if version else None, None),
+        ("version", str(version.number) if version else "", None, _model_address(plan) if version else None),
+    ]
+    return [
+        LineageStep(stage=stage, name=name, hash=digest or None, url=url)
+        for stage, name, digest, url in steps
+    ]
+
+
+def _split(plan: dict[str, Any]) -> str:
+    return f"{plan['recipe'].get('held_out_percent', 0)} % of the databases held out"
+
+
+def _served(version: Version) -> list[Served]:
+    history = promotions.history(version.cluster)
+    ends = [promotion.at for promotion in history[1:]]
+    return [
+        Served(since=promotion.at, until=until, why=promotion.why, by=promotion.by)
+        for promotion, until in zip_longest(history, ends)
+        if promotion.version == version.number
+    ]
+
+
+def _dataset_address(plan: dict[str, Any]) -> str | None:
+    hub = _public(plan["cluster"].get("hub_endpoint", ""))
+    return hub and f"{hub}/datasets/{quote(plan['dataset_repo'])}/tree/{quote(plan['dataset_commit'])}"
+
+
+def _model_address(plan: dict[str, Any]) -> str | None:
+    mlflow = _public(mlflow_mirror.uri() or "")
+    return mlflow and f"{mlflow}/#/models/{quote(mlflow_mirror.model_name(plan['cluster_name']))}"
+
+
+def _public(address: str) -> str | None:
+    """An address as a link: only http and https, without the name and password of a user."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
