@@ -14,7 +14,7 @@ from ssh_gang.model import Gang, Limits, Member
 from tests.ssh_gang.ssh_server import CONN_ID, Program, Server, add_connection, in_bash, serving
 
 MEMBER = Member(host="a", conn_id=CONN_ID, argv=["true"], cwd="/work")
-GANG = Gang(name="dag.task.run", attempt="try1", root="/gangs", members=[MEMBER], limits=Limits(connect=5))
+GANG = Gang(name="dag.task.run", attempt="try1", root="/gangs", members=[MEMBER], limits=Limits(connect=30))
 
 
 async def silent(process: asyncssh.SSHServerProcess) -> None:
@@ -28,7 +28,7 @@ def with_hook(
     """Run a test on a hook whose one host is a server that runs a program for every command."""
 
     async def go() -> None:
-        async with asyncio.timeout(10), serving(program) as server:
+        async with asyncio.timeout(60), serving(program) as server:
             add_connection(monkeypatch, server.port)
             async with GangHook(GANG) as hook:
                 await test(hook, server)

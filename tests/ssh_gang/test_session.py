@@ -22,17 +22,17 @@ async def opened(program: Program, monkeypatch) -> AsyncIterator[tuple[Interacti
     """A session in which the server runs a program."""
     async with serving(program) as server:
         add_connection(monkeypatch, server.port)
-        async with connected("a", CONN_ID, 5) as connection:
+        async with connected("a", CONN_ID, 30) as connection:
             session = InteractiveSession()
             await connection.create_session(lambda: session, "script", encoding=None)
             yield session, server
 
 
 def play(monkeypatch, program: Program, test: Test) -> None:
-    """Run a test beside the program that the server runs; no read may take longer than ten seconds."""
+    """Run a test beside the program that the server runs; nothing may take longer than a minute."""
 
     async def go() -> None:
-        async with asyncio.timeout(10), opened(program, monkeypatch) as (session, server):
+        async with asyncio.timeout(60), opened(program, monkeypatch) as (session, server):
             await test(session, server)
 
     asyncio.run(go())

@@ -24,10 +24,10 @@ LOG = logging.getLogger("test")
 
 
 def play(test: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a test that may take twenty seconds; what it returns."""
+    """Run a test that may take a minute; what it returns."""
 
     async def go() -> T:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await test()
 
     return asyncio.run(go())
