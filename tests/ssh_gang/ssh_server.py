@@ -50,6 +50,8 @@ async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) 
             os.killpg(shell.pid, signal.SIGKILL)
         await asyncio.gather(exits, hangs_up)
         await process.wait_closed()
+        # asyncio closes the pipes by itself only when all output was read.
+        shell._transport.close()
 
 
 def _exit(process: asyncssh.SSHServerProcess, code: int) -> None:
