@@ -48,10 +48,11 @@ async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) 
     finally:
         if not exits.done():
             os.killpg(shell.pid, signal.SIGKILL)
-        await asyncio.gather(exits, hangs_up)
-        await process.wait_closed()
+        await exits
         # asyncio closes the pipes by itself only when all output was read.
         shell._transport.close()
+        await hangs_up
+        await process.wait_closed()
 
 
 def _exit(process: asyncssh.SSHServerProcess, code: int) -> None:

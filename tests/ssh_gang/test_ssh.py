@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from pathlib import Path
 
 import asyncssh
@@ -13,7 +12,14 @@ from ssh_gang import ssh
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.ssh import bash, connect, connected, on_all, raise_all
 from tests.conftest import free_port
-from tests.ssh_gang.ssh_server import CONN_ID, HOST_KEY, LOGIN_KEY, add_connection, listening, serving
+from tests.ssh_gang.ssh_server import (
+    CONN_ID,
+    HOST_KEY,
+    LOGIN_KEY,
+    add_connection,
+    listening,
+    serving,
+)
 
 OTHER_KEY = asyncssh.generate_private_key("ssh-ed25519")
 
@@ -138,10 +144,15 @@ def test_bash_that_exceeds_its_limit_gives_its_channel_back(monkeypatch):
     asyncio.run(go())
 
 
-def test_connected_closes_its_socket(monkeypatch):
-    """An open one is a ResourceWarning when it is collected, which this project makes an error."""
-    run_on_server(monkeypatch, "true")
-    gc.collect()
+def test_connected_has_closed_its_connection_when_the_block_ends(monkeypatch):
+    async def go() -> bool:
+        async with serving() as server:
+            add_connection(monkeypatch, server.port)
+            async with connected("a", CONN_ID, 30) as connection:
+                pass
+            return connection.is_closed()
+
+    assert asyncio.run(go())
 
 
 def test_connect_checks_the_host_key_of_the_connection_on_every_port(monkeypatch):
@@ -233,7 +244,9 @@ def test_connect_names_max_startups_when_sshd_drops_every_connection(monkeypatch
 
     monkeypatch.setattr(ssh.SSHHookAsync, "get_conn", get_conn)
     monkeypatch.setattr(ssh, "FIRST_PAUSE", 0.01)
-    with pytest.raises(HostError, match="^a: sshd dropped every connection for .* MaxStartups may be too low"):
+    with pytest.raises(
+        HostError, match="^a: sshd dropped every connection for .* MaxStartups may be too low"
+    ):
         asyncio.run(connect("a", CONN_ID, 0.1))
 
 
