@@ -13,6 +13,8 @@ from ssh_gang.ssh import ERROR_TAIL, as_bytes, bash, connected
 HASH_SECONDS = 1800
 """Seconds that the hashes of one copy may take: shards are tens of gigabytes."""
 
+AGAIN = "clear the task to copy them again"
+
 
 async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequence[str] = ("*",)) -> int:
     """Stream files of a folder to the same folder on another host, and compare their hashes.
@@ -28,8 +30,8 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
         The number of files copied.
 
     Raises:
-        HostError: A host cannot be reached, no file matches, the target cannot be written, or the hashes
-            differ.
+        HostError: A host cannot be reached, a connection was lost, no file matches, the target cannot be
+            written, or the hashes differ.
     """
     quoted = path(folder)
     async with (
@@ -44,6 +46,10 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
         tar = f"tar cf - -C {quoted} -- {shlex.join(names)}"
         async with reader.create_process(tar, encoding=None) as packed:
             unpacked = await writer.run(f"tar xf - -C {quoted}", stdin=packed.stdout, encoding=None)
+        for host, connection in ((source, reader), (target, writer)):
+            # What tar says then, if anything, is about the end of its input.
+            if connection.is_closed():
+                raise HostError(f"{host.name}: the connection was lost while files were copied: {AGAIN}")
         if unpacked.exit_status != 0:
             reason = as_bytes(unpacked.stderr).decode(errors="replace").strip()[-ERROR_TAIL:]
             raise HostError(
@@ -55,7 +61,6 @@ async def copy(source: GangHost, target: GangHost, folder: str, patterns: Sequen
             await bash(writer, check, HASH_SECONDS)
         except HostError as e:
             raise HostError(
-                f"files of {source.name} arrived damaged in {folder} on {target.name} ({e}): clear the task "
-                "to copy them again"
+                f"files of {source.name} arrived damaged in {folder} on {target.name} ({e}): {AGAIN}"
             ) from e
     return len(names)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from ssh_gang import transfer
@@ -29,16 +30,25 @@ def homes(tmp_path) -> dict[str, Path]:
 
 @pytest.fixture
 def copy(homes, monkeypatch):
-    """Copy the folder `step` from the first host to the second, each an SSH server; the number of files."""
+    """Copy the folder `step` from the first host to the second, each an SSH server; the number of files.
 
-    async def go() -> int:
+    Its argument is the end of a command at which the host that gets it breaks off.
+    """
+
+    async def go(breaks_at: str | None) -> int:
+        async def run(process: asyncssh.SSHServerProcess, home: Path) -> None:
+            if breaks_at and breaks_at in process.command:
+                process.get_extra_info("connection").abort()
+            await in_bash(process, home)
+
         async with AsyncExitStack() as servers:
             for host in HOSTS:
-                server = await servers.enter_async_context(serving(partial(in_bash, home=homes[host.name])))
+                server = await servers.enter_async_context(serving(partial(run, home=homes[host.name])))
                 add_connection(monkeypatch, server.port, host.conn_id)
-            return await transfer.copy(*HOSTS, "~/step")
+            async with asyncio.timeout(60):
+                return await transfer.copy(*HOSTS, "~/step")
 
-    return lambda: asyncio.run(go())
+    return lambda breaks_at=None: asyncio.run(go(breaks_at))
 
 
 def test_a_file_is_copied(copy, homes):
@@ -58,3 +68,9 @@ def test_a_folder_without_a_file_that_matches_is_named_with_its_host(copy, homes
     (homes["host-a"] / "step" / "shard.pt").unlink()
     with pytest.raises(HostError, match="^host-a: the host's shell ended .*No such file"):
         copy()
+
+
+@pytest.mark.parametrize("command", ["tar cf", "tar xf"])
+def test_a_connection_that_breaks_while_files_are_copied_is_said_to_be_lost(copy, command):
+    with pytest.raises(HostError, match=r"^host-[ab]: the connection was lost"):
+        copy(breaks_at=command)
