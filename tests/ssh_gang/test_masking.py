@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ssh_gang.masking import masked
 
 
@@ -14,3 +16,33 @@ def test_secrets_are_masked_and_the_rest_is_shown():
         "TOKENIZERS_PARALLELISM": "false",
     }
     assert masked(env) == env | {"HF_TOKEN": "***", "http_proxy": "***"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "WANDB_API_KEY",
+        "OPENAI_APIKEY",
+        "MYSQL_PASSWD",
+        "DB_PASSWORDS",
+        "GOOGLE_CREDENTIALS",
+        "KEY_PASSPHRASE",
+    ],
+)
+def test_a_name_of_a_secret_hides_its_value(name):
+    assert masked({name: "s3cret"}) == {name: "***"}
+
+
+@pytest.mark.parametrize("name", ["KEYBOARD", "MONKEY", "TOKENIZER", "PASSENGERS"])
+def test_a_name_that_only_looks_like_one_hides_nothing(name):
+    assert masked({name: "plain"}) == {name: "plain"}
+
+
+@pytest.mark.parametrize("address", ["https://ghp_abc@github.com/me/x", "http://me:p%40ss@proxy:3128"])
+def test_an_address_with_a_token_or_a_password_is_hidden(address):
+    assert masked({"A": address}) == {"A": "***"}
+
+
+def test_an_address_without_one_is_shown():
+    env = {"A": "http://proxy:3128/path?to=me@home"}
+    assert masked(env) == env
