@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import JsonValue
 
@@ -96,18 +96,32 @@ class FolderRecorder:
         return self.folder / "logs" / f"{self.gang}.{attempt}.{host}.log"
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
-        """What `_append` has added."""
+        """What `_append` has added, without lines that were cut short."""
         try:
-            text = (self.folder / f"{name}.jsonl").read_text(encoding="utf-8")
+            text = (self.folder / f"{name}.jsonl").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines()]
+        lines = []
+        # Not splitlines: a reason may hold other line separators than this one.
+        for line in text.split("\n"):
+            with contextlib.suppress(json.JSONDecodeError):
+                lines.append(json.loads(line))
+        return lines
 
     def _append(self, name: str, value: dict[str, JsonValue]) -> None:
         """Add one line in one call, so that two writers do not mix."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        with (self.folder / f"{name}.jsonl").open("a+b") as file:
+            file.write(b"\n" + line if _is_cut_short(file) else line)
+
+
+def _is_cut_short(file: IO[bytes]) -> bool:
+    """Whether the last line has no end, because the disk was full when it was written."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _key(line: dict[str, Any]) -> tuple[str, str, int]:
