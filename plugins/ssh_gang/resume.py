@@ -32,14 +32,9 @@ def decide(states: Sequence[JobState], gang: Gang) -> Decision:
     finds nothing of its own.
 
     Args:
-        states: State of each host.
+        states: State of every host: where one has not answered, it is not known whether its ranks run.
         gang: The gang as this attempt would start it.
-
-    Raises:
-        ValueError: A host has not answered, so that it is not known whether its ranks run.
     """
-    if any(state.presence == "unreachable" for state in states):
-        raise ValueError("a host has not answered: whether its ranks run is not known")
     if all(state.presence == "absent" for state in states):
         return Decision.FRESH_SUBMIT
     if not _is_one_attempt(states) or not all(_is_of(gang, state) for state in states):

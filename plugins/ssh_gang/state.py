@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Presence = Literal["absent", "present", "unreachable"]
+Presence = Literal["absent", "present"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class JobState:
     """State of a gang on one host. Times are seconds since the epoch on the host's clock.
 
     Attributes:
-        presence: Whether the gang has a folder on the host; `unreachable` where the host did not answer.
+        presence: Whether the gang has a folder on the host.
         attempt: The attempt that owns the folder.
         fencing_token: Its fencing token.
         generation: Its generation.

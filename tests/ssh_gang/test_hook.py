@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import asyncssh
 import pytest
 
+from ssh_gang import commands
 from ssh_gang import hook as hook_module
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
@@ -99,6 +100,22 @@ def test_a_gang_that_runs_already_is_not_launched(answers, monkeypatch):
 
     monkeypatch.setattr(GangHook, "run", run)
     assert launch().milestones == []
+
+
+def test_no_host_is_touched_while_one_does_not_answer(answers, monkeypatch):
+    """Whether its ranks run is not known."""
+    scripts = []
+
+    async def run(self, member, script, limit=60):
+        scripts.append(script)
+        if member.host == "host-b":
+            raise HostError("host-b: does not answer")
+        return b"state=absent now=1"
+
+    monkeypatch.setattr(GangHook, "run", run)
+    with pytest.raises(HostError, match="^host-b: does not answer$"):
+        launch()
+    assert set(scripts) == {commands.query_state_command(GANG)}
 
 
 def test_a_host_that_does_not_confirm_the_start_signal_is_named(answers, monkeypatch):

@@ -58,8 +58,3 @@ OTHER_ATTEMPT = replace(RUNNING, attempt="try2")
 )
 def test_decision_for_the_states_of_all_hosts(states, decision):
     assert decide(states, GANG) is decision
-
-
-def test_unreachable_host_is_no_decision():
-    with pytest.raises(ValueError, match="not known"):
-        decide([RUNNING, JobState(presence="unreachable")], GANG)
