@@ -73,24 +73,25 @@ def _rocm(text: str) -> list[Gpu]:
     except ValueError:
         return []
     # The object has a "system" beside the cards.
-    return [
-        _rocm_gpu(name, card)
-        for name, card in cards.items()
-        if name.startswith("card") and "VRAM Total Memory (B)" in card
-    ]
+    found = (_rocm_gpu(name, card) for name, card in cards.items() if name.startswith("card"))
+    return [gpu for gpu in found if gpu]
 
 
-def _rocm_gpu(name: str, card: dict[str, str]) -> Gpu:
-    return Gpu(
-        index=int(name.removeprefix("card")),
-        use=_number(card.get("GPU use (%)", "")),
-        memory_used=int(card["VRAM Total Used Memory (B)"]) // MIB,
-        memory_total=int(card["VRAM Total Memory (B)"]) // MIB,
-        # An MI300 has no sensor at its edge.
-        temperature=_number(
-            card.get(_TEMPERATURE.format("edge"), card.get(_TEMPERATURE.format("junction"), ""))
-        ),
-    )
+def _rocm_gpu(name: str, card: dict[str, str]) -> Gpu | None:
+    """The GPU of one card; None where its memory is not reported."""
+    try:
+        return Gpu(
+            index=int(name.removeprefix("card")),
+            use=_number(card.get("GPU use (%)", "")),
+            memory_used=int(card["VRAM Total Used Memory (B)"]) // MIB,
+            memory_total=int(card["VRAM Total Memory (B)"]) // MIB,
+            # An MI300 has no sensor at its edge.
+            temperature=_number(
+                card.get(_TEMPERATURE.format("edge"), card.get(_TEMPERATURE.format("junction"), ""))
+            ),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _number(text: str) -> float | None:

@@ -60,6 +60,21 @@ def test_output_of_neither_tool_has_no_gpus(text):
     assert parse(text) == []
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"VRAM Total Memory (B)": "N/A", "VRAM Total Used Memory (B)": "N/A"},
+        {"VRAM Total Memory (B)": "21458059264"},
+        "VRAM Total Memory (B)",
+        None,
+    ],
+)
+def test_a_card_that_rocm_smi_cannot_read_is_left_out(card):
+    good = json.loads((RECORDED / "rocm-smi.json").read_text())["card0"]
+    gpus = parse(json.dumps({"card0": card, "card1": good, "card_x": good}))
+    assert [gpu.index for gpu in gpus] == [1]
+
+
 def test_the_temperature_that_nvidia_smi_reports():
     header = f"{HEADER}, temperature.gpu"
     gpus = parse(f"{header}\n0, 7 %, 806 MiB, 49140 MiB, 61\n1, 7 %, 806 MiB, 49140 MiB, [N/A]")
