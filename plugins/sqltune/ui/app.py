@@ -35,7 +35,7 @@ from sqltune.ui.live import Feeds, moment
 STATIC = FilePath(__file__).parent / "static"
 """The built app."""
 FRAME = """<!doctype html>
-<html>
+<html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta name="viewport" content="width=device-width, initial-scale=1" />

@@ -57,7 +57,7 @@ def run_html(key: str, dag_id: str) -> str:
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src-attr 'unsafe-inline'"
     title = html.escape(f"{head.run_id}: {head.verdict or head.state}")
     return f"""<!doctype html>
-<html>
+<html lang="en">
   <head>
     <meta charset="utf-8" />
     <meta http-equiv="Content-Security-Policy" content="{policy}" />

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,28 +55,42 @@ class Site:
         return page
 
 
+@pytest.fixture(scope="session")
+def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Path:
+    """A folder of records: `whole`, `suite`, `hostile`, `live`, and 1,000 nights on the cluster `years`."""
+    home = tmp_path_factory.mktemp("recorded") / "records"
+    home.mkdir()
+    shutil.copy(migrated_sqlite, home / "records.db")
+    with reading(home):
+        record_run("whole")
+        large.record_suite("suite")
+        hostile = large.record_hostile("hostile")
+        RunRecorder(hostile, "train").output("try2", run_plan().cluster.hosts[0].name, 0, large.log_lines())
+        record_training("live")
+        large.record_history("years")
+    return home
+
+
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Iterator[Site]:
-    """Runs `whole`, `suite`, `hostile` and `live`, and 1,000 nights on the cluster `years`."""
-    home = tmp_path_factory.mktemp("site")
-    (home / "records.db").write_bytes(migrated_sqlite.read_bytes())
-    patch = pytest.MonkeyPatch()
-    patch.setenv("SQLTUNE_HOME", str(home))
-    for name in ("SQLTUNE_DATABASE_URL", "SQLTUNE_LOG_STORE"):
-        patch.delenv(name, raising=False)
-    record_run("whole")
-    large.record_suite("suite")
-    hostile = large.record_hostile("hostile")
-    RunRecorder(hostile, "train").output("try2", run_plan().cluster.hosts[0].name, 0, large.log_lines())
-    record_training("live")
-    large.record_history("years")
+def site(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[Site]:
+    """The page on a copy of `recorded_runs`."""
+    home = shutil.copytree(recorded_runs, tmp_path_factory.mktemp("site") / "records")
     site = Site(states={"live": "running"})
     outer = airflow_beside_it(site)
     outer.mount("/sqltune", create_app())
-    with serving(outer) as site.url:
+    with reading(home), serving(outer) as site.url:
         yield site
-    database.close()
-    patch.undo()
+
+
+@contextmanager
+def reading(home: Path) -> Iterator[None]:
+    """Make this process use the records in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SQLTUNE_HOME", str(home))
+        for name in ("SQLTUNE_DATABASE_URL", "SQLTUNE_LOG_STORE"):
+            patch.delenv(name, raising=False)
+        yield
+        database.close()
 
 
 def airflow_beside_it(site: Site) -> FastAPI:

@@ -108,12 +108,17 @@ def record_hostile(run_id: str) -> str:
     key = record_training(run_id)
     texts = list(HOSTILE)
     questions = [
-        Question(id=text[:500], question=text, context=text, gold=text, database=text[:2_000])
+        Question(id=question_id(text), question=text, context=text, gold=text, database=text[:2_000])
         for text in texts
     ]
     answers = {"before": texts[::-1], "after": texts[1:] + texts[:1]}
     record_answers(key, questions, answers, {"before": range(0, 10, 2), "after": range(0, 10, 3)})
     return key
+
+
+def question_id(text: str) -> str:
+    """Id of the question with a hostile text, as hostile as an address can carry."""
+    return text[:500].replace("\n", " ")
 
 
 def log_lines() -> bytes:
