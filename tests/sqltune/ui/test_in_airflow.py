@@ -1,0 +1,262 @@
+"""The page in Airflow's own page, and who may read it: a real api-server on recorded runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+import jwt
+import pytest
+from fastapi.routing import APIRoute
+from playwright.sync_api import Page, expect
+
+from sqltune.ui.app import create_app
+from sqltune.ui.contracts import DAG_ID
+from tests.browser import OpenPage
+from tests.conftest import ROOT, free_port
+from tests.sqltune.ui.recorded import AFTER
+
+pytestmark = pytest.mark.slow
+SECRET = "secret-of-these-tests-and-of-no-other-airflow-at-all-64-bytes-long"
+RUN_ID = "whole"
+AIRFLOW = Path(sys.executable).with_name("airflow")
+
+
+class Server:
+    """An api-server, and who is logged in to it."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
+        self._password = password
+
+    def token(self) -> str:
+        """A token of a user who may do everything."""
+        login = {"username": "admin", "password": self._password}
+        answer = httpx.post(f"{self.url}/auth/token", json=login, trust_env=False)
+        return str(answer.json()["access_token"])
+
+    def token_without_role(self) -> str:
+        """A token of a user who is known, and may read nothing."""
+        claims = jwt.decode(self.token(), options={"verify_signature": False})
+        return jwt.encode(claims | {"sub": "stranger", "role": None}, SECRET, algorithm="HS512")
+
+    def status(self, path: str, token: str | None = None, method: str = "GET") -> int:
+        """Send a request; the status of its answer, which may be a stream without an end."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        url = self.url + path
+        with httpx.stream(method, url, headers=headers, timeout=60, trust_env=False) as answer:
+            return answer.status_code
+
+    def show(self, open_page: OpenPage, path: str, **options: object) -> Page:
+        """Open a page of Airflow, logged in."""
+        page = open_page(**{"locale": "en-US"} | options)
+        page.context.add_cookies([{"name": "_token", "value": self.token(), "url": self.url}])
+        page.goto(self.url + path)
+        return page
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, recorded_runs) -> Callable[[str], AbstractContextManager[Server]]:
+    """Start api-servers on one database, in which the run has been triggered."""
+    home = tmp_path_factory.mktemp("airflow")
+    records = shutil.copytree(recorded_runs, home / "records")
+    (home / "passwords.json").write_text(json.dumps({"admin": "admin"}))
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "SQLTUNE"))} | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": SECRET,
+        "AIRFLOW__API_AUTH__JWT_SECRET": SECRET,
+        "SQLTUNE_HOME": str(records),
+        "PYTHONPATH": f"{ROOT / 'plugins'}:{ROOT}",
+    }
+    with (home / "setup.log").open("w") as log:
+        for command in (["db", "migrate"], ["dags", "reserialize"]):
+            subprocess.run([AIRFLOW, *command], env=env, stdout=log, stderr=log, timeout=300, check=True)
+
+    @contextmanager
+    def started(page: str) -> Iterator[Server]:
+        port = str(free_port())
+        url = f"http://127.0.0.1:{port}"
+        address = {
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": port,
+            "AIRFLOW__API__BASE_URL": url,
+        }
+        with (home / f"{page}.log").open("w") as log:
+            process = subprocess.Popen(
+                [AIRFLOW, "api-server"],
+                env=env | address | {"SQLTUNE_PAGE": page},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + 200
+            while not _answers(f"{url}/api/v2/monitor/health"):
+                assert time.monotonic() < deadline, (home / f"{page}.log").read_text()[-3000:]
+                assert process.poll() is None, (home / f"{page}.log").read_text()[-3000:]
+                time.sleep(0.3)
+            yield Server(url, "admin")
+        finally:
+            process.terminate()
+            process.wait(60)
+
+    return started
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def airflow(start) -> Iterator[Server]:
+    """An Airflow that shows the page as its own, with the run triggered."""
+    with start("tab") as server:
+        answer = httpx.post(
+            f"{server.url}/api/v2/dags/{DAG_ID}/dagRuns",
+            headers={"Authorization": f"Bearer {server.token()}"},
+            json={"dag_run_id": RUN_ID, "logical_date": None, "conf": {}},
+            timeout=60,
+            trust_env=False,
+        )
+        assert answer.status_code == 200, answer.text
+        yield server
+
+
+def addresses() -> list[str]:
+    """Every route of the API, with its parameters filled in."""
+    values = {"run": RUN_ID, "cluster": "lab", "question": "lost", "name": "train.try1.host-a"}
+    paths = [route.path for route in create_app().routes if isinstance(route, APIRoute)]
+    return ["/sqltune" + path.replace(":path", "").format(**values) for path in paths if "/api/" in path]
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_who_is_not_logged_in_reads_nothing(airflow, address):
+    assert airflow.status(address) == 401
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_who_may_not_read_the_dag_reads_nothing(airflow, address):
+    assert airflow.status(address, airflow.token_without_role()) == 403
+
+
+@pytest.mark.parametrize("address", addresses())
+def test_who_may_read_the_dag_reads_what_it_recorded(airflow, address):
+    assert airflow.status(address, airflow.token()) == 200
+
+
+@pytest.mark.parametrize("address", addresses())
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nothing_can_be_changed(airflow, address, method):
+    assert airflow.status(address, airflow.token(), method) == 405
+
+
+def test_only_the_built_app_and_its_empty_document_are_open():
+    others = {route.path for route in create_app().routes if "/api/" not in route.path}
+    assert others == {"/static", "/frame", "/frame/{dag_id}/{run_id}"}
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/api/v1", "/static/../app.py"])
+def test_nothing_else_answers(airflow, path):
+    assert airflow.status(f"/sqltune{path}") in (401, 404)
+
+
+def test_a_run_of_airflow_has_the_tab(airflow, open_page):
+    page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}")
+    page.get_by_role("link", name="Text-to-SQL", exact=True).click()
+    expect(page.get_by_text("Verdict: held back")).to_be_visible()
+    expect(page.get_by_role("img", name="Loss:")).to_be_visible()
+
+
+def test_a_link_to_a_question_opens_it_in_airflow(airflow, open_page):
+    query = "view=comparison&question=lost"
+    page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}/plugin/text2sql?{query}")
+    expect(page.get_by_role("article", name="lost")).to_contain_text(AFTER["lost"])
+
+
+def test_the_page_is_dark_where_airflow_is(airflow, open_page):
+    page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}/plugin/text2sql")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    expect(page.get_by_text("Verdict: held back")).to_be_visible()
+    assert is_dark(page)
+
+
+def test_the_navigation_leads_to_the_history_and_from_there_to_a_run(airflow, open_page):
+    page = airflow.show(open_page, "/")
+    page.get_by_role("link", name="Models").click()
+    page.get_by_label("Cluster").select_option("lab")
+    page.get_by_role("link", name=RUN_ID).first.click()
+    expect(page.get_by_text("Verdict: held back")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def framed(airflow, start) -> Iterator[Server]:
+    """The same Airflow with the page in a frame."""
+    with start("frame") as server:
+        yield server
+
+
+def test_in_a_frame_the_address_of_the_page_is_that_of_the_question(framed, open_page):
+    page = framed.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}")
+    page.get_by_role("link", name="Text-to-SQL", exact=True).click()
+    frame = page.frame_locator("iframe")
+    frame.get_by_role("tab", name="Before and after").click()
+    frame.get_by_role("option", name="lost").click()
+    expect(frame.get_by_role("article", name="lost")).to_be_visible()
+    page.wait_for_url("**/plugin/text2sql?view=comparison&question=lost")
+    page.reload()
+    expect(frame.get_by_role("article", name="lost")).to_be_visible()
+
+
+def test_in_a_frame_a_link_opens_in_airflows_page(framed, open_page):
+    page = framed.show(open_page, "/")
+    page.get_by_role("link", name="Models").click()
+    frame = page.frame_locator("iframe")
+    frame.get_by_label("Cluster").select_option("lab")
+    frame.get_by_role("link", name=RUN_ID).first.click()
+    page.wait_for_url(f"**/dags/{DAG_ID}/runs/{quote(RUN_ID)}/plugin/text2sql")
+    expect(frame.get_by_text("Verdict: held back")).to_be_visible()
+
+
+def test_a_frame_is_dark_where_airflow_is(framed, open_page):
+    page = framed.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}/plugin/text2sql")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_text("Verdict: held back")).to_be_visible()
+    assert is_dark(page.frame(url="**/sqltune/frame/**"))
+
+
+def is_dark(page) -> bool:
+    """Whether the app's background is darker than its text."""
+    colors = page.locator(".sqltune").evaluate(
+        """element => {
+            const context = document.createElement("canvas").getContext("2d");
+            return ["backgroundColor", "color"].map(name => {
+                context.fillStyle = getComputedStyle(element)[name];
+                context.fillRect(0, 0, 1, 1);
+                return context.getImageData(0, 0, 1, 1).data.slice(0, 3).reduce((a, b) => a + b);
+            });
+        }"""
+    )
+    return colors[0] < colors[1]
