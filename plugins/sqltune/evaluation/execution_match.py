@@ -33,6 +33,8 @@ PAIRS_PER_PROCESS = 300
 """Pairs from which on another process saves more time than its start costs."""
 QUERIES_PER_DATABASE = 4
 """Slow queries of one comparison, at most: gold and prediction, each with and without DISTINCT."""
+QUERIES_FOR_TIES = 2
+"""Queries more where ties are looked for."""
 GRACE = 3.0
 """Seconds beyond the limits of its queries after which a pair's process is killed."""
 START_TIMEOUT = 30.0
@@ -145,7 +147,8 @@ class Worker:
         lines = _Lines(self._process)
         for pair in self._pairs:
             databases = 1 if pair.database else COPIES
-            seconds = databases * QUERIES_PER_DATABASE * MAX_SECONDS + GRACE
+            queries = databases * QUERIES_PER_DATABASE + QUERIES_FOR_TIES * pair.check_ties
+            seconds = queries * MAX_SECONDS + GRACE
             line = lines.next(seconds if self._answered else seconds + START_TIMEOUT)
             if line is None:
                 # One that ended by itself has an exit code by now.

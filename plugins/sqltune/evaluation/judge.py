@@ -21,6 +21,7 @@ from sqltune.evaluation.result_rows import same_rows
 from sqltune.evaluation.sandbox import Database, Row
 from sqltune.evaluation.synthetic import COPIES, build
 from sqltune.sql.queries import (
+    has_limit,
     has_order_by,
     with_joined_operators,
     with_ties_broken,
@@ -43,12 +44,14 @@ class Pair:
         predicted: the predicted query.
         context: CREATE TABLE statements, for synthetic databases.
         database: file the queries run on; None for synthetic databases.
+        check_ties: report whether the gold query has several correct answers on the database's file.
     """
 
     gold: str
     predicted: str
     context: str = ""
     database: str | None = None
+    check_ties: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Match:
         strict: whether it is one with columns in place and DISTINCT kept.
         vacuous: whether both queries returned no rows.
         failure_class: why the prediction does not run.
+        tied: whether rows tie at the gold query's LIMIT, so that its result is one of several; known on a
+            database file where the pair asks for it.
     """
 
     outcome: Outcome
@@ -68,6 +73,7 @@ class Match:
     strict: bool = False
     vacuous: bool = False
     failure_class: FailureClass | None = None
+    tied: bool = False
 
     @property
     def matched(self) -> bool:
@@ -90,6 +96,7 @@ class Comparison:
     matched: bool
     strict: bool
     vacuous: bool
+    tied: bool = False
 
     def __and__(self, other: Comparison) -> Comparison:
         return Comparison(
@@ -155,7 +162,9 @@ class JudgingDatabase:
             strict = same_rows(
                 strict_expected, strict_result, ordered=compared.ordered, permute_columns=False
             )
-        return Comparison(matched, strict, vacuous=not expected and not result)
+        look_for_ties = pair.check_ties and not self._synthetic and has_limit(gold)
+        tied = look_for_ties and self._has_ties(loose_gold, expected)
+        return Comparison(matched, strict, vacuous=not expected and not result, tied=tied)
 
     def rows(self, pair: Pair, *, accept_ambiguous: bool = False) -> ComparedRows:
         """Return the rows by which a pair matches or not; takes and raises the same as `compare`."""
@@ -190,12 +199,24 @@ class JudgingDatabase:
         """
         if not self._synthetic or not expected or accept_ambiguous:
             return True
-        ascending, descending = (
-            self._gold(with_ties_broken(gold, len(expected[0]), way)) for way in (False, True)
-        )
+        ascending, descending = self._with_ties_broken(gold, expected)
         if Counter(ascending) != Counter(descending):
             raise GoldQueryAmbiguous
         return ascending == descending
+
+    def _has_ties(self, gold: str, expected: list[Row]) -> bool:
+        """Return whether breaking ties one way or the other gives other rows."""
+        try:
+            ascending, descending = self._with_ties_broken(gold, expected)
+        except GoldQueryFailed:
+            # Its ORDER BY takes no further column: nothing is known of its ties.
+            return False
+        return Counter(ascending) != Counter(descending)
+
+    def _with_ties_broken(self, gold: str, expected: list[Row]) -> tuple[list[Row], list[Row]]:
+        columns = len(expected[0]) if expected else 1
+        ascending, descending = (self._gold(with_ties_broken(gold, columns, way)) for way in (False, True))
+        return ascending, descending
 
     def close(self) -> None:
         """Close the database."""
@@ -231,7 +252,7 @@ class Judge:
             # Whatever else a prediction provokes. A literal beyond SQLite's integers once ended a whole run.
             return Match("invalid", f"can't be judged: {type(e).__name__}: {e}", failure_class="other")
         if comparison.matched:
-            return Match("match", strict=comparison.strict, vacuous=comparison.vacuous)
+            return Match("match", strict=comparison.strict, vacuous=comparison.vacuous, tied=comparison.tied)
         return Match("mismatch", "other rows", strict=comparison.strict)
 
     def _compare(self, pair: Pair) -> Comparison:
@@ -254,7 +275,9 @@ def _compare_on_copies(pair: Pair) -> Comparison:
             except GoldQueryAmbiguous:
                 continue
         total &= comparisons[-1]
-        if len(comparisons) == COPIES or not (total.matched or total.strict):
+        # A query equals itself: whether it returns rows is all that is left to know.
+        is_known = pair.gold == pair.predicted and not total.vacuous
+        if is_known or len(comparisons) == COPIES or not (total.matched or total.strict):
             return total
     if comparisons:
         return total

@@ -34,6 +34,11 @@ def has_order_by(query: str) -> bool:
     return ("order", "by") in itertools.pairwise(keys)
 
 
+def has_limit(query: str) -> bool:
+    """Whether a query has a LIMIT, anywhere in it."""
+    return "limit" in query.lower() and any(t.key == "limit" for t in tokens(query))
+
+
 def yields_a_set(query: str) -> bool:
     """Whether a query has INTERSECT or EXCEPT, whose results hold no row twice."""
     if not re.search("intersect|except", query, re.IGNORECASE):

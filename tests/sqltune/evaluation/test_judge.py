@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from sqltune.evaluation.judge import Judge, Match, Pair
@@ -122,3 +125,43 @@ def test_a_context_that_is_not_sql_is_not_the_predictions_fault():
     result = judge("SELECT name FROM t", "SELECT name FROM t", "CREATE TABLE")
     assert result.outcome == "gold_invalid"
     assert "can't be opened or built" in result.reason
+
+
+@pytest.fixture
+def tied_file(tmp_path) -> str:
+    """A database file on which two of three rows tie."""
+    file = tmp_path / "t.sqlite"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE t (name TEXT, age INTEGER)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [("a", 1), ("b", 1), ("c", 2)])
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("gold", "tied"),
+    [
+        ("SELECT name FROM t ORDER BY age LIMIT 1", True),
+        ("SELECT name FROM t ORDER BY age LIMIT 2", False),
+        ("SELECT age FROM t ORDER BY age LIMIT 1", False),
+        ("SELECT name FROM t ORDER BY age", False),
+        ("SELECT name FROM t WHERE age IN (SELECT age FROM t ORDER BY age LIMIT 1)", False),
+        ("SELECT count(*) FROM (SELECT name FROM t ORDER BY age LIMIT 1) WHERE name = 'a'", True),
+    ],
+)
+def test_ties_that_change_the_result_of_a_file_are_found(tied_file, gold, tied):
+    assert Judge().judge(Pair(gold, gold, database=tied_file, check_ties=True)).tied is tied
+
+
+def test_ties_are_looked_for_only_on_request(tied_file):
+    gold = "SELECT name FROM t ORDER BY age LIMIT 1"
+    assert not Judge().judge(Pair(gold, gold, database=tied_file)).tied
+
+
+def test_ties_on_synthetic_databases_mean_nothing():
+    gold = "SELECT name FROM t WHERE name IN (SELECT name FROM t ORDER BY 1 + 1 LIMIT 1)"
+    assert not Judge().judge(Pair(gold, gold, CONTEXT, check_ties=True)).tied
+
+
+def test_query_that_equals_itself_is_vacuous_only_without_rows_on_every_copy():
+    assert judge("SELECT name FROM t WHERE 1 = 0", "SELECT name FROM t WHERE 1 = 0").vacuous
+    assert not judge("SELECT name FROM t WHERE age > 5", "SELECT name FROM t WHERE age > 5").vacuous

@@ -1,0 +1,1 @@
+"""The gold audit: finds questions whose gold query is doubtful, and says why."""
