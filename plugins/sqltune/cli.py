@@ -1,4 +1,4 @@
-"""The command line: `sqltune score | explain | normalise | ask | served | versions | report | migrate`.
+"""The command line: `sqltune score | explain | audit | normalise | ask | served | versions | report | …`.
 
 Each command imports what it needs when it runs, so that `sqltune --help` answers at once and `sqltune score`
 starts without Airflow.
@@ -153,6 +153,42 @@ def explain(
             typer.echo(explained.model_dump_json())
     else:
         print_explained(Console(highlight=False, emoji=False, markup=False), questions)
+
+
+@app.command()
+def audit(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="JSON lines or a JSON list, as for score; or the name of a suite, such as a folder in "
+            "SQLTUNE_SUITES."
+        ),
+    ],
+    databases: DatabasesOption = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file of predictions, as for score. Give two: questions on which both models agree with "
+            "each other, and not with the gold query, are flagged."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object for each doubtful question.")
+    ] = False,
+) -> None:
+    """Name the questions whose gold query is doubtful, and why.
+
+    docs/verdict.md describes the reasons. A gold query that is wrong is corrected in
+    include/configs/regression/corrections.yaml. Exits with 2 when a file cannot be read.
+    """
+    from sqltune.errors import SqltuneError
+    from sqltune.evaluation.audit.audit_files import audit_source
+
+    try:
+        typer.echo(audit_source(source, databases, predictions or (), as_json))
+    except SqltuneError as e:
+        typer.echo(str(e), err=True)
+        raise typer.Exit(2) from None
 
 
 @app.command()

@@ -22,7 +22,9 @@ def run(*arguments: object, **options: object):
     return CliRunner().invoke(app, [str(a) for a in arguments], **options)
 
 
-@pytest.mark.parametrize("command", ["score", "explain", "normalise", "ask", "served", "versions", "migrate"])
+@pytest.mark.parametrize(
+    "command", ["score", "explain", "audit", "normalise", "ask", "served", "versions", "migrate"]
+)
 def test_help_describes_every_option(command):
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -98,6 +100,22 @@ def test_explain_wants_files_or_a_run(arguments):
     result = run("explain", *arguments)
     assert result.exit_code == 2
     assert "GOLD and PREDICTIONS" in result.output
+
+
+def test_audit_names_a_doubtful_gold_query(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    row = {"question": "How old?", "context": CONTEXT, "answer": "SELECT oops FROM head"}
+    file.write_text(json.dumps(row) + "\n")
+    result = run("audit", file)
+    assert result.exit_code == 0, result.output
+    assert "does_not_run: no such column: oops" in result.output
+    assert "1 of 1 gold queries are doubtful" in result.output
+
+
+def test_audit_refuses_what_is_neither_a_file_nor_a_suite():
+    result = run("audit", "nowhere")
+    assert result.exit_code == 2
+    assert "'nowhere' is neither a file nor a suite" in result.output
 
 
 def test_normalise_adds_the_sqlite_form(tmp_path):

@@ -1435,6 +1435,12 @@ export interface components {
              * @description One line for people: what was measured, and what is required.
              */
             explanation: string;
+            /**
+             * Advisory
+             * @description A remark: if it is not met, that does not decide.
+             * @default false
+             */
+            advisory: boolean;
         };
         /**
          * RunHead
@@ -1717,6 +1723,22 @@ export interface components {
             reference_prompts: {
                 [key: string]: boolean;
             };
+            /**
+             * Flagged
+             * @description Questions with a doubtful gold query, by reason; a question may have several.
+             * @default {}
+             */
+            flagged: {
+                [key: string]: number;
+            };
+            /** @description The score without those questions; empty in records from before the audit. */
+            unflagged?: components["schemas"]["Tally"] | null;
+            /**
+             * Corrected
+             * @description Questions whose gold query was replaced by a correction.
+             * @default 0
+             */
+            corrected: number;
         };
         /**
          * Series

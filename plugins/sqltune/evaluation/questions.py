@@ -18,6 +18,8 @@ from ssh_gang.model import Model
 
 REFERENCE = "reference"
 """Tag of the reference prompts, and name of the file that holds them."""
+CORRECTED = "corrected"
+"""Tag of a question whose gold query is a correction."""
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
@@ -46,8 +48,8 @@ def question_from_row(row: object, name: str, databases: Path | None) -> Questio
     """Return a row of a dataset as a question.
 
     Args:
-        row: an object with the gold query under `query` or `answer_sqlite`, or under `answer`, which is
-            brought to SQLite's dialect.
+        row: an object with the gold query under `gold`, `query` or `answer_sqlite`, or under `answer`, which
+            is brought to SQLite's dialect.
         name: id of the question.
         databases: folder of `<db_id>.sqlite` or `<db_id>/<db_id>.sqlite`; None for synthetic databases,
             generated from the row's `context`.
@@ -78,10 +80,12 @@ def question_from_row(row: object, name: str, databases: Path | None) -> Questio
 
 
 def _gold_of(row: Mapping[str, object], name: str, context: str, database: Path | None) -> str:
-    gold = row.get("query") or row.get("answer_sqlite")
+    gold = row.get("gold") or row.get("query") or row.get("answer_sqlite")
     answer = gold or row.get("answer")
     if not isinstance(answer, str) or not answer.strip():
-        raise ScoringError(f"row {name}: no query under 'query', 'answer_sqlite' or 'answer': add one")
+        raise ScoringError(
+            f"row {name}: no query under 'gold', 'query', 'answer_sqlite' or 'answer': add one"
+        )
     return answer if gold else _normalised(answer, context, database)
 
 

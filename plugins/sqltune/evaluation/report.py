@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqltune.evaluation.audit.flags import REASONS
 from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES
 from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
@@ -80,6 +81,7 @@ def _numbers(scores: Sequence[Score]) -> list[Line]:
         ["  strict", *(str(s.strict) for s in scores)],
         ["  same query", *(str(s.exact) for s in scores)],
         ["  vacuous", *(str(s.vacuous) for s in scores)],
+        *_unflagged(scores),
         *_tallies([s.by_language for s in scores]),
         *_tallies([s.by_hardness for s in scores]),
         *_tallies([s.by_clause for s in scores]),
@@ -88,6 +90,8 @@ def _numbers(scores: Sequence[Score]) -> list[Line]:
         ["SQL that does not run", *(str(s.invalid) for s in scores)],
         *_classes(FAILURE_CLASSES, [s.invalid_by_class for s in scores]),
         *_gold_failures(scores),
+        *_doubtful_golds([s.flagged for s in scores]),
+        *_corrected(scores),
         *_marks([s.reference_prompts for s in scores]),
     ]
 
@@ -107,6 +111,29 @@ def _classes(classes: Sequence[str], parts: Sequence[Mapping[str, int]]) -> list
 def _gold_failures(scores: Sequence[Score]) -> list[Line]:
     counts = [s.not_judged for s in scores]
     return [["gold query does not run", *map(str, counts)]] if any(counts) else []
+
+
+def _unflagged(scores: Sequence[Score]) -> list[Line]:
+    if not any(s.flagged for s in scores):
+        return []
+    rest = [s.unflagged or Tally(matched=s.matched, evaluated=s.questions) for s in scores]
+    return [["  without doubtful golds", *(f"{t.matched}/{t.evaluated} ({_share(t):.0%})" for t in rest)]]
+
+
+def _share(tally: Tally) -> float:
+    return tally.matched / tally.evaluated if tally.evaluated else 0.0
+
+
+def _doubtful_golds(parts: Sequence[Mapping[str, int]]) -> list[Line]:
+    names = [name for name in REASONS if any(name in part for part in parts)]
+    return [
+        [f"doubtful gold: {_spaced(name)}", *(str(part.get(name, 0)) for part in parts)] for name in names
+    ]
+
+
+def _corrected(scores: Sequence[Score]) -> list[Line]:
+    counts = [s.corrected for s in scores]
+    return [["corrected gold queries", *map(str, counts)]] if any(counts) else []
 
 
 def _marks(parts: Sequence[Mapping[str, bool]]) -> list[Line]:
@@ -143,6 +170,13 @@ def score_report(score: Score) -> str:
         lines += [f"  {_spaced(part):<19} {times}" for part, times in by_class.items()]
     if score.not_judged:
         lines.append(f"left out      {score.not_judged} whose gold query does not run")
+    if score.flagged and score.unflagged:
+        rest = score.unflagged
+        share = _percent(rest.matched, rest.evaluated, 2)
+        lines.append(f"unflagged     {rest.matched}/{rest.evaluated} ({share}) without doubtful golds")
+    lines += [f"  {_spaced(name):<23} {n}" for name, n in score.flagged.items()]
+    if score.corrected:
+        lines.append(f"corrected     {score.corrected} gold queries")
     for name, tally in (score.by_language | score.by_hardness | score.by_clause).items():
         share = _percent(tally.matched, tally.evaluated, 1)
         lines.append(f"  {name:<19} {tally.matched}/{tally.evaluated} ({share})")

@@ -7,9 +7,10 @@ float to their exact value, so equality needs no tolerance.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqltune.config.gate_rules import GateRules
+from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.statistics import PairedComparison
 from sqltune.evaluation.verdict import RuleResult
@@ -33,6 +34,10 @@ class Evidence:
     gained: tuple[AnswerPair, ...]
     lost: tuple[AnswerPair, ...]
     guarded: tuple[AnswerPair, ...]
+    flags: Flags = field(default_factory=dict)
+    """Why gold queries are doubtful, by question id."""
+    unflagged: Evidence | None = None
+    """The evidence without those questions; None where there are none."""
 
 
 def enough_questions(evidence: Evidence, limits: GateRules) -> RuleResult:
@@ -164,7 +169,7 @@ def not_vacuous(evidence: Evidence, limits: GateRules) -> RuleResult:
 
 Rule = Callable[[Evidence, GateRules], RuleResult]
 
-RULES: tuple[Rule, ...] = (
+DECIDING: tuple[Rule, ...] = (
     enough_questions,
     gain,
     not_worse,
@@ -174,6 +179,40 @@ RULES: tuple[Rule, ...] = (
     runs,
     not_vacuous,
 )
+"""The rules that a candidate must meet."""
+
+
+def doubtful_golds(evidence: Evidence, limits: GateRules) -> RuleResult:
+    """The verdict is the same without the questions whose gold query is doubtful; a remark."""
+    rest = evidence.unflagged or evidence
+    failed, failed_without = (_failed(part, limits) for part in (evidence, rest))
+    return RuleResult(
+        id="doubtful_golds",
+        passed=bool(failed) == bool(failed_without),
+        value=rest.comparison.difference,
+        limit=evidence.comparison.difference,
+        explanation=_explained(evidence, rest, failed, failed_without),
+        advisory=True,
+    )
+
+
+def _failed(evidence: Evidence, limits: GateRules) -> list[str]:
+    results = (rule(evidence, limits) for rule in DECIDING)
+    return [result.id for result in results if not result.passed]
+
+
+def _explained(evidence: Evidence, rest: Evidence, failed: list[str], failed_without: list[str]) -> str:
+    if not evidence.flags:
+        return "no gold query is doubtful"
+    doubtful = f"{len(evidence.flags)} gold queries are doubtful"
+    without = f"{rest.before.matched} → {rest.after.matched} of {rest.after.questions} correct without them"
+    if bool(failed) == bool(failed_without):
+        return f"{doubtful}; {without}, and the verdict is the same"
+    verdict = f"held back ({', '.join(failed_without)})" if failed_without else "passed"
+    return f"the verdict hangs on them: {doubtful}; {without}, and the verdict would be: {verdict}"
+
+
+RULES: tuple[Rule, ...] = (*DECIDING, doubtful_golds)
 """Every rule, in the order in which a verdict lists them. The id of a rule is the name of its function."""
 
 

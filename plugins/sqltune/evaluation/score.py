@@ -9,10 +9,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.diagnosis.steps import ErrorClass
 from sqltune.evaluation.failures import FailureClass
 from sqltune.evaluation.judge import Outcome
-from sqltune.evaluation.questions import REFERENCE
+from sqltune.evaluation.questions import CORRECTED, REFERENCE
 from ssh_gang.model import Model
 
 Count = Annotated[int, Field(ge=0)]
@@ -54,6 +55,11 @@ class JudgedAnswer(Model):
         return REFERENCE in self.tags
 
     @property
+    def is_corrected(self) -> bool:
+        """Whether the gold query is a correction."""
+        return CORRECTED in self.tags
+
+    @property
     def counted(self) -> bool:
         """Whether the answer enters the numbers: no reference prompt, and its gold query runs."""
         return not self.is_reference_prompt and self.outcome != "gold_invalid"
@@ -85,6 +91,13 @@ class ScoreSummary(Model):
     by_hardness: dict[str, Tally] = Field(description="By Spider's hardness of the gold query.")
     by_clause: dict[str, Tally] = Field(description="By clause of the gold query.")
     reference_prompts: dict[str, bool] = Field(description="Each reference prompt: answered correctly?")
+    flagged: dict[str, int] = Field(
+        {}, description="Questions with a doubtful gold query, by reason; a question may have several."
+    )
+    unflagged: Tally | None = Field(
+        None, description="The score without those questions; empty in records from before the audit."
+    )
+    corrected: Count = Field(0, description="Questions whose gold query was replaced by a correction.")
 
     @property
     def mismatched(self) -> int:
@@ -111,6 +124,7 @@ class Score(ScoreSummary):
     """A model's answers to a suite, judged."""
 
     answers: tuple[JudgedAnswer, ...] = Field(description="Every answer, in the order of the suite.")
+    flags: Flags = Field({}, description="Why gold queries are doubtful, by question id.")
 
     @property
     def counted_answers(self) -> list[JudgedAnswer]:
@@ -125,4 +139,4 @@ class Score(ScoreSummary):
     @property
     def summary(self) -> ScoreSummary:
         """The counts alone."""
-        return ScoreSummary.model_validate(self.model_dump(exclude={"answers"}))
+        return ScoreSummary.model_validate(self.model_dump(exclude={"answers", "flags"}))

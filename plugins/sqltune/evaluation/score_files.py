@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ScoringError
+from sqltune.evaluation.audit.gold_audit import audit
 from sqltune.evaluation.questions import Question, question_from_row
 from sqltune.evaluation.report import comparison_table, score_report
-from sqltune.evaluation.scorer import score_queries
+from sqltune.evaluation.scorer import score_queries, with_flags
 from sqltune.sql.queries import first_word
 
 
@@ -41,7 +42,10 @@ def score_files(
     questions = read_questions(gold, databases)
     files = [predictions, *([after] if after else [])]
     queries = {file: queries_of(questions, file) for file in files}
-    before, *others = [score_queries(file.stem, questions, queries[file]) for file in files]
+    flags = audit(questions)
+    before, *others = [
+        with_flags(score_queries(file.stem, questions, queries[file]), flags) for file in files
+    ]
     if not others:
         return before.summary.model_dump_json() if as_json else score_report(before)
     if as_json:
@@ -50,12 +54,13 @@ def score_files(
     return comparison_table(before, others[0])
 
 
-def read_questions(gold: Path, databases: Path | None = None) -> list[Question]:
+def read_questions(gold: Path, databases: Path | None = None, *, own_ids: bool = False) -> list[Question]:
     """Return the questions of a gold file; their ids are the numbers of its rows, with six digits.
 
     Args:
         gold: the file, as in `score_files`.
         databases: folder of the databases, or None.
+        own_ids: take the rows' own ids where each row has another one.
 
     Raises:
         ScoringError: the file or a database can't be read.
@@ -66,12 +71,18 @@ def read_questions(gold: Path, databases: Path | None = None) -> list[Question]:
             f"--databases: {databases} is not a folder: name the one that holds <db_id>.sqlite"
         )
     try:
-        return [
-            question_from_row(row, f"{number:06d}", databases)
-            for number, row in enumerate(read_rows([gold]), 1)
-        ]
+        rows = list(read_rows([gold]))
     except (OSError, UnicodeError) as e:
         raise ScoringError(f"{gold}: can't be read ({e})") from e
+    names = _own_ids(rows) if own_ids else []
+    names = names or [f"{number:06d}" for number in range(1, len(rows) + 1)]
+    return [question_from_row(row, name, databases) for row, name in zip(rows, names, strict=True)]
+
+
+def _own_ids(rows: Sequence[object]) -> list[str]:
+    """The rows' own ids; none if a row has none, or two have the same."""
+    ids = [str(row.get("id") or "") for row in rows if isinstance(row, dict)]
+    return ids if all(ids) and len(set(ids)) == len(rows) else []
 
 
 def queries_of(questions: Sequence[Question], predictions: Path) -> dict[str, str]:

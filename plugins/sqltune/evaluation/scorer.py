@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from sqltune.errors import ScoringError
+from sqltune.evaluation.audit.flags import Flag, count_by_reason
 from sqltune.evaluation.diagnosis.diagnose import diagnose
 from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES, ErrorClass
 from sqltune.evaluation.execution_match import match_pairs
@@ -112,14 +113,21 @@ def _error_class(question: Question, query: str) -> ErrorClass:
     return diagnose(question.gold, query, question.context).error_class
 
 
-def count(model: str, answers: Sequence[JudgedAnswer]) -> Score:
+def count(
+    model: str,
+    answers: Sequence[JudgedAnswer],
+    flags: Mapping[str, tuple[Flag, ...]] | None = None,
+) -> Score:
     """Count judged answers.
 
     Args:
         model: name of the model.
         answers: the answers, in the order of the suite.
+        flags: what the gold audit found, by question id.
     """
     counted = [a for a in answers if a.counted]
+    flags = {a.id: flags[a.id] for a in answers if flags and a.id in flags}
+    unflagged = [a for a in counted if a.id not in flags]
     return Score(
         model=model,
         questions=len(counted),
@@ -135,8 +143,22 @@ def count(model: str, answers: Sequence[JudgedAnswer]) -> Score:
         by_hardness=_tallies(((hardness(a.expected_sql),), a) for a in counted),
         by_clause=_tallies((clauses(a.expected_sql), a) for a in counted),
         reference_prompts={a.id: a.correct for a in answers if a.is_reference_prompt},
+        flagged=count_by_reason(flags),
+        unflagged=Tally(matched=sum(a.correct for a in unflagged), evaluated=len(unflagged)),
+        corrected=sum(a.is_corrected for a in answers),
         answers=tuple(answers),
+        flags=flags,
     )
+
+
+def with_flags(score: Score, flags: Mapping[str, tuple[Flag, ...]]) -> Score:
+    """Return a score counted with these flags in place of its own."""
+    return count(score.model, score.answers, flags)
+
+
+def without_flagged(score: Score) -> Score:
+    """Return the score of the questions whose gold query has no flag."""
+    return count(score.model, [a for a in score.answers if a.id not in score.flags])
 
 
 def _by_failure(counted: Iterable[JudgedAnswer]) -> dict[str, int]:

@@ -71,7 +71,7 @@ def put_score(
         model_hash=answer_set.model_hash,
         questions=score.questions,
         matched=score.matched,
-        score=score.summary.model_dump(mode="json"),
+        score=score.model_dump(mode="json", exclude={"answers"}),
         judgements=[_judgement(q, a) for q, a in zip(suite, score.answers, strict=True)],
     )
     evaluations.put(run_key, phase, record, answer_set.decoding)
@@ -86,7 +86,8 @@ def score(run_key: str, phase: Phase) -> Score | None:
 def summary(run_key: str, phase: Phase) -> ScoreSummary | None:
     """Return the counts of the score of one of a run's models, or None."""
     document = evaluations.score(run_key, phase)
-    return None if document is None else ScoreSummary.model_validate(document)
+    # Recorded with them are the flags, which belong to the single answers.
+    return None if document is None else ScoreSummary.model_validate(document, extra="ignore")
 
 
 def required_score(run_key: str, phase: Phase) -> Score:

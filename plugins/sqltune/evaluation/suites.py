@@ -18,6 +18,7 @@ from sqltune.config import paths
 from sqltune.config.loading import describe
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ConfigError, ScoringError
+from sqltune.evaluation import corrections
 from sqltune.evaluation.questions import REFERENCE, Question, question_from_row
 
 HELD_OUT = "held_out"
@@ -27,7 +28,7 @@ HELD_OUT = "held_out"
 def assemble(
     sampled: Sequence[Question], further: Sequence[str] = (), limit: int | None = None
 ) -> list[Question]:
-    """Return all questions of a run.
+    """Return all questions of a run, their gold queries corrected.
 
     Args:
         sampled: the held-out questions of the dataset.
@@ -35,9 +36,10 @@ def assemble(
         limit: questions taken from each benchmark, at most.
 
     Raises:
-        ConfigError: a further suite is missing or malformed.
+        ConfigError: a further suite or the corrections are malformed, or a suite is missing.
     """
-    return [*load(REFERENCE), *sampled, *(q for name in further for q in load(name, limit))]
+    questions = [*load(REFERENCE), *sampled, *(q for name in further for q in load(name, limit))]
+    return corrections.apply(questions, corrections.load())
 
 
 def held_out(rows: Sequence[Mapping[str, str]]) -> list[Question]:

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field
 
+from sqltune.evaluation.audit.flags import Flags, Reason
 from sqltune.evaluation.statistics import PairedComparison
 from ssh_gang.model import Model
 
@@ -18,9 +19,11 @@ class RuleResult(Model):
     value: float = Field(description="What was measured: a share from 0 to 1, or a number of questions.")
     limit: float = Field(description="What it is compared with, in the same unit.")
     explanation: str = Field(description="One line for people: what was measured, and what is required.")
+    advisory: bool = Field(False, description="A remark: if it is not met, that does not decide.")
 
     def __str__(self) -> str:
-        return f"{'ok ' if self.passed else 'NO '} {self.id}: {self.explanation}"
+        mark = "ok " if self.passed else "NB " if self.advisory else "NO "
+        return f"{mark} {self.id}: {self.explanation}"
 
 
 class ChangedAnswer(Model):
@@ -29,16 +32,22 @@ class ChangedAnswer(Model):
     id: str = Field(description="Id of the question.")
     before: str = Field(description="Outcome and reason of the old model's answer.")
     after: str = Field(description="Outcome and reason of the candidate's answer.")
+    doubts: tuple[Reason, ...] = Field((), description="Why the gold query is doubtful.")
+
+    def __str__(self) -> str:
+        doubts = f" (doubtful gold: {', '.join(self.doubts)})" if self.doubts else ""
+        return f"{self.id}: {self.before} → {self.after}{doubts}"
 
 
 class Verdict(Model):
     """Whether the candidate may be served, and why."""
 
-    passed: bool = Field(description="Whether every rule is met.")
+    passed: bool = Field(description="Whether every rule is met; remarks do not decide.")
     rules: tuple[RuleResult, ...] = Field(description="Every rule, in the order of docs/verdict.md.")
     comparison: PairedComparison = Field(description="The paired comparison of the two models.")
     gained: tuple[ChangedAnswer, ...] = Field((), description="Questions only the candidate gets right.")
     lost: tuple[ChangedAnswer, ...] = Field((), description="Questions only the old model gets right.")
+    flags: Flags = Field({}, description="Why gold queries are doubtful, by question id.")
 
     @property
     def outcome(self) -> str:
@@ -47,8 +56,8 @@ class Verdict(Model):
 
     @property
     def failed_rules(self) -> list[RuleResult]:
-        """The rules that are not met."""
-        return [rule for rule in self.rules if not rule.passed]
+        """The rules that are not met and decide."""
+        return [rule for rule in self.rules if not (rule.passed or rule.advisory)]
 
     @property
     def headline(self) -> str:
@@ -57,14 +66,15 @@ class Verdict(Model):
 
     @property
     def without_answers(self) -> Self:
-        """The verdict without its lists of changed answers, small enough to pass between tasks."""
-        return self.model_copy(update={"gained": (), "lost": ()})
+        """The verdict without its lists of questions, small enough to pass between tasks."""
+        return self.model_copy(update={"gained": (), "lost": (), "flags": {}})
 
     def __str__(self) -> str:
         stays = "" if self.passed else " (the model that is served stays)"
         lines = [f"verdict: {self.outcome}{stays}", *(f"  {rule}" for rule in self.rules)]
         for name, changes in (("gained", self.gained), ("lost", self.lost)):
-            lines += [f"{name} {c.id}: {c.before} → {c.after}" for c in changes]
+            lines += [f"{name} {change}" for change in changes]
+        lines += [f"doubtful gold {name}: {flag}" for name, flags in self.flags.items() for flag in flags]
         return "\n".join(lines)
 
 

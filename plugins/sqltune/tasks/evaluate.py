@@ -11,10 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostFacts, MergedModel, ServedModel, Stage, typed_task
-from sqltune.evaluation import stored
+from sqltune.evaluation import corrections, stored
+from sqltune.evaluation.audit.gold_audit import audit
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score, ScoreSummary
-from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.scorer import score_answers, with_flags
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
 from sqltune.records import evaluations
@@ -124,9 +125,12 @@ def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
         finally:
             writer.save()
     # Loaded again: another run may have stored answers to the same prompts first, and those count.
-    score = score_answers(served.name, questions, stored_answers.load(questions))
+    answers = stored_answers.load(questions)
+    score = with_flags(score_answers(served.name, questions, answers), audit(questions))
     stored.put_score(plan.key, stage, score, questions, stored_answers)
     _log_score(score)
+    for line in corrections.described(questions, corrections.load()):
+        log.info("%s", line)
     return score.summary
 
 
@@ -185,6 +189,15 @@ def _log_score(score: Score) -> None:
         score.invalid_by_class or "",
         score.reference_prompts,
     )
+    if score.flagged and score.unflagged:
+        log.info(
+            "%s: %d of %d right without %d questions whose gold query is doubtful: %s",
+            score.model,
+            score.unflagged.matched,
+            score.unflagged.evaluated,
+            len(score.flags),
+            score.flagged,
+        )
 
 
 @typed_task

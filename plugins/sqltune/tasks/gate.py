@@ -7,11 +7,15 @@ import logging
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers, typed_task
 from sqltune.evaluation import stored
+from sqltune.evaluation.audit.agreement import models_agree
+from sqltune.evaluation.audit.flags import merged
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.report import comparison_table, run_report
 from sqltune.evaluation.score import ScoreSummary
+from sqltune.evaluation.scorer import with_flags
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from sqltune.records import claims
+from sqltune.tasks.evaluate import suite_of
 from sqltune.tasks.reference import reference_score
 
 log = logging.getLogger(__name__)
@@ -33,7 +37,9 @@ def judge(
         hosted: Answers of the hosted reference, for the table only.
     """
     was, now = stored.required_score(plan.key, "before"), stored.required_score(plan.key, "after")
-    column = reference_score(plan, hosted)
+    flags = merged(was.flags, now.flags, models_agree(suite_of(plan), was, now))
+    was, now = with_flags(was, flags), with_flags(now, flags)
+    column = reference_score(plan, hosted, flags)
     verdict = decide(was, now, plan.gate)
     recorded = RecordedVerdict.of(verdict, comparison_table(was, now, column))
     log.info("\n%s", run_report(was, now, recorded))

@@ -17,7 +17,7 @@ from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
 from sqltune.errors import ConfigError, HubError, HubUnreachable
-from sqltune.evaluation import suites
+from sqltune.evaluation import corrections, suites
 from sqltune.records import installation
 from sqltune.registry import versions
 
@@ -62,6 +62,7 @@ class _Planner:
         further = suites_of(spec, recipe) if recipe else []
         for name in further:
             self._try(partial(suites.load, name, 1))
+        self._try(corrections.load)
         pinned = self._check_and_pin(recipe, cluster, as_of) if recipe and cluster else None
         self._raise_mistakes()
         assert recipe

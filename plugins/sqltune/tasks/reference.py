@@ -16,8 +16,9 @@ from sqltune.config.loading import describe
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers, HostedBatch, HostedQuestion, HostedReply, typed_task
 from sqltune.evaluation import stored
+from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.report import Column
-from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.scorer import score_answers, with_flags
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.serving import hosted
 from sqltune.serving.hosted import CONNECTION
@@ -131,10 +132,15 @@ def reference_answers(batch: HostedBatch | None, reply: HostedReply | None) -> H
     )
 
 
-def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | None:
+def reference_score(plan: RunPlan, answers: HostedAnswers | None, flags: Flags) -> Column | None:
     """The column of the hosted model: its score over all questions it answered, in this or an earlier run.
 
     The score is recorded as the run's `reference`.
+
+    Args:
+        plan: The run plan.
+        answers: What the hosted model answered; None without a hosted reference.
+        flags: What the gold audit found, by question id.
     """
     if answers is None:
         return None
@@ -144,7 +150,7 @@ def reference_score(plan: RunPlan, answers: HostedAnswers | None) -> Column | No
     stored_answers = hosted.stored_answers(answers.model, answers.url, prompts)
     error = f" ({answers.error[:ERROR_WIDTH]})" if answers.error else ""
     questions = [q for q in suite_of(plan) if q.id in stored_answers]
-    score = score_answers(answers.model, questions, stored_answers)
+    score = with_flags(score_answers(answers.model, questions, stored_answers), flags)
     model_hash, decoding = hosted.answer_set(answers.model, answers.url)
     answer_set = AnswerSet(model_hash=model_hash, decoding=decoding)
     stored.put_score(plan.key, "reference", score, questions, answer_set)

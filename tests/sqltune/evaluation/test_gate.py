@@ -8,11 +8,12 @@ from sqltune.config import paths
 from sqltune.config.loading import load_gate_rules, load_recipe
 from sqltune.dataset.rows import read_rows
 from sqltune.errors import ConfigError, ScoringError
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.questions import Question, question_from_row
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.score_files import read_predictions
-from sqltune.evaluation.scorer import score_queries
+from sqltune.evaluation.scorer import count, score_queries, with_flags
 from tests.conftest import shared_data
 from tests.sqltune.evaluation.builders import judged, score_of
 
@@ -58,6 +59,38 @@ def test_reference_prompt_is_guarded_and_not_counted():
     verdict = decide(score("match"), score("mismatch"), RULES)
     assert failed(verdict) == ["guarded"]
     assert verdict.comparison.questions == 60
+
+
+TIE = (Flag(reason="tie_at_limit", detail="rows tie"),)
+
+
+def flagged(numbers) -> dict[str, tuple[Flag, ...]]:
+    return {f"q{i:03d}": TIE for i in numbers}
+
+
+def test_headline_stays_when_the_verdict_hangs_on_doubtful_golds():
+    before = with_flags(score_of(60, wrong=range(9)), flagged(range(9)))
+    verdict = decide(before, score_of(60), RULES)
+    assert verdict.passed
+    assert verdict.headline == "passed"
+    assert not verdict.rules[-1].passed
+
+
+def test_doubtful_golds_are_those_that_either_score_flags():
+    before = with_flags(score_of(60, wrong=range(9)), flagged([1]))
+    after = with_flags(score_of(60), flagged([2]))
+    assert decide(before, after, RULES).flags == flagged([1, 2])
+
+
+def test_changed_answer_says_that_its_gold_is_doubtful():
+    verdict = decide(with_flags(score_of(60, wrong=range(9)), flagged([1])), score_of(60), RULES)
+    assert [change.doubts for change in verdict.gained[:3]] == [(), ("tie_at_limit",), ()]
+
+
+def test_scores_by_other_gold_queries_are_refused():
+    other = [judged(i, expected_sql="SELECT 1") for i in range(10)]
+    with pytest.raises(ScoringError, match="gold queries are not the same"):
+        decide(score_of(10), count("m", other), RULES)
 
 
 def test_scores_of_other_questions_are_refused():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.report import Column, comparison_table, reference_prompts, run_report, score_report
 from sqltune.evaluation.score import Score
-from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.scorer import score_answers, with_flags
 from sqltune.evaluation.suites import assemble, held_out
 from sqltune.evaluation.verdict import RecordedVerdict
 from tests.sqltune.evaluation.builders import CONTEXT, dataset_rows
@@ -65,6 +66,31 @@ def test_table_with_a_hosted_reference_that_was_not_evaluated(golden, before, af
         "comparison_table.txt",
         comparison_table(before, after, Column("glm-4 (no key)", not_evaluated)) + "\n",
     )
+
+
+DOUBTFUL = {
+    IDS[0]: (Flag(reason="tie_at_limit", detail="rows tie"), Flag(reason="missing_comma", detail="a b")),
+    IDS[7]: (Flag(reason="tie_at_limit", detail="rows tie"),),
+}
+
+
+def test_table_with_doubtful_golds(golden, before, after, not_evaluated):
+    scores = (with_flags(score, DOUBTFUL) for score in (before, after))
+    text = comparison_table(*scores, Column("glm-4 (no key)", not_evaluated))
+    golden("comparison_table_with_doubtful_golds.txt", text + "\n")
+
+
+def test_report_of_one_score_with_doubtful_and_corrected_golds(golden, before):
+    first, *rest = before.answers
+    corrected = before.model_copy(
+        update={"answers": (first.model_copy(update={"tags": (*first.tags, "corrected")}), *rest)}
+    )
+    golden("score_report_with_doubtful_golds.txt", score_report(with_flags(corrected, DOUBTFUL)) + "\n")
+
+
+def test_table_counts_corrected_golds(before, after):
+    text = comparison_table(before.model_copy(update={"corrected": 2}), after)
+    assert line(text, "corrected gold queries")[-2:] == ["2", "0"]
 
 
 def line(text: str, name: str) -> list[str]:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from sqltune.config.gate_rules import GateRules
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import gather
-from sqltune.evaluation.rules import RULES, enough_questions, gain, gain_by_rows, guarded, not_worse
+from sqltune.evaluation.rules import (
+    RULES,
+    doubtful_golds,
+    enough_questions,
+    gain,
+    gain_by_rows,
+    guarded,
+    not_worse,
+)
+from sqltune.evaluation.scorer import with_flags
 from tests.sqltune.evaluation.builders import score_of
 
 LENIENT = GateRules(
@@ -108,3 +118,49 @@ def test_guarded_passes_a_question_that_was_wrong_before():
 def test_enough_questions_counts_pairs_that_both_models_answered():
     result = enough_questions(gather(score_of(60), score_of(60), 0.95), LENIENT)
     assert result.value == 60
+
+
+STRICT = LENIENT.model_copy(update={"min_gain": 0.05, "min_questions": 50})
+TIE = (Flag(reason="tie_at_limit", detail="rows tie"),)
+
+
+def doubtful(before, after, flagged, limits=STRICT):
+    flags = {f"q{i:03d}": TIE for i in flagged}
+    return doubtful_golds(gather(with_flags(before, flags), after, limits.confidence), limits)
+
+
+def test_without_doubtful_golds_the_verdict_cannot_hang_on_them():
+    result = doubtful(score_of(60), score_of(60), ())
+    assert result.passed
+    assert result.explanation == "no gold query is doubtful"
+
+
+def test_verdict_that_is_the_same_without_doubtful_golds():
+    result = doubtful(score_of(60, wrong=range(9)), score_of(60), range(2))
+    assert result.passed
+    assert "2 gold queries are doubtful; 51 → 58 of 58 correct without them" in result.explanation
+
+
+def test_verdict_that_hangs_on_doubtful_golds_is_named():
+    result = doubtful(score_of(60, wrong=range(4)), score_of(60), range(3))
+    assert not result.passed
+    assert result.explanation.startswith("the verdict hangs on them: 3 gold queries are doubtful")
+    assert result.explanation.endswith("the verdict would be: held back (gain, gain_by_rows)")
+
+
+def test_model_that_would_pass_without_doubtful_golds_is_named():
+    before, after = score_of(60, wrong=range(4)), score_of(60, wrong=range(10, 14))
+    result = doubtful(before, after, range(10, 14))
+    assert not result.passed
+    assert result.explanation.endswith("the verdict would be: passed")
+
+
+def test_too_few_questions_without_doubtful_golds_are_named():
+    result = doubtful(score_of(60, wrong=range(30)), score_of(60), range(11))
+    assert "held back (enough_questions)" in result.explanation
+
+
+def test_rest_is_compared_with_all():
+    result = doubtful(score_of(60, wrong=range(6)), score_of(60), range(3))
+    assert result.value == pytest.approx(3 / 57)
+    assert result.limit == pytest.approx(6 / 60)

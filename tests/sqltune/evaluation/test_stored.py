@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sqltune.evaluation import stored
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.questions import Question
-from sqltune.evaluation.scorer import score_answers
+from sqltune.evaluation.scorer import score_answers, with_flags
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.verdict import ChangedAnswer, RecordedVerdict, RuleResult
@@ -35,6 +36,15 @@ def test_a_score_is_read_back_whole():
     SET.store(QUESTIONS, ANSWERS)
     stored.put_score("r1", "before", score, QUESTIONS, SET)
     assert stored.score("r1", "before") == score
+
+
+def test_a_score_is_read_back_with_its_flags():
+    flags = {QUESTIONS[0].id: (Flag(reason="tie_at_limit", detail="rows tie"),)}
+    score = with_flags(score_answers("base", QUESTIONS, ANSWERS, processes=1), flags)
+    SET.store(QUESTIONS, ANSWERS)
+    stored.put_score("r1", "before", score, QUESTIONS, SET)
+    assert stored.score("r1", "before") == score
+    assert stored.summary("r1", "before") == score.summary
 
 
 def test_a_model_that_was_not_evaluated_has_no_score():

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import decide
+from sqltune.evaluation.scorer import with_flags
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from tests.sqltune.evaluation.builders import score_of
 from tests.sqltune.evaluation.test_gate import RULES
 
 PASSED = decide(score_of(60, wrong=range(9)), score_of(60), RULES)
+FLAGS = {"q001": (Flag(reason="tie_at_limit", detail="rows tie at its LIMIT"),)}
+HANGS = decide(
+    with_flags(score_of(60, wrong=range(9)), FLAGS | {f"q{i:03d}": FLAGS["q001"] for i in range(9)}),
+    score_of(60),
+    RULES,
+)
 HELD_BACK = decide(score_of(60), score_of(60, wrong=range(9)), RULES)
 
 
@@ -17,6 +25,10 @@ def test_passed_verdict_as_text(golden):
 
 def test_held_back_verdict_as_text(golden):
     golden("verdict_held_back.txt", f"{HELD_BACK}\n")
+
+
+def test_verdict_that_hangs_on_doubtful_golds_as_text(golden):
+    golden("verdict_hangs_on_doubtful_golds.txt", f"{HANGS}\n")
 
 
 def test_headline_of_a_passed_verdict():
@@ -36,6 +48,11 @@ def test_verdict_without_answers_keeps_its_rules():
     assert small.lost == ()
     assert small.rules == HELD_BACK.rules
     assert small.headline == HELD_BACK.headline
+
+
+def test_verdict_without_answers_has_no_flags():
+    assert HANGS.flags
+    assert HANGS.without_answers.flags == {}
 
 
 def test_recorded_verdict_survives_json_with_its_table():

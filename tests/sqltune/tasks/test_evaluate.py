@@ -9,7 +9,9 @@ import pytest
 
 from sqltune.config.plan import Champion, RunPlan
 from sqltune.errors import ServingError
-from sqltune.evaluation import stored
+from sqltune.evaluation import corrections, stored
+from sqltune.evaluation.corrections import Correction
+from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import evaluations
 from sqltune.tasks import evaluate
@@ -138,3 +140,29 @@ def test_a_model_that_failed_to_start_is_stopped_by_its_name(plan, servers, stag
 def test_a_run_that_ended_before_it_had_a_plan_has_nothing_to_stop(servers):
     evaluate.stop_serving(None, "before", None)
     assert servers == []
+
+
+def test_score_stands_with_and_without_doubtful_golds(plan, servers, sent, caplog):
+    caplog.set_level("INFO")
+    p = RunPlan.model_validate(plan)
+    row = {
+        "question": "2010年1月1日之后有谁？",
+        "context": "CREATE TABLE head (a TIME)",
+        "answer": "SELECT a FROM head WHERE a > 2010-01-01",
+    }
+    stored.put_held_out(p.key, held_out([row]))
+    summary = evaluate.ask(plan, serve(plan), "before")
+    assert summary["flagged"] == {"unquoted_date": 1}
+    assert summary["unflagged"] == {"matched": 0, "evaluated": 0}
+    assert "0 of 0 right without 1 questions whose gold query is doubtful" in caplog.text
+
+
+def test_log_says_which_golds_were_corrected(plan, servers, sent, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    correction = Correction(
+        id="ref-zh-count", gold="SELECT count(age) FROM head WHERE age > 56", author="Ada", reason="nulls"
+    )
+    monkeypatch.setattr(corrections, "load", lambda: {"ref-zh-count": correction})
+    summary = evaluate.ask(plan, serve(plan), "before")
+    assert summary["corrected"] == 1
+    assert "gold of ref-zh-count corrected by Ada: nulls" in caplog.text

@@ -8,9 +8,11 @@ import pytest
 
 from sqltune.config.plan import RunPlan
 from sqltune.evaluation import stored
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import count
-from sqltune.evaluation.verdict import Verdict
+from sqltune.evaluation.suites import held_out
+from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from sqltune.records import claims, runs
 from sqltune.records.claims import Owner
 from sqltune.tasks.gate import judge
@@ -76,3 +78,48 @@ def test_log_shows_each_reference_prompt_with_its_sql(log):
 def test_log_shows_every_rule(log):
     assert "verdict: passed" in log
     assert "ok  gain: 40 → 60 of 60 correct" in log
+
+
+def put_doubtful_question(plan) -> str:
+    """Record a held-out question with a doubtful gold query, and both models' wrong answer; the run's key."""
+    p = RunPlan.model_validate(plan)
+    row = {
+        "question": "Who?",
+        "context": "CREATE TABLE t9 (a INTEGER, b INTEGER)",
+        "answer": "SELECT b FROM t9",
+    }
+    stored.put_held_out(p.key, held_out([row]))
+    wrong = judged(
+        77, "mismatch", id=stored.held_out(p.key)[0].id, expected_sql=row["answer"], sql="SELECT a FROM t9"
+    )
+    flags = {"q001": (Flag(reason="unquoted_date", detail="2010-01-01 is the number 2008"),)}
+    for phase, score in (("before", score_of(60, wrong=range(20))), ("after", score_of(60))):
+        store(p.key, phase, count("m", [*score.answers, wrong], flags))
+    return p.key
+
+
+@pytest.fixture
+def doubtful(plan, caplog) -> tuple[RecordedVerdict, str]:
+    """The verdict on a suite with doubtful gold queries, and what the task logs."""
+    caplog.set_level(logging.INFO)
+    key = put_doubtful_question(plan)
+    judge(plan, score_of(1).summary, score_of(1).summary)
+    return stored.verdict(key), "\n".join(r.getMessage() for r in caplog.get_records("setup"))
+
+
+def test_flags_of_the_scores_and_the_agreement_of_both_models_are_recorded(doubtful):
+    verdict, _ = doubtful
+    reasons = sorted(flag.reason for flags in verdict.flags.values() for flag in flags)
+    assert reasons == ["models_agree", "unquoted_date"]
+
+
+def test_log_shows_the_score_without_doubtful_golds(doubtful):
+    _, log = doubtful
+    assert "  without doubtful golds      40/59 (68%)  59/59 (100%)" in log
+    assert "doubtful gold: models agree   1            1" in log
+    assert "doubtful gold q001: unquoted_date: 2010-01-01 is the number 2008" in log
+
+
+def test_log_says_whether_the_verdict_hangs_on_doubtful_golds(doubtful):
+    _, log = doubtful
+    assert "ok  doubtful_golds: 2 gold queries are doubtful; 40 → 59 of 59 correct without them" in log

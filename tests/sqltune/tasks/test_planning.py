@@ -12,6 +12,7 @@ from sqltune.config.loading import load_recipe
 from sqltune.config.plan import RunPlan
 from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError, HubUnreachable
+from sqltune.evaluation import corrections
 from sqltune.tasks.planning import make_plan, suites_of
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
@@ -136,3 +137,12 @@ def test_a_change_of_the_evaluation_keeps_the_fingerprint(plan, change):
 
 def test_a_plan_survives_json(plan):
     assert RunPlan.model_validate(plan().model_dump(mode="json")) == plan()
+
+
+def test_mistakes_in_the_corrections_are_named_before_anything_starts(plan, monkeypatch):
+    def broken() -> None:
+        raise ConfigError(["regression/corrections.yaml[1].author: is missing"])
+
+    monkeypatch.setattr(corrections, "load", broken)
+    with pytest.raises(ConfigError, match=r"corrections.yaml\[1\].author: is missing"):
+        plan()

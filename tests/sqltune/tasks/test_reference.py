@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import HostedAnswers, HostedReply
 from sqltune.evaluation import stored
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.suites import held_out
 from sqltune.tasks import reference
 
@@ -117,10 +118,10 @@ def test_answers_are_scored_and_kept_for_the_next_run(plan):
     answers = HostedAnswers(
         model="glm-4", url="", label="glm-4", error="", answers={question.id: question.gold}
     )
-    column = reference.reference_score(p, answers)
+    column = reference.reference_score(p, answers, {})
     assert column.label == "glm-4"
     assert (column.score.matched, column.score.questions) == (1, 1)
-    again = reference.reference_score(p, answers.model_copy(update={"answers": {}}))
+    again = reference.reference_score(p, answers.model_copy(update={"answers": {}}), {})
     assert again.score.questions == 1
 
 
@@ -130,5 +131,22 @@ def test_the_score_of_the_hosted_model_is_recorded(plan):
     answers = HostedAnswers(
         model="glm-4", url="", label="glm-4", error="", answers={question.id: question.gold}
     )
-    column = reference.reference_score(p, answers)
+    column = reference.reference_score(p, answers, {})
     assert stored.score(p.key, "reference") == column.score
+
+
+def test_the_hosted_score_stands_with_and_without_flagged_questions(plan):
+    p = RunPlan.model_validate(plan)
+    row = {
+        "question": "多少人？",
+        "context": "CREATE TABLE t (a INTEGER)",
+        "answer": "SELECT count(*) FROM t",
+    }
+    stored.put_held_out(p.key, held_out([row]))
+    question = reference.suite_of(p)[-1]
+    answers = HostedAnswers(
+        model="glm-4", url="", label="glm-4", error="", answers={question.id: question.gold}
+    )
+    flags = {question.id: (Flag(reason="tie_at_limit", detail="rows tie"),)}
+    column = reference.reference_score(p, answers, flags)
+    assert (column.score.questions, column.score.unflagged.evaluated) == (1, 0)
