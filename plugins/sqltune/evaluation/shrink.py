@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 Item = tuple[int, int]
 """A row: the number of its table, and its own number in the table."""
 
 Items = frozenset[Item]
+
+
+class ShrinkingEnded(Exception):
+    """Raised by a test that may not be asked again: the rows that are left by then are the result."""
 
 
 def shrink(
@@ -22,50 +27,59 @@ def shrink(
 
     Args:
         start: the rows, for which the test holds; their order decides which of several results is found.
-        holds: the test. It is asked once for each set of rows.
+        holds: the test. It is asked once for each set of rows; it may raise `ShrinkingEnded`.
         whole: takes the rows away whose references lead nowhere; `start` and each set tested is whole.
 
     Returns:
-        Rows for which the test holds, and fails as soon as any one of them is removed, together with those
-        that are not whole without it.
+        Rows for which the test holds. Unless it ended before, it fails as soon as any one of them is removed,
+        together with those that are not whole without it.
     """
-    answers: dict[Items, bool] = {}
-
-    def without(kept: Items, items: Sequence[Item]) -> Items:
-        rest = whole(kept - frozenset(items))
-        if rest not in answers:
-            answers[rest] = holds(rest)
-        return rest if answers[rest] else kept
-
-    tables: dict[int, list[Item]] = {}
-    for item in start:
-        tables.setdefault(item[0], []).append(item)
-    kept = frozenset(start)
-    for items in tables.values():
-        kept = without(kept, items)
-    before: Items = frozenset()
-    while kept != before:
-        before = kept
-        for items in tables.values():
-            kept = _without_parts(kept, items, without)
-    return kept
+    shrinking = _Shrinking(start, holds, whole)
+    with suppress(ShrinkingEnded):
+        shrinking.run()
+    return shrinking.kept
 
 
-def _without_parts(
-    kept: Items, items: Sequence[Item], without: Callable[[Items, Sequence[Item]], Items]
-) -> Items:
-    """Remove parts of one table, ever smaller ones, until no single row of it can be removed."""
-    rest = [item for item in items if item in kept]
-    size = max(1, len(rest) // 2)
-    while rest:
-        before = kept
-        for at in range(0, len(rest), size):
-            kept = without(kept, rest[at : at + size])
-        if size == 1 and kept == before:
-            break
-        rest = [item for item in rest if item in kept]
-        size = max(1, min(size, len(rest)) // 2)
-    return kept
+class _Shrinking:
+    def __init__(
+        self, start: Sequence[Item], holds: Callable[[Items], bool], whole: Callable[[Items], Items]
+    ) -> None:
+        self.kept = frozenset(start)
+        self._holds, self._whole = holds, whole
+        self._answers: dict[Items, bool] = {}
+        self._tables: dict[int, list[Item]] = {}
+        for item in start:
+            self._tables.setdefault(item[0], []).append(item)
+
+    def run(self) -> None:
+        for items in self._tables.values():
+            self._remove(items)
+        before: Items = frozenset()
+        while self.kept != before:
+            before = self.kept
+            for items in self._tables.values():
+                self._remove_parts(items)
+
+    def _remove_parts(self, items: Sequence[Item]) -> None:
+        """Remove parts of one table, ever smaller ones, until no single row of it can be removed."""
+        rest = [item for item in items if item in self.kept]
+        size = max(1, len(rest) // 2)
+        while rest:
+            before = self.kept
+            for at in range(0, len(rest), size):
+                self._remove(rest[at : at + size])
+            if size == 1 and self.kept == before:
+                break
+            rest = [item for item in rest if item in self.kept]
+            size = max(1, min(size, len(rest)) // 2)
+
+    def _remove(self, items: Sequence[Item]) -> None:
+        """Remove rows, if the test holds without them."""
+        rest = self._whole(self.kept - frozenset(items))
+        if rest not in self._answers:
+            self._answers[rest] = self._holds(rest)
+        if self._answers[rest]:
+            self.kept = rest
 
 
 def whole_rows(links: Mapping[Item, Sequence[Items]]) -> Callable[[Items], Items]:

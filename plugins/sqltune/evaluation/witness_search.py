@@ -34,7 +34,7 @@ from sqltune.evaluation.judge import (
 )
 from sqltune.evaluation.row_difference import row_difference
 from sqltune.evaluation.sandbox import Database, Row
-from sqltune.evaluation.shrink import Item, Items, shrink, whole_rows
+from sqltune.evaluation.shrink import Item, Items, ShrinkingEnded, shrink, whole_rows
 from sqltune.evaluation.witness_document import Json, result_document, table_document
 from sqltune.evaluation.witness_source import Schema, Source, SourceRows
 from sqltune.sql.queries import has_order_by, with_joined_operators, without_distinct
@@ -45,10 +45,12 @@ MAX_COMPARISONS = 300
 """Databases that one pair is compared on, at most."""
 MAX_STEPS = 3_000_000
 """SQLite instructions that all comparisons of one pair may take."""
-MAX_ROWS_FILLED = 30_000
+MAX_ROWS_FILLED = 25_000
 """Rows that all of them may be filled with."""
 MAX_SECONDS = 2.0
 """Processor seconds after which a search ends that no count has ended: calls of functions may be slow."""
+PART_FOR_PLAIN = 0.75
+"""Part of these limits that the search for a plain difference may use; the rest is for any other."""
 MAX_TRIES = 5
 """Samples that are shrunk until one of them leaves a small witness: most of the others need their rows."""
 
@@ -85,15 +87,21 @@ class Laboratory:
         read = {table for table, _ in self._reads}
         self.tables = [table for table in schema.columns if table in read]
         self.comparisons = self._rows_filled = 0
+        self._part = 1.0
         self._end = time.process_time() + MAX_SECONDS
+
+    def allow(self, part: float) -> None:
+        """Set the part of each limit that may be used by now."""
+        self._part = part
+        self._database.max_steps = MAX_STEPS * part
 
     @property
     def exhausted(self) -> bool:
         """Whether no further database may be compared."""
         return (
-            self.comparisons >= MAX_COMPARISONS
-            or self._database.steps > MAX_STEPS
-            or self._rows_filled > MAX_ROWS_FILLED
+            self.comparisons >= MAX_COMPARISONS * self._part
+            or self._database.steps > MAX_STEPS * self._part
+            or self._rows_filled > MAX_ROWS_FILLED * self._part
             or time.process_time() > self._end
         )
 
@@ -222,7 +230,10 @@ class WitnessFinder:
             laboratory = opened.enter_context(closing(Laboratory(pair, first.schema)))
             rows = (SourceRows(source, laboratory.tables, pair) for source in chain([first], sources))
             plain, other = tee((table_rows, sample) for table_rows in rows for sample in table_rows.samples())
-            found = _smallest(laboratory, plain, plainly=True) or _smallest(laboratory, other, plainly=False)
+            laboratory.allow(PART_FOR_PLAIN)
+            found = _smallest(laboratory, plain, plainly=True)
+            laboratory.allow(1.0)
+            found = found or _smallest(laboratory, other, plainly=False)
             return laboratory.document(found) if found else None
 
     def _sources(self, pair: Pair, opened: ExitStack) -> Iterator[Source]:
@@ -242,10 +253,10 @@ def _smallest(
     """Return the first small witness, else the smallest; None where the queries differ on no sample."""
     found: list[Found] = []
     for rows, sample in starts:
+        if laboratory.exhausted or len(found) == MAX_TRIES or (found and found[-1].small):
+            break
         if shrunk := _shrunk(laboratory, rows, sample, plainly=plainly):
             found.append(shrunk)
-        if laboratory.exhausted or (found and (found[-1].small or len(found) == MAX_TRIES)):
-            break
     return min(found, key=lambda one: one.size, default=None)
 
 
@@ -253,14 +264,16 @@ def _shrunk(laboratory: Laboratory, source: SourceRows, sample: Sample, *, plain
     """Return what is left of a sample, or None where the queries do not differ on it."""
 
     def differ(items: Items) -> bool:
-        return not laboratory.exhausted and laboratory.differ(source.rows(items), plainly=plainly)
+        if laboratory.exhausted:
+            raise ShrinkingEnded
+        return laboratory.differ(source.rows(items), plainly=plainly)
 
     def found(items: Items) -> Found:
         # Ties among all rows may hide that these few differ plainly.
         plain = plainly or laboratory.differ(source.rows(items), plainly=True)
         return Found(source.rows(items), plain, minimal=not laboratory.exhausted)
 
-    if not differ(frozenset(sample)):
+    if not laboratory.differ(source.rows(frozenset(sample)), plainly=plainly):
         return None
     kept = shrink(sample, differ, whole_rows(source.links))
     whole = found(kept)

@@ -18,9 +18,9 @@ from sqltune.sql.names import quoted
 from sqltune.sql.queries import with_joined_operators
 from sqltune.sql.schema import Place, parse_context
 
-MAX_ROWS_READ = 25_000
+MAX_ROWS_READ = 10_000
 """Rows that are read of a table; of a larger one, the first."""
-SAMPLE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
+SAMPLE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)
 """Rows of each table in the samples that are tried before all of its rows."""
 SAMPLES, SMALL_SAMPLE = 4, 64
 """Samples of each size up to the second number; of a larger size there is one."""

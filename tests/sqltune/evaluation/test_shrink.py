@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqltune.evaluation.shrink import Items, shrink, whole_rows
+from sqltune.evaluation.shrink import Items, ShrinkingEnded, shrink, whole_rows
 
 ITEMS = st.sets(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=18)
 
@@ -43,6 +43,22 @@ def test_each_set_of_rows_is_tested_once(start):
     asked: list[Items] = []
     shrink(sorted(start), containing(frozenset(list(start)[:2]), asked))
     assert len(asked) == len(set(asked))
+
+
+@given(ITEMS, st.integers(0, 12))
+def test_a_test_that_ends_leaves_what_was_found_by_then(start, times):
+    asked: list[Items] = []
+    last = frozenset(start)
+
+    def holds(items: Items) -> bool:
+        nonlocal last
+        if len(asked) == times:
+            raise ShrinkingEnded
+        asked.append(items)
+        last = items if len(items) % 2 else last
+        return len(items) % 2 == 1
+
+    assert shrink(sorted(start), holds) == last
 
 
 def test_halves_are_removed_before_single_rows():
