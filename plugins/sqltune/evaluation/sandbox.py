@@ -123,7 +123,7 @@ class Database:
         self._connection = connection
         self.max_steps = max_steps
         self._write_attempted = False
-        self._refilled = self._refilling = False
+        self._refilling = False
         self.steps = 0
         self.reads: set[tuple[str, str]] = set()
         connection.execute("PRAGMA query_only = 1")
@@ -161,7 +161,7 @@ class Database:
         Raises:
             sqlite3.Error: a row does not fit its table.
         """
-        self._refilled = self._refilling = True
+        self._refilling = True
         try:
             self._connection.execute("PRAGMA query_only = 0")
             for table, rows in tables.items():
@@ -170,6 +170,8 @@ class Database:
                     values = ", ".join("?" * len(rows[0]))
                     self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({values})", rows)
         finally:
+            # The connection keeps compiled statements by their text. This makes SQLite compile them anew, so
+            # that the authorizer is asked again should a query repeat one of those above.
             self._connection.execute("PRAGMA query_only = 1")
             self._refilling = False
 
@@ -192,9 +194,6 @@ class Database:
         word = first_word(query)
         if not word:
             raise QueryFailed("syntax", "contains no SQL")
-        if self._refilled and word not in _SELECTING_WORDS:
-            # The connection remembers compiled statements by their text: none of `refill` may be run again.
-            raise _not_a_select(word)
         deadline = time.monotonic() + MAX_SECONDS
         self._connection.set_progress_handler(lambda: self._exceeded(deadline), _PROGRESS_STEPS)
         self._write_attempted = False

@@ -64,9 +64,11 @@ def test_refilled_database_is_read_only(database):
     assert database.rows("SELECT a FROM t") == [(7,)]
 
 
-@pytest.mark.parametrize("statement", ['DELETE FROM "t"', "PRAGMA query_only = 0"])
+@pytest.mark.parametrize(
+    "statement", ['DELETE FROM "t"', 'INSERT INTO "t" VALUES (8)', "PRAGMA query_only = 0"]
+)
 def test_statements_of_a_refill_can_not_be_run_again(database, statement):
-    """SQLite's module remembers compiled statements by their text, and does not ask the authorizer again."""
+    """The connection keeps compiled statements, and the authorizer is asked only when one is compiled."""
     database.refill({"t": [(7,)]})
     assert failure(database, statement).failure_class == "not_a_select"
     assert database.rows("SELECT a FROM t") == [(7,)]
