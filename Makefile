@@ -54,7 +54,8 @@ test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's comp
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node/test_serving.py \
-		tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down tests/chain/test_two_runs.py
+		tests/chain/test_stopping.py tests/chain/test_chain.py::test_a_hub_that_is_down tests/chain/test_two_runs.py \
+		tests/chain/test_machines.py
 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint

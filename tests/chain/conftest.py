@@ -162,11 +162,16 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lab's Connections for this process, as Airflow has them."""
-    s = Settings(**json.loads((STATE / "lab.json").read_text()))
-    for c in connections(s):
-        extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
-        value = {k: v for k, v in c.items() if k != "connection_id"} | {"extra": extra}
+    for c in host_connections():
+        value = {k: v for k, v in c.items() if k != "connection_id"} | {"extra": json.loads(c["extra"])}
         monkeypatch.setenv(f"AIRFLOW_CONN_{str(c['connection_id']).upper()}", json.dumps(value))
+
+
+def host_connections() -> list[dict[str, Any]]:
+    """The Connections of the lab's hosts, as Airflow's API takes them."""
+    s = Settings(**json.loads((STATE / "lab.json").read_text()))
+    extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
+    return [c | {"extra": json.dumps(extra)} for c in connections(s)]
 
 
 def _log_servers() -> set[str]:
