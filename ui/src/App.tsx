@@ -1,11 +1,15 @@
 import { useState, type MouseEvent } from "react";
 import { useSearchParams } from "react-router-dom";
-import { ApiError, isReport, runPath, useApi, type Schema } from "./api";
+import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runPath, useApi, useDagRun, type Schema } from "./api";
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
-import { LIVE_MS, Overview } from "./run/Overview";
+import { Lineage } from "./run/Lineage";
+import { Overview } from "./run/Overview";
 import { PlanView } from "./run/PlanView";
+import { Preflight } from "./run/Preflight";
+import { POLL_MS, useLive } from "./run/stream";
+import { useCurves } from "./run/useCurves";
 import { PANEL_ID, tabId, Tabs } from "./Tabs";
 
 /** What Airflow gives a plugin's component. */
@@ -50,37 +54,53 @@ function followLink(event: MouseEvent, onLink: (path: string) => void) {
   onLink(link.href.slice(document.baseURI.length));
 }
 
-const VIEWS = ["overview", "comparison", "plan"] as const satisfies Key[];
-
+/** A run; until its plan is recorded there is nothing to show. */
 function Run({ dagId, runId }: Required<PluginProps>) {
   const text = useText();
+  const [isRecorded, setRecorded] = useState(false);
+  const { data: head, error, loading } = useApi<Schema["RunHead"]>(runPath(runId), isRecorded ? 0 : POLL_MS);
+  if (head && !isRecorded) setRecorded(true);
+  if (head) return <RecordedRun dagId={dagId} runId={runId} first={head} />;
+  if (error instanceof ApiError && error.status === 404) return <p className="notice">{text("notRecorded")}</p>;
+  return <p className="notice">{error instanceof ApiError ? error.message : text(loading ? "loading" : "unreachable")}</p>;
+}
+
+const VIEWS = ["overview", "comparison", "plan", "preflight", "lineage"] as const satisfies Key[];
+
+function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: Schema["RunHead"] }) {
+  const text = useText();
   const [params, setParams] = useSearchParams();
-  const { data: head, error, loading } = useApi<Schema["RunHead"]>(runPath(runId), LIVE_MS);
+  const { data: dagRun, error } = useDagRun(dagId, runId, isReport ? 0 : AIRFLOW_MS);
+  // Without Airflow's word, a run may go on.
+  const live = dagRun ? isRunning(dagRun.state) : error ? !isReport : undefined;
+  const { curves, state } = useCurves(first.key, live);
+  const head = useLive<Schema["RunHead"]>(first.key, "head", state).data ?? first;
+  const isLive = live ?? false;
   const view = VIEWS.find((name) => name === params.get("view")) ?? "overview";
   const show = (name: string) =>
     setParams((old) => {
       old.set("view", name);
       return old;
     });
-  if (!head) {
-    if (error instanceof ApiError && error.status === 404) return <p className="notice">{text("notRecorded")}</p>;
-    return <p className="notice">{error instanceof ApiError ? error.message : text(loading ? "loading" : "unreachable")}</p>;
-  }
   return (
     <>
       <div className="bar tabs">
         <Tabs label={text("run")} names={VIEWS} shown={view} title={text} onShow={show} />
         {!isReport && (
-          <a className="end" href={new URL(runPath(head.key, "/report.html"), document.baseURI).href} download>
+          <a className="end" href={apiUrl(runPath(head.key, "/report.html"))} download>
             {text("saveReport")}
           </a>
         )}
       </div>
-      {error && <p className="notice bad-notice" role="status">{text("unreachable")}</p>}
+      {error && !isReport && <p className="notice bad-notice" role="status">{text("unreachable")}</p>}
       <div role="tabpanel" id={PANEL_ID} aria-labelledby={tabId(view)}>
-        {view === "overview" && <Overview dagId={dagId} runId={runId} head={head} />}
+        {view === "overview" && (
+          <Overview dagId={dagId} runId={runId} head={head} dagRun={dagRun} curves={curves} state={state} live={isLive} />
+        )}
         {view === "comparison" && <Comparison run={head.key} cluster={head.cluster} live={head.verdict === null} />}
-        {view === "plan" && <PlanView run={head.key} />}
+        {view === "plan" && <PlanView head={head} />}
+        {view === "preflight" && <Preflight run={head.key} />}
+        {view === "lineage" && <Lineage run={head.key} live={isLive} />}
       </div>
     </>
   );

@@ -4,7 +4,7 @@ import type { components } from "./api.gen";
 export type Schema = components["schemas"];
 
 /** Airflow sets <base href> to its own address, so that a path prefix is respected. */
-const url = (path: string) => new URL(path, document.baseURI).href;
+export const apiUrl = (path: string) => new URL(path, document.baseURI).href;
 
 /** An answer other than 2xx, with the API's own explanation. */
 export class ApiError extends Error {
@@ -28,7 +28,7 @@ async function fetchJson<T>(path: string, signal?: AbortSignal): Promise<T> {
     if (path in saved) return saved[path] as T;
     throw new ApiError(404, `${path} is not part of this report`);
   }
-  const response = await fetch(url(path), { signal, headers: { Accept: "application/json" } });
+  const response = await fetch(apiUrl(path), { signal, headers: { Accept: "application/json" } });
   if (!response.ok) {
     const body: unknown = await response.json().catch(() => null);
     const detail = body && typeof body === "object" && "detail" in body ? body.detail : null;
@@ -105,6 +105,7 @@ export interface TaskInstance {
   task_id: string;
   map_index: number;
   state: string | null;
+  queued_when: string | null;
   start_date: string | null;
   end_date: string | null;
   duration: number | null;
@@ -121,11 +122,40 @@ export interface DagRun {
   end_date: string | null;
 }
 
+/** How often Airflow is asked for states; what the records hold is pushed. */
+export const AIRFLOW_MS = 10_000;
+
 const dagRunPath = (dagId: string, runId: string) =>
   `api/v2/dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`;
 
 export const useDagRun = (dagId: string, runId: string, pollMs: number) =>
   useApi<DagRun>(dagRunPath(dagId, runId), pollMs);
 
+/** What a task's last try logged; the newest entry is the last one. */
+export const useTaskLog = (dagId: string, runId: string, task: TaskInstance | undefined) =>
+  useApi<{ content: LogEntry[] }>(
+    task
+      ? `${dagRunPath(dagId, runId)}/taskInstances/${encodeURIComponent(task.task_id)}/logs/${task.try_number}?map_index=${task.map_index}&full_content=true`
+      : null,
+  );
+
+export interface LogEntry {
+  event: string;
+  level?: string;
+  error_detail?: { exc_type: string; exc_value: string }[];
+}
+
 export const useTaskInstances = (dagId: string, runId: string, pollMs: number) =>
   useApi<{ task_instances: TaskInstance[] }>(`${dagRunPath(dagId, runId)}/taskInstances?limit=500`, pollMs);
+
+const RUNNING = new Set(["running", "queued", "deferred", "scheduled", "up_for_retry", "restarting", "awaiting_input"]);
+
+/** Whether a run or a task goes on. */
+export const isRunning = (state: string | null) => state !== null && RUNNING.has(state);
+
+/** The page of a task in Airflow, with its log. */
+export function taskAddress(dagId: string, runId: string, task: TaskInstance): string {
+  const parts = ["dags", dagId, "runs", runId, "tasks", task.task_id];
+  const mapped = task.map_index >= 0 ? ["mapped", String(task.map_index)] : [];
+  return apiUrl([...parts, ...mapped].map(encodeURIComponent).join("/"));
+}

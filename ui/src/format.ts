@@ -21,3 +21,6 @@ export const commit = (hash: string) => hash.slice(0, 12);
 /** Seconds between two moments; up to now where the second is missing. */
 export const between = (start: string, end: string | null) =>
   ((end ? Date.parse(end) : Date.now()) - Date.parse(start)) / 1000;
+
+/** A moment in UTC, to the second, without its day. */
+export const time = (ms: number) => new Date(ms).toISOString().slice(11, 19);

@@ -1,6 +1,8 @@
 import { createContext, useContext } from "react";
+import * as run from "./run/strings";
 
 const en = {
+  ...run.en,
   run: "Run",
   overview: "Overview",
   comparison: "Before and after",
@@ -31,17 +33,13 @@ const en = {
   noIterations: "No iteration yet.",
   hosts: "Hosts",
   host: "Host",
-  ranks: "Ranks",
   gpu: "GPU",
-  gpuUse: "Use",
   memory: "Memory",
-  lastLines: "Last lines",
   show: "Show",
   chain: "Chain",
   task: "Task",
   duration: "Duration",
   tries: "Tries",
-  log: "Log",
   before: "Before",
   after: "After",
   reference: "Reference",
@@ -114,6 +112,7 @@ const en = {
 export type Key = keyof typeof en;
 
 const zh: Record<Key, string> = {
+  ...run.zh,
   run: "运行",
   overview: "概览",
   comparison: "训练前后对比",
@@ -144,17 +143,13 @@ const zh: Record<Key, string> = {
   noIterations: "还没有迭代记录。",
   hosts: "主机",
   host: "主机",
-  ranks: "进程数",
   gpu: "GPU",
-  gpuUse: "利用率",
   memory: "显存",
-  lastLines: "最近日志",
   show: "查看",
   chain: "任务链",
   task: "任务",
   duration: "耗时",
   tries: "尝试次数",
-  log: "日志",
   before: "训练前",
   after: "训练后",
   reference: "参考模型",

@@ -30,7 +30,7 @@ DETAILS = 5.0
 """Seconds between two looks at everything else: head, hosts, last lines, failure."""
 SUMMARY = 15.0
 """Seconds after which sums over all iterations are worked out again, while the training goes on."""
-LIFETIME = 15.0
+LIFETIME = 8.0
 """Seconds that one stream lasts: a server that is stopped waits for it, and access is checked when the next
 one begins."""
 RECONNECT = 300

@@ -22,6 +22,7 @@ from tests.browser import OpenPage, browser, open_page
 from tests.conftest import serving
 from tests.plans import run_plan
 from tests.sqltune.ui import large
+from tests.sqltune.ui.gangs import record_broken, record_refused
 from tests.sqltune.ui.recorded import record_run, record_training
 
 TASKS = {"plan": "success", "preflight": "success", "train": "success", "gate": "success"}
@@ -57,7 +58,8 @@ class Site:
 
 @pytest.fixture(scope="session")
 def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Path:
-    """A folder of records: `whole`, `suite`, `hostile`, `live`, and 1,000 nights on the cluster `years`."""
+    """A folder of records: `whole`, `suite`, `hostile`, `live`, `broken`, `refused`; and 1,000 nights on the
+    cluster `years`."""
     home = tmp_path_factory.mktemp("recorded") / "records"
     home.mkdir()
     shutil.copy(migrated_sqlite, home / "records.db")
@@ -67,6 +69,8 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Pat
         hostile = large.record_hostile("hostile")
         RunRecorder(hostile, "train").output("try2", run_plan().cluster.hosts[0].name, 0, large.log_lines())
         record_training("live")
+        record_broken("broken")
+        record_refused("refused")
         large.record_history("years")
     return home
 
@@ -75,7 +79,7 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Pat
 def site(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Iterator[Site]:
     """The page on a copy of `recorded_runs`."""
     home = shutil.copytree(recorded_runs, tmp_path_factory.mktemp("site") / "records")
-    site = Site(states={"live": "running"})
+    site = Site(states={"live": "running", "broken": "failed", "refused": "failed"})
     outer = airflow_beside_it(site)
     outer.mount("/sqltune", create_app())
     with reading(home), serving(outer) as site.url:
@@ -94,7 +98,7 @@ def reading(home: Path) -> Iterator[None]:
 
 
 def airflow_beside_it(site: Site) -> FastAPI:
-    """The two answers of Airflow's REST API that the page reads."""
+    """The answers of Airflow's REST API that the page reads."""
     app = FastAPI()
 
     @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")
@@ -105,13 +109,14 @@ def airflow_beside_it(site: Site) -> FastAPI:
             "triggering_user_name": "admin",
             "queued_at": "2026-11-01T02:00:00Z",
             "start_date": "2026-11-01T02:00:01Z",
-            "end_date": None if run_id in site.states else "2026-11-01T03:02:01Z",
+            "end_date": None if site.states.get(run_id) == "running" else "2026-11-01T03:02:01Z",
         }
 
     @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
     def task_instances(dag_id: str, run_id: str) -> dict[str, Any]:
         common = {
             "map_index": -1,
+            "queued_when": "2026-11-01T02:00:01Z",
             "start_date": "2026-11-01T02:00:02Z",
             "end_date": "2026-11-01T02:10:00Z",
             "duration": 598.0,

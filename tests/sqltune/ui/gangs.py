@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqltune.records import runs, series
+from sqltune.node_contracts.preflight import HostCheck, PreflightResponse
+from sqltune.records import checkups, runs, series
 from sqltune.records.logstore import check_log_store
 from sqltune.records.recorder import RunRecorder
+from sqltune.records.types import now
 from ssh_gang.event import GangEvent
 from ssh_gang.milestone import HostCommand, Milestone
 from ssh_gang.progress import Progress
 from ssh_gang.ranks import RankReport
+from tests.host_facts import measured
 from tests.plans import run_plan
 
 BEGAN = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
@@ -87,3 +90,49 @@ class Gang:
         """Record what a rank reported; ranks are on the hosts in turn."""
         report = RankReport(rank=rank, step=step, at=at(seconds).timestamp(), seconds=each)
         self.recorder.rank_reports(attempt, self.hosts[rank], [report])
+
+
+def record_broken(run_id: str) -> str:
+    """Record a training that failed, resumed from step 10 and failed again; the run's key."""
+    gang = Gang("train", run_id)
+    for host, peft in zip(gang.hosts, ("0.14.0", "0.13.0"), strict=True):
+        facts = measured(hostname=host, versions={"torch": "2.13.0", "peft": peft})
+        checks = [HostCheck(name="disk", value="420.5 GiB", limit="20.0 GiB")]
+        checkups.put(gang.key, host, PreflightResponse(facts=facts, checks=checks))
+    all_reduce = Gang("all_reduce", run_id)
+    later = (now() - BEGAN).total_seconds()
+    all_reduce.launch("try1-a", later)
+    all_reduce.end("try1-a", later + 10)
+    gang.launch("try1-b", later + 20)
+    gang.steps("try1-b", 1, 14, seconds=later + 30)
+    gang.checkpoint("try1-b", 10, seconds=later + 50)
+    gang.fail("try1-b", later + 60)
+    gang.launch("try2-c", later + 80, resumed_from=10)
+    gang.steps("try2-c", 11, 20, seconds=later + 90)
+    for rank, each in ((0, 2.0), (1, 2.9)):
+        gang.report(rank, 20, later + 110, each, attempt="try2-c")
+        lines = f"[rank {rank}]:loading\n[rank {rank}]:<script>alert({rank})</script>\n"
+        gang.recorder.output("try2-c", gang.hosts[rank], 0, lines.encode())
+    gang.fail(
+        "try2-c",
+        later + 120,
+        advice="a retry resumes from iteration 10",
+        reason="host-b rank 1: exit code 1, before all others",
+        failed_host="host-b",
+        failed_rank=1,
+        failed_exit="exit code 1",
+        first_errors=("[host-b rank 1] torch.OutOfMemoryError: CUDA out of memory",),
+        progress=Progress(step=20, total=40),
+        tail="Traceback (most recent call last):\n<script>alert(2)</script>",
+    )
+    return gang.key
+
+
+def record_refused(run_id: str) -> str:
+    """Record a run whose second host preflight refused; the run's key."""
+    gang = Gang("train", run_id)
+    problem = "3.1 GiB are free under /code, 20.0 are required: delete old runs there"
+    for host, found in zip(gang.hosts, (None, problem), strict=True):
+        check = HostCheck(name="disk", value="3.1 GiB", limit="20.0 GiB", problem=found)
+        checkups.put(gang.key, host, PreflightResponse(facts=measured(hostname=host), checks=[check]))
+    return gang.key

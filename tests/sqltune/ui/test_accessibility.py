@@ -7,18 +7,26 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.slow
-RUN_VIEWS = ("overview", "comparison", "plan")
-VIEWS = [*RUN_VIEWS, "history"]
+LOADED = {
+    "overview": "figure",
+    "comparison": "article",
+    "plan": "table",
+    "preflight": "table",
+    "lineage": "table",
+    "failed": "region",
+    "history": "figure",
+}
+"""Views, and the role of what shows that each is loaded; `failed` is the overview of a run that failed."""
+VIEWS = list(LOADED)
 STOPS = 'a[href], button, input, select, textarea, [tabindex="0"]'
 """What the Tab key stops at, unless it is taken out of the order."""
 
 
 def show(site, open_page, view: str, **options) -> Page:
     """Open a view, and wait for what it loads."""
-    run = None if view == "history" else "whole"
+    run = {"history": None, "failed": "broken", "preflight": "broken"}.get(view, "whole")
     page = site.show(open_page, run, query={"view": view, "cluster": "lab"}, **options)
-    loaded = {"overview": "figure", "comparison": "article", "plan": "table", "history": "figure"}[view]
-    expect(page.get_by_role(loaded).first).to_be_visible()
+    expect(page.get_by_role(LOADED[view]).first).to_be_visible()
     return page
 
 

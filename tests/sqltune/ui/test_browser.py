@@ -44,8 +44,9 @@ def test_a_run_that_is_not_recorded_says_when_it_will_be(site, open_page):
 
 def test_a_host_shows_the_end_of_its_log(site, open_page):
     page = site.show(open_page, "whole")
+    page.get_by_text("Logs (1)").click()
     page.get_by_role("button", name="train.try1.").click()
-    expect(page.get_by_label("train.try1.")).to_contain_text("<script>alert(1)</script>")
+    expect(page.get_by_label("Last lines of train.try1.")).to_contain_text("<script>alert(1)</script>")
 
 
 def test_arrow_keys_go_from_tab_to_tab(site, open_page):
@@ -165,7 +166,7 @@ def test_a_curve_that_was_zoomed_into_stays_so_while_it_grows(site, open_page):
 
 def test_while_the_server_is_away_the_page_says_so_and_then_it_goes_on(site, open_page):
     page = site.show(open_page, "live")
-    expect(page.get_by_role("tab", name="Overview")).to_be_visible()
+    expect(page.get_by_role("img", name="Loss:")).to_be_visible()
     page.context.set_offline(True)
     away = page.get_by_text("the page goes on by itself")
     expect(away).to_be_visible()

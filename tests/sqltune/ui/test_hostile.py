@@ -38,8 +38,9 @@ def test_a_question(show, number):
 
 def test_a_log(show):
     page = show("overview")
+    page.get_by_text("Logs (").click()
     page.get_by_role("button", name="train.try2.").click()
-    expect(page.get_by_label("train.try2.")).to_contain_text("last line")
+    expect(page.get_by_label("Last lines of train.try2.")).to_contain_text("last line")
     assert_text_is_text(page)
 
 

@@ -1,33 +1,40 @@
 import { useMemo, useState } from "react";
-import { isReport, runPath, useApi, useDagRun, useTaskInstances, withQuery, type Schema, type TaskInstance } from "../api";
+import { AIRFLOW_MS, isRunning, taskAddress, useTaskInstances, type DagRun, type Schema, type TaskInstance } from "../api";
 import { Chart } from "../Chart";
-import { between, commit, duration, moment, percent } from "../format";
+import { between, commit, duration, moment } from "../format";
 import { useText, type Key } from "../i18n";
-import { useCurves } from "./useCurves";
+import { Failure } from "./Failure";
+import type { StreamState } from "./stream";
+import { Strip } from "./Strip";
+import { Timeline } from "./Timeline";
+import type { Curves as CurvesOfRun } from "./useCurves";
 
 interface Props {
   dagId: string;
   runId: string;
   head: Schema["RunHead"];
+  dagRun: DagRun | undefined;
+  curves: CurvesOfRun | undefined;
+  state: StreamState;
+  live: boolean;
 }
 
-const RUNNING = new Set(["running", "queued", "deferred", "scheduled", "up_for_retry", "restarting"]);
-export const LIVE_MS = 2_000;
-
-export function Overview({ dagId, runId, head }: Props) {
-  const dagRun = useDagRun(dagId, runId, LIVE_MS).data;
-  const live = dagRun ? RUNNING.has(dagRun.state) : !isReport;
+export function Overview({ dagId, runId, head, dagRun, curves, state, live }: Props) {
+  const tasks = useTaskInstances(dagId, runId, live ? AIRFLOW_MS : 0).data?.task_instances;
+  const run = head.key;
   return (
     <>
-      <Facts head={head} dagRun={dagRun} />
-      <Curves run={head.key} live={live} />
-      <Hosts run={head.key} live={live} />
-      <Chain dagId={dagId} runId={runId} live={live} />
+      <Failure dagId={dagId} runId={runId} run={run} state={state} tasks={tasks} hasFailed={dagRun?.state === "failed"} />
+      <Facts head={head} dagRun={dagRun} live={live} />
+      <Curves curves={curves} />
+      <Strip run={run} state={state} live={live} />
+      <Timeline run={run} state={state} tasks={tasks} endedAt={live ? null : dagRun?.end_date} />
+      {tasks && <Chain dagId={dagId} runId={runId} tasks={tasks} />}
     </>
   );
 }
 
-function Facts({ head, dagRun }: { head: Schema["RunHead"]; dagRun: ReturnType<typeof useDagRun>["data"] }) {
+function Facts({ head, dagRun, live }: { head: Schema["RunHead"]; dagRun: DagRun | undefined; live: boolean }) {
   const text = useText();
   const training = head.training;
   const facts: [Key, React.ReactNode][] = [
@@ -37,7 +44,7 @@ function Facts({ head, dagRun }: { head: Schema["RunHead"]; dagRun: ReturnType<t
     ["cluster", head.cluster],
     ["startedBy", dagRun && [dagRun.run_type, dagRun.triggering_user_name].filter(Boolean).join(", ")],
     ["elapsed", dagRun?.start_date && duration(between(dagRun.start_date, dagRun.end_date))],
-    ["left", training && training.step < training.total && training.eta],
+    ["left", live && training && training.step < training.total && training.eta],
     ["gpuHours", head.gpu_hours != null && head.gpu_hours.toFixed(2)],
     ["version", head.version],
     ["servedBefore", head.champion],
@@ -74,11 +81,10 @@ const CURVES: [keyof Pick<Schema["Series"], "loss" | "lr" | "seconds_per_step" |
   ["tokens_per_second", "tokensPerSecond"],
 ];
 
-function Curves({ run, live }: { run: string; live: boolean }) {
+function Curves({ curves }: { curves: CurvesOfRun | undefined }) {
   const text = useText();
   const [logScale, setLogScale] = useState(false);
   const [smoothing, setSmoothing] = useState(0);
-  const curves = useCurves(run, live ? LIVE_MS : 0);
   if (!curves?.loss.x.length) return <p className="muted">{text("noIterations")}</p>;
   return (
     <>
@@ -107,65 +113,9 @@ function Curves({ run, live }: { run: string; live: boolean }) {
   );
 }
 
-function Hosts({ run, live }: { run: string; live: boolean }) {
+function Chain({ dagId, runId, tasks }: { dagId: string; runId: string; tasks: TaskInstance[] }) {
   const text = useText();
-  const hosts = useApi<Schema["Host"][]>(runPath(run, "/hosts"), live ? LIVE_MS : 0).data;
-  const gpus = useApi<Schema["GpuLine"][]>(withQuery(runPath(run, "/gpus"), { points: 200 }), live ? 5 * LIVE_MS : 0).data;
-  const [log, setLog] = useState<string | null>(null);
-  if (!hosts) return null;
-  return (
-    <>
-      <h2>{text("hosts")}</h2>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{text("host")}</th>
-            <th scope="col">{text("state")}</th>
-            <th scope="col" className="number">{text("ranks")}</th>
-            <th scope="col">{text("gpu")}</th>
-            <th scope="col">{text("lastLines")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {hosts.map((host) => (
-            <tr key={host.name}>
-              <th scope="row">{host.name}</th>
-              <td>{host.state || "–"}</td>
-              <td className="number">{host.processes}</td>
-              <td>
-                {gpus?.filter((gpu) => gpu.host === host.name).map((gpu) => (
-                  <div key={gpu.gpu}>
-                    {gpu.gpu}: {gpu.use.at(-1) != null && percent((gpu.use.at(-1) ?? 0) / 100)} · {gpu.memory_used.at(-1)} / {gpu.memory_total} MiB
-                  </div>
-                ))}
-              </td>
-              <td>
-                {host.logs.map((name) => (
-                  <button key={name} type="button" aria-pressed={log === name} onClick={() => setLog(log === name ? null : name)}>
-                    {name}
-                  </button>
-                ))}
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      {log && <LogTail run={run} name={log} live={live} />}
-    </>
-  );
-}
-
-function LogTail({ run, name, live }: { run: string; name: string; live: boolean }) {
-  const text = useText();
-  const { data, error } = useApi<Schema["Log"]>(withQuery(runPath(run, `/logs/${encodeURIComponent(name)}`), { lines: 200 }), live ? LIVE_MS : 0);
-  return <pre tabIndex={0} aria-label={name}>{data?.text ?? error?.message ?? text("loading")}</pre>;
-}
-
-function Chain({ dagId, runId, live }: { dagId: string; runId: string; live: boolean }) {
-  const text = useText();
-  const tasks = useTaskInstances(dagId, runId, live ? LIVE_MS : 0).data?.task_instances;
-  const ordered = useMemo(() => tasks && [...tasks].sort(byRecency), [tasks]);
-  if (!ordered) return null;
+  const ordered = useMemo(() => [...tasks].sort(byRecency), [tasks]);
   return (
     <>
       <h2>{text("chain")}</h2>
@@ -202,12 +152,6 @@ function Chain({ dagId, runId, live }: { dagId: string; runId: string; live: boo
 
 /** What runs comes first, then what ended last, then what has not begun. */
 function byRecency(a: TaskInstance, b: TaskInstance): number {
-  const rank = (task: TaskInstance) => (task.state && RUNNING.has(task.state) && task.start_date ? 0 : task.start_date ? 1 : 2);
+  const rank = (task: TaskInstance) => (isRunning(task.state) && task.start_date ? 0 : task.start_date ? 1 : 2);
   return rank(a) - rank(b) || (b.start_date ?? "").localeCompare(a.start_date ?? "");
-}
-
-function taskAddress(dagId: string, runId: string, task: TaskInstance): string {
-  const parts = ["dags", dagId, "runs", runId, "tasks", task.task_id];
-  const mapped = task.map_index >= 0 ? ["mapped", String(task.map_index)] : [];
-  return new URL([...parts, ...mapped].map(encodeURIComponent).join("/"), document.baseURI).href;
 }

@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from "react";
 import { runPath, useApi, withQuery, type Schema } from "../api";
 import type { Curve } from "../Chart";
+import { isPushed, POLL_MS, useStream, type StreamState } from "./stream";
 
 const NAMES = ["loss", "lr", "seconds_per_step", "tokens_per_second"] as const;
 type Name = (typeof NAMES)[number];
-type Curves = Record<Name, Curve>;
+export type Curves = Record<Name, Curve>;
 
 /**
  * Join a curve with what came after it. A step that a later attempt took again is the later attempt's, and
@@ -18,27 +19,30 @@ export function extended(curve: Curve, more: Schema["Line"]): Curve {
   return { ...curve, x: [...curve.x.slice(0, end), ...more.steps], y: [...curve.y.slice(0, end), ...more.values] };
 }
 
-/** The curves of a training; while it runs, only what is new is fetched. */
-export function useCurves(run: string, pollMs: number): Curves | undefined {
+/**
+ * The curves of a training, and how their news come.
+ *
+ * @param live Whether the run goes on; undefined while that is not known.
+ */
+export function useCurves(run: string, live: boolean | undefined): { curves: Curves | undefined; state: StreamState } {
   const [curves, setCurves] = useState<Curves>();
   const [cursor, setCursor] = useState<string | null>(null);
-  const shown = useRef(run);
-  const { data } = useApi<Schema["Series"]>(withQuery(runPath(run, "/series"), { after: cursor }), pollMs);
-
-  useEffect(() => {
-    if (shown.current === run) return;
-    shown.current = run;
-    setCurves(undefined);
-    setCursor(null);
-  }, [run]);
-
-  useEffect(() => {
-    if (!data) return;
+  const add = (more: Schema["Series"]) => {
     setCurves((old) => {
-      const joined = (name: Name): Curve => extended(old?.[name] ?? { label: name, x: [], y: [] }, data[name]);
+      const joined = (name: Name): Curve => extended(old?.[name] ?? { label: name, x: [], y: [] }, more[name]);
       return Object.fromEntries(NAMES.map((name) => [name, joined(name)])) as Curves;
     });
-    setCursor(data.cursor ?? null);
+    setCursor(more.cursor ?? null);
+  };
+  const state = useStream(run, live, add);
+  // Of a run that has ended, what is still missing is asked for once.
+  const end = useRef(cursor);
+  if (state !== "off") end.current = cursor;
+  const after = state === "off" ? end.current : cursor;
+  const path = isPushed(state) ? null : withQuery(runPath(run, "/series"), { after });
+  const { data } = useApi<Schema["Series"]>(path, state === "failed" ? POLL_MS : 0);
+  useEffect(() => {
+    if (data) add(data);
   }, [data]);
-  return curves;
+  return { curves, state };
 }
