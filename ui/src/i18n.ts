@@ -77,7 +77,7 @@ const en = {
   more: "Show more",
   trainedOn: "Trained on",
   answer: "Answer",
-  rowCount: "{n} rows",
+  rowCount: "rows: {n}",
   wrong: "Wrong",
   saveReport: "Save as one HTML file",
   noAnswers: "No question matches.",
