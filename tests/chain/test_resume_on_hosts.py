@@ -36,7 +36,7 @@ def trained(lab, connected, records, tmp_path):
     base = airflow.xcom(DAG, run, "plan")
 
     def make(run_id, number):
-        training = base["training"] | {"max_steps": 8, "save_steps": 2, "seed": 5}
+        training = base["training"] | {"max_steps": 12, "save_steps": 4, "seed": 5}
         plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
         op = TrainOperator(
             task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets
@@ -66,16 +66,13 @@ def trained(lab, connected, records, tmp_path):
                 ):
                     await asyncio.sleep(0.05)
                 if kill_after:
-                    os.kill(
-                        int(
-                            next(
-                                p
-                                for p in remaining_processes(started)
-                                if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
-                            ).name
-                        ),
-                        signal.SIGKILL,
-                    )
+                    ranks = [
+                        int(p.name)
+                        for p in remaining_processes(started)
+                        if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
+                    ]
+                    assert ranks, "the training ended before its rank could be killed"
+                    os.kill(ranks[0], signal.SIGKILL)
                 return await asyncio.wait_for(watching, 200)
 
         event = asyncio.run(go())
@@ -94,14 +91,14 @@ def trained(lab, connected, records, tmp_path):
 def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
     assert event.ok
-    assert sorted(whole) == list(range(1, 9))
-    event, begun, plan = trained("broken", 1, kill_after=7)
+    assert sorted(whole) == list(range(1, 13))
+    event, begun, plan = trained("broken", 1, kill_after=9)
     assert not event.ok
     assert event.failed_host == "host-b"
     assert event.failed_rank == 1
     # One byte of the latest checkpoint is wrong on one host.
     shards = sorted(
-        STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_6.pth/*_optim_states.pt")
+        STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_8.pth/*_optim_states.pt")
     )
     with shards[0].open("r+b") as f:
         f.seek(-2000, os.SEEK_END)
@@ -110,7 +107,7 @@ def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
         f.write(bytes([byte[0] ^ 1]))
     event, resumed, _ = trained("broken", 2)
     assert event.ok
-    assert sorted(resumed) == [5, 6, 7, 8], "not from the checkpoint before the damaged one"
+    assert sorted(resumed) == list(range(5, 13)), "not from the checkpoint before the damaged one"
     for step, loss in (begun | resumed).items():
         assert loss == pytest.approx(whole[step], abs=2e-4), step
 
@@ -132,8 +129,8 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
     with pytest.raises(GangError, match="every rank ended with 0, but the last iteration in the log is none"):
         op.judge(idle, event, "")
     # Iterations in the log, and no shard on any host.
-    with pytest.raises(GangError, match=r"iter_8.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
-        op.judge(idle, event.model_copy(update={"progress": Progress(step=8, total=8, loss=1.0)}), "")
+    with pytest.raises(GangError, match=r"iter_12.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
+        op.judge(idle, event.model_copy(update={"progress": Progress(step=12, total=12, loss=1.0)}), "")
     op._with_hook(idle, lambda hook: hook.refuse())
     decision, event = asyncio.run(ran(idle.model_copy(update={"attempt": "try2"})))
     assert decision is Decision.TERMINAL_RESUBMIT
@@ -146,4 +143,4 @@ def test_old_checkpoints_do_not_fill_the_other_host(lab):
         host: sorted(p.name for p in STATE.glob(f"hosts/{host}/home/code/runs/whole/train/try1/iter_*.pth"))
         for host in ("host-a", "host-b")
     }
-    assert kept["host-a"] == kept["host-b"] == ["iter_6.pth", "iter_8.pth"]
+    assert kept["host-a"] == kept["host-b"] == ["iter_12.pth", "iter_8.pth"]
