@@ -27,7 +27,10 @@ HOST_KEY = asyncssh.generate_private_key("ssh-ed25519")
 
 
 async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) -> None:
-    """Run the command as sshd does: in a shell, with the channel as input and outputs."""
+    """Run the command as sshd does: in a shell, with the channel as input and outputs.
+
+    asyncssh can pass pipes on by itself, but ends the connection where one of them breaks.
+    """
     shell = await asyncio.create_subprocess_exec(
         "bash",
         "-c",
@@ -38,21 +41,36 @@ async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) 
         start_new_session=True,
         env=os.environ | ({"HOME": str(home)} if home else {}),
     )
-    hangs_up = asyncio.ensure_future(process.channel.wait_closed())
-    exits = asyncio.ensure_future(shell.wait())
-    try:
-        await process.redirect(stdin=shell.stdin, stdout=shell.stdout, stderr=shell.stderr)
-        await asyncio.wait({exits, hangs_up}, return_when=asyncio.FIRST_COMPLETED)
-        if exits.done():
-            _exit(process, exits.result())
-    finally:
-        if not exits.done():
+
+    async def until_it_exits() -> None:
+        await asyncio.gather(_pass_on(shell.stdout, process.stdout), _pass_on(shell.stderr, process.stderr))
+        _exit(process, await shell.wait())
+
+    exits, hangs_up, input_ = map(
+        asyncio.ensure_future,
+        (until_it_exits(), process.channel.wait_closed(), _pass_on(process.stdin, shell.stdin)),
+    )
+    await asyncio.wait({exits, hangs_up}, return_when=asyncio.FIRST_COMPLETED)
+    if shell.returncode is None:
+        # It may have ended just now.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
-        await exits
-        # asyncio closes the pipes by itself only when all output was read.
-        shell._transport.close()
-        await hangs_up
-        await process.wait_closed()
+    exits.cancel()
+    input_.cancel()
+    await asyncio.gather(exits, hangs_up, input_, return_exceptions=True)
+    await shell.wait()
+    # asyncio closes the pipes by itself only when all output was read.
+    shell._transport.close()
+
+
+async def _pass_on(source: Any, target: Any) -> None:
+    """Pass on bytes until the source ends, or either side is closed."""
+    with contextlib.suppress(OSError, asyncssh.Error):
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+        if isinstance(target, asyncio.StreamWriter):
+            target.close()
 
 
 def _exit(process: asyncssh.SSHServerProcess, code: int) -> None:
