@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from sqltune.records import series
+from sqltune.ui import live
 from ssh_gang.progress import Progress
 from tests.sqltune.ui.recorded import AFTER, GOLD
 
@@ -198,7 +199,9 @@ def test_a_saved_report_opens_without_a_server(site, open_page, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tab_that_is_open_for_long_does_not_grow(site, open_page):
+def test_a_tab_that_is_open_for_long_does_not_grow(site, open_page, monkeypatch):
+    # 330 updates, each at the next look at the run.
+    monkeypatch.setattr(live, "POLL", 0.02)
     page = open_page()
     page.clock.install()
     page.goto(site.address("live"))

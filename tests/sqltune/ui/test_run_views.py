@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from sqltune.records import series
+from sqltune.ui import live
 from ssh_gang.progress import Progress
 
 
@@ -138,7 +139,8 @@ def test_where_no_stream_can_be_had_the_page_polls(site, open_page):
 
 
 @pytest.mark.parametrize("hidden", [True, False])
-def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden):
+def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden, monkeypatch):
+    monkeypatch.setattr(live, "LIFETIME", 1.0)
     page = site.show(open_page, "live")
     expect(page.get_by_role("img", name=re.compile("^Loss:"))).to_be_visible()
     streams = Counter()
@@ -152,7 +154,7 @@ def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden):
     )
     value = 0.75 if hidden else 0.375
     put_step(701 if hidden else 801, value)
-    # A stream lasts eight seconds, then the browser opens the next one.
-    page.wait_for_timeout(9_500)
+    # A stream lasts a second, then the browser opens the next one; a page that polls does so every two.
+    page.wait_for_timeout(3_500)
     assert bool(streams) is not hidden
     expect(loss(page, value)).to_have_count(0 if hidden else 1)
