@@ -1,8 +1,8 @@
 """A local dataset hub that the real huggingface_hub client talks to through HF_ENDPOINT.
 
 It implements the part of the Hub's HTTP API that a client needs to pin a revision and to download it:
-branches, commits with dates, trees with git's blob ids, files with ranges. Its content is created at the
-start and never changes.
+branches and tags with an ETag, commits with dates, trees with git's blob ids, files with ranges. Its content
+is created at the start; a test that serves an app of its own may replace a repository, as a push does.
 
     python -m lab.hub HOST PORT
 """
@@ -10,7 +10,7 @@ start and never changes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,7 +20,8 @@ from starlette.routing import Route
 
 from lab.repositories import Commit, Repo, blob_id, repositories
 
-REPOS = repositories()
+COMMITS_PER_PAGE = 50
+"""As on the Hub."""
 
 
 def _missing(code: str, text: str) -> JSONResponse:
@@ -36,7 +37,7 @@ def _of_repo(endpoint: Callable[[Request, Repo], Response]) -> Callable[[Request
     """Turn a function of a repository into an endpoint that answers 404 for an unknown one."""
 
     def handle(request: Request) -> Response:
-        repo = REPOS.get(_name(request))
+        repo = request.app.state.repos.get(_name(request))
         return endpoint(request, repo) if repo else _missing("RepoNotFound", "Repository not found")
 
     return handle
@@ -80,23 +81,35 @@ def info(request: Request, history: Sequence[Commit]) -> Response:
 
 @_of_revision
 def commits(request: Request, history: Sequence[Commit]) -> Response:
-    """List the history of a revision, newest first."""
+    """List the history of a revision, newest first, in pages."""
+    page = int(request.query_params.get("p", 0))
+    first, last = page * COMMITS_PER_PAGE, (page + 1) * COMMITS_PER_PAGE
+    following = request.url.include_query_params(p=page + 1)
     return JSONResponse(
         [
             {"id": c.sha, "title": c.title, "message": "", "date": c.date, "authors": [{"user": "lab"}]}
-            for c in reversed(history)
-        ]
+            for c in history[::-1][first:last]
+        ],
+        headers={"Link": f'<{following}>; rel="next"'} if last < len(history) else {},
     )
 
 
 @_of_repo
 def refs(request: Request, repo: Repo) -> Response:
-    """List the branches."""
+    """List branches and tags; 304 where the client has this very answer."""
     branches = [
         {"name": name, "ref": f"refs/heads/{name}", "targetCommit": history[-1].sha}
         for name, history in repo.branches.items()
     ]
-    return JSONResponse({"branches": branches, "converts": [], "tags": []})
+    tags = [
+        {"name": name, "ref": f"refs/tags/{name}", "targetCommit": sha} for name, sha in repo.tags.items()
+    ]
+    answer = JSONResponse({"branches": branches, "converts": [], "tags": tags})
+    etag = f'W/"{blob_id(bytes(answer.body))}"'
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    answer.headers["ETag"] = etag
+    return answer
 
 
 @_of_revision
@@ -148,24 +161,33 @@ def index(request: Request) -> Response:
     return JSONResponse(
         {
             name: {branch: [c.sha for c in history] for branch, history in repo.branches.items()}
-            for name, repo in REPOS.items()
+            for name, repo in request.app.state.repos.items()
         }
     )
 
 
 _REPO = "/api/datasets/{owner}/{name}"
-app = Starlette(
-    routes=[
-        Route("/", index),
-        Route(f"{_REPO}/revision/{{revision:path}}", info),
-        Route(f"{_REPO}/commits/{{revision:path}}", commits),
-        Route(f"{_REPO}/tree/{{revision}}", tree),
-        Route(f"{_REPO}/tree/{{revision}}/{{path:path}}", tree),
-        Route(f"{_REPO}/refs", refs),
-        Route(_REPO, info),
-        Route("/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
-    ]
-)
+
+
+def create_app(repos: Mapping[str, Repo]) -> Starlette:
+    """Return a hub with these repositories, by owner/name."""
+    app = Starlette(
+        routes=[
+            Route("/", index),
+            Route(f"{_REPO}/revision/{{revision:path}}", info),
+            Route(f"{_REPO}/commits/{{revision:path}}", commits),
+            Route(f"{_REPO}/tree/{{revision}}", tree),
+            Route(f"{_REPO}/tree/{{revision}}/{{path:path}}", tree),
+            Route(f"{_REPO}/refs", refs),
+            Route(_REPO, info),
+            Route(
+                "/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]
+            ),
+        ]
+    )
+    app.state.repos = repos
+    return app
+
 
 if __name__ == "__main__":
-    uvicorn.run(app, host=sys.argv[1], port=int(sys.argv[2]), log_level="warning")
+    uvicorn.run(create_app(repositories()), host=sys.argv[1], port=int(sys.argv[2]), log_level="warning")

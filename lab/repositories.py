@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lab import dataset
 from lab.settings import DATA, REPO
@@ -44,9 +44,11 @@ class Repo:
 
     Attributes:
         branches: Each branch's commits, oldest first.
+        tags: The commit's id that each tag is on.
     """
 
     branches: Mapping[str, Sequence[Commit]]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def history(self, revision: str) -> Sequence[Commit] | None:
         """The commits up to a revision, oldest first; None if no such revision exists.

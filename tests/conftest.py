@@ -104,9 +104,10 @@ def serving(app: Any) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def hub() -> Iterator[str]:
     """The lab's hub; its address."""
-    from lab.hub import app
+    from lab.hub import create_app
+    from lab.repositories import repositories
 
-    with serving(app) as url:
+    with serving(create_app(repositories())) as url:
         yield url
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqltune.errors import HubError, HubUnreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import GitCommitInfo, RepoFile
@@ -53,29 +54,52 @@ def pin(repo: str, revision: str, endpoint: str, as_of: datetime) -> Pinned:
         HubError: the repository or revision does not exist; the message names what exists.
         HubUnreachable: the hub does not answer, or answers with an error; the message names the endpoint.
     """
-    commits = _commits(_api(endpoint), repo, revision, endpoint)
-    if not commits:
+    history = commits(repo, revision, endpoint)
+    if not history:
         raise HubError(f"dataset_revision: {revision!r} of {repo} has no commit: name another revision")
     if revision:
-        return Pinned(commits[0].commit_id, commits[0].created_at)
-    for commit in commits:
+        return Pinned(history[0].commit_id, history[0].created_at)
+    for commit in history:
         if commit.created_at <= as_of:
             return Pinned(commit.commit_id, commit.created_at)
-    oldest = commits[-1]
+    oldest = history[-1]
     raise HubError(
         f"dataset_revision: {repo} has no commit as of {as_of:%Y-%m-%d %H:%M} (the oldest is "
         f"{oldest.commit_id[:12]} of {oldest.created_at:%Y-%m-%d}): name a revision, or choose a later date"
     )
 
 
-def _commits(api: HfApi, repo: str, revision: str, endpoint: str) -> Sequence[GitCommitInfo]:
-    """The commits up to a revision, newest first."""
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+def commits(repo: str, revision: str, endpoint: str) -> Sequence[GitCommitInfo]:
+    """List the commits up to a revision, newest first.
+
+    Raises:
+        HubError: the repository or revision does not exist; the message names what exists.
+        HubUnreachable: the hub does not answer, or answers with an error; the message names the endpoint.
+    """
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    api = _api(endpoint)
+    with errors_of_hub(repo, endpoint):
+        try:
+            return api.list_repo_commits(repo, repo_type="dataset", revision=revision or "main")
+        except RevisionNotFoundError:
+            raise HubError(_unknown_revision(api, repo, revision)) from None
+
+
+@contextmanager
+def errors_of_hub(repo: str, endpoint: str) -> Iterator[None]:
+    """Turn what huggingface_hub raises into errors that say what to do.
+
+    Args:
+        repo: The dataset repository that is asked for.
+        endpoint: Address of the hub.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     try:
-        return api.list_repo_commits(repo, repo_type="dataset", revision=revision or "main")
-    except RevisionNotFoundError:
-        raise HubError(_unknown_revision(api, repo, revision)) from None
+        yield
+    except HubError:
+        raise
     except RepositoryNotFoundError:
         raise HubError(
             f"dataset_repo: {repo!r} is not on {endpoint}, or cannot be read without a token: correct it in "

@@ -17,10 +17,10 @@ def commit(hub):
 
 
 def test_the_pinned_commit_is_what_arrives(hub, commit, tmp_path):
-    from lab.hub import REPOS
+    from lab.repositories import repositories
 
     (file,) = fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
-    assert file.read_bytes() == REPOS[REPO].branches["main"][-1].files["train.jsonl"]
+    assert file.read_bytes() == repositories()[REPO].branches["main"][-1].files["train.jsonl"]
 
 
 def test_a_damaged_file_is_fetched_again(hub, commit, tmp_path):
