@@ -183,6 +183,7 @@ def create_app(repos: Mapping[str, Repo]) -> Starlette:
             Route(
                 "/datasets/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]
             ),
+            Route("/{owner}/{name}/resolve/{revision}/{path:path}", resolve, methods=["GET", "HEAD"]),
         ]
     )
     app.state.repos = repos

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lab import dataset
-from lab.settings import DATA, REPO
+from lab.settings import BASE, DATA, REPO
 
 DUSQL = "jtjt520j/CSpider_and_DUSQL_sql_create_context"
 README = b"# text2sql_zh_en\n\nQuestions over small schemas, made by the lab.\n"
 HELD_OUT_PERCENT = 20
 """Share of the databases that the lab's recipes hold out."""
+OWNER = REPO.partition("/")[0]
+MODEL_FILES = ("config.json", "tokenizer.json")
+"""Files of a base model that the hub has."""
 SHORTEST_ID = 7
 """Characters that an abbreviated commit id has at least."""
 
@@ -72,13 +76,27 @@ def blob_id(content: bytes) -> str:
 
 
 def repositories() -> dict[str, Repo]:
-    """The lab's dataset, and DuSQL's rows if they are in the data folder (SQLTUNE_DATA)."""
-    repos = {REPO: _lab_dataset()}
+    """The lab's dataset, DuSQL's rows if they are in the data folder (SQLTUNE_DATA), and its base models."""
+    repos = {REPO: _lab_dataset(), **_base_models()}
     dusql = DATA / "hub_dataset" / "train.jsonl"
     if dusql.exists():
         commit = Commit("2026-09-01T08:00:00.000Z", "DuSQL", {"train.jsonl": dusql.read_bytes()})
         repos[DUSQL] = Repo({"main": [commit]})
     return repos
+
+
+def _base_models() -> dict[str, Repo]:
+    """Shape and tokenizer of each base model that was made; no weights."""
+    return {
+        f"{OWNER}/{folder.name}": Repo({"main": [_base_model(folder)]})
+        for folder in sorted((BASE / "models").glob("*"))
+        if all((folder / name).is_file() for name in MODEL_FILES)
+    }
+
+
+def _base_model(folder: Path) -> Commit:
+    files = {name: (folder / name).read_bytes() for name in MODEL_FILES}
+    return Commit("2026-09-01T08:00:00.000Z", folder.name, files)
 
 
 def _lab_dataset() -> Repo:

@@ -31,31 +31,36 @@ def prepare(request: FetchRequest) -> FetchResponse:
     )
     parts = split(read_rows(files), request.percent)
     written = write(parts, Path(request.split_dir).expanduser())
-    tokens = longest_example(Path(written.train_path), Path(request.base_model).expanduser())
-    if tokens > request.max_length:
+    lengths = token_lengths(Path(written.train_path), Path(request.base_model).expanduser())
+    longest = max(lengths)
+    if longest > request.max_length:
         raise DatasetError(
-            f"max_length: {request.max_length} tokens, but the longest example has {tokens} and would be "
-            f"cut: set max_length to {tokens} or more in the form"
+            f"max_length: {request.max_length} tokens, but the longest example has {longest} and would be "
+            f"cut: set max_length to {longest} or more in the form"
         )
     return FetchResponse(
         train_path=written.train_path,
         held_out_path=written.held_out_path,
         train_hash=written.train_hash,
         counts=asdict(written.counts),
-        longest=tokens,
+        longest=longest,
+        tokens=sum(lengths),
         files=[f.name for f in files],
         held_out=sample(parts.held_out, request.questions),
     )
 
 
-def longest_example(train: Path, base_model: Path) -> int:
-    """Tokens of the longest training example, special tokens included."""
+def token_lengths(train: Path, base_model: Path) -> list[int]:
+    """Tokens of each training example as xtuner encodes it: prompt, answer, and two special tokens."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(base_model)
     turns = [row["conversation"][0] for row in read_rows([train])]
-    encoded = tokenizer([turn["input"] + turn["output"] for turn in turns])
-    return max(len(ids) for ids in encoded.input_ids) + SPECIAL_TOKENS
+    lengths = [SPECIAL_TOKENS] * len(turns)
+    for part in ("input", "output"):
+        encoded = tokenizer([turn[part] for turn in turns], add_special_tokens=False)
+        lengths = [length + len(ids) for length, ids in zip(lengths, encoded.input_ids, strict=True)]
+    return lengths
 
 
 if __name__ == "__main__":

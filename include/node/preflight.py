@@ -25,6 +25,7 @@ from host_checks.ports import listener
 try:
     from sqltune.node_contracts.preflight import (
         PREFLIGHT,
+        Architecture,
         HostCheck,
         MeasuredHost,
         PreflightRequest,
@@ -60,6 +61,7 @@ def check(request: PreflightRequest) -> PreflightResponse:
 def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> MeasuredHost:
     """Measure what the checks compare."""
     model = Path(request.base_model).expanduser()
+    config = model / "config.json"
     return MeasuredHost(
         hostname=socket.gethostname(),
         python=sys.version.split()[0],
@@ -72,7 +74,8 @@ def measure(request: PreflightRequest, work_dir: Path, cards: list[str]) -> Meas
         # The facts are logged and passed on: without the name and password of a proxy's user.
         proxy={k: _USER.sub("://***@", v) for k, v in os.environ.items() if k.lower() in _PROXY},
         address=address_of(request.interface),
-        base_model_hash=folder_hash(model) if (model / "config.json").is_file() else None,
+        base_model_hash=folder_hash(model) if config.is_file() else None,
+        architecture=Architecture.read(config.read_text()) if config.is_file() else None,
     )
 
 

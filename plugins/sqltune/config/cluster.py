@@ -103,6 +103,12 @@ class Cluster(Model):
     serving: Serving = Field(description="Where and how the model is served.")
     limits: Limits = Field(Limits(), description="Time limits of jobs on the hosts.")
     keep: Keep = Field(Keep(), description="What stays on the hosts after a run.")
+    gpu_memory_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory of the smallest GPU, in GiB; a plan that cannot fit it is refused. Empty: as "
+        "measured in an earlier run, and unknown before the first one.",
+    )
     gpu_hour_price: float | None = Field(
         None, ge=0, description="Price of one GPU for an hour, in the currency that the page is to show."
     )

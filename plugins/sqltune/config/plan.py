@@ -73,7 +73,7 @@ class RunPlan(Site):
         )
         # How a model is evaluated does not change what is trained.
         decisive["recipe"] = self.recipe.model_dump(
-            mode="json", exclude={"description", "suites", "gate", "eval_questions"}
+            mode="json", exclude={"description", "suites", "gate", "eval_questions", "base_model_repo"}
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
         return digest(decisive)

@@ -63,6 +63,11 @@ class Recipe(Model):
     base_model: ModelPath = Field(
         description="Folder of the base model on every host; ~ is the home directory there."
     )
+    base_model_repo: RepoId | None = Field(
+        None,
+        description="Repository of the base model on the hub. Its tokenizer.json and config.json serve the "
+        "estimate; nothing else is read there. Empty: the hosts count, once they have the dataset.",
+    )
     dataset_repo: RepoId = Field(description="Dataset repository on the hub, owner/name.")
     dataset_files: list[str] = Field(
         ["*.jsonl", "*.json"],

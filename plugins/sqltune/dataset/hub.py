@@ -194,3 +194,31 @@ def verified(path: Path, size: int, blob_id: str, sha256: str | None) -> bool:
         while block := f.read(BLOCK):
             hasher.update(block)
     return hasher.hexdigest() == (sha256 or blob_id)
+
+
+def fetch_model_file(repo: str, name: str, endpoint: str, target: Path) -> Path:
+    """Download one small file of a model, such as its tokenizer, of the newest commit.
+
+    Args:
+        repo: The model's repository, as owner/name.
+        name: The file's path there.
+        endpoint: Address of the hub.
+        target: Where the file goes.
+
+    Raises:
+        HubError: The repository or the file does not exist, or cannot be read without a token.
+        HubUnreachable: The hub does not answer.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+
+    try:
+        return Path(_api(endpoint).hf_hub_download(repo, name, local_dir=target))
+    except (EntryNotFoundError, GatedRepoError, RepositoryNotFoundError):
+        raise HubError(
+            f"base_model_repo: {repo!r} has no readable {name} on {endpoint}: correct it in the recipe, or "
+            "remove it"
+        ) from None
+    except Exception as e:
+        raise HubUnreachable(
+            f"the hub at {endpoint} does not answer ({type(e).__name__}): check hub_endpoint"
+        ) from e

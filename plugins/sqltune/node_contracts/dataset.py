@@ -30,6 +30,7 @@ class PreparedDataset(NodeModel):
     train_hash: str = Field(description="Hash of the training rows.")
     counts: dict[str, int] = Field(description="Rows and databases, in training and held out.")
     longest: int = Field(description="Tokens of the longest training example.")
+    tokens: int = Field(0, description="Tokens of all training examples; 0: of an earlier version.")
     files: list[str] = Field(description="Files of the dataset that were read.")
 
 

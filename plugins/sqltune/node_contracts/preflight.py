@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from sqltune.node_contracts.script import NodeModel, NodeScript
 
@@ -29,6 +30,30 @@ class PreflightRequest(NodeModel):
     min_free_memory_gb: float = Field(description="Available memory required, in GiB.")
 
 
+class Architecture(NodeModel):
+    """The shape of a Llama-like model, as its config.json names it."""
+
+    # config.json has many more fields.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    vocab_size: int
+    tie_word_embeddings: bool = False
+
+    @classmethod
+    def read(cls, config: str) -> Architecture | None:
+        """Return the shape that a config.json describes; None for a model that is built otherwise."""
+        try:
+            values = json.loads(config)
+            return cls.model_validate({"num_key_value_heads": values.get("num_attention_heads")} | values)
+        except (ValueError, AttributeError):
+            return None
+
+
 class MeasuredHost(NodeModel):
     """Facts about a host."""
 
@@ -45,6 +70,9 @@ class MeasuredHost(NodeModel):
     )
     address: str | None = Field(description="IPv4 address of the cluster's interface; None without one.")
     base_model_hash: str | None = Field(description="Hash of the base model's files; None without a model.")
+    architecture: Architecture | None = Field(
+        None, description="Shape of the base model; None without a model, or where it is not Llama's."
+    )
 
 
 CheckName = Literal[

@@ -53,6 +53,8 @@ class Run(Base):
     """Run id of the run that had trained the same plan: this one ended with nothing new."""
     trained: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
     """Last iteration and the rendered xtuner config."""
+    estimate: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+    """`Estimate`."""
     created_at: Mapped[datetime]
     active_at: Mapped[datetime]
     """When something was last recorded of this run."""
@@ -345,6 +347,25 @@ class MlflowMessage(Base):
     created_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
     """Until then, one process is sending it, and no other does."""
+
+
+class TokenCount(Base):
+    """The training rows of a commit in tokens of a base model."""
+
+    __tablename__ = "token_counts"
+    __table_args__ = CLUSTERED
+
+    dataset_repo: Mapped[str] = mapped_column(primary_key=True)
+    base_model: Mapped[str] = mapped_column(primary_key=True)
+    """Its folder on the hosts."""
+    split: Mapped[str] = mapped_column(primary_key=True)
+    """Percentage of databases held out, and hash of the prompt template."""
+    dataset_commit: Mapped[str] = mapped_column(primary_key=True)
+    rows: Mapped[int]
+    tokens: Mapped[int]
+    longest: Mapped[int]
+    """Tokens of the longest row."""
+    at: Mapped[datetime]
 
 
 class TrainingClaim(Base):

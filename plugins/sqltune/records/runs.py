@@ -117,6 +117,19 @@ def put_same_as(key: str, run_id: str) -> None:
         run.same_as, run.active_at = run_id, now()
 
 
+def put_estimate(key: str, estimate: Json) -> None:
+    """Record what the training will take, in place of an earlier estimate."""
+    with database.writing() as session:
+        run = session.get_one(Run, number(session, key))
+        run.estimate, run.active_at = estimate, now()
+
+
+def estimate(key: str) -> Json | None:
+    """Return what `put_estimate` recorded, or None."""
+    with database.reading() as session:
+        return session.scalar(select(Run.estimate).where(Run.key == key))
+
+
 def put_trained(key: str, trained: Json) -> None:
     """Record where a training ended, and with which config."""
     with database.writing() as session:

@@ -14,6 +14,7 @@ from sqltune.errors import DatasetError
 from sqltune.evaluation import stored
 from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest
+from sqltune.tasks import estimates
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,11 @@ def download_dataset(plan: RunPlan, host: str) -> DownloadedDataset:
     except DatasetError as e:
         raise AirflowFailException(str(e)) from e
     log.info(
-        "[%s] commit %s: the longest example has %s tokens; no database is both in training and held out: %s",
+        "[%s] commit %s: %s tokens, %s of them in the longest example; no database is both in training and "
+        "held out: %s",
         host,
         plan.dataset_commit[:12],
+        response.tokens,
         response.longest,
         response.counts,
     )
@@ -46,7 +49,10 @@ def download_dataset(plan: RunPlan, host: str) -> DownloadedDataset:
         stored.put_held_out(plan.key, held_out(response.held_out))
     prepared = response.model_dump(exclude={"held_out", "train_path"})
     # With ~ in place of this host's home, so that it is right on every host.
-    return DownloadedDataset(**prepared, host=host, train_path=plan.train_path)
+    downloaded = DownloadedDataset(**prepared, host=host, train_path=plan.train_path)
+    if target == plan.cluster.master:
+        estimates.refine(plan, downloaded)
+    return downloaded
 
 
 def _request(plan: RunPlan, host: Host) -> FetchRequest:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import typed_task
+from sqltune.contracts import dumped, typed_task
 from sqltune.errors import ConfigError
+from sqltune.estimate.estimating import require_memory
 from sqltune.records import claims, runs, turns
 from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
-from sqltune.tasks import planning
+from sqltune.tasks import estimates, planning
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def plan() -> RunPlan | Literal[False]:
         The plan; False when a run with the same fingerprint was trained before, which ends this run green.
 
     Raises:
-        AirflowFailException: The form has mistakes; a retry would find the same ones.
+        AirflowFailException: The form has mistakes, or the training cannot fit the cluster's GPUs; a retry
+            would find the same.
         AirflowRescheduleException: Another run trains the same plan; Airflow starts the task again later.
         LogStoreError: The log store cannot be written: the training could not end before it can.
     """
@@ -42,12 +44,24 @@ def plan() -> RunPlan | Literal[False]:
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):
         return False
-    turns.wait_for_turn(run_plan, get_current_context()["ti"])
+    ti = get_current_context()["ti"]
+    _estimate(run_plan, ti)
+    turns.wait_for_turn(run_plan, ti)
     # The run that had the claim until now may have trained the same.
     if _has_nothing_new(run_plan):
         claims.release(run_plan.fingerprint, run_plan.run_id)
         return False
     return run_plan
+
+
+def _estimate(plan: RunPlan, ti: Any) -> None:
+    """Say, record and hand on what the training will take; what cannot fit is refused."""
+    estimated = estimates.make(plan)
+    ti.xcom_push(key="estimate", value=dumped(estimated))
+    try:
+        require_memory(estimated)
+    except ConfigError as e:
+        raise AirflowFailException(str(e)) from e
 
 
 def _has_nothing_new(plan: RunPlan) -> bool:

@@ -10,6 +10,7 @@ from sqltune.errors import DatasetError
 from sqltune.evaluation import stored
 from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.dataset import FetchRequest, FetchResponse
+from sqltune.records import runs, token_counts
 from sqltune.tasks import dataset
 
 ROW = {"question": "多少人？", "context": "CREATE TABLE t (a INTEGER)", "answer": "SELECT COUNT(*) FROM t"}
@@ -28,6 +29,7 @@ def requests(monkeypatch) -> list[FetchRequest]:
             train_hash="h",
             counts={"train": 10},
             longest=100,
+            tokens=1190,
             files=["train.jsonl"],
             held_out=[ROW][: request.questions],
         )
@@ -44,6 +46,27 @@ def test_the_masters_sample_becomes_part_of_the_record(plan, requests):
 def test_another_host_samples_no_questions(plan, requests):
     dataset.download_dataset(plan, "host-b")
     assert requests[0].questions == 0
+
+
+def test_the_masters_count_of_tokens_serves_later_plans(plan, requests):
+    dataset.download_dataset(plan, "host-b")
+    key = token_counts.key_of(RunPlan.model_validate(plan))
+    assert token_counts.find(key) is None
+    dataset.download_dataset(plan, "host-a")
+    counted = token_counts.find(key)
+    assert (counted.rows, counted.tokens, counted.longest) == (10, 1190, 100)
+
+
+def test_a_count_that_plan_did_not_have_makes_a_new_estimate(plan, requests):
+    dataset.download_dataset(plan, "host-a")
+    estimated = runs.estimate(RunPlan.model_validate(plan).key)
+    assert estimated["tokens"] == {"rows": 10, "total": 1190, "longest": 100, "basis": "counted"}
+
+
+def test_the_same_count_leaves_the_estimate_as_it_is(plan, requests):
+    token_counts.put(token_counts.key_of(RunPlan.model_validate(plan)), 10, 1190, 100)
+    dataset.download_dataset(plan, "host-a")
+    assert runs.estimate(RunPlan.model_validate(plan).key) is None
 
 
 def test_the_path_is_right_on_every_host(plan, requests):

@@ -5,15 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from airflow.sdk.exceptions import AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
-from sqltune.records import claims, runs, verdicts
+from sqltune.estimate.model import Tokens
+from sqltune.node_contracts.preflight import PreflightResponse
+from sqltune.records import checkups, claims, runs, verdicts
 from sqltune.records.errors import LogStoreError
 from sqltune.records.runs import State
+from sqltune.tasks import estimates
 from sqltune.tasks import plan as planned
+from tests.host_facts import measured
 from tests.plans import run_plan
+from tests.sqltune.estimate.test_memory import CODELLAMA
 
 DAG = "text2sql_retrain"
+ROWS = Tokens(rows=100, total=11_900, longest=200, basis="counted")
 
 
 class Airflow:
@@ -22,8 +28,10 @@ class Airflow:
     def __init__(self, monkeypatch) -> None:
         self.states: dict[str, str] = {}
         self.force = False
+        self.pushed: dict[str, object] = {}
         monkeypatch.setattr(planned, "_read_form", self._read_form)
         monkeypatch.setattr(planned, "get_current_context", self._context)
+        monkeypatch.setattr(estimates, "count_tokens", lambda plan: ROWS)
 
     def plan(self, run_id: str, force: bool = False):
         self.run_id, self.force = run_id, force
@@ -35,8 +43,11 @@ class Airflow:
 
     def _context(self):
         return {
-            "ti": SimpleNamespace(dag_id=DAG, get_dr_count=self._count),
+            "ti": SimpleNamespace(dag_id=DAG, get_dr_count=self._count, xcom_push=self._push),
         }
+
+    def _push(self, key: str, value: object) -> None:
+        self.pushed[key] = value
 
     def _count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
         assert dag_id == DAG
@@ -178,6 +189,40 @@ def test_the_same_plan_on_other_data_does_not_wait(airflow, monkeypatch):
     other = run_plan("r2", dataset_commit="fedcba")
     monkeypatch.setattr(planned, "_read_form", lambda: other)
     assert planned.plan()["run_id"] == "r2"
+
+
+def test_the_estimate_is_handed_on_and_recorded(airflow):
+    airflow.plan("r1")
+    assert airflow.pushed["estimate"]["iterations"] == 4
+    assert runs.estimate("r1") == airflow.pushed["estimate"]
+
+
+def test_nothing_new_is_not_estimated(airflow):
+    airflow.plan("r1")
+    judged("r1")
+    airflow.plan("r2")
+    assert runs.estimate("r2") is None
+
+
+def test_a_plan_that_cannot_fit_the_cards_stops_here_and_claims_nothing(airflow, monkeypatch):
+    small = run_plan("r1", recipe_file="codellama_7b_qlora", cluster_file="rocm_2x4")
+    cluster = small.cluster.model_copy(update={"gpu_memory_gib": 6})
+    small = small.model_copy(
+        update={
+            "cluster": cluster,
+            "training": small.training.model_copy(update={"deepspeed": "zero1"}),
+        }
+    )
+    runs.put_plan(small)
+    checkups.put("r1", "rocm-0", PreflightResponse(facts=measured(architecture=CODELLAMA), checks=[]))
+    airflow.run_id = "r1"
+    monkeypatch.setattr(planned, "_read_form", lambda: small)
+    with pytest.raises(
+        AirflowFailException, match=r"deepspeed: zero1 needs about .*: set deepspeed to zero3"
+    ):
+        planned.plan()
+    other = claims.Owner(DAG, "r2")
+    assert claims.take(small.fingerprint, other).owner == other
 
 
 def test_every_host_is_mapped_over(plan):

@@ -1,0 +1,1 @@
+"""What a training will take, before it runs: steps, memory, hours, price, and a better strategy."""
