@@ -8,10 +8,14 @@ from typing import Any
 from airflow.sdk import Param
 from pydantic.json_schema import JsonSchemaValue
 
-from sqltune.config.loading import cluster_names, recipe_names
+from sqltune.config.json_schema import flat_schema
+from sqltune.config.loading import cluster_names, load_recipe, recipe_names
+from sqltune.config.presets import preset_names
 from sqltune.config.spec import RunSpec
+from sqltune.errors import ConfigError
 
-_CONSTRAINTS = ("minimum", "maximum", "enum", "pattern")
+_PROPOSED = ("dataset_repo", "base_model")
+"""Fields for which the form proposes what the recipes have; any other value may be typed."""
 
 
 def params() -> dict[str, Param]:
@@ -25,26 +29,26 @@ def cluster_param() -> Param:
 
 
 def _param(name: str, prop: JsonSchemaValue) -> Param:
-    schema = _schema(prop)
+    schema = flat_schema(prop)
     default: Any = prop.get("default")
     if name == "recipe":
         schema, default = _select(schema, default, "SQLTUNE_RECIPE", recipe_names())
     elif name == "cluster":
         schema, default = _select(schema, default, "SQLTUNE_CLUSTER", cluster_names())
+    elif name == "preset":
+        names = preset_names()
+        schema["enum"] = [*names, None]
+        schema["values_display"] = {preset: preset.replace("_", " ") for preset in names}
+    elif name in _PROPOSED:
+        schema["examples"] = _values_of_recipes(name)
     if "section" in prop:
         schema["section"] = prop["section"]
-    return Param(default, title=prop["title"], description=prop["description"], **schema)
+    return Param(default, title=prop["title"], description=_help(prop), **schema)
 
 
-def _schema(prop: JsonSchemaValue) -> JsonSchemaValue:
-    """JSON schema of one field for Airflow, which expects a flat list of types in place of anyOf."""
-    branches = prop.get("anyOf", [prop])
-    schema: JsonSchemaValue = {"type": [b["type"] for b in branches if "type" in b]}
-    for branch in branches:
-        schema |= {key: branch[key] for key in _CONSTRAINTS if key in branch}
-    if "enum" in schema and "null" in schema["type"]:
-        schema["enum"] = [*schema["enum"], None]
-    return schema
+def _help(prop: JsonSchemaValue) -> str:
+    example = f" Example: {prop['examples'][0]}" if prop.get("examples") else ""
+    return f"{prop['description']}{example}"
 
 
 def _select(
@@ -57,3 +61,14 @@ def _select(
     """
     default = os.environ.get(variable, default)
     return schema | {"enum": sorted({*names, default})}, default
+
+
+def _values_of_recipes(name: str) -> list[str]:
+    """What the recipes have in a field; a recipe with mistakes has nothing, and `plan` names them."""
+    values = set()
+    for recipe in recipe_names():
+        try:
+            values.add(str(getattr(load_recipe(recipe), name)))
+        except ConfigError:
+            continue
+    return sorted(values)

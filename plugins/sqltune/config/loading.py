@@ -40,7 +40,7 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         ConfigError: No recipe has that name, or the file has mistakes; it lists all of them.
     """
-    return _validated(Recipe, _recipe_values(name), f"recipes/{name}.yaml")
+    return validated(Recipe, _recipe_values(name), f"recipes/{name}.yaml")
 
 
 def load_cluster(name: str) -> Cluster:
@@ -53,7 +53,7 @@ def load_cluster(name: str) -> Cluster:
         ConfigError: No cluster has that name, the file has mistakes, or a variable without a default is
             not set; it lists all of them.
     """
-    return _validated(Cluster, _values("cluster", name), f"clusters/{name}.yaml")
+    return validated(Cluster, _values("cluster", name), f"clusters/{name}.yaml")
 
 
 def load_gate_rules(recipe: Recipe, recipe_name: str) -> GateRules:
@@ -67,9 +67,9 @@ def load_gate_rules(recipe: Recipe, recipe_name: str) -> GateRules:
         ConfigError: gate.yaml or the recipe's overrides have mistakes; it lists all of them.
     """
     path = paths.CONFIGS / "gate.yaml"
-    rules = _read(path) or {}
-    _validated(GateRules, rules, path.name)
-    return _validated(GateRules, rules | recipe.gate, f"recipes/{recipe_name}.yaml.gate")
+    rules = read_yaml(path) or {}
+    validated(GateRules, rules, path.name)
+    return validated(GateRules, rules | recipe.gate, f"recipes/{recipe_name}.yaml.gate")
 
 
 def describe(error: ValidationError, prefix: str = "") -> list[str]:
@@ -80,6 +80,32 @@ def describe(error: ValidationError, prefix: str = "") -> list[str]:
         prefix: Put before each field, such as the file's name.
     """
     return [_line(e["loc"], e["type"], e["msg"], e["input"], prefix) for e in error.errors()]
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file in `CONFIGS`.
+
+    Raises:
+        ConfigError: It is not YAML; the message names the file and the line.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        file = path.relative_to(paths.CONFIGS)
+        # The parser's message has several lines: the problem, and where it is.
+        raise ConfigError([f"{file}: is not YAML ({' '.join(str(e).split())}): correct it there"]) from e
+
+
+def validated(model: type[M], values: object, prefix: str) -> M:
+    """Values as a model.
+
+    Raises:
+        ConfigError: They have mistakes; each names its field behind the prefix.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        raise ConfigError(describe(e, prefix)) from e
 
 
 def _line(loc: tuple[int | str, ...], kind: str, message: str, value: object, prefix: str) -> str:
@@ -122,26 +148,10 @@ def _values(kind: str, name: str) -> Any:
             [f"{kind}: {name!r} does not exist (choices: {', '.join(known)}): choose one, or add {file}"]
         )
     mistakes: list[str] = []
-    values = _expand(_read(paths.CONFIGS / file), file, mistakes)
+    values = _expand(read_yaml(paths.CONFIGS / file), file, mistakes)
     if mistakes:
         raise ConfigError(mistakes)
     return values
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as e:
-        file = path.relative_to(paths.CONFIGS)
-        # The parser's message has several lines: the problem, and where it is.
-        raise ConfigError([f"{file}: is not YAML ({' '.join(str(e).split())}): correct it there"]) from e
-
-
-def _validated(model: type[M], values: object, prefix: str) -> M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as e:
-        raise ConfigError(describe(e, prefix)) from e
 
 
 def _expand(value: Any, where: str, mistakes: list[str]) -> Any:

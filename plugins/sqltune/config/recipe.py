@@ -21,22 +21,37 @@ class Training(Model):
         ge=1,
         le=1_000_000,
         description="Iterations (micro-batches per rank) to train for; takes precedence over max_epochs.",
+        examples=[200],
     )
     max_epochs: int | None = Field(
-        None, ge=1, le=100, description="Passes over the training rows, where max_steps is empty."
+        None,
+        ge=1,
+        le=100,
+        description="Passes over the training rows, where max_steps is empty.",
+        examples=[3],
     )
-    learning_rate: float = Field(ge=1e-7, le=0.01, description="Peak learning rate of AdamW.")
-    lora_rank: int = Field(ge=1, le=512, description="Rank r of the adapter.")
+    learning_rate: float = Field(
+        ge=1e-7, le=0.01, description="Peak learning rate of AdamW.", examples=[0.0002]
+    )
+    lora_rank: int = Field(ge=1, le=512, description="Rank r of the adapter.", examples=[64])
     max_length: int = Field(
-        ge=1, le=32_768, description="Tokens per training row; must hold the longest example."
+        ge=1,
+        le=32_768,
+        description="Tokens per training row; must hold the longest example.",
+        examples=[2048],
     )
     batch_size: int = Field(ge=1, description="Rows per rank and micro-batch.")
     accumulative_counts: int = Field(1, ge=1, description="Micro-batches per optimizer step.")
     deepspeed: DeepSpeed = Field(
-        description="DeepSpeed strategy: how weights and optimizer state are spread over the ranks."
+        description="DeepSpeed strategy: how weights and optimizer state are spread over the ranks.",
+        examples=["zero2"],
     )
     seed: int = Field(
-        42, ge=0, le=2**31 - 1, description="Seed of the adapter's weights and of the order of the rows."
+        42,
+        ge=0,
+        le=2**31 - 1,
+        description="Seed of the adapter's weights and of the order of the rows.",
+        examples=[42],
     )
     save_steps: int = Field(500, ge=1, description="Iterations between checkpoints.")
     save_total_limit: int = Field(2, ge=1, description="Checkpoints kept; older ones are removed.")
@@ -61,14 +76,18 @@ class Recipe(Model):
     description: str = Field(description="One line for the form and the record.")
     xtuner_config: str = Field(pattern=r"^[\w-]+\.py$", description="File in include/configs/xtuner.")
     base_model: ModelPath = Field(
-        description="Folder of the base model on every host; ~ is the home directory there."
+        description="Folder of the base model on every host; ~ is the home directory there.",
+        examples=["/code/models/CodeLlama-7b-hf"],
     )
     base_model_repo: RepoId | None = Field(
         None,
         description="Repository of the base model on the hub. Its tokenizer.json and config.json serve the "
         "estimate; nothing else is read there. Empty: the hosts count, once they have the dataset.",
     )
-    dataset_repo: RepoId = Field(description="Dataset repository on the hub, owner/name.")
+    dataset_repo: RepoId = Field(
+        description="Dataset repository on the hub, owner/name.",
+        examples=["jtjt520j/CSpider_and_DUSQL_sql_create_context"],
+    )
     dataset_files: list[str] = Field(
         ["*.jsonl", "*.json"],
         description="Patterns of the files to read, in order of preference; the first that matches is used.",
@@ -77,12 +96,17 @@ class Recipe(Model):
         10, ge=1, le=50, description="Share of the databases kept out of training, in percent."
     )
     eval_questions: int = Field(
-        200, ge=10, le=10_000, description="Held-out questions that both models answer."
+        200,
+        ge=10,
+        le=10_000,
+        description="Held-out questions that both models answer.",
+        examples=[500],
     )
     suites: SuiteNames | None = Field(
         None,
         description="Suites to evaluate on beside the held-out questions, separated by commas: files in "
         "include/configs/regression without .jsonl, or benchmarks in a folder that SQLTUNE_SUITES names.",
+        examples=["spider_dev, dusql_dev"],
     )
     gate: dict[str, float] = Field(
         default_factory=dict, description="Rules of gate.yaml with another value for this recipe."

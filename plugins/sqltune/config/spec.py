@@ -30,13 +30,14 @@ def overrides(model: type[BaseModel], name: str, title: str, section: Section) -
         ge=next((limit.ge for limit in setting.metadata if isinstance(limit, Ge)), None),
         le=next((limit.le for limit in setting.metadata if isinstance(limit, Le)), None),
         title=title,
-        description=f"{setting.description} Empty: the recipe's value.",
+        description=f"{setting.description} Empty: the preset's or the recipe's value.",
+        examples=setting.examples,
         json_schema_extra={"section": section},
     )
 
 
 class RunSpec(Model):
-    """The trigger form. An empty field takes the recipe's value."""
+    """The trigger form. An empty field takes the preset's value, and without one there the recipe's."""
 
     recipe: Name = Field(
         "lab_smollm2",
@@ -48,11 +49,18 @@ class RunSpec(Model):
         title="Cluster",
         description="The hosts to train on: a file in include/configs/clusters, without .yaml.",
     )
+    preset: Name | None = Field(
+        None,
+        title="Preset",
+        description="Values for a few fields at once: an entry of include/configs/presets.yaml. A field that "
+        "is filled in below wins over it.",
+    )
     dataset_repo: RepoId | None = overrides(Recipe, "dataset_repo", "Dataset repository", "Data")
     dataset_revision: Revision | None = Field(
         None,
         title="Dataset revision",
         description="Branch, tag or commit. Empty: the newest commit of main as of the run's logical date.",
+        examples=["main"],
         json_schema_extra={"section": "Data"},
     )
     base_model: ModelPath | None = overrides(Recipe, "base_model", "Base model", "Training")
@@ -70,13 +78,15 @@ class RunSpec(Model):
         title="Hosted reference",
         description="Name of the hosted model that answers the same questions for comparison, if the "
         "Connection sqltune_glm exists. Empty: the Connection's.",
+        examples=["glm-4"],
         json_schema_extra={"section": "Verdict"},
     )
-    promote: Promote = Field(
-        "yes",
+    promote: Promote | None = Field(
+        None,
         title="Promote",
         description="yes: serve the new model if the gate passes it. ask: a person approves it first, with "
-        "the before/after table at hand. hold: evaluate it, and keep serving the current one.",
+        "the before/after table at hand. hold: evaluate it, and keep serving the current one. "
+        "Empty: the preset's value, or yes.",
         json_schema_extra={"section": "Verdict"},
     )
     force: bool = Field(
@@ -85,6 +95,20 @@ class RunSpec(Model):
         description="Off: a plan that was trained before ends the run early, as a success.",
         json_schema_extra={"section": "Verdict"},
     )
+
+    def filled_in(self, preset: RunSpec) -> RunSpec:
+        """The form with a preset's values in its empty fields.
+
+        Steps and epochs are one setting: where the form has either, the preset's are left out.
+
+        Args:
+            preset: The preset's values.
+        """
+        own = self.model_dump(exclude_none=True)
+        values = preset.model_dump(include=PRESET_FIELDS, exclude_none=True)
+        if own.keys() & _LENGTH:
+            values = {name: value for name, value in values.items() if name not in _LENGTH}
+        return RunSpec.model_validate(values | own)
 
     def training(self, base: Training) -> Training:
         """The recipe's training settings, overridden by the form's.
@@ -102,3 +126,6 @@ class RunSpec(Model):
 
 TRAINING_FIELDS = set(RunSpec.model_fields) & set(Training.model_fields)
 """Fields of the form that are training settings."""
+PRESET_FIELDS = set(RunSpec.model_fields) - {"recipe", "cluster", "preset", "dataset_revision", "force"}
+"""Fields that a preset may fill in: those that can be empty on the form, but not what is trained where."""
+_LENGTH = {"max_steps", "max_epochs"}

@@ -83,10 +83,12 @@ def skip_needless_approval(context: Context, result: Any) -> None:
     Raises:
         DownstreamTasksSkipped: Airflow sets the named task to skipped; the gate's own task succeeds.
     """
-    reason = no_approval_needed(context["params"]["promote"], Verdict.model_validate(result).passed)
+    ti = context["ti"]
+    # Not the form's own value: a preset may have filled it in.
+    plan = RunPlan.model_validate(ti.xcom_pull(task_ids="plan"))
+    reason = no_approval_needed(plan.promote, Verdict.model_validate(result).passed)
     if reason is None:
         return
-    ti = context["ti"]
     log.info("%s is skipped: %s", APPROVE, reason)
     # Airflow does not push what a task returned when it skips tasks downstream.
     ti.xcom_push(key="return_value", value=result)

@@ -13,6 +13,7 @@ from sqltune.config.cluster import Cluster
 from sqltune.config.consistency import inconsistencies
 from sqltune.config.loading import describe, load_cluster, load_gate_rules, load_recipe
 from sqltune.config.plan import RunPlan
+from sqltune.config.presets import load_preset
 from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
@@ -52,7 +53,7 @@ class _Planner:
     def __init__(self, form: Mapping[str, object]) -> None:
         self.mistakes: list[str] = []
         self.unreachable: HubUnreachable | None = None
-        self.spec = self._read(form)
+        self.spec = self._filled_in(self._read(form))
 
     def plan(self, run_id: str, as_of: datetime, code_version: str) -> RunPlan:
         spec = self.spec
@@ -85,7 +86,7 @@ class _Planner:
             suites=further,
             gate=gate,
             reference_model=spec.reference_model,
-            promote=spec.promote,
+            promote=spec.promote or "yes",
             force=spec.force,
             champion=versions.champion(spec.cluster),
             installation=installation.name(),
@@ -100,6 +101,12 @@ class _Planner:
             self.mistakes += describe(e)
             wrong = {error["loc"][0] for error in e.errors()}
             return RunSpec.model_validate({k: v for k, v in form.items() if k not in wrong})
+
+    def _filled_in(self, spec: RunSpec) -> RunSpec:
+        """The form with its preset's values."""
+        name = spec.preset
+        preset = self._try(lambda: load_preset(name)) if name else None
+        return spec.filled_in(preset.values) if preset else spec
 
     def _check_and_pin(self, recipe: Recipe, cluster: Cluster, as_of: datetime) -> hub.Pinned | None:
         spec = self.spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqltune.config.form import cluster_param, params
 from sqltune.config.loading import cluster_names, recipe_names
+from sqltune.config.presets import preset_names
 from sqltune.config.spec import RunSpec
 
 
@@ -28,6 +29,21 @@ def test_a_default_without_a_file_does_not_break_the_form(monkeypatch):
     recipe = params()["recipe"]
     assert recipe.resolve() == "removed"
     assert recipe.schema["enum"] == sorted([*recipe_names(), "removed"])
+
+
+def test_presets_are_a_select_that_may_be_empty():
+    preset = params()["preset"]
+    assert preset.schema["enum"] == [*preset_names(), None]
+    assert preset.schema["values_display"]["quick_look"] == "quick look"
+    assert preset.value is None
+
+
+def test_help_ends_with_an_example():
+    assert params()["learning_rate"].description.endswith(" Example: 0.0002")
+
+
+def test_form_proposes_what_the_recipes_have():
+    assert "/code/models/CodeLlama-7b-hf" in params()["base_model"].schema["examples"]
 
 
 def test_an_empty_field_is_among_the_choices_of_a_select():

@@ -28,10 +28,15 @@ HELD_BACK = PASSED | {"passed": False}
 
 
 class TaskInstance:
-    """Keeps what is pushed."""
+    """Has the plan of a run, and keeps what is pushed."""
 
-    def __init__(self) -> None:
+    def __init__(self, promote: str) -> None:
         self.pushed: dict[str, object] = {}
+        self.promote = promote
+
+    def xcom_pull(self, task_ids: str) -> object:
+        assert task_ids == "plan"
+        return run_plan(promote=self.promote).model_dump(mode="json")
 
     def xcom_push(self, key: str, value: object) -> None:
         self.pushed[key] = value
@@ -39,8 +44,8 @@ class TaskInstance:
 
 def gate_ended(promote: str, verdict: dict) -> TaskInstance:
     """Call the hook as Airflow does after the gate; the gate's task instance."""
-    ti = TaskInstance()
-    skip_needless_approval({"params": {"promote": promote}, "ti": ti}, verdict)
+    ti = TaskInstance(promote)
+    skip_needless_approval({"ti": ti}, verdict)
     return ti
 
 
@@ -70,9 +75,9 @@ def test_the_gate_skips_an_approval_that_is_not_needed(promote, verdict):
 
 def test_the_verdict_is_pushed_although_airflow_skips_tasks():
     """Airflow pushes no return value where a task skips others."""
-    ti = TaskInstance()
+    ti = TaskInstance("yes")
     with pytest.raises(DownstreamTasksSkipped):
-        skip_needless_approval({"params": {"promote": "yes"}, "ti": ti}, PASSED)
+        skip_needless_approval({"ti": ti}, PASSED)
     assert ti.pushed == {"return_value": PASSED}
 
 

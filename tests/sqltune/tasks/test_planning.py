@@ -111,6 +111,27 @@ def test_steps_on_the_form_win_over_its_epochs(plan):
     assert plan(max_epochs=2, max_steps=20).training.max_steps == 20
 
 
+def test_a_preset_wins_over_the_recipe(plan):
+    quick = plan(preset="quick_look")
+    assert (quick.training.max_steps, quick.eval_questions, quick.promote) == (20, 20, "hold")
+
+
+def test_the_form_wins_over_the_preset(plan):
+    quick = plan(preset="quick_look", eval_questions=40, promote="ask")
+    assert (quick.training.max_steps, quick.eval_questions, quick.promote) == (20, 40, "ask")
+
+
+def test_without_a_preset_a_passed_model_is_served(plan):
+    assert plan().promote == "yes"
+
+
+def test_an_unknown_preset_is_named_with_the_other_mistakes(plan):
+    with pytest.raises(ConfigError) as caught:
+        plan(preset="slow", learning_rate=10)
+    assert "preset: 'slow' does not exist (choices: quick_look, nightly, full)" in str(caught.value)
+    assert "learning_rate: 10" in str(caught.value)
+
+
 def test_suites_of_the_form_replace_the_recipes():
     recipe = load_recipe("lab_tiny").model_copy(update={"suites": "a"})
     assert suites_of(RunSpec(suites="b, c"), recipe) == ["b", "c"]

@@ -160,6 +160,39 @@ def airflow(start) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"preset": "slow"}, "'slow' is not one of"),
+        ({"promote": "perhaps"}, "'perhaps' is not one of"),
+        ({"learning_rate": 1}, "1 is greater than the maximum of 0.01"),
+        ({"max_steps": 0}, "0 is less than the minimum of 1"),
+    ],
+)
+def test_a_value_that_the_form_does_not_offer_is_refused(airflow, conf, message):
+    answer = httpx.post(
+        f"{airflow.url}/api/v2/dags/{DAG_ID}/dagRuns",
+        headers={"Authorization": f"Bearer {airflow.token}"},
+        json={"logical_date": None, "conf": conf},
+        timeout=60,
+        trust_env=False,
+    )
+    assert answer.status_code == 400
+    assert message in answer.text
+
+
+@pytest.mark.parametrize("conf", [{"preset": "quick_look"}, {"preset": None, "promote": "ask"}])
+def test_a_preset_is_accepted(airflow, conf):
+    answer = httpx.post(
+        f"{airflow.url}/api/v2/dags/{DAG_ID}/dagRuns",
+        headers={"Authorization": f"Bearer {airflow.token}"},
+        json={"logical_date": None, "conf": conf},
+        timeout=60,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+
+
 def test_the_api_has_routes():
     assert len(ADDRESSES) > 10
 
