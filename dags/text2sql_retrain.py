@@ -1,7 +1,7 @@
 """Retrain a text-to-SQL model, and serve it only if it answers better.
 
 ```
-plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage]
+plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage] ─► approve_data
      ─► before (serve, evaluate, stop) ─► train ─► convert_adapter ─► merge_adapter
      ─► after (serve, evaluate, stop) ─► gate ─► register ─► approve ─► promote ─► prune[storage]
 plan ─► (nothing new: the run ends here, green, in seconds)
@@ -30,6 +30,7 @@ from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
 from sqltune.operators.convert import ConvertAdapterOperator
+from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator, skip_needless_decision
 from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
 from sqltune.operators.merge import MergeAdapterOperator
 from sqltune.operators.reap import ReapGangOperator
@@ -55,10 +56,10 @@ class Evaluation(NamedTuple):
     stopped: Any
 
 
-def evaluate_model(plan: Any, facts: Any, stage: str, merged: Any = None) -> Evaluation:
+def evaluate_model(plan: Any, facts: Any, stage: str, merged: Any = None, **options: Any) -> Evaluation:
     """Serve one model, let it answer the questions, and stop it: the one served now, or the candidate."""
     with TaskGroup(stage):
-        served = step(evaluate.serve, "serve", minutes=30)(plan, facts, stage, merged)
+        served = step(evaluate.serve, "serve", minutes=30, **options)(plan, facts, stage, merged)
         evaluated = step(evaluate.ask, "evaluate", minutes=120)(plan, served, stage)
         stopped = task(task_id="stop", **TEARDOWN)(evaluate.stop_serving)(plan, stage, served)
         evaluated >> stopped.as_teardown(setups=served)
@@ -92,7 +93,9 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
 )
 def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
-    plan = task.short_circuit(task_id="plan", execution_timeout=timedelta(minutes=5), **RETRY)(planned.plan)()
+    plan = task.short_circuit(
+        task_id="plan", execution_timeout=timedelta(minutes=5), post_execute=skip_needless_decision, **RETRY
+    )(planned.plan)()
     hosts = task(task_id="hosts")(planned.hosts)(plan)
     storages = task(task_id="storages")(planned.storages)(plan)
     facts = (
@@ -105,8 +108,12 @@ def text2sql_retrain() -> None:
         .partial(plan=plan)
         .expand(host=storages)
     )
+    data_approved = DataApprovalOperator(
+        task_id=APPROVE_DATA, plan=plan, response_timeout=timedelta(days=3), defaults="Reject", **TEARDOWN
+    )
 
-    before = evaluate_model(plan, facts, "before")
+    # approve_data is skipped where no decision is needed.
+    before = evaluate_model(plan, facts, "before", trigger_rule="none_failed_min_one_success")
     hosted = ask_hosted_reference(plan, datasets)
 
     trained = TrainOperator(task_id="train", plan=plan, master_addr=master, datasets=datasets, **RETRY)
@@ -138,7 +145,8 @@ def text2sql_retrain() -> None:
         .expand(host=storages)
     )
 
-    reduced >> datasets >> before.served
+    reduced >> datasets >> data_approved
+    [datasets, data_approved] >> before.served
     # The GPUs are free before training starts, and before the new champion is loaded beside the old one.
     [before.evaluated, before.stopped] >> trained >> reap.as_teardown(setups=trained)
     reap >> adapter

@@ -100,7 +100,7 @@ def _base_model(folder: Path) -> Commit:
 
 
 def _lab_dataset() -> Repo:
-    """Two commits of different dates on main, and a branch with a mistake in it."""
+    """Two commits of different dates on main, and two branches with a mistake each."""
     first, second = dataset.rows(1), dataset.rows(2)
     main = [
         _commit("2026-09-14T08:00:00.000Z", "40 tables", first),
@@ -108,7 +108,8 @@ def _lab_dataset() -> Repo:
     ]
     wrong = dataset.mislabelled(second, HELD_OUT_PERCENT)
     mistake = _commit("2026-10-20T08:00:00.000Z", "answers shifted by one, by mistake", wrong)
-    return Repo({"main": main, "mislabelled": [*main, mistake]})
+    loss = _commit("2026-10-21T08:00:00.000Z", "a third of the rows lost", second[: 2 * len(second) // 3])
+    return Repo({"main": main, "mislabelled": [*main, mistake], "truncated": [*main, loss]})
 
 
 def _commit(date: str, title: str, rows: list[dict[str, str]]) -> Commit:

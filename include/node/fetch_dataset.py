@@ -9,10 +9,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from huggingface_hub.errors import RevisionNotFoundError
+
+from sqltune.dataset.changes import check_rows, compare
 from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import sample, split, write
 from sqltune.errors import DatasetError, SqltuneError
+from sqltune.node_contracts.data_check import RevisionChanges
 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest, FetchResponse
 from sqltune.node_contracts.script import BAD_DATA
 
@@ -29,7 +33,8 @@ def prepare(request: FetchRequest) -> FetchResponse:
         request.endpoint,
         Path(request.folder).expanduser() / "raw",
     )
-    parts = split(read_rows(files), request.percent)
+    rows = list(read_rows(files))
+    parts = split(rows, request.percent)
     written = write(parts, Path(request.split_dir).expanduser())
     lengths = token_lengths(Path(written.train_path), Path(request.base_model).expanduser())
     longest = max(lengths)
@@ -47,7 +52,22 @@ def prepare(request: FetchRequest) -> FetchResponse:
         tokens=sum(lengths),
         files=[f.name for f in files],
         held_out=sample(parts.held_out, request.questions),
+        check=check_rows(rows, parts, changes_since(request, rows)) if request.questions else None,
     )
+
+
+def changes_since(request: FetchRequest, rows: list[object]) -> RevisionChanges | None:
+    """What the rows change against the earlier commit; None where there is none, or the hub lost it."""
+    since = request.previous_commit
+    if since is None:
+        return None
+    folder = Path(request.previous_folder).expanduser() / "raw"
+    try:
+        earlier = list(read_rows(fetch(request.repo, since, request.files, request.endpoint, folder)))
+    except (RevisionNotFoundError, SqltuneError) as e:
+        print(f"not compared with {since[:12]}, the revision trained before: {e}")
+        return None
+    return compare(earlier, rows, since, request.percent)
 
 
 def token_lengths(train: Path, base_model: Path) -> list[int]:

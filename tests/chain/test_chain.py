@@ -194,6 +194,17 @@ def test_a_row_that_would_be_cut_is_refused_on_the_host(lab):
     assert "max_length: 100 tokens, but the longest example has" in lab.log_text(run, "download_dataset", 0)
 
 
+def test_a_revision_that_lost_a_third_of_its_rows_stops_before_training(lab):
+    run = lab.airflow.trigger(DAG, FORM | {"dataset_revision": "truncated"})
+    state, tasks = lab.until_ended(run)
+    log = lab.log_text(run, "download_dataset", 0)
+    assert state == "failed"
+    assert tasks["train"] == "upstream_failed"
+    assert "624 of 1870 questions are gone since" in log
+    assert "max_lost is 10.0%" in log
+    assert "accept_data" in log
+
+
 def test_a_base_model_that_one_host_lacks(lab):
     models = STATE / "hosts/host-b/home/models"
     (models / "tiny").rename(models / "elsewhere")

@@ -14,6 +14,7 @@ SPINE = [
     "master_ip",
     "all_reduce",
     "download_dataset",
+    "approve_data",
     "before.serve",
     "before.evaluate",
     "train",

@@ -45,6 +45,14 @@ class RunPlan(Site):
     dataset_revision: str = Field(description="The revision as the form names it; '' for the newest.")
     dataset_commit: str = Field(description="The commit that dataset_revision was pinned to.")
     dataset_date: str = Field(description="Date of the commit, ISO 8601.")
+    previous_commit: str | None = Field(
+        None,
+        description="The commit that the data check compares this one with: of those trained and passed by "
+        "the gate on this cluster, the newest that is older; None: there is none.",
+    )
+    accept_data: bool = Field(
+        False, description="Whether to train although the data check finds limits exceeded."
+    )
     base_model: str = Field(description="Folder of the base model on every host.")
     eval_questions: int = Field(description="Held-out questions that both models answer.")
     suites: list[str] = Field(description="Suites beside the held-out questions.")
@@ -73,7 +81,15 @@ class RunPlan(Site):
         )
         # How a model is evaluated does not change what is trained.
         decisive["recipe"] = self.recipe.model_dump(
-            mode="json", exclude={"description", "suites", "gate", "eval_questions", "base_model_repo"}
+            mode="json",
+            exclude={
+                "description",
+                "suites",
+                "gate",
+                "eval_questions",
+                "base_model_repo",
+                "data_limits",
+            },
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
         return digest(decisive)
@@ -91,7 +107,11 @@ class RunPlan(Site):
     @property
     def data_dir(self) -> str:
         """Folder of the pinned commit on each host: its files, and what is made from them."""
-        return f"{self.cluster.work_dir}/data/{slug(self.dataset_repo)}/{self.dataset_commit}"
+        return self.data_dir_of(self.dataset_commit)
+
+    def data_dir_of(self, commit: str) -> str:
+        """Folder of any commit of the dataset on each host."""
+        return f"{self.cluster.work_dir}/data/{slug(self.dataset_repo)}/{commit}"
 
     @property
     def split_dir(self) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from sqltune.config.base import ModelPath, RepoId, SuiteNames
+from sqltune.config.data_limits import DataLimits
 from sqltune.sql.prompt import STOP
 from ssh_gang.model import Model
 
@@ -94,6 +95,9 @@ class Recipe(Model):
     )
     held_out_percent: int = Field(
         10, ge=1, le=50, description="Share of the databases kept out of training, in percent."
+    )
+    data_limits: DataLimits = Field(
+        DataLimits(), description="What a revision of the dataset may change before a person is needed."
     )
     eval_questions: int = Field(
         200,

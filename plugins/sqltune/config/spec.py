@@ -63,6 +63,13 @@ class RunSpec(Model):
         examples=["main"],
         json_schema_extra={"section": "Data"},
     )
+    accept_data: bool = Field(
+        False,
+        title="Accept the data as it is",
+        description="On: train although the dataset exceeds a limit of the recipe (data_limits), after "
+        "somebody has looked at what changed.",
+        json_schema_extra={"section": "Data"},
+    )
     base_model: ModelPath | None = overrides(Recipe, "base_model", "Base model", "Training")
     max_steps: int | None = overrides(Training, "max_steps", "Max steps", "Training")
     max_epochs: int | None = overrides(Training, "max_epochs", "Max epochs", "Training")

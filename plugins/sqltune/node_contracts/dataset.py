@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from sqltune.node_contracts.data_check import DataCheck
 from sqltune.node_contracts.script import NodeModel, NodeScript
 
 
@@ -18,6 +19,8 @@ class FetchRequest(NodeModel):
     split_dir: str = Field(description="Folder for the prepared rows on the host.")
     percent: int = Field(description="Percentage of databases that are held out.")
     questions: int = Field(ge=0, description="Held-out questions to return for the evaluation; 0 for none.")
+    previous_commit: str | None = Field(None, description="Commit to compare with; None for no comparison.")
+    previous_folder: str = Field("", description="Folder of that commit on the host.")
     max_length: int = Field(description="Tokens that a training example may have.")
     base_model: str = Field(description="Folder of the base model, whose tokenizer counts.")
 
@@ -38,6 +41,9 @@ class FetchResponse(PreparedDataset):
     """What was prepared, and the questions for the evaluation."""
 
     held_out: list[dict[str, str]] = Field(description="The sampled rows: question, context and answer.")
+    check: DataCheck | None = Field(
+        None, description="What was found in the rows; None from a host that returns no questions."
+    )
 
 
 FETCH_DATASET = NodeScript("fetch_dataset.py", FetchRequest, FetchResponse)

@@ -202,6 +202,19 @@ class HeldOut(Base):
     question_id: Mapped[int] = mapped_column(ForeignKey("questions.id"))
 
 
+class DataCheckRecord(Base):
+    """What the data check of a run found in its dataset."""
+
+    __tablename__ = "data_checks"
+
+    run_id: Mapped[int] = mapped_column(
+        ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    found: Mapped[Json]
+    """`DataCheck`."""
+    at: Mapped[datetime]
+
+
 class Answer(Base):
     """What a model answered to a prompt; no run generates it again."""
 

@@ -155,6 +155,30 @@ def trained_before(fingerprint: str) -> str | None:
         )
 
 
+def commit_before(cluster: str, repo: str, commit: str, date: datetime) -> str | None:
+    """Return the commit that a revision is compared with, or None.
+
+    It is the newest older commit of the dataset that a run on the cluster trained and the gate passed: what a
+    held-back run trained on is no measure of what the data should be.
+
+    Args:
+        cluster: Name of the cluster.
+        repo: The dataset repository.
+        commit: The revision's own commit, which is left out.
+        date: When it was made.
+    """
+    made = Run.plan["dataset_date"].as_string()
+    with database.reading() as session:
+        return session.scalar(
+            select(Run.dataset_commit)
+            .join(Verdict, Verdict.run_id == Run.id)
+            .where(Run.cluster == cluster, Run.dataset_repo == repo, Run.dataset_commit != commit)
+            .where(Verdict.passed, made <= date.isoformat())
+            .order_by(made.desc(), Verdict.at.desc())
+            .limit(1)
+        )
+
+
 def by_activity() -> list[str]:
     """Return the keys of all runs, the one that recorded something last at the end."""
     with database.reading() as session:

@@ -19,7 +19,7 @@ from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
 from sqltune.errors import ConfigError, HubError, HubUnreachable
 from sqltune.evaluation import corrections, suites
-from sqltune.records import installation
+from sqltune.records import installation, runs
 from sqltune.registry import versions
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class _Planner:
         assert cluster
         assert gate
         assert pinned
+        repo = spec.dataset_repo or recipe.dataset_repo
         return RunPlan(
             run_id=run_id,
             recipe_name=spec.recipe,
@@ -77,10 +78,12 @@ class _Planner:
             recipe=recipe,
             cluster=cluster,
             training=spec.training(recipe.training),
-            dataset_repo=spec.dataset_repo or recipe.dataset_repo,
+            dataset_repo=repo,
             dataset_revision=spec.dataset_revision or "",
             dataset_commit=pinned.commit,
             dataset_date=pinned.date.isoformat(),
+            previous_commit=runs.commit_before(spec.cluster, repo, pinned.commit, pinned.date),
+            accept_data=spec.accept_data,
             base_model=spec.base_model or recipe.base_model,
             eval_questions=spec.eval_questions or recipe.eval_questions,
             suites=further,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from sqltune.records import evaluations, promotions, runs, verdicts
@@ -60,6 +62,27 @@ def test_the_state_follows_what_was_recorded():
     promotions.promote(registered("r1"), "gate", "r1")
     note()
     assert states == [State.PLANNED, State.TRAINED, State.HELD_BACK, State.PASSED, State.PROMOTED]
+
+
+def test_a_revision_is_compared_with_the_newest_older_one_that_passed():
+    def judged(run_id: str, commit: str, day: int, *, passed: bool = True, cluster: str = "lab") -> None:
+        date = f"2026-11-{day:02}T00:00:00+00:00"
+        runs.put_plan(run_plan(run_id, dataset_commit=commit, dataset_date=date, cluster_name=cluster))
+        verdicts.put(run_id, passed=passed, table="", decision={}, rules=[])
+
+    def before(day: int, commit: str = "own") -> str | None:
+        return runs.commit_before("lab", "team/data", commit, datetime(2026, 11, day, tzinfo=UTC))
+
+    judged("r3", "third", 3)
+    judged("r1", "first", 1)
+    judged("r4", "held back", 4, passed=False)
+    judged("r5", "elsewhere", 5, cluster="other")
+    runs.put_plan(run_plan("r6", dataset_commit="planned", dataset_date="2026-11-06T00:00:00+00:00"))
+    assert before(10) == "third"
+    assert before(10, commit="third") == "first"
+    assert before(2) == "first"
+    assert before(1, commit="first") is None
+    assert runs.commit_before("lab", "team/other", "own", datetime(2026, 11, 10, tzinfo=UTC)) is None
 
 
 def test_a_run_with_nothing_new_names_the_one_that_trained():
