@@ -348,27 +348,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/runs/{run}/explanations/{question}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Explanation
-         * @description Return why both answers to a question were judged so, each wrong one on its witness.
-         */
-        get: operations["explanation_api_v1_runs__run__explanations__question__get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/runs/{run}/questions/{question}": {
+    "/api/v1/runs/{run}/question": {
         parameters: {
             query?: never;
             header?: never;
@@ -379,7 +359,27 @@ export interface paths {
          * Question
          * @description Return one question of a run with both answers.
          */
-        get: operations["question_api_v1_runs__run__questions__question__get"];
+        get: operations["question_api_v1_runs__run__question_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Explanation
+         * @description Return why both answers to a question were judged so, each wrong one on its witness.
+         */
+        get: operations["explanation_api_v1_runs__run__explanation_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -669,6 +669,8 @@ export interface components {
             };
             /** @description The difference, with its interval and p-value. */
             paired: components["schemas"]["PairedComparison"] | null;
+            /** @description Null where no gold query is doubtful. */
+            without_doubtful: components["schemas"]["WithoutDoubtful"] | null;
             /**
              * Passed
              * @description The gate's decision; null before it.
@@ -821,6 +823,23 @@ export interface components {
         FailureAnswer: {
             /** @description Null while nothing has failed, or a retry is under way. */
             failure: components["schemas"]["Failure"] | null;
+        };
+        /**
+         * Flag
+         * @description A reason to doubt a question's gold query.
+         */
+        Flag: {
+            /**
+             * Reason
+             * @description Stable id of the rule that found it, as in docs/verdict.md.
+             * @enum {string}
+             */
+            reason: "does_not_run" | "empty_everywhere" | "tie_at_limit" | "unquoted_date" | "missing_comma" | "literal_not_in_question" | "literal_not_in_gold" | "contradictory_golds" | "models_agree";
+            /**
+             * Detail
+             * @description What it found, for people: the literal, the error, the other question.
+             */
+            detail: string;
         };
         /**
          * Goodput
@@ -1269,22 +1288,35 @@ export interface components {
              * @description The gold query.
              */
             gold: string;
-            /** Database */
-            database: string | null;
+            /**
+             * Database Name
+             * @description Name of its SQLite file; without one, the tables that its schema creates.
+             */
+            database_name: string;
             /** Language */
             language: string;
             /** Hardness */
             hardness: string;
+            /**
+             * Clauses
+             * @description Clauses of the gold query.
+             */
+            clauses: string[];
             /**
              * Guarded
              * @description The gate holds back a model that breaks it.
              */
             guarded: boolean;
             /**
-             * Counted
-             * @description Whether it enters the numbers: it is no reference prompt, and its gold query runs.
+             * Left Out
+             * @description Why it enters no number; null if it does.
              */
-            counted: boolean;
+            left_out: ("reference_prompt" | "gold_does_not_run") | null;
+            /**
+             * Flags
+             * @description Why the gold query is doubtful.
+             */
+            flags: components["schemas"]["Flag"][];
             /**
              * Change
              * @enum {string}
@@ -1297,6 +1329,11 @@ export interface components {
              * @description CREATE TABLE statements of its tables.
              */
             context: string;
+            /**
+             * Database
+             * @description The SQLite file that the queries run on.
+             */
+            database: string | null;
         };
         /**
          * QuestionLine
@@ -1315,22 +1352,35 @@ export interface components {
              * @description The gold query.
              */
             gold: string;
-            /** Database */
-            database: string | null;
+            /**
+             * Database Name
+             * @description Name of its SQLite file; without one, the tables that its schema creates.
+             */
+            database_name: string;
             /** Language */
             language: string;
             /** Hardness */
             hardness: string;
+            /**
+             * Clauses
+             * @description Clauses of the gold query.
+             */
+            clauses: string[];
             /**
              * Guarded
              * @description The gate holds back a model that breaks it.
              */
             guarded: boolean;
             /**
-             * Counted
-             * @description Whether it enters the numbers: it is no reference prompt, and its gold query runs.
+             * Left Out
+             * @description Why it enters no number; null if it does.
              */
-            counted: boolean;
+            left_out: ("reference_prompt" | "gold_does_not_run") | null;
+            /**
+             * Flags
+             * @description Why the gold query is doubtful.
+             */
+            flags: components["schemas"]["Flag"][];
             /**
              * Change
              * @enum {string}
@@ -1865,6 +1915,13 @@ export interface components {
                 number,
                 number
             ];
+            /**
+             * By Database
+             * @description By the name of the question's database.
+             */
+            by_database: {
+                [key: string]: components["schemas"]["Tally"];
+            };
         };
         /**
          * State
@@ -2027,6 +2084,32 @@ export interface components {
              * @description Of these hours, where the cluster file has a price.
              */
             price: number | null;
+        };
+        /**
+         * WithoutDoubtful
+         * @description Before and after without the questions whose gold query is doubtful.
+         */
+        WithoutDoubtful: {
+            /**
+             * Doubtful
+             * @description Questions that enter the numbers and have a doubtful gold query.
+             */
+            doubtful: number;
+            /**
+             * By Reason
+             * @description Of these, by reason; a question may have several.
+             */
+            by_reason: {
+                [key: string]: number;
+            };
+            before: components["schemas"]["Tally"];
+            after: components["schemas"]["Tally"];
+            paired: components["schemas"]["PairedComparison"];
+            /**
+             * Decisive
+             * @description Whether the gate would decide otherwise without them; null where it has not said so.
+             */
+            decisive: boolean | null;
         };
         /**
          * Witness
@@ -2683,7 +2766,7 @@ export interface operations {
     questions_api_v1_runs__run__questions_get: {
         parameters: {
             query?: {
-                /** @description What became of the question. */
+                /** @description What became of the question; only of those that enter the numbers. */
                 change?: ("gained" | "lost" | "both_right" | "both_wrong") | null;
                 /** @description Outcome of the candidate's answer. */
                 outcome?: string | null;
@@ -2730,9 +2813,11 @@ export interface operations {
             };
         };
     };
-    explanation_api_v1_runs__run__explanations__question__get: {
+    question_api_v1_runs__run__question_get: {
         parameters: {
-            query?: {
+            query: {
+                /** @description Id of the question. */
+                id: string;
                 /** @description Another run: its candidate takes the place of "before". */
                 against?: string | null;
             };
@@ -2740,7 +2825,6 @@ export interface operations {
             path: {
                 /** @description Key of the run, or Airflow's run id. */
                 run: string;
-                question: string;
             };
             cookie?: never;
         };
@@ -2752,7 +2836,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Explained"];
+                    "application/json": components["schemas"]["Question"];
                 };
             };
             /** @description Validation Error */
@@ -2766,9 +2850,11 @@ export interface operations {
             };
         };
     };
-    question_api_v1_runs__run__questions__question__get: {
+    explanation_api_v1_runs__run__explanation_get: {
         parameters: {
-            query?: {
+            query: {
+                /** @description Id of the question. */
+                id: string;
                 /** @description Another run: its candidate takes the place of "before". */
                 against?: string | null;
             };
@@ -2776,7 +2862,6 @@ export interface operations {
             path: {
                 /** @description Key of the run, or Airflow's run id. */
                 run: string;
-                question: string;
             };
             cookie?: never;
         };
@@ -2788,7 +2873,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Question"];
+                    "application/json": components["schemas"]["Explained"];
                 };
             };
             /** @description Validation Error */

@@ -43,8 +43,8 @@ export const runPath = (run: string, rest = "") =>
 /** A path with its query; parameters without a value are left out. */
 export function withQuery(path: string, query: Record<string, string | number | null | undefined>) {
   const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-  return search.size ? `${path}?${search}` : path;
+  const search = given.map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`).join("&");
+  return search ? `${path}?${search}` : path;
 }
 
 export interface Loaded<T> {

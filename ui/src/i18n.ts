@@ -1,7 +1,9 @@
 import { createContext, useContext } from "react";
+import * as compare from "./compare/strings";
 import * as run from "./run/strings";
 
 const en = {
+  ...compare.en,
   ...run.en,
   run: "Run",
   overview: "Overview",
@@ -43,32 +45,7 @@ const en = {
   before: "Before",
   after: "After",
   reference: "Reference",
-  expected: "Expected",
-  gained: "Gained",
-  lost: "Lost",
-  both_wrong: "Still wrong",
-  both_right: "Still right",
-  all: "All",
-  correct: "Correct",
-  difference: "Difference",
-  pValue: "McNemar's p",
-  doesNotRun: "Does not run",
-  bothEmpty: "Right, but both empty",
-  rule: "Rule",
-  result: "Result",
-  passed: "passed",
-  failed: "not met",
-  question: "Question",
-  schema: "Schema",
   why: "Why",
-  filter: "Filter",
-  search: "Search question or SQL",
-  language: "Language",
-  hardness: "Hardness",
-  guarded: "guarded",
-  outcome: "Outcome",
-  database: "Database",
-  compareWithVersion: "Compare with version",
   servedAt: "What served at (UTC)",
   nothingServed: "Nothing was served at that time.",
   hoursPerPoint: "GPU-hours a point",
@@ -76,14 +53,7 @@ const en = {
   nothingNewRuns: "{n} runs with nothing new",
   more: "Show more",
   trainedOn: "Trained on",
-  answer: "Answer",
-  rowCount: "rows: {n}",
-  wrong: "Wrong",
   saveReport: "Save as one HTML file",
-  noAnswers: "No question matches.",
-  keys: "j and k: next and previous question",
-  questions: "{n} questions",
-  noComparison: "No evaluation yet: before and after appear when the tasks of those names have run.",
   setting: "Setting",
   value: "Value",
   compareWith: "Compare with run",
@@ -97,7 +67,6 @@ const en = {
   runs: "Runs",
   at: "Time (UTC)",
   decidedBy: "Decided by",
-  interval: "95 % interval",
   serve: "Serve",
   state_planned: "planned",
   state_nothing_new: "nothing new",
@@ -112,6 +81,7 @@ const en = {
 export type Key = keyof typeof en;
 
 const zh: Record<Key, string> = {
+  ...compare.zh,
   ...run.zh,
   run: "运行",
   overview: "概览",
@@ -153,32 +123,7 @@ const zh: Record<Key, string> = {
   before: "训练前",
   after: "训练后",
   reference: "参考模型",
-  expected: "标准答案",
-  gained: "由错变对",
-  lost: "由对变错",
-  both_wrong: "仍然错误",
-  both_right: "保持正确",
-  all: "全部",
-  correct: "正确",
-  difference: "差值",
-  pValue: "McNemar 检验 p 值",
-  doesNotRun: "无法执行",
-  bothEmpty: "正确但结果均为空",
-  rule: "规则",
-  result: "结果",
-  passed: "通过",
-  failed: "未通过",
-  question: "问题",
-  schema: "表结构",
   why: "判定依据",
-  filter: "筛选",
-  search: "搜索问题或 SQL",
-  language: "语言",
-  hardness: "难度",
-  guarded: "必须答对",
-  outcome: "判定",
-  database: "数据库",
-  compareWithVersion: "与此版本对比",
   servedAt: "查询某一时刻的线上版本（UTC）",
   nothingServed: "当时没有线上版本。",
   hoursPerPoint: "每提升 1 个百分点的 GPU 小时",
@@ -186,14 +131,7 @@ const zh: Record<Key, string> = {
   nothingNewRuns: "{n} 次运行没有新内容",
   more: "显示更多",
   trainedOn: "训练数据",
-  answer: "模型答案",
-  rowCount: "{n} 行",
-  wrong: "错误",
   saveReport: "保存为单个 HTML 文件",
-  noAnswers: "没有符合条件的问题。",
-  keys: "按 j / k 切换到下一题 / 上一题",
-  questions: "{n} 个问题",
-  noComparison: "尚未评测：before 和 after 任务完成后才有对比。",
   setting: "设置",
   value: "值",
   compareWith: "与此运行比较",
@@ -207,7 +145,6 @@ const zh: Record<Key, string> = {
   runs: "运行",
   at: "时间（UTC）",
   decidedBy: "决定依据",
-  interval: "95 % 置信区间",
   serve: "上线",
   state_planned: "已计划",
   state_nothing_new: "没有新内容",
@@ -230,6 +167,12 @@ export function initialLanguage(): Language {
 }
 
 export const LanguageContext = createContext<Language>("en");
+
+/** The name of a value for people, such as `class_join`; a value that has none stands for itself. */
+export function named(text: Translate, prefix: string, value: string): string {
+  const key = `${prefix}_${value.replaceAll(" ", "_")}`;
+  return key in en ? text(key as Key) : value;
+}
 
 export type Translate = (key: Key, values?: Record<string, string | number>) => string;
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from sqltune.config.base import digest
 from sqltune.errors import ScoringError
+from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score, ScoreSummary
 from sqltune.evaluation.verdict import RecordedVerdict
@@ -17,6 +18,8 @@ from sqltune.records.questions import QuestionRecord
 from sqltune.sql.prompt import render
 from sqltune.sql.shape import hardness
 from ssh_gang.model import Model
+
+_FLAGS = TypeAdapter(Flags)
 
 
 class AnswerSet(Model):
@@ -88,6 +91,12 @@ def summary(run_key: str, phase: Phase) -> ScoreSummary | None:
     document = evaluations.score(run_key, phase)
     # Recorded with them are the flags, which belong to the single answers.
     return None if document is None else ScoreSummary.model_validate(document, extra="ignore")
+
+
+def flags(run_key: str, phase: Phase) -> Flags:
+    """Return what the gold audit found when one of a run's models was evaluated, by question id."""
+    document = evaluations.score(run_key, phase) or {}
+    return _FLAGS.validate_python(document.get("flags", {}))
 
 
 def required_score(run_key: str, phase: Phase) -> Score:

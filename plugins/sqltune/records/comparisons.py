@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, cast, func, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from sqltune.records import database
-from sqltune.records.evaluations import JudgementRecord, judgement_from_row
+from sqltune.records.evaluations import JudgementRecord, Phase, judgement_from_row
 from sqltune.records.models import Answer, Judgement, Question
 from sqltune.records.questions import QuestionRecord, from_row
 from sqltune.records.runs import number
@@ -33,6 +35,10 @@ class AnswerFilter:
     """A text that the question, the gold query or an answer's query contains, in any case."""
     name: str | None = None
     """Of the question."""
+    without_tag: str | None = None
+    """Leaves out the questions with this tag."""
+    without_outcome: str | None = None
+    """Leaves out the questions whose candidate's answer has this outcome."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,43 @@ class ComparedAnswer:
     after: JudgementRecord
 
 
-class Outcomes(NamedTuple):
-    """What both models' answers to one question are worth."""
+class AnswerColumns(NamedTuple):
+    """What a list shows of one model's answer."""
 
-    before: str
-    after: str
+    sql: str
+    outcome: str
+    failure_class: str | None
+    error_class: str | None
+    vacuous: bool
+
+
+class ComparedLine(NamedTuple):
+    """One question with both models' answers, as far as a list shows them."""
+
+    question: QuestionRecord
+    before: AnswerColumns
+    after: AnswerColumns
+
+
+@dataclass(frozen=True)
+class ComparedLines:
+    """A page of a run's questions."""
+
+    total: int
+    """How many questions the filter leaves."""
+    rows: list[ComparedLine]
+
+
+class JudgedQuestion(NamedTuple):
+    """One model's outcome on a question, without the texts."""
+
+    question: int
+    """Number of the question, by which two models' outcomes are paired."""
+    name: str
+    context: str
+    database: str | None
     tags: list[str]
-    """Of the question."""
+    outcome: str
 
 
 @dataclass(frozen=True)
@@ -100,18 +136,41 @@ def compare(
         return ComparedAnswers(total=total, rows=[_compared(*row) for row in session.execute(statement)])
 
 
-def outcomes(run_key: str, against: str | None = None) -> list[Outcomes]:
-    """Return the outcomes of one run's answers before and after, without their texts.
+def lines(
+    run_key: str, shown: AnswerFilter, limit: int, offset: int = 0, against: str | None = None
+) -> ComparedLines:
+    """Return what a list shows of one run's questions; the arguments are those of `compare`.
 
-    Args:
-        run_key: The run.
-        against: As `compare` takes it.
+    It selects columns: a list of 2,000 questions would else be made of 10,000 mapped objects.
     """
     with database.reading() as session:
         run = number(session, run_key)
         other = number(session, against) if against else None
-        statement = _pairs(select(_before.outcome, _after.outcome, Question.tags), run, other)
-        return [Outcomes(*row) for row in session.execute(statement)]
+        conditions = _conditions(shown)
+        total = session.scalar(_pairs(select(func.count()), run, other).where(*conditions)) or 0
+        statement = (
+            _pairs(
+                select(*_QUESTION_COLUMNS, *_answer_columns(_before), *_answer_columns(_after)), run, other
+            )
+            .where(*conditions)
+            .order_by(_after.position)
+            .limit(limit)
+            .offset(offset)
+        )
+        return ComparedLines(total=total, rows=[_line(row) for row in session.execute(statement)])
+
+
+def outcomes(run_key: str, phase: Phase) -> list[JudgedQuestion]:
+    """Return the outcomes of one of a run's models, in the suite's order."""
+    columns = (Question.id, Question.name, Question.context, Question.database, Question.tags)
+    with database.reading() as session:
+        statement = (
+            select(*columns, Judgement.outcome)
+            .join(Judgement, Judgement.question_id == Question.id)
+            .where(Judgement.run_id == number(session, run_key), Judgement.phase == phase)
+            .order_by(Judgement.position)
+        )
+        return [JudgedQuestion(*row) for row in session.execute(statement)]
 
 
 def change(before: str, after: str) -> Change:
@@ -140,6 +199,20 @@ _CHANGES: dict[tuple[bool, bool], Change] = {
     (False, False): "both_wrong",
     (True, True): "both_right",
 }
+
+
+_QUESTION_COLUMNS = [getattr(Question, field.name) for field in fields(QuestionRecord)]
+
+
+def _answer_columns(judgement: type[Judgement]) -> list[Any]:
+    return [getattr(judgement, name) for name in AnswerColumns._fields]
+
+
+def _line(row: Sequence[Any]) -> ComparedLine:
+    before, after = len(_QUESTION_COLUMNS), len(_QUESTION_COLUMNS) + len(AnswerColumns._fields)
+    return ComparedLine(
+        QuestionRecord(*row[:before]), AnswerColumns(*row[before:after]), AnswerColumns(*row[after:])
+    )
 
 
 def _pairs(statement: Select[*tuple[Any, ...]], run: int, other: int | None) -> Select[Any]:
@@ -177,6 +250,11 @@ def _conditions(shown: AnswerFilter) -> list[ColumnElement[bool]]:
     ):
         if value is not None:
             conditions.append(column == value)
+    if shown.without_outcome is not None:
+        conditions.append(_after.outcome != shown.without_outcome)
+    if shown.without_tag is not None:
+        tag = json.dumps(shown.without_tag)
+        conditions.append(not_(cast(Question.tags, String).contains(tag, autoescape=True)))
     if shown.text is not None:
         columns = (Question.question, Question.gold, _before.sql, _after.sql)
         conditions.append(or_(*(column.icontains(shown.text, autoescape=True) for column in columns)))

@@ -89,6 +89,9 @@ def add_security_headers(response: Response) -> None:
 
 Against = Annotated[str | None, Query(description='Another run: its candidate takes the place of "before".')]
 
+QuestionId = Annotated[str, Query(alias="id", description="Id of the question.")]
+"""Not a part of the path: an id may be any text, and a path with `..`, `//` or a line break is changed."""
+
 
 def _resolved(run: str | None) -> str | None:
     return run_page.resolve(run) if run else None
@@ -231,7 +234,10 @@ def comparison(run: Run, against: Against = None) -> contracts.Comparison:
 @router.get("/runs/{run}/questions")
 def questions(
     run: Run,
-    change: Annotated[Change | None, Query(description="What became of the question.")] = None,
+    change: Annotated[
+        Change | None,
+        Query(description="What became of the question; only of those that enter the numbers."),
+    ] = None,
     outcome: Annotated[str | None, Query(description="Outcome of the candidate's answer.")] = None,
     failure_class: Annotated[str | None, Query(description="Why the candidate's SQL does not run.")] = None,
     language: str | None = None,
@@ -255,16 +261,16 @@ def questions(
     return comparison_page.questions(run_page.resolve(run), shown, limit, offset, _resolved(against))
 
 
-@router.get("/runs/{run}/explanations/{question:path}")
-def explanation(run: Run, question: str, against: Against = None) -> contracts.Explained:
-    """Return why both answers to a question were judged so, each wrong one on its witness."""
-    return explained_page.explained(run_page.resolve(run), question, _resolved(against))
-
-
-@router.get("/runs/{run}/questions/{question:path}")
-def question(run: Run, question: str, against: Against = None) -> contracts.Question:
+@router.get("/runs/{run}/question")
+def question(run: Run, name: QuestionId, against: Against = None) -> contracts.Question:
     """Return one question of a run with both answers."""
-    return comparison_page.question(run_page.resolve(run), question, _resolved(against))
+    return comparison_page.question(run_page.resolve(run), name, _resolved(against))
+
+
+@router.get("/runs/{run}/explanation")
+def explanation(run: Run, name: QuestionId, against: Against = None) -> contracts.Explained:
+    """Return why both answers to a question were judged so, each wrong one on its witness."""
+    return explained_page.explained(run_page.resolve(run), name, _resolved(against))
 
 
 @router.get("/runs/{run}/report.html", response_class=HTMLResponse)

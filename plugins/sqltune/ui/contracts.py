@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.explanation import Explanation
-from sqltune.evaluation.score import ScoreSummary
+from sqltune.evaluation.score import ScoreSummary, Tally
 from sqltune.evaluation.statistics import PairedComparison
 from sqltune.evaluation.verdict import RuleResult
 from sqltune.records.runs import State
@@ -19,6 +20,9 @@ DAG_ID = "text2sql_retrain"
 
 Change = Literal["gained", "lost", "both_right", "both_wrong"]
 """What became of a question: right only after, right only before, right in both, wrong in both."""
+
+LeftOut = Literal["reference_prompt", "gold_does_not_run"]
+"""Why a question enters no number."""
 
 
 class RunLine(Model):
@@ -133,6 +137,20 @@ class Side(Model):
     model: str = Field(description="Name of the model.")
     summary: ScoreSummary
     interval: tuple[float, float] = Field(description="Wilson's interval of the share of correct answers.")
+    by_database: dict[str, Tally] = Field(description="By the name of the question's database.")
+
+
+class WithoutDoubtful(Model):
+    """Before and after without the questions whose gold query is doubtful."""
+
+    doubtful: int = Field(description="Questions that enter the numbers and have a doubtful gold query.")
+    by_reason: dict[str, int] = Field(description="Of these, by reason; a question may have several.")
+    before: Tally
+    after: Tally
+    paired: PairedComparison
+    decisive: bool | None = Field(
+        description="Whether the gate would decide otherwise without them; null where it has not said so."
+    )
 
 
 class Comparison(Model):
@@ -145,6 +163,7 @@ class Comparison(Model):
         description="Questions that enter the numbers, by what became of them."
     )
     paired: PairedComparison | None = Field(description="The difference, with its interval and p-value.")
+    without_doubtful: WithoutDoubtful | None = Field(description="Null where no gold query is doubtful.")
     passed: bool | None = Field(description="The gate's decision; null before it.")
     headline: str | None = Field(description="The decision in one line.")
     rules: list[RuleResult] = Field(description="Every rule of the gate, with what it found.")
@@ -174,13 +193,15 @@ class QuestionLine(Model):
     id: str = Field(description="Its id in the suite.")
     question: str
     gold: str = Field(description="The gold query.")
-    database: str | None
+    database_name: str = Field(
+        description="Name of its SQLite file; without one, the tables that its schema creates."
+    )
     language: str
     hardness: str
+    clauses: tuple[str, ...] = Field(description="Clauses of the gold query.")
     guarded: bool = Field(description="The gate holds back a model that breaks it.")
-    counted: bool = Field(
-        description="Whether it enters the numbers: it is no reference prompt, and its gold query runs."
-    )
+    left_out: LeftOut | None = Field(description="Why it enters no number; null if it does.")
+    flags: tuple[Flag, ...] = Field(description="Why the gold query is doubtful.")
     change: Change
     before: AnswerLine
     after: AnswerLine
@@ -190,6 +211,7 @@ class Question(QuestionLine):
     """A question with the answers of both models."""
 
     context: str = Field(description="CREATE TABLE statements of its tables.")
+    database: str | None = Field(description="The SQLite file that the queries run on.")
     before: Answer
     after: Answer
 

@@ -97,9 +97,9 @@ def _answers(key: str) -> Iterator[tuple[str, object]]:
     )
     questions = comparison_page.whole_questions(key)
     for question in questions:
-        yield f"{run}/questions/{_component(question.id)}", question
+        yield f"{run}/question?id={_component(question.id)}", question
     for name, explanation in explain_all(_worth_explaining(questions)).items():
-        yield f"{run}/explanations/{_component(name)}", explanation
+        yield f"{run}/explanation?id={_component(name)}", explanation
 
 
 def _worth_explaining(questions: list[contracts.Question]) -> list[contracts.Question]:

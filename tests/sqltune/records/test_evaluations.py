@@ -163,6 +163,9 @@ def compared():
         (AnswerFilter(outcome="invalid"), [3, 4]),
         (AnswerFilter(failure_class="syntax", language="en"), [3]),
         (AnswerFilter(hardness="extra"), []),
+        (AnswerFilter(without_outcome="invalid"), [0, 1, 2]),
+        (AnswerFilter(without_tag="held_out"), []),
+        (AnswerFilter(without_tag="out"), [0, 1, 2, 3, 4]),
     ],
 )
 def test_answers_are_filtered(compared, shown, numbers):

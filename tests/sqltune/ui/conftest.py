@@ -22,6 +22,7 @@ from tests.browser import OpenPage, browser, open_page
 from tests.conftest import serving
 from tests.plans import run_plan
 from tests.sqltune.ui import large
+from tests.sqltune.ui.audited import record_audited
 from tests.sqltune.ui.gangs import record_broken, record_refused
 from tests.sqltune.ui.recorded import record_run, record_training
 
@@ -58,13 +59,14 @@ class Site:
 
 @pytest.fixture(scope="session")
 def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Path:
-    """A folder of records: `whole`, `suite`, `hostile`, `live`, `broken`, `refused`; and 1,000 nights on the
-    cluster `years`."""
+    """A folder of records: `whole`, `audited`, `suite`, `hostile`, `live`, `broken`, `refused`; and 1,000
+    nights on the cluster `years`."""
     home = tmp_path_factory.mktemp("recorded") / "records"
     home.mkdir()
     shutil.copy(migrated_sqlite, home / "records.db")
     with reading(home):
         record_run("whole")
+        record_audited("audited")
         large.record_suite("suite")
         hostile = large.record_hostile("hostile")
         RunRecorder(hostile, "train").output("try2", run_plan().cluster.hosts[0].name, 0, large.log_lines())

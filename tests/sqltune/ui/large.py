@@ -117,8 +117,8 @@ def record_hostile(run_id: str) -> str:
 
 
 def question_id(text: str) -> str:
-    """Id of the question with a hostile text, as hostile as an address can carry."""
-    return text[:500].replace("\n", " ")
+    """Id of the question with a hostile text."""
+    return text[:500]
 
 
 def log_lines() -> bytes:

@@ -24,7 +24,8 @@ STOPS = 'a[href], button, input, select, textarea, [tabindex="0"]'
 
 def show(site, open_page, view: str, **options) -> Page:
     """Open a view, and wait for what it loads."""
-    run = {"history": None, "failed": "broken", "preflight": "broken"}.get(view, "whole")
+    runs = {"history": None, "failed": "broken", "preflight": "broken", "comparison": "audited"}
+    run = runs.get(view, "whole")
     page = site.show(open_page, run, query={"view": view, "cluster": "lab"}, **options)
     expect(page.get_by_role(LOADED[view]).first).to_be_visible()
     return page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +13,8 @@ from sqlalchemy import select
 from sqltune.records import database
 from sqltune.records.models import Run
 from sqltune.ui.app import create_app
+from tests.sqltune.ui.audited import DOUBTFUL, NUMBERS, ODD_IDS, record_audited
+from tests.sqltune.ui.conftest import reading
 from tests.sqltune.ui.recorded import AFTER, BEFORE, GOLD, RUN_ID, record_run, record_training
 
 
@@ -161,7 +165,7 @@ def test_questions_are_filtered(api, run, shown, names):
 
 
 def test_a_question_has_the_three_queries(api, run):
-    question = get(api, f"/runs/{run}/questions/lost")
+    question = get(api, f"/runs/{run}/question", id="lost")
     assert (question["gold"], question["after"]["sql"]) == (GOLD["lost"], AFTER["lost"])
     assert question["change"] == "lost"
 
@@ -246,7 +250,7 @@ def test_a_comparison_of_two_versions_has_the_difference_and_no_verdict(api, two
 
 def test_one_question_of_two_versions_has_both_candidates_queries(api, two_runs):
     first, second = two_runs
-    question = get(api, f"/runs/{second}/questions/gained", against=first)
+    question = get(api, f"/runs/{second}/question", id="gained", against=first)
     assert (question["before"]["sql"], question["after"]["sql"]) == (AFTER["gained"], BEFORE["gained"])
 
 
@@ -264,22 +268,98 @@ def test_without_a_price_there_is_none(api, run):
 
 
 def test_a_wrong_answer_is_explained_on_a_small_database(api, run):
-    explained = get(api, f"/runs/{run}/explanations/lost")
+    explained = get(api, f"/runs/{run}/explanation", id="lost")
     witness = explained["after"]["witness"]
     assert [table["name"] for table in witness["tables"]] == ["head"]
     assert witness["gold"]["rows"] != witness["answer"]["rows"]
 
 
 def test_a_right_answer_and_one_that_does_not_run_have_no_witness(api, run):
-    explained = get(api, f"/runs/{run}/explanations/wrong")
+    explained = get(api, f"/runs/{run}/explanation", id="wrong")
     assert (explained["before"]["outcome"], explained["before"]["witness"]) == ("invalid", None)
-    assert get(api, f"/runs/{run}/explanations/kept")["after"]["witness"] is None
+    assert get(api, f"/runs/{run}/explanation", id="kept")["after"]["witness"] is None
 
 
 def test_an_explanation_of_an_unknown_question_is_not_found(api, run):
-    assert api.get(f"/runs/{run}/explanations/nothing").status_code == 404
+    assert api.get(f"/runs/{run}/explanation", params={"id": "nothing"}).status_code == 404
 
 
 def test_a_wrong_answer_that_runs_has_its_error_class(api, run):
-    after = get(api, f"/runs/{run}/questions/lost")["after"]
+    after = get(api, f"/runs/{run}/question", id="lost")["after"]
     assert (after["outcome"], after["error_class"]) == ("mismatch", "function")
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory, migrated_sqlite):
+    """The API over a run with doubtful golds, reference prompts, odd ids: it is only read."""
+    home = tmp_path_factory.mktemp("audited")
+    shutil.copy(migrated_sqlite, home / "records.db")
+    with reading(home):
+        record_audited("audited")
+        yield TestClient(create_app(), base_url="http://page/api/v1/runs/audited")
+
+
+@pytest.mark.parametrize("name", ODD_IDS)
+def test_a_question_of_any_id_is_found(audited, name):
+    assert get(audited, "/question", id=name)["id"] == name
+
+
+@pytest.mark.parametrize("name", ODD_IDS)
+def test_a_question_of_any_id_is_explained(audited, name):
+    assert get(audited, "/explanation", id=name)["after"]["outcome"] == "match"
+
+
+def test_the_list_counts_what_the_comparison_counts(audited):
+    counted = [q["change"] for q in get(audited, "/questions")["questions"] if q["left_out"] is None]
+    assert Counter(counted) == Counter(NUMBERS)
+    assert get(audited, "/comparison")["buckets"] == NUMBERS
+
+
+@pytest.mark.parametrize("change", NUMBERS)
+def test_a_filter_by_change_leaves_what_the_comparison_counts(audited, change):
+    assert get(audited, "/questions", change=change)["total"] == NUMBERS[change]
+
+
+def test_the_list_says_why_a_question_enters_no_number(audited):
+    left_out = Counter(q["left_out"] for q in get(audited, "/questions")["questions"] if q["left_out"])
+    assert left_out == {"reference_prompt": 3, "gold_does_not_run": 1}
+
+
+def test_a_question_has_the_flags_of_its_gold_query(audited):
+    (flag,) = get(audited, "/question", id="dated.1")["flags"]
+    assert flag["reason"] == "unquoted_date"
+    assert "2010-01-01" in flag["detail"]
+
+
+def test_the_list_has_the_flags_too(audited):
+    flagged = [q["id"] for q in get(audited, "/questions")["questions"] if q["flags"]]
+    assert flagged == [*(f"dated.{day}" for day in range(1, DOUBTFUL + 1)), "broken"]
+
+
+def test_the_comparison_stands_without_the_doubtful_golds_and_says_whether_the_verdict_hangs_on_them(audited):
+    without = get(audited, "/comparison")["without_doubtful"]
+    questions = sum(NUMBERS.values()) - DOUBTFUL
+    assert (without["doubtful"], without["by_reason"]) == (DOUBTFUL, {"unquoted_date": DOUBTFUL})
+    assert without["before"] == without["after"] == {"matched": questions - 2, "evaluated": questions}
+    assert (without["paired"]["difference"], without["decisive"]) == (0, True)
+
+
+def test_without_doubtful_golds_there_is_no_second_score(api, run):
+    assert get(api, f"/runs/{run}/comparison")["without_doubtful"] is None
+
+
+def test_each_side_has_counts_by_database(audited):
+    compared = get(audited, "/comparison")
+    counts = [compared[side]["by_database"]["shop_0"] for side in ("before", "after")]
+    assert counts == [{"matched": 2, "evaluated": 2}, {"matched": 0, "evaluated": 2}]
+
+
+def test_the_counts_by_database_are_those_of_the_score(audited):
+    after = get(audited, "/comparison")["after"]
+    assert sum(tally["matched"] for tally in after["by_database"].values()) == after["summary"]["matched"]
+    assert sum(tally["evaluated"] for tally in after["by_database"].values()) == after["summary"]["questions"]
+
+
+def test_a_question_in_the_list_has_the_clauses_of_its_gold_query(audited):
+    question = get(audited, "/question", id="dated.1")
+    assert (question["clauses"], question["database_name"]) == (["where"], "shop_2")

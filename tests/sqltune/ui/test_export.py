@@ -33,7 +33,7 @@ def data(text):
 
 
 def test_the_file_carries_what_the_page_asks_for(saved, run):
-    assert data(saved.text)[f"sqltune/api/v1/runs/{run}/questions/lost"]["change"] == "lost"
+    assert data(saved.text)[f"sqltune/api/v1/runs/{run}/question?id=lost"]["change"] == "lost"
 
 
 def test_the_run_is_found_under_the_address_that_the_app_makes_of_its_run_id(saved):
@@ -83,5 +83,5 @@ def test_a_run_that_was_only_planned_can_be_saved(records):
 
 
 def test_the_file_explains_the_questions_that_changed(saved, run):
-    explained = data(saved.text)[f"sqltune/api/v1/runs/{run}/explanations/lost"]
+    explained = data(saved.text)[f"sqltune/api/v1/runs/{run}/explanation?id=lost"]
     assert explained["after"]["witness"]["tables"][0]["name"] == "head"

@@ -34,9 +34,15 @@ AIRFLOW = Path(sys.executable).with_name("airflow")
 
 def addresses() -> list[str]:
     """Every route of the API, with its parameters filled in."""
-    values = {"run": RUN_ID, "cluster": "lab", "question": "lost", "name": "train.try1.host-a"}
-    paths = [route.path for route in create_app().routes if isinstance(route, APIRoute)]
-    return ["/sqltune" + path.replace(":path", "").format(**values) for path in paths if "/api/" in path]
+    values = {"run": RUN_ID, "cluster": "lab", "name": "train.try1.host-a", "id": "lost"}
+    routes = [r for r in create_app().routes if isinstance(r, APIRoute) and "/api/" in r.path]
+    return [f"/sqltune{route.path.format(**values)}{required(route, values)}" for route in routes]
+
+
+def required(route: APIRoute, values: dict[str, str]) -> str:
+    """The query of a route that cannot do without."""
+    names = [field.alias for field in route.dependant.query_params if field.field_info.is_required()]
+    return "?" + "&".join(f"{name}={values[name]}" for name in names) if names else ""
 
 
 ADDRESSES = addresses()

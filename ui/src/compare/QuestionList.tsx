@@ -1,6 +1,6 @@
 import { memo, useEffect, useRef, type KeyboardEvent } from "react";
 import { useText } from "../i18n";
-import type { QuestionLine } from "./filter";
+import { groupOf, type QuestionLine } from "./filter";
 
 /** Longest part of a question that the list shows. */
 const SHOWN = 300;
@@ -35,10 +35,13 @@ export function QuestionList({ questions, current, onChoose }: Props) {
     event.preventDefault();
     if (next) onChoose(next.id);
   };
+  // In the group of the reference prompts, what became of each is of interest, and not that it is one.
+  const labelOf = (question: QuestionLine) => text(question.left_out === "reference_prompt" ? question.change : groupOf(question));
+  const doubtful = text("doubtful");
   return (
     <div className="list" ref={list} role="listbox" aria-label={text("questions", { n: questions.length })} onKeyDown={onKeyDown}>
       {questions.map((question) => (
-        <Row key={question.id} question={question} chosen={question === current} label={text(question.change)} onChoose={stable} />
+        <Row key={question.id} question={question} chosen={question === current} label={labelOf(question)} doubtful={doubtful} onChoose={stable} />
       ))}
     </div>
   );
@@ -55,14 +58,17 @@ interface RowProps {
   question: QuestionLine;
   chosen: boolean;
   label: string;
+  /** What a doubtful gold query is called. */
+  doubtful: string;
   onChoose: (id: string) => void;
 }
 
-const Row = memo(function Row({ question, chosen, label, onChoose }: RowProps) {
+const Row = memo(function Row({ question, chosen, label, doubtful, onChoose }: RowProps) {
   const color = { lost: "bad", gained: "good", both_wrong: "muted", both_right: "muted" }[question.change];
   return (
     <button type="button" role="option" aria-selected={chosen} tabIndex={chosen ? 0 : -1} onClick={() => onChoose(question.id)}>
       <span className={color}>{label}</span> {question.question.slice(0, SHOWN)}
+      {question.flags.length > 0 && <span className="flag">{doubtful}</span>}
     </button>
   );
 });

@@ -10,7 +10,7 @@ interface Props {
 /** Why both answers were judged so; a wrong one on the smallest database that shows it. */
 export function Explanations({ run, id, against }: Props) {
   const text = useText();
-  const { data, error } = useApi<Schema["Explained"]>(withQuery(runPath(run, `/explanations/${encodeURIComponent(id)}`), { against }));
+  const { data, error } = useApi<Schema["Explained"]>(withQuery(runPath(run, "/explanation"), { id, against }));
   if (error) return null;
   if (!data) return <p className="muted">{text("loading")}</p>;
   return (
