@@ -503,6 +503,29 @@ export interface components {
             vacuous: boolean;
         };
         /**
+         * Architecture
+         * @description The shape of a Llama-like model, as its config.json names it.
+         */
+        Architecture: {
+            /** Hidden Size */
+            hidden_size: number;
+            /** Intermediate Size */
+            intermediate_size: number;
+            /** Num Hidden Layers */
+            num_hidden_layers: number;
+            /** Num Attention Heads */
+            num_attention_heads: number;
+            /** Num Key Value Heads */
+            num_key_value_heads: number;
+            /** Vocab Size */
+            vocab_size: number;
+            /**
+             * Tie Word Embeddings
+             * @default false
+             */
+            tie_word_embeddings: boolean;
+        };
+        /**
          * Attempt
          * @description One attempt of one of the run's gangs; a moment is null where it is not known, or not reached.
          */
@@ -1187,6 +1210,8 @@ export interface components {
              * @description Hash of the base model's files; None without a model.
              */
             base_model_hash: string | null;
+            /** @description Shape of the base model; None without a model, or where it is not Llama's. */
+            architecture?: components["schemas"]["Architecture"] | null;
         };
         /**
          * PairedComparison

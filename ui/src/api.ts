@@ -101,6 +101,16 @@ export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
   return state;
 }
 
+/** A value, once it has stayed the same for a while; undefined before. */
+export function useSettled<T>(value: T, ms: number): T | undefined {
+  const [settled, setSettled] = useState<T>();
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}
+
 export interface TaskInstance {
   task_id: string;
   map_index: number;

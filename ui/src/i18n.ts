@@ -168,20 +168,24 @@ export function initialLanguage(): Language {
 
 export const LanguageContext = createContext<Language>("en");
 
-/** The name of a value for people, such as `class_join`; a value that has none stands for itself. */
-export function named(text: Translate, prefix: string, value: string): string {
-  const key = `${prefix}_${value.replaceAll(" ", "_")}`;
-  return key in en ? text(key as Key) : value;
-}
-
 export type Translate = (key: Key, values?: Record<string, string | number>) => string;
 
-export function translate(language: Language): Translate {
-  return (key, values = {}) =>
+const translator =
+  (language: Language): Translate =>
+  (key, values = {}) =>
     Object.entries(values).reduce<string>(
       (text, [name, value]) => text.replace(`{${name}}`, String(value)),
       LANGUAGES[language][key],
     );
-}
+const TRANSLATORS: Record<Language, Translate> = { en: translator("en"), zh: translator("zh") };
+
+/** The same function each time for a language: what it is given to need not be drawn again. */
+export const translate = (language: Language): Translate => TRANSLATORS[language];
 
 export const useText = (): Translate => translate(useContext(LanguageContext));
+
+/** The name of a value for people, such as `class_join`; a value that has none stands for itself. */
+export function named(text: Translate, prefix: string, value: string): string {
+  const key = `${prefix}_${value.replaceAll(" ", "_")}`;
+  return Object.hasOwn(en, key) ? text(key as Key) : value;
+}

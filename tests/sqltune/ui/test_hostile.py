@@ -46,7 +46,7 @@ def test_a_log(show):
 
 def test_a_search(show):
     page = show("comparison", text=HOSTILE[0][:200])
-    expect(page.get_by_role("searchbox")).to_have_value(HOSTILE[0][:200])
+    expect(page.get_by_role("searchbox", name="question")).to_have_value(HOSTILE[0][:200])
     assert_text_is_text(page)
 
 

@@ -7,6 +7,8 @@ import { Numbers } from "./Numbers";
 import { Parts } from "./Parts";
 import { Questions, showList } from "./Questions";
 
+const MOST = 10_000;
+
 /** Leads to the questions that a filter leaves. */
 export type OnFilter = (name: FilterName, value: string) => void;
 
@@ -16,6 +18,9 @@ export function Comparison({ run, cluster, live }: { run: string; cluster: strin
   const { params, set } = address;
   const against = params.get("against");
   const { data } = useApi<Schema["Comparison"]>(withQuery(runPath(run, "/comparison"), { against }), live ? 10_000 : 0);
+  const hasQuestions = !data || (data.before && data.after);
+  // Asked for together with the numbers: it is what takes longest.
+  const questions = useApi<Schema["Questions"]>(hasQuestions ? withQuery(runPath(run, "/questions"), { limit: MOST, against }) : null).data;
   const versions = useApi<Schema["History"]>(isReport ? null : `sqltune/api/v1/clusters/${encodeURIComponent(cluster)}/history`).data?.versions;
   const onFilter = useCallback<OnFilter>(
     (name, value) => {
@@ -45,7 +50,7 @@ export function Comparison({ run, cluster, live }: { run: string; cluster: strin
       {data.rules.length > 0 && <Rules data={data} />}
       {data.without_doubtful && <Doubtful without={data.without_doubtful} onFilter={onFilter} />}
       <Parts data={data} onFilter={onFilter} />
-      {data.before && data.after && <Questions run={run} against={against} address={address} />}
+      {data.before && data.after && <Questions run={run} against={against} address={address} data={questions} />}
     </>
   );
 }

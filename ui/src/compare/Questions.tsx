@@ -1,31 +1,30 @@
 import { useCallback, useEffect, useMemo, useRef } from "react";
-import { runPath, useApi, withQuery, type Schema } from "../api";
+import type { Schema } from "../api";
 import { named, useText, type Key, type Translate } from "../i18n";
 import type { Address } from "./address";
 import { ANY, BUCKETS, filtered, FILTERS, groupOf, LEFT_OUT, options, type ChoiceName, type Filter, type QuestionLine } from "./filter";
 import { QuestionList } from "./QuestionList";
 import { QuestionView } from "./QuestionView";
 
-const MOST = 10_000;
 const NONE: QuestionLine[] = [];
 
 interface Props {
   run: string;
   against: string | null;
   address: Address;
+  /** All of the run's questions; undefined until they are loaded. */
+  data: Schema["Questions"] | undefined;
 }
 
 /** Question by question: the filters, the list, and the one that is chosen. */
-export function Questions({ run, against, address: { params, set } }: Props) {
+export function Questions({ run, against, address: { params, set }, data }: Props) {
   const text = useText();
-  const { data } = useApi<Schema["Questions"]>(withQuery(runPath(run, "/questions"), { limit: MOST, against }));
   const all = data?.questions ?? NONE;
   const linked = all.find((q) => q.id === params.get("question"));
-  const filter = useMemo(() => {
-    const given = Object.fromEntries(FILTERS.map((name) => [name, params.get(name)])) as Filter;
-    // A link to a question that enters no number leads to its group.
-    return { ...given, change: given.change ?? linked?.left_out ?? null };
-  }, [params, linked]);
+  // A link to a question that enters no number leads to its group.
+  const given = FILTERS.map((name) => params.get(name) ?? (name === "change" ? (linked?.left_out ?? null) : null));
+  // The list is drawn anew when a filter changes, and stays when another question is chosen.
+  const filter = useMemo(() => Object.fromEntries(FILTERS.map((name, i) => [name, given[i]])) as Filter, given);
   const questions = useMemo(() => filtered(all, filter), [all, filter]);
   const groups = useMemo(() => {
     const counts = new Map<string, number>();

@@ -1,5 +1,8 @@
-import { runPath, useApi, withQuery, type Schema } from "../api";
+import { isReport, runPath, useApi, useSettled, withQuery, type Schema } from "../api";
 import { useText } from "../i18n";
+
+/** How long one must stay at a question. */
+const SETTLED_MS = 200;
 
 interface Props {
   run: string;
@@ -10,7 +13,9 @@ interface Props {
 /** Why both answers were judged so; a wrong one on the smallest database that shows it. */
 export function Explanations({ run, id, against }: Props) {
   const text = useText();
-  const { data, error } = useApi<Schema["Explained"]>(withQuery(runPath(run, "/explanation"), { id, against }));
+  const path = withQuery(runPath(run, "/explanation"), { id, against });
+  // The server works a witness out: not for each question that somebody passes on the way to another one.
+  const { data, error } = useApi<Schema["Explained"]>(useSettled(path, isReport ? 0 : SETTLED_MS) === path ? path : null);
   if (error) return null;
   if (!data) return <p className="muted">{text("loading")}</p>;
   return (
