@@ -24,7 +24,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from airflow.sdk import CronTriggerTimetable, TaskGroup, dag, task
+from airflow.sdk import TaskGroup, dag, task
 
 from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
@@ -37,7 +37,9 @@ from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
 from sqltune.tasks import dataset, evaluate, gate, preflight, promote, prune, reference, register
 from sqltune.tasks import plan as planned
+from sqltune.timetables.revisions import schedule
 
+DAG_ID = "text2sql_retrain"
 SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")
 RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 TEARDOWN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=20)}
@@ -77,13 +79,11 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
 
 
 @dag(
-    dag_id="text2sql_retrain",
+    dag_id=DAG_ID,
     description="Retrain a text-to-SQL model on its cluster; serve it only if it answers better",
     doc_md=__doc__,
-    # Neither a start_date nor run_immediately: with either, switching the DAG on would train at once, for the
-    # night before. A zero, because False, the default, still makes that run in the first tenth of the
-    # interval.
-    schedule=CronTriggerTimetable(SCHEDULE, timezone="UTC", run_immediately=timedelta(0)),
+    # Without a start_date: with one, switching the DAG on would train at once, for the night before.
+    schedule=schedule(SCHEDULE, DAG_ID),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(days=7),

@@ -2,20 +2,23 @@
 
 The environment variable SQLTUNE_PAGE says how the page is shown: `tab`, the default, as a part of Airflow's
 own page; `frame`, in a frame, for an Airflow in which React plugins are off or fail; `off`, not at all. The
-API is there in each case.
+API is there in each case. The webhook of the dataset's hub is there where SQLTUNE_WEBHOOK_SECRET is set.
 """
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends
 
+from sqltune.timetables.revisions import RevisionTimetable
 from sqltune.ui.app import create_app
 from sqltune.ui.contracts import DAG_ID
+from sqltune.ui.webhook import create_webhook
 
 MAY_READ_RUNS = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=DAG_ID)
 """Who may read the DAG's runs may read what they recorded."""
@@ -46,15 +49,17 @@ def views(page: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     raise ValueError(f"SQLTUNE_PAGE is {page!r}, expected tab, frame or off: correct it in the environment")
 
 
+def apps() -> list[dict[str, Any]]:
+    """Return the API, and the webhook where it has a secret. The first whose prefix fits answers."""
+    api = {"app": create_app([Depends(MAY_READ_RUNS)]), "url_prefix": f"/{PREFIX}", "name": "sqltune"}
+    webhook = {"app": create_webhook(), "url_prefix": f"/{PREFIX}/hooks", "name": "sqltune-webhook"}
+    return [webhook, api] if webhook["app"] else [api]
+
+
 class SqltunePlugin(AirflowPlugin):
-    """The page, in Airflow's own."""
+    """The page in Airflow's own, the schedule of the revisions, and the hub's webhook."""
 
     name = "sqltune"
-    fastapi_apps = [  # noqa: RUF012 # Airflow's declaration
-        {
-            "app": create_app([Depends(MAY_READ_RUNS)]),
-            "url_prefix": f"/{PREFIX}",
-            "name": "sqltune",
-        }
-    ]
+    fastapi_apps = apps()
+    timetables = [RevisionTimetable]  # noqa: RUF012 # Airflow's declaration
     react_apps, external_views = views(os.environ.get("SQLTUNE_PAGE", "tab"))

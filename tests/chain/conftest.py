@@ -33,8 +33,7 @@ class Lab:
     """The tests' lab, by its command line."""
 
     def __init__(self) -> None:
-        # The recipe is the form's default too: a backfill makes Airflow create the last night's run beside
-        # it, outside max_active_runs, and with the plan of the first run that one has nothing new to train.
+        # The recipe is the form's default too: its revisions are watched, and listed by a backfill.
         self.env = os.environ | {
             "SQLTUNE_RECIPE": FORM["recipe"],
             "SQLTUNE_LAB_STATE": str(STATE),

@@ -13,7 +13,7 @@ from pydantic.json_schema import JsonSchemaValue
 from sqltune.config.cluster import Cluster, Host, Keep, Serving
 from sqltune.config.json_schema import flat_schema
 from sqltune.config.presets import load_preset, preset_names
-from sqltune.config.recipe import Decoding, Recipe, Training
+from sqltune.config.recipe import Decoding, Recipe, Revisions, Training
 from sqltune.config.spec import PRESET_FIELDS, RunSpec
 from ssh_gang.model import Limits
 
@@ -34,6 +34,7 @@ FILES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A recipe: `include/configs/recipes/NAME.yaml`", Recipe),
     ("`training` of a recipe", Training),
     ("`decoding` of a recipe", Decoding),
+    ("`revisions` of a recipe", Revisions),
     ("A cluster: `include/configs/clusters/NAME.yaml`", Cluster),
     ("`hosts` of a cluster", Host),
     ("`serving` of a cluster", Serving),

@@ -79,7 +79,7 @@ class RunPlan(Site):
         decisive = self.model_dump(
             mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
         )
-        # How a model is evaluated does not change what is trained.
+        # How a model is evaluated, and what made the run start, does not change what is trained.
         decisive["recipe"] = self.recipe.model_dump(
             mode="json",
             exclude={
@@ -89,10 +89,21 @@ class RunPlan(Site):
                 "eval_questions",
                 "base_model_repo",
                 "data_limits",
+                "revisions",
             },
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
         return digest(decisive)
+
+    @property
+    def is_as_recipe(self) -> bool:
+        """Whether the form has changed nothing of what is trained."""
+        recipe = self.recipe
+        return (self.training, self.base_model, self.dataset_repo) == (
+            recipe.training,
+            recipe.base_model,
+            recipe.dataset_repo,
+        )
 
     @property
     def key(self) -> str:

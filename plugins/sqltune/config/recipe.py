@@ -71,6 +71,28 @@ class Decoding(Model):
     stop: list[str] = Field(list(STOP), description="Texts that end an answer; they are not part of it.")
 
 
+Policy = Literal["nightly", "newest", "each", "tagged"]
+
+
+class Revisions(Model):
+    """Which commits of the dataset are trained by themselves, and when; docs/revisions.md."""
+
+    policy: Policy = Field(
+        "nightly",
+        description="nightly: the newest commit, at the schedule. newest: the newest commit, when it comes; "
+        "those before it that wait are skipped. each: every commit, in order. tagged: every commit that has "
+        "a tag.",
+    )
+    quiet_period: int = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="Seconds without a new commit after which training starts: commits that follow one "
+        "another are one training under the policy newest. A minute at least, unless Airflow parses the DAG "
+        "more often than every 30 seconds.",
+    )
+
+
 class Recipe(Model):
     """What is trained and how: a file in `include/configs/recipes`."""
 
@@ -114,6 +136,9 @@ class Recipe(Model):
     )
     gate: dict[str, float] = Field(
         default_factory=dict, description="Rules of gate.yaml with another value for this recipe."
+    )
+    revisions: Revisions = Field(
+        Revisions(), description="Which commits of the dataset are trained by themselves, and when."
     )
     training: Training = Field(description="Training settings.")
     decoding: Decoding = Field(Decoding(), description="How answers are generated.")

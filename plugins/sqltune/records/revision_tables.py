@@ -12,13 +12,14 @@ from sqltune.records.base import Base
 
 
 class RevisionFeed(Base):
-    """A branch of a dataset that is followed for a cluster."""
+    """A branch of a dataset that is followed for a cluster and a recipe."""
 
     __tablename__ = "revision_feeds"
-    __table_args__ = (UniqueConstraint("cluster", "dataset_repo", "branch"),)
+    __table_args__ = (UniqueConstraint("cluster", "recipe", "dataset_repo", "branch"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     cluster: Mapped[str]
+    recipe: Mapped[str]
     dataset_repo: Mapped[str]
     branch: Mapped[str]
     head: Mapped[str | None]
@@ -54,9 +55,11 @@ class Revision(Base):
     source: Mapped[str]
     """Who saw it first: `Source`."""
     state: Mapped[str]
-    """`State`; whether it was trained is in `runs` and `verdicts`."""
+    """`State`; whether it was trained is in `runs` and `verdicts`, by the fingerprint."""
     run_id: Mapped[str | None]
     """Airflow's run id of the run that has claimed it."""
+    fingerprint: Mapped[str | None]
+    """Of that run's plan: a revision is trained when a run with this fingerprint has its verdict."""
     claimed_at: Mapped[datetime | None]
     is_partition: Mapped[bool]
     """Whether that run carries the commit as its partition key."""

@@ -9,7 +9,7 @@ reading starts from there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
@@ -43,9 +43,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Feed:
-    """A branch that is followed for a cluster."""
+    """A branch that is followed for a cluster and a recipe: another recipe trains its commits anew."""
 
     cluster: str
+    recipe: str
     dataset_repo: str
     branch: str = "main"
 
@@ -114,7 +115,7 @@ class Revision:
     run_id: str | None
     is_partition: bool
     is_trained: bool
-    """Whether a run that trained on it has its verdict."""
+    """Whether the run that has claimed it, or one with the same plan, has its verdict."""
 
     @property
     def partition_date(self) -> datetime:
@@ -151,7 +152,7 @@ def observe(feed: Feed, reading: Reading, source: Source) -> list[str]:
 
 def _locked(session: Session, feed: Feed) -> RevisionFeed:
     """The feed's row, added if it is missing; no other transaction writes to the feed until this one ends."""
-    names = {"cluster": feed.cluster, "dataset_repo": feed.dataset_repo, "branch": feed.branch}
+    names = asdict(feed)
     database.upsert(session, RevisionFeed, [names], keys=list(names), update=False)
     return session.execute(select(RevisionFeed).where(*_is(feed)).with_for_update()).scalar_one()
 
@@ -231,12 +232,7 @@ def ask(feed: Feed) -> None:
 
 def listed(feed: Feed) -> list[Revision]:
     """Return a feed's revisions in the branch's order, those that are gone included."""
-    trained = exists().where(
-        Run.id == Verdict.run_id,
-        Run.cluster == feed.cluster,
-        Run.dataset_repo == feed.dataset_repo,
-        Run.dataset_commit == RevisionRow.commit,
-    )
+    trained = exists().where(Run.id == Verdict.run_id, Run.fingerprint == RevisionRow.fingerprint)
     statement = (
         select(RevisionRow, trained)
         .join(RevisionFeed, RevisionFeed.id == RevisionRow.feed_id)
@@ -248,32 +244,37 @@ def listed(feed: Feed) -> list[Revision]:
 
 
 def waiting(feed: Feed) -> list[Revision]:
-    """Return the revisions that no run has trained or claimed, and none was chosen in place of, in order."""
-    return [r for r in listed(feed) if r.state is State.WAITING and not r.is_trained]
+    """Return the revisions that no run has claimed, and in whose place none was chosen, in order."""
+    return [r for r in listed(feed) if r.state is State.WAITING]
 
 
-def claim(feed: Feed, commit: str, run_id: str, is_partition: bool, skips_older: bool) -> str | None:
+def claim(
+    feed: Feed, commit: str, run_id: str, fingerprint: str, *, is_partition: bool, skips_older: bool
+) -> str | None:
     """Give a revision to a run, if no other run has it.
 
     Args:
         feed: The branch.
         commit: The revision.
         run_id: Airflow's run id.
+        fingerprint: Of the run's plan.
         is_partition: Whether the run carries the commit as its partition key.
         skips_older: Whether the revisions before it that wait are not to be trained any more.
 
     Returns:
         The run id that has it now, this one's or another's; None for a commit that is not recorded.
     """
+    claimed = {
+        "run_id": run_id,
+        "fingerprint": fingerprint,
+        "claimed_at": now(),
+        "is_partition": is_partition,
+        "state": State.STARTED,
+    }
     with database.writing() as session:
-        feed_id = _locked(session, feed).id
-        of_feed = RevisionRow.feed_id == feed_id
+        of_feed = RevisionRow.feed_id == _locked(session, feed).id
         this = (of_feed, RevisionRow.commit == commit)
-        session.execute(
-            update(RevisionRow)
-            .where(*this, RevisionRow.run_id.is_(None))
-            .values(run_id=run_id, claimed_at=now(), is_partition=is_partition, state=State.STARTED)
-        )
+        session.execute(update(RevisionRow).where(*this, RevisionRow.run_id.is_(None)).values(claimed))
         row = session.scalar(select(RevisionRow).where(*this))
         if row is None:
             return None
@@ -286,6 +287,7 @@ def claim(feed: Feed, commit: str, run_id: str, is_partition: bool, skips_older:
 def _is(feed: Feed) -> tuple[ColumnElement[bool], ...]:
     return (
         RevisionFeed.cluster == feed.cluster,
+        RevisionFeed.recipe == feed.recipe,
         RevisionFeed.dataset_repo == feed.dataset_repo,
         RevisionFeed.branch == feed.branch,
     )

@@ -18,6 +18,8 @@ from sqltune.records import claims, runs, turns
 from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
 from sqltune.tasks import estimates, planning
+from sqltune.tasks import revisions as revision
+from sqltune.timetables.revisions import commit_of
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ def plan() -> RunPlan | Literal[False]:
     _log_plan(run_plan)
     check_log_store(run_plan.key)
     runs.put_plan(run_plan)
+    revision.claim(run_plan, is_partition=commit_of(_partition_key()) is not None)
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):
         return False
@@ -83,15 +86,23 @@ def _has_nothing_new(plan: RunPlan) -> bool:
     return True
 
 
+def _partition_key() -> str | None:
+    return get_current_context()["dag_run"].partition_key
+
+
 def _read_form() -> RunPlan:
     context = get_current_context()
     run = context["dag_run"]
     as_of = run.logical_date or run.run_after or datetime.now(UTC)
     code_version, _ = node.bundle()
+    form = dict(context["params"])
+    # The revision is the run's partition, unless the form names another one.
+    form["dataset_revision"] = form.get("dataset_revision") or commit_of(run.partition_key)
     try:
-        return planning.make_plan(dict(context["params"]), run.run_id, as_of, code_version)
+        plan = planning.make_plan(form, run.run_id, as_of, code_version)
     except ConfigError as e:
         raise AirflowFailException(str(e)) from e
+    return plan.model_copy(update={"force": plan.force or revision.is_reprocessed(plan, run)})
 
 
 def _log_plan(plan: RunPlan) -> None:

@@ -9,7 +9,7 @@ from sqltune.records import revisions, runs, verdicts
 from sqltune.records.revisions import Commit, Feed, Reading
 from tests.plans import run_plan
 
-FEED = Feed("lab", "team/data")
+FEED = Feed("lab", "lab_tiny", "team/data")
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -34,8 +34,13 @@ def waiting(feed: Feed = FEED) -> str:
     return "".join(r.commit[0] for r in revisions.waiting(feed))
 
 
-def judged(run_id: str, commit: str) -> None:
-    runs.put_plan(run_plan(run_id, dataset_commit=commit * 40))
+def claim(letter: str, run_id: str, skips_older: bool = False) -> str | None:
+    fingerprint = run_plan(run_id, dataset_commit=letter * 40).fingerprint
+    return revisions.claim(FEED, letter * 40, run_id, fingerprint, is_partition=True, skips_older=skips_older)
+
+
+def judged(run_id: str, letter: str) -> None:
+    runs.put_plan(run_plan(run_id, dataset_commit=letter * 40))
     verdicts.put(run_id, passed=True, table="", decision={}, rules=[])
 
 
@@ -112,7 +117,7 @@ def test_a_commit_that_comes_back_waits_again(engine):
 def test_a_forced_push_leaves_what_a_run_has(engine):
     see("a")
     see("ab")
-    revisions.claim(FEED, "b" * 40, "r1", is_partition=True, skips_older=False)
+    claim("b", "r1")
     see("ax")
     assert states()["b"] == "started"
 
@@ -125,8 +130,8 @@ def test_a_tag_is_recorded_also_when_it_comes_later(engine):
 
 def test_the_first_run_gets_a_revision_and_keeps_it(engine):
     see("ab")
-    assert revisions.claim(FEED, "b" * 40, "r1", is_partition=True, skips_older=False) == "r1"
-    assert revisions.claim(FEED, "b" * 40, "r2", is_partition=True, skips_older=False) == "r1"
+    assert claim("b", "r1") == "r1"
+    assert claim("b", "r2") == "r1"
     assert waiting() == ""
 
 
@@ -135,11 +140,11 @@ def test_one_of_many_claims_at_once_wins(engine):
     owners: list[str | None] = []
     barrier = Barrier(4)
 
-    def claim(run_id: str) -> None:
+    def compete(run_id: str) -> None:
         barrier.wait()
-        owners.append(revisions.claim(FEED, "b" * 40, run_id, is_partition=True, skips_older=False))
+        owners.append(claim("b", run_id))
 
-    threads = [Thread(target=claim, args=[f"r{n}"]) for n in range(4)]
+    threads = [Thread(target=compete, args=[f"r{n}"]) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -151,25 +156,34 @@ def test_one_of_many_claims_at_once_wins(engine):
 def test_a_claim_of_the_newest_skips_those_that_waited_before_it(engine):
     see("a")
     see("abc")
-    revisions.claim(FEED, "b" * 40, "r1", is_partition=True, skips_older=True)
+    claim("b", "r1", skips_older=True)
     assert states() == {"a": "skipped", "b": "started", "c": "waiting"}
 
 
 def test_a_commit_that_is_not_recorded_has_no_owner(engine):
-    assert revisions.claim(FEED, "a" * 40, "r1", is_partition=False, skips_older=False) is None
+    assert claim("a", "r1") is None
 
 
-def test_what_was_trained_by_a_run_of_the_form_waits_no_more(engine):
+def test_a_revision_is_trained_when_its_run_has_the_verdict(engine):
     see("ab")
+    claim("b", "r1")
+    assert not revisions.listed(FEED)[1].is_trained
     judged("r1", "b")
-    assert waiting() == ""
     assert revisions.listed(FEED)[1].is_trained
 
 
-def test_another_clusters_training_leaves_it_waiting(engine):
-    other = Feed("elsewhere", "team/data")
+def test_a_revision_whose_run_failed_is_trained_by_another_with_the_same_plan(engine):
+    see("ab")
+    claim("b", "r1")
+    judged("r2", "b")
+    assert revisions.listed(FEED)[1].is_trained
+
+
+def test_another_recipe_has_revisions_of_its_own(engine):
+    other = Feed("lab", "another", "team/data")
+    see("ab")
     see("ab", feed=other)
-    judged("r1", "b")
+    claim("b", "r1")
     assert waiting(other) == "b"
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
+from lab.repositories import repositories
+from lab.settings import REPO
 from sqltune.estimate.model import Tokens
 from sqltune.node_contracts.preflight import PreflightResponse
-from sqltune.records import checkups, claims, runs, verdicts
+from sqltune.records import checkups, claims, revisions, runs, verdicts
 from sqltune.records.errors import LogStoreError
+from sqltune.records.revisions import Feed
 from sqltune.records.runs import State
 from sqltune.tasks import estimates
 from sqltune.tasks import plan as planned
@@ -44,6 +48,7 @@ class Airflow:
     def _context(self):
         return {
             "ti": SimpleNamespace(dag_id=DAG, get_dr_count=self._count, xcom_push=self._push),
+            "dag_run": SimpleNamespace(partition_key=None),
         }
 
     def _push(self, key: str, value: object) -> None:
@@ -236,3 +241,63 @@ def test_every_host_has_a_storage_of_its_own(plan):
 def test_shared_storage_is_the_masters(plan):
     plan["cluster"]["shared_storage"] = True
     assert planned.storages(plan) == ["host-a"]
+
+
+def partition_run(monkeypatch, run_id: str, commit: str | None, run_type: str = "scheduled", **form: object):
+    """The plan of a run whose partition is a commit."""
+    run = SimpleNamespace(
+        run_id=run_id,
+        run_type=run_type,
+        partition_key=commit,
+        logical_date=None,
+        run_after=datetime(2026, 11, 1, tzinfo=UTC),
+    )
+    ti = SimpleNamespace(dag_id=DAG, get_dr_count=lambda *_, **__: 0, xcom_push=lambda **_: None)
+    context = {"params": form, "dag_run": run, "ti": ti}
+    monkeypatch.setattr(planned, "get_current_context", lambda: context)
+    return planned.plan()
+
+
+@pytest.fixture
+def history(plan):
+    """The commits of the lab's dataset, oldest first."""
+    return [c.sha for c in repositories()[REPO].branches["main"]]
+
+
+def recorded() -> dict[str, str]:
+    feed = Feed("lab", "lab_smollm2", REPO)
+    return {r.commit: f"{r.state.value} {r.run_id}" for r in revisions.listed(feed)}
+
+
+def test_a_runs_partition_is_the_commit_that_it_trains(plan, history, monkeypatch):
+    made = partition_run(monkeypatch, "r1", history[0])
+    assert made["dataset_commit"] == history[0]
+    assert recorded() == {history[0]: "started r1", history[1]: "waiting None"}
+
+
+def test_a_revision_on_the_form_comes_before_the_partition(plan, history, monkeypatch):
+    made = partition_run(monkeypatch, "r1", history[0], dataset_revision=history[1])
+    assert made["dataset_commit"] == history[1]
+
+
+def test_the_newest_commit_skips_those_before_it_that_wait(plan, history, monkeypatch):
+    partition_run(monkeypatch, "r1", None)
+    assert recorded() == {history[0]: "known None", history[1]: "started r1"}
+
+
+def test_a_run_with_settings_of_its_own_leaves_the_revision(plan, history, monkeypatch):
+    partition_run(monkeypatch, "r1", history[1], max_steps=1)
+    assert recorded() == {}
+
+
+def test_a_second_backfill_of_a_trained_partition_trains_it_again(plan, history, monkeypatch):
+    first = partition_run(monkeypatch, "r1", history[0], "backfill")
+    verdicts.put("r1", passed=False, table="", decision={}, rules=[])
+    assert first["force"] is False
+    assert partition_run(monkeypatch, "r2", history[0], "backfill")["force"] is True
+
+
+def test_a_second_run_of_a_trained_partition_has_nothing_new(plan, history, monkeypatch):
+    partition_run(monkeypatch, "r1", history[0], "backfill")
+    verdicts.put("r1", passed=False, table="", decision={}, rules=[])
+    assert partition_run(monkeypatch, "r2", history[0], "manual") is False

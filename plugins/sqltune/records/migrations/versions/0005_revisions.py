@@ -15,6 +15,7 @@ def upgrade() -> None:
         "revision_feeds",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("recipe", sa.Text(), nullable=False),
         sa.Column("dataset_repo", sa.Text(), nullable=False),
         sa.Column("branch", sa.Text(), nullable=False),
         sa.Column("head", sa.Text(), nullable=True),
@@ -23,7 +24,11 @@ def upgrade() -> None:
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revision_feeds")),
         sa.UniqueConstraint(
-            "cluster", "dataset_repo", "branch", name=op.f("uq_revision_feeds_cluster_dataset_repo_branch")
+            "cluster",
+            "recipe",
+            "dataset_repo",
+            "branch",
+            name=op.f("uq_revision_feeds_cluster_recipe_dataset_repo_branch"),
         ),
     )
     op.create_table(
@@ -40,6 +45,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("fingerprint", sa.Text(), nullable=True),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("is_partition", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(

@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from lab.hub import COMMITS_PER_PAGE, create_app
-from lab.repositories import Commit, Repo
-from sqltune.dataset import history
+from lab.hub import COMMITS_PER_PAGE
 from sqltune.errors import HubError, HubUnreachable
 from sqltune.records import revisions
 from sqltune.records.revisions import Feed
+from sqltune.revisions import history
+from tests.changing_hub import NAME, ChangingHub
 from tests.conftest import free_port, serving
 
-NAME = "team/data"
-FEED = Feed("lab", NAME)
-
-
-class Hub:
-    """A hub with one repository, to push to; it counts the requests that it gets."""
-
-    def __init__(self) -> None:
-        self.commits: list[Commit] = []
-        self.tags: dict[str, str] = {}
-        self.repos: dict[str, Repo] = {}
-        self.paths: list[str] = []
-        self.app = create_app(self.repos)
-
-    def push(self, *titles: str) -> None:
-        for title in titles:
-            self.commits.append(Commit(f"2026-11-01T00:{len(self.commits):02d}:00.000Z", title, {}))
-        self.publish()
-
-    def publish(self) -> None:
-        self.repos[NAME] = Repo({"main": list(self.commits)}, dict(self.tags))
-
-    async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] == "http":
-            self.paths.append(scope["path"].removeprefix(f"/api/datasets/{NAME}/").split("/")[0])
-        await self.app(scope, receive, send)
+FEED = Feed("lab", "lab_tiny", NAME)
 
 
 @pytest.fixture
 def hub(records):
-    served = Hub()
+    served = ChangingHub()
     served.push("first")
     with serving(served) as url:
         served.url = url
@@ -99,7 +74,7 @@ def test_a_hub_without_etags_is_compared_by_its_answer(hub, monkeypatch):
                 message["headers"] = [h for h in message["headers"] if h[0].lower() != b"etag"]
             await send(message)
 
-        await Hub.__call__(hub, scope, receive, strip)
+        await ChangingHub.__call__(hub, scope, receive, strip)
 
     with serving(without_etag) as url:
         history.follow(FEED, url, "watcher")
@@ -113,12 +88,12 @@ def test_a_hub_without_etags_is_compared_by_its_answer(hub, monkeypatch):
 
 def test_a_branch_that_is_not_there_is_named_with_those_that_are(hub):
     with pytest.raises(HubError, match=r"branch 'dev' is not in team/data \(branches: main\)"):
-        history.follow(Feed("lab", NAME, "dev"), hub.url, "watcher")
+        history.follow(Feed("lab", "lab_tiny", NAME, "dev"), hub.url, "watcher")
 
 
 def test_a_repository_that_is_not_there_is_named(hub):
     with pytest.raises(HubError, match="dataset_repo: 'team/other' is not on"):
-        history.follow(Feed("lab", "team/other"), hub.url, "watcher")
+        history.follow(Feed("lab", "lab_tiny", "team/other"), hub.url, "watcher")
 
 
 def test_a_hub_that_does_not_answer_leaves_the_watermark(records):

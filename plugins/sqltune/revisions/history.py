@@ -64,7 +64,12 @@ def _refs(repo: str, endpoint: str, etag: str | None) -> tuple[Any, str | None]:
 
     `HfApi.list_repo_refs` can't send the ETag of the answer before; this is the same request with it.
     """
-    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+    # They are documented there, but not marked as exported.
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        get_session,
+        hf_raise_for_status,
+    )
 
     headers = build_hf_headers()
     if etag and not etag.startswith(OWN):

@@ -1,0 +1,1 @@
+"""The commits of the watched dataset: read from the hub, and which of them is trained next."""
