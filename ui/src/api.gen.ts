@@ -224,6 +224,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Estimate
+         * @description Return what a run was estimated to take, beside what it took.
+         */
+        get: operations["estimate_api_v1_runs__run__estimate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/choices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Choices
+         * @description List the recipes, clusters and presets that a new run can be made of.
+         */
+        get: operations["choices_api_v1_choices_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/estimate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * New Run Estimate
+         * @description Return what a run would take with these fields of the form; nothing is started, and nobody is asked.
+         */
+        get: operations["new_run_estimate_api_v1_estimate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/lineage": {
         parameters: {
             query?: never;
@@ -660,6 +720,38 @@ export interface components {
             checks: components["schemas"]["HostCheck"][];
         };
         /**
+         * Choice
+         * @description A recipe, a cluster or a preset.
+         */
+        Choice: {
+            /** Name */
+            name: string;
+            /** Description */
+            description: string;
+        };
+        /**
+         * Choices
+         * @description What a new run can be made of, and the form's defaults.
+         */
+        Choices: {
+            /** Recipes */
+            recipes: components["schemas"]["Choice"][];
+            /** Clusters */
+            clusters: components["schemas"]["Choice"][];
+            /** Presets */
+            presets: components["schemas"]["Choice"][];
+            /**
+             * Recipe
+             * @description The form's default.
+             */
+            recipe: string;
+            /**
+             * Cluster
+             * @description The form's default.
+             */
+            cluster: string;
+        };
+        /**
          * Clusters
          * @description The clusters that something was recorded of.
          */
@@ -709,6 +801,66 @@ export interface components {
              * @description Every rule of the gate, with what it found.
              */
             rules: components["schemas"]["RuleResult"][];
+        };
+        /**
+         * Estimate
+         * @description What a training will take; what is not known is null.
+         */
+        Estimate: {
+            /**
+             * Strategy
+             * @description The plan's strategy.
+             * @enum {string}
+             */
+            strategy: "zero1" | "zero2" | "zero2_offload" | "zero3" | "zero3_offload";
+            tokens: components["schemas"]["Tokens"] | null;
+            /**
+             * Iterations
+             * @description Micro-batches per rank, as max_steps counts them.
+             */
+            iterations: number | null;
+            /**
+             * Optimizer Steps
+             * @description Updates of the weights.
+             */
+            optimizer_steps: number | null;
+            /**
+             * Tokens Per Iteration
+             * @description Of one rank.
+             */
+            tokens_per_iteration: number | null;
+            /**
+             * Memory
+             * @description Of each strategy; empty on a cluster without GPUs.
+             */
+            memory: components["schemas"]["StrategyMemory"][];
+            /**
+             * Gpu Memory
+             * @description GiB of the smallest card; null where it is not known.
+             */
+            gpu_memory: number | null;
+            rate: components["schemas"]["Rate"] | null;
+            /**
+             * Seconds
+             * @description Of the training, from the start signal to the end.
+             */
+            seconds: number | null;
+            /** Seconds Low */
+            seconds_low: number | null;
+            /** Seconds High */
+            seconds_high: number | null;
+            /**
+             * Gpu Hours
+             * @description Of all GPUs together; null on a cluster without GPUs.
+             */
+            gpu_hours: number | null;
+            /**
+             * Price
+             * @description Of these hours, where the cluster file has gpu_hour_price.
+             */
+            price: number | null;
+            /** @description A faster strategy that fits; null where there is none. */
+            advice: components["schemas"]["Slowdown"] | null;
         };
         /**
          * Explained
@@ -1214,6 +1366,28 @@ export interface components {
             architecture?: components["schemas"]["Architecture"] | null;
         };
         /**
+         * NewRunEstimate
+         * @description What a run would take, if it were triggered now with this form.
+         */
+        NewRunEstimate: {
+            /** @description Null where the form has mistakes. */
+            estimate: components["schemas"]["Estimate"] | null;
+            /** Base Model */
+            base_model: string | null;
+            /** Dataset Repo */
+            dataset_repo: string | null;
+            /**
+             * Promote
+             * @description Who decides whether a passed model is served.
+             */
+            promote: string | null;
+            /**
+             * Mistakes
+             * @description Why `plan` would refuse it, one line each.
+             */
+            mistakes: string[];
+        };
+        /**
          * PairedComparison
          * @description The difference between two models that answered the same questions.
          */
@@ -1481,6 +1655,47 @@ export interface components {
             last_line: string;
         };
         /**
+         * Rate
+         * @description How long an iteration takes, and how that is known.
+         */
+        Rate: {
+            /**
+             * Seconds
+             * @description Seconds an iteration, in the middle of what is likely.
+             */
+            seconds: number;
+            /**
+             * Low
+             * @description Seconds, if all goes well.
+             */
+            low: number;
+            /**
+             * High
+             * @description Seconds, if not.
+             */
+            high: number;
+            /**
+             * Overhead
+             * @description Seconds before the first iteration and after the last one.
+             */
+            overhead: number;
+            /**
+             * Basis
+             * @enum {string}
+             */
+            basis: "recipe" | "cluster" | "published";
+            /**
+             * Runs
+             * @description Earlier runs that it was measured in; 0 for published figures.
+             */
+            runs: number;
+            /**
+             * Sources
+             * @description Addresses of published figures.
+             */
+            sources: string[];
+        };
+        /**
          * RuleResult
          * @description What one rule of the gate measured, its limit, and whether it is met.
          */
@@ -1516,6 +1731,16 @@ export interface components {
              * @default false
              */
             advisory: boolean;
+        };
+        /**
+         * RunEstimate
+         * @description The estimate of a run, beside what it took.
+         */
+        RunEstimate: {
+            /** @description Null for a run that an earlier version planned. */
+            estimate: components["schemas"]["Estimate"] | null;
+            /** @description Null before the end of the training. */
+            taken: components["schemas"]["Taken"] | null;
         };
         /**
          * RunHead
@@ -1949,11 +2174,122 @@ export interface components {
             };
         };
         /**
+         * Slowdown
+         * @description How much slower the plan's strategy is than another one that fits.
+         */
+        Slowdown: {
+            /**
+             * Strategy
+             * @description The faster one.
+             * @enum {string}
+             */
+            strategy: "zero1" | "zero2" | "zero2_offload" | "zero3" | "zero3_offload";
+            /**
+             * Low
+             * @description Times slower, at least.
+             */
+            low: number;
+            /**
+             * High
+             * @description Times slower, at most.
+             */
+            high: number;
+            /**
+             * Measured
+             * @description Whether it was measured on this cluster, with this recipe.
+             */
+            measured: boolean;
+            /**
+             * Sources
+             * @description Addresses of published figures.
+             */
+            sources: string[];
+        };
+        /**
          * State
          * @description How far a run has come, by what it has recorded; whether it failed is known to Airflow.
          * @enum {string}
          */
         State: "planned" | "nothing_new" | "trained" | "passed" | "held_back" | "promoted";
+        /**
+         * StrategyMemory
+         * @description Memory that one GPU needs under one strategy, in GiB.
+         */
+        StrategyMemory: {
+            /**
+             * Strategy
+             * @enum {string}
+             */
+            strategy: "zero1" | "zero2" | "zero2_offload" | "zero3" | "zero3_offload";
+            /**
+             * Weights
+             * @description Frozen weights, with what ZeRO-3 gathers of them at a time.
+             */
+            weights: number;
+            /**
+             * Adapter
+             * @description LoRA weights, their gradients and the optimizer's state.
+             */
+            adapter: number;
+            /**
+             * Activations
+             * @description Kept for the backward pass, and the logits.
+             */
+            activations: number;
+            /**
+             * Buffers
+             * @description DeepSpeed's communication buffers.
+             */
+            buffers: number;
+            /**
+             * Reserve
+             * @description The driver's context and the allocator's slack: an allowance.
+             */
+            reserve: number;
+            /**
+             * Total
+             * @description All of it.
+             */
+            total: number;
+            /**
+             * Fits
+             * @description Whether the card holds it; null where its memory is not known.
+             */
+            fits: boolean | null;
+        };
+        /**
+         * Taken
+         * @description What a training took.
+         */
+        Taken: {
+            /** Iterations */
+            iterations: number;
+            /**
+             * Seconds Per Step
+             * @description On average, without the first ones.
+             */
+            seconds_per_step: number;
+            /**
+             * Seconds
+             * @description From the start signal to the end; null where it was resumed.
+             */
+            seconds: number | null;
+            /**
+             * Gpu Hours
+             * @description Null on a cluster without GPUs, or where it was resumed.
+             */
+            gpu_hours: number | null;
+            /**
+             * Price
+             * @description Of these hours, where the cluster file has a price.
+             */
+            price: number | null;
+            /**
+             * Memory
+             * @description GiB of the fullest GPU at its highest; null without samples.
+             */
+            memory: number | null;
+        };
         /**
          * Tally
          * @description How many of some questions were answered correctly.
@@ -2004,6 +2340,33 @@ export interface components {
             time_to_first_step: number | null;
             /** @description Null before the first iteration. */
             goodput: components["schemas"]["Goodput"] | null;
+        };
+        /**
+         * Tokens
+         * @description The training rows in tokens.
+         */
+        Tokens: {
+            /**
+             * Rows
+             * @description Training rows.
+             */
+            rows: number;
+            /**
+             * Total
+             * @description Tokens of all rows, special tokens included.
+             */
+            total: number;
+            /**
+             * Longest
+             * @description Tokens of the longest row; null where it was not counted.
+             */
+            longest: number | null;
+            /**
+             * Basis
+             * @description How they are known.
+             * @enum {string}
+             */
+            basis: "counted" | "other_commit" | "characters";
         };
         /**
          * Training
@@ -2597,6 +2960,94 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Commands"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    estimate_api_v1_runs__run__estimate_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunEstimate"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    choices_api_v1_choices_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Choices"];
+                };
+            };
+        };
+    };
+    new_run_estimate_api_v1_estimate_get: {
+        parameters: {
+            query?: {
+                recipe?: string | null;
+                cluster?: string | null;
+                preset?: string | null;
+                max_steps?: number | null;
+                max_epochs?: number | null;
+                deepspeed?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewRunEstimate"];
                 };
             };
             /** @description Validation Error */

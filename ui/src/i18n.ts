@@ -1,10 +1,12 @@
 import { createContext, useContext } from "react";
 import * as compare from "./compare/strings";
+import * as estimate from "./estimate/strings";
 import * as run from "./run/strings";
 
 const en = {
   ...compare.en,
   ...run.en,
+  ...estimate.en,
   run: "Run",
   overview: "Overview",
   comparison: "Before and after",
@@ -83,6 +85,7 @@ export type Key = keyof typeof en;
 const zh: Record<Key, string> = {
   ...compare.zh,
   ...run.zh,
+  ...estimate.zh,
   run: "运行",
   overview: "概览",
   comparison: "训练前后对比",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,7 +54,8 @@ def estimate(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> E
         strategy=plan.training.deepspeed,
         tokens=tokens,
         iterations=iterations,
-        optimizer_steps=iterations and ceil(iterations / plan.training.accumulative_counts),
+        # DeepSpeed leaves micro-batches unused that do not make a whole step.
+        optimizer_steps=None if iterations is None else iterations // plan.training.accumulative_counts,
         tokens_per_iteration=per_iteration,
         memory=needed,
         gpu_memory=gpu_memory,

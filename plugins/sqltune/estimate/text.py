@@ -74,8 +74,8 @@ def _rate(rate: Rate) -> str:
     each = f"{rate.seconds:.2f} s an iteration"
     match rate.basis:
         case "recipe":
-            return f"{each}, as in {rate.runs} earlier runs of this recipe here"
+            return f"{each}, as in earlier runs of this recipe here ({rate.runs})"
         case "cluster":
-            return f"{each}, by the tokens a second of {rate.runs} other runs here"
+            return f"{each}, by the tokens a second of other runs here ({rate.runs})"
         case _:
             return f"{each}, by published figures ({', '.join(rate.sources)})"

@@ -17,6 +17,8 @@ from sqltune.records.errors import SchemaError, UnknownRun
 from sqltune.ui import (
     comparison_page,
     contracts,
+    estimate_contracts,
+    estimate_page,
     explained_page,
     export,
     failure_page,
@@ -172,6 +174,39 @@ def failure(run: Run) -> gang_contracts.FailureAnswer:
 def commands(run: Run) -> gang_contracts.Commands:
     """Return what the run's gangs ran on each host, as a person would type it."""
     return timeline_page.commands(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/estimate")
+def estimate(run: Run) -> estimate_contracts.RunEstimate:
+    """Return what a run was estimated to take, beside what it took."""
+    return estimate_page.of_run(run_page.resolve(run))
+
+
+@router.get("/choices")
+def choices() -> estimate_contracts.Choices:
+    """List the recipes, clusters and presets that a new run can be made of."""
+    return estimate_page.choices()
+
+
+@router.get("/estimate")
+def new_run_estimate(
+    recipe: str | None = None,
+    cluster: str | None = None,
+    preset: str | None = None,
+    max_steps: int | None = None,
+    max_epochs: int | None = None,
+    deepspeed: str | None = None,
+) -> estimate_contracts.NewRunEstimate:
+    """Return what a run would take with these fields of the form; nothing is started, and nobody is asked."""
+    given = {
+        "recipe": recipe,
+        "cluster": cluster,
+        "preset": preset,
+        "max_steps": max_steps,
+        "max_epochs": max_epochs,
+        "deepspeed": deepspeed,
+    }
+    return estimate_page.of_form({name: value for name, value in given.items() if value is not None})
 
 
 @router.get("/runs/{run}/lineage")

@@ -20,6 +20,7 @@ from sqltune.records.comparisons import AnswerFilter
 from sqltune.ui import (
     comparison_page,
     contracts,
+    estimate_page,
     failure_page,
     hosts_page,
     lineage_page,
@@ -86,6 +87,7 @@ def _answers(key: str) -> Iterator[tuple[str, object]]:
     yield f"{run}/failure", failure_page.failure(key)
     yield f"{run}/preflight", hosts_page.preflight(key)
     yield f"{run}/commands", timeline_page.commands(key)
+    yield f"{run}/estimate", estimate_page.of_run(key)
     yield f"{run}/lineage", lineage_page.lineage(key)
     hosts = hosts_page.hosts(key)
     yield f"{run}/hosts", hosts

@@ -2,6 +2,7 @@ import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
 import { useApi, withQuery, type Schema } from "../api";
 import { Chart, type Curve } from "../Chart";
+import { NewRun } from "../estimate/NewRun";
 import { commit, moment, percent } from "../format";
 import { useText } from "../i18n";
 import { folded, hoursPerPoint, servedAt, type RunLine } from "./served";
@@ -13,6 +14,7 @@ export function History() {
   const cluster = params.get("cluster") ?? clusters?.[0];
   return (
     <>
+      <NewRun />
       <div className="bar">
         <label>
           {text("cluster")}{" "}

@@ -2,6 +2,7 @@ import { useMemo, useState } from "react";
 import { AIRFLOW_MS, isRunning, taskAddress, useTaskInstances, type DagRun, type Schema, type TaskInstance } from "../api";
 import { Chart } from "../Chart";
 import { between, commit, duration, moment } from "../format";
+import { RunEstimate } from "../estimate/RunEstimate";
 import { useText, type Key } from "../i18n";
 import { Failure } from "./Failure";
 import type { StreamState } from "./stream";
@@ -26,6 +27,7 @@ export function Overview({ dagId, runId, head, dagRun, curves, state, live }: Pr
     <>
       <Failure dagId={dagId} runId={runId} run={run} state={state} tasks={tasks} hasFailed={dagRun?.state === "failed"} />
       <Facts head={head} dagRun={dagRun} live={live} />
+      <RunEstimate run={run} live={live} />
       <Curves curves={curves} />
       <Strip run={run} state={state} live={live} />
       <Timeline run={run} state={state} tasks={tasks} endedAt={live ? null : dagRun?.end_date} />

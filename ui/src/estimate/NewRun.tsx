@@ -1,0 +1,109 @@
+import { useState } from "react";
+import { useApi, withQuery, type Schema } from "../api";
+import { useText } from "../i18n";
+import { EstimateTable } from "./EstimateTable";
+
+/** What a new run would take, and Airflow's trigger form filled in: this page itself starts nothing. */
+export function NewRun() {
+  const text = useText();
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <div className="bar">
+        <button type="button" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {text("newRun")}
+        </button>
+      </div>
+      {open && <Panel />}
+    </>
+  );
+}
+
+function Panel() {
+  const text = useText();
+  const { data: choices } = useApi<Schema["Choices"]>("sqltune/api/v1/choices");
+  const [chosen, setChosen] = useState<{ recipe?: string; cluster?: string; preset?: string }>({});
+  const form = { recipe: chosen.recipe ?? choices?.recipe, cluster: chosen.cluster ?? choices?.cluster, preset: chosen.preset || undefined };
+  const { data } = useApi<Schema["NewRunEstimate"]>(choices ? withQuery("sqltune/api/v1/estimate", form) : null);
+  if (!choices) return <p className="muted">{text("loading")}</p>;
+  return (
+    <section aria-label={text("newRun")}>
+      <div className="bar">
+        <Select label={text("recipe")} choices={choices.recipes} value={form.recipe} onChoose={(recipe) => setChosen({ ...chosen, recipe })} />
+        <Select label={text("cluster")} choices={choices.clusters} value={form.cluster} onChoose={(cluster) => setChosen({ ...chosen, cluster })} />
+        <Select
+          label={text("preset")}
+          choices={[{ name: "", description: "" }, ...choices.presets]}
+          value={form.preset ?? ""}
+          onChoose={(preset) => setChosen({ ...chosen, preset })}
+        />
+        <a className="end" href={formAddress(form)}>
+          {text("openForm")}
+        </a>
+      </div>
+      <Meaning choices={[choices.recipes, choices.clusters, choices.presets]} names={[form.recipe, form.cluster, form.preset]} />
+      {data && <Estimated answer={data} />}
+    </section>
+  );
+}
+
+interface SelectProps {
+  label: string;
+  choices: Schema["Choice"][];
+  value: string | undefined;
+  onChoose: (name: string) => void;
+}
+
+function Select({ label, choices, value, onChoose }: SelectProps) {
+  const text = useText();
+  return (
+    <label>
+      {label}{" "}
+      <select value={value} onChange={(event) => onChoose(event.target.value)}>
+        {choices.map(({ name }) => (
+          <option key={name} value={name}>
+            {name ? name.replaceAll("_", " ") : text("noPreset")}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** What the chosen ones say of themselves. */
+function Meaning({ choices, names }: { choices: Schema["Choice"][][]; names: (string | undefined)[] }) {
+  const described = choices.map((group, index) => group.find(({ name }) => name === names[index])?.description);
+  return <p className="muted">{described.filter(Boolean).join(" · ")}</p>;
+}
+
+function Estimated({ answer }: { answer: Schema["NewRunEstimate"] }) {
+  const text = useText();
+  return (
+    <>
+      {answer.mistakes.length > 0 && (
+        <div className="notice bad-notice" role="alert">
+          <strong>{text("refused")}</strong>
+          {answer.mistakes.map((mistake) => (
+            <p key={mistake} className="text">
+              {mistake}
+            </p>
+          ))}
+        </div>
+      )}
+      {answer.estimate && (
+        <>
+          <p className="text">
+            {answer.base_model}, {answer.dataset_repo}. {text("afterwards")}: {text(`promotes_${answer.promote as "yes" | "ask" | "hold"}`)}.
+          </p>
+          <EstimateTable estimate={answer.estimate} taken={null} />
+        </>
+      )}
+    </>
+  );
+}
+
+/** Airflow's trigger form, filled in: who may trigger the DAG decides, this page changes nothing. */
+function formAddress(form: Record<string, string | undefined>): string {
+  const query = new URLSearchParams({ mode: "trigger", conf: JSON.stringify(form) });
+  return new URL(`dags/text2sql_retrain?${query}`, document.baseURI).href;
+}
