@@ -1,6 +1,6 @@
 import { useState, type MouseEvent } from "react";
 import { useSearchParams } from "react-router-dom";
-import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runPath, useApi, useDagRun, type Schema } from "./api";
+import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runAddress, runPath, useApi, useDagRun, type Schema } from "./api";
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
@@ -76,6 +76,7 @@ function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: S
   const { curves, state } = useCurves(first.key, live);
   const head = useLive<Schema["RunHead"]>(first.key, "head", state).data ?? first;
   const isLive = live ?? false;
+  const origin = runAddress(dagId, runId);
   const view = VIEWS.find((name) => name === params.get("view")) ?? "overview";
   const show = (name: string) =>
     setParams((old) => {
@@ -86,7 +87,13 @@ function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: S
     <>
       <div className="bar tabs">
         <Tabs label={text("run")} names={VIEWS} shown={view} title={text} onShow={show} />
-        {!isReport && (
+        {isReport ? (
+          origin && (
+            <a className="end" href={origin} rel="noreferrer">
+              {text("openInAirflow")}
+            </a>
+          )
+        ) : (
           <a className="end" href={apiUrl(runPath(head.key, "/report.html"))} download>
             {text("saveReport")}
           </a>

@@ -23,6 +23,19 @@ const saved = (() => {
 })();
 export const isReport = saved !== undefined;
 
+/** Airflow's address: the page's own, or that of the Airflow which a report was saved from, where it is known. */
+const airflow = isReport ? document.getElementById("root")?.dataset.airflow : undefined;
+
+/** The address of one of Airflow's pages; undefined where it is not known. */
+export function airflowUrl(...parts: string[]): string | undefined {
+  const path = parts.map(encodeURIComponent).join("/");
+  if (!isReport) return apiUrl(path);
+  return airflow && new URL(path, airflow).href;
+}
+
+/** The page of a run in Airflow, with this tab. */
+export const runAddress = (dagId: string, runId: string) => airflowUrl("dags", dagId, "runs", runId, "plugin", "text2sql");
+
 async function fetchJson<T>(path: string, signal?: AbortSignal): Promise<T> {
   if (saved) {
     if (path in saved) return saved[path] as T;
@@ -164,8 +177,7 @@ const RUNNING = new Set(["running", "queued", "deferred", "scheduled", "up_for_r
 export const isRunning = (state: string | null) => state !== null && RUNNING.has(state);
 
 /** The page of a task in Airflow, with its log. */
-export function taskAddress(dagId: string, runId: string, task: TaskInstance): string {
-  const parts = ["dags", dagId, "runs", runId, "tasks", task.task_id];
+export function taskAddress(dagId: string, runId: string, task: Pick<TaskInstance, "task_id" | "map_index">): string | undefined {
   const mapped = task.map_index >= 0 ? ["mapped", String(task.map_index)] : [];
-  return apiUrl([...parts, ...mapped].map(encodeURIComponent).join("/"));
+  return airflowUrl("dags", dagId, "runs", runId, "tasks", task.task_id, ...mapped);
 }

@@ -27,6 +27,7 @@ from sqltune.ui import (
     run_page,
     timeline_page,
 )
+from sqltune.ui.addresses import airflow_address
 from sqltune.ui.comparison_page import MOST_QUESTIONS
 from sqltune.ui.downsampling import POINTS
 from sqltune.ui.explained_page import explain_all
@@ -57,6 +58,10 @@ def run_html(key: str, dag_id: str) -> str:
     digest = base64.b64encode(hashlib.sha256(app.encode()).digest()).decode()
     policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src-attr 'unsafe-inline'"
     title = html.escape(f"{head.run_id}: {head.verdict or head.state}")
+    root = {"id": "root", "data-dag-id": dag_id, "data-run-id": head.run_id}
+    if airflow := airflow_address():
+        root["data-airflow"] = f"{airflow}/"
+    attributes = " ".join(f'{name}="{html.escape(value)}"' for name, value in root.items())
     return f"""<!doctype html>
 <html lang="en">
   <head>
@@ -67,7 +72,7 @@ def run_html(key: str, dag_id: str) -> str:
     <title>{title}</title>
   </head>
   <body>
-    <div id="root" data-dag-id="{html.escape(dag_id)}" data-run-id="{html.escape(head.run_id)}"></div>
+    <div {attributes}></div>
     <script type="application/json" id="sqltune-report">{data}</script>
     <script>{app}</script>
   </body>

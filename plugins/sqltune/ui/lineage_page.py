@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import zip_longest
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from sqltune.records import checkups, promotions, runs, versions
 from sqltune.records.versions import Version
 from sqltune.registry import mlflow_mirror
+from sqltune.ui.addresses import public_address
 from sqltune.ui.errors import NotRecorded
 from sqltune.ui.gang_contracts import Lineage, LineageStep, Served, Stage
 
@@ -60,18 +61,10 @@ def _served(version: Version) -> list[Served]:
 
 
 def _dataset_address(plan: dict[str, Any]) -> str | None:
-    hub = _public(plan["cluster"].get("hub_endpoint", ""))
+    hub = public_address(plan["cluster"].get("hub_endpoint", ""))
     return hub and f"{hub}/datasets/{quote(plan['dataset_repo'])}/tree/{quote(plan['dataset_commit'])}"
 
 
 def _model_address(plan: dict[str, Any]) -> str | None:
-    mlflow = _public(mlflow_mirror.uri() or "")
+    mlflow = public_address(mlflow_mirror.uri() or "")
     return mlflow and f"{mlflow}/#/models/{quote(mlflow_mirror.model_name(plan['cluster_name']))}"
-
-
-def _public(address: str) -> str | None:
-    """An address as a link: only http and https, without the name and password of a user."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return None
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))

@@ -11,6 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from sqltune.records import series
 from sqltune.ui import live
+from sqltune.ui.contracts import DAG_ID
+from sqltune.ui.export import run_html
 from ssh_gang.progress import Progress
 from tests.sqltune.ui.recorded import AFTER, GOLD
 
@@ -213,6 +215,23 @@ def test_a_saved_report_opens_without_a_server(site, open_page, tmp_path):
     saved.get_by_role("tab", name="Before and after").click()
     questions(saved).nth(2).click()
     expect(saved.get_by_role("article", name="lost")).to_contain_text(AFTER["lost"])
+
+
+@pytest.mark.parametrize("airflow", ["https://airflow.example/team", ""])
+def test_no_link_of_a_saved_report_leads_to_a_file(site, open_page, tmp_path, monkeypatch, airflow):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", airflow)
+    (tmp_path / "report.html").write_text(run_html("broken", DAG_ID))
+    saved = open_page(offline=True)
+    saved.goto((tmp_path / "report.html").as_uri())
+    links = set()
+    for tab in saved.get_by_role("tab").all():
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        expect(saved.get_by_text("Loading…")).to_have_count(0)
+        links |= set(saved.get_by_role("link").evaluate_all("links => links.map(link => link.href)"))
+    run = f"{airflow}/dags/{DAG_ID}/runs/broken"
+    expected = {f"{run}/plugin/text2sql", f"{run}/tasks/train"} if airflow else set()
+    assert {link for link in links if "/dags/" in link or link.startswith("file:")} == expected
 
 
 @pytest.mark.slow

@@ -85,3 +85,19 @@ def test_a_run_that_was_only_planned_can_be_saved(records):
 def test_the_file_explains_the_questions_that_changed(saved, run):
     explained = data(saved.text)[f"sqltune/api/v1/runs/{run}/explanation?id=lost"]
     assert explained["after"]["witness"]["tables"][0]["name"] == "head"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "airflow"),
+    [
+        ("https://airflow.example/team/", "https://airflow.example/team/"),
+        ("https://me:secret@airflow.example", "https://airflow.example/"),
+        ("javascript:alert(1)//", None),
+        ("", None),
+    ],
+)
+def test_the_file_names_the_airflow_it_came_from_if_known(run, monkeypatch, base_url, airflow):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    text = TestClient(create_app()).get(f"/api/v1/runs/{run}/report.html").text
+    found = re.search(r'<div id="root"[^>]* data-airflow="([^"]*)"', text)
+    assert (found and found[1]) == airflow

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
-import { useApi, withQuery, type Schema } from "../api";
+import { runAddress, useApi, withQuery, type Schema } from "../api";
 import { Chart, type Curve } from "../Chart";
 import { NewRun } from "../estimate/NewRun";
 import { commit, moment, percent } from "../format";
@@ -43,7 +43,7 @@ function ClusterHistory({ cluster }: { cluster: string }) {
   );
 }
 
-const runAddress = (runId: string) => new URL(`dags/text2sql_retrain/runs/${encodeURIComponent(runId)}/plugin/text2sql`, document.baseURI).href;
+const DAG_ID = "text2sql_retrain";
 
 /** Airflow's trigger form, filled in: who may trigger the DAG decides, this page changes nothing. */
 const promoteAddress = (cluster: string, version: number) =>
@@ -88,7 +88,7 @@ function Versions({ cluster, versions }: { cluster: string; versions: Schema["Ve
               </td>
               <td className={v.passed ? "good" : "bad"}>{v.lineage.verdict}</td>
               <td>
-                <a href={runAddress(v.run_id)}>{v.run_id}</a>
+                <a href={runAddress(DAG_ID, v.run_id)}>{v.run_id}</a>
               </td>
               <td>{!v.serving && <a href={promoteAddress(cluster, v.number)}>{text("serve")}</a>}</td>
             </tr>
@@ -210,7 +210,7 @@ function Group({ runs }: { runs: RunLine[] }) {
     <tr key={run.key}>
       <td>{moment(run.created_at)}</td>
       <td>
-        <a href={runAddress(run.run_id)}>{run.run_id}</a>
+        <a href={runAddress(DAG_ID, run.run_id)}>{run.run_id}</a>
       </td>
       <td>{text(`state_${run.state}`)}</td>
       <td>{run.matched_after != null && `${run.matched_before ?? "–"} → ${run.matched_after} / ${run.questions}`}</td>

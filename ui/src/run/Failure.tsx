@@ -19,7 +19,9 @@ export function Failure({ dagId, runId, run, state, tasks, hasFailed }: Props) {
   if (data?.failure) {
     const of = tasks?.filter((one) => one.task_id === data.failure?.task);
     const task = of?.find((one) => one.state === "failed") ?? of?.[0];
-    return <Recorded failure={data.failure} log={task && taskAddress(dagId, runId, task)} />;
+    // A saved report has no list of tasks; a gang's task is not mapped.
+    const address = taskAddress(dagId, runId, task ?? { task_id: data.failure.task, map_index: -1 });
+    return <Recorded failure={data.failure} log={address} />;
   }
   // What is no gang leaves its reason in its log only.
   return hasFailed && failed ? <OfTask dagId={dagId} runId={runId} task={failed} /> : null;
