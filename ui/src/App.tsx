@@ -4,6 +4,7 @@ import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runAddress, runPath,
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
+import { DataCheck } from "./run/DataCheck";
 import { Lineage } from "./run/Lineage";
 import { Overview } from "./run/Overview";
 import { PlanView } from "./run/PlanView";
@@ -65,7 +66,7 @@ function Run({ dagId, runId }: Required<PluginProps>) {
   return <p className="notice">{error instanceof ApiError ? error.message : text(loading ? "loading" : "unreachable")}</p>;
 }
 
-const VIEWS = ["overview", "comparison", "plan", "preflight", "lineage"] as const satisfies Key[];
+const VIEWS = ["overview", "comparison", "plan", "preflight", "dataCheck", "lineage"] as const satisfies Key[];
 
 function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: Schema["RunHead"] }) {
   const text = useText();
@@ -107,6 +108,7 @@ function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: S
         {view === "comparison" && <Comparison run={head.key} cluster={head.cluster} live={head.verdict === null} />}
         {view === "plan" && <PlanView head={head} />}
         {view === "preflight" && <Preflight run={head.key} />}
+        {view === "dataCheck" && <DataCheck run={head.key} live={isLive} />}
         {view === "lineage" && <Lineage run={head.key} live={isLive} />}
       </div>
     </>

@@ -368,6 +368,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Data
+         * @description Return what a run's revision of the dataset changed, against the recipe's limits.
+         */
+        get: operations["data_api_v1_runs__run__data_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/comparison": {
         parameters: {
             query?: never;
@@ -685,6 +705,29 @@ export interface components {
             reason: string;
         };
         /**
+         * ChangedAnswer
+         * @description A question whose answer is another one than before.
+         */
+        ChangedAnswer: {
+            /** Question */
+            question: string;
+            /**
+             * Tables
+             * @description Names of the tables that it is about.
+             */
+            tables: string;
+            /**
+             * Before
+             * @description Its answers in the earlier revision.
+             */
+            before: string[];
+            /**
+             * After
+             * @description Its answers in this revision.
+             */
+            after: string[];
+        };
+        /**
          * CheckpointMark
          * @description A checkpoint of a training.
          */
@@ -801,6 +844,181 @@ export interface components {
              * @description Every rule of the gate, with what it found.
              */
             rules: components["schemas"]["RuleResult"][];
+        };
+        /**
+         * Contradiction
+         * @description A question with several answers over the same schema.
+         */
+        Contradiction: {
+            /** Question */
+            question: string;
+            /**
+             * Tables
+             * @description Names of the tables that it is about.
+             */
+            tables: string;
+            /** Answers */
+            answers: string[];
+        };
+        /**
+         * DataCheck
+         * @description What was found in a revision's rows before anything was trained on them.
+         */
+        DataCheck: {
+            /**
+             * Rows
+             * @description Rows of the files.
+             */
+            rows: number;
+            /**
+             * Questions
+             * @description Different questions, each over one schema.
+             */
+            questions: number;
+            /**
+             * Invalid
+             * @description Rows that lack the question, the context or the answer.
+             */
+            invalid: number;
+            /**
+             * Unusable
+             * @description Rows whose answer does not run in SQLite.
+             */
+            unusable: number;
+            /**
+             * Contradictory
+             * @description Questions with several answers over the same schema.
+             */
+            contradictory: number;
+            /**
+             * Fields
+             * @description Fields that the rows have.
+             */
+            fields: string[];
+            /**
+             * Unusable Rows
+             * @description Some of the rows that do not run.
+             */
+            unusable_rows: components["schemas"]["UnusableRow"][];
+            /**
+             * Contradictions
+             * @description Some of the contradictory questions.
+             */
+            contradictions: components["schemas"]["Contradiction"][];
+            overlap: components["schemas"]["Overlap"];
+            /** @description Against the revision trained before; None where there is none. */
+            changes?: components["schemas"]["RevisionChanges"] | null;
+        };
+        /**
+         * DataLimit
+         * @description One limit of the recipe, and what was found.
+         */
+        DataLimit: {
+            /**
+             * Limit
+             * @description Setting in the recipe's data_limits; `fields` for fields that the rows lost.
+             */
+            limit: string;
+            /**
+             * Count
+             * @description Rows, questions or fields that were found.
+             */
+            count: number;
+            /**
+             * Total
+             * @description Of how many.
+             */
+            total: number;
+            /**
+             * Allowed
+             * @description Largest share that is within the limit, from 0 to 1.
+             */
+            allowed: number;
+            /**
+             * Exceeded
+             * @description Whether more was found than is allowed.
+             */
+            exceeded: boolean;
+        };
+        /**
+         * DataPage
+         * @description What the data check found, against the recipe's limits.
+         */
+        DataPage: {
+            /**
+             * Repo
+             * @description Dataset repository.
+             */
+            repo: string;
+            /**
+             * Commit
+             * @description The run's commit.
+             */
+            commit: string;
+            /**
+             * On Excess
+             * @description What happens when a limit is exceeded.
+             * @enum {string}
+             */
+            on_excess: "stop" | "ask" | "tell";
+            /**
+             * Accepted
+             * @description Whether the form accepts the data all the same.
+             */
+            accepted: boolean;
+            /**
+             * Limits
+             * @description Every limit that applies; none before the check.
+             */
+            limits: components["schemas"]["DataLimit"][];
+            /** @description What was found; None before `download_dataset`. */
+            check: components["schemas"]["DataCheck"] | null;
+        };
+        /**
+         * DatabaseChange
+         * @description The rows of one database, before and after.
+         */
+        DatabaseChange: {
+            /**
+             * Database
+             * @description Hash of the database's schema.
+             */
+            database: string;
+            /**
+             * Tables
+             * @description Names of its tables.
+             */
+            tables: string;
+            /**
+             * Before
+             * @description Rows of the earlier revision.
+             */
+            before: number;
+            /**
+             * After
+             * @description Rows of this revision.
+             */
+            after: number;
+            /**
+             * Added
+             * @description Questions that the earlier revision does not ask of it.
+             */
+            added: number;
+            /**
+             * Removed
+             * @description Questions that only the earlier revision asks of it.
+             */
+            removed: number;
+            /**
+             * Changed
+             * @description Questions with other answers than before.
+             */
+            changed: number;
+            /**
+             * Held Out
+             * @description Whether it is held out of training.
+             */
+            held_out: boolean;
         };
         /**
          * Estimate
@@ -1366,6 +1584,27 @@ export interface components {
             architecture?: components["schemas"]["Architecture"] | null;
         };
         /**
+         * NearQuestion
+         * @description A held-out question that is nearly a training question.
+         */
+        NearQuestion: {
+            /**
+             * Held Out
+             * @description The held-out question.
+             */
+            held_out: string;
+            /**
+             * Train
+             * @description The training question nearest to it.
+             */
+            train: string;
+            /**
+             * Similarity
+             * @description Jaccard similarity of their character trigrams.
+             */
+            similarity: number;
+        };
+        /**
          * NewRunEstimate
          * @description What a run would take, if it were triggered now with this form.
          */
@@ -1386,6 +1625,37 @@ export interface components {
              * @description Why `plan` would refuse it, one line each.
              */
             mistakes: string[];
+        };
+        /**
+         * Overlap
+         * @description What held-out questions have in common with training questions, though no database is in both.
+         */
+        Overlap: {
+            /**
+             * Held Out
+             * @description Held-out rows.
+             */
+            held_out: number;
+            /**
+             * Same Skeleton
+             * @description Those whose SQL without names and values is that of a training row.
+             */
+            same_skeleton: number;
+            /**
+             * Same Question
+             * @description Those whose question equals a training question, but for case and punctuation.
+             */
+            same_question: number;
+            /**
+             * Near Question
+             * @description Those whose question nearly equals a training question.
+             */
+            near_question: number;
+            /**
+             * Examples
+             * @description The nearest of these; not all of them.
+             */
+            examples: components["schemas"]["NearQuestion"][];
         };
         /**
          * PairedComparison
@@ -1694,6 +1964,62 @@ export interface components {
              * @description Addresses of published figures.
              */
             sources: string[];
+        };
+        /**
+         * RevisionChanges
+         * @description This revision against an earlier one.
+         */
+        RevisionChanges: {
+            /**
+             * Since
+             * @description Commit of the earlier revision.
+             */
+            since: string;
+            /**
+             * Questions Before
+             * @description Questions of the earlier revision.
+             */
+            questions_before: number;
+            /**
+             * Added
+             * @description Questions that the earlier revision does not ask of their schema.
+             */
+            added: number;
+            /**
+             * Removed
+             * @description Questions that only the earlier revision asks.
+             */
+            removed: number;
+            /**
+             * Changed
+             * @description Questions with other answers than before.
+             */
+            changed: number;
+            /**
+             * New Databases
+             * @description Databases that the earlier revision does not have.
+             */
+            new_databases: number;
+            /**
+             * Lost Databases
+             * @description Databases that only the earlier revision has.
+             */
+            lost_databases: number;
+            /**
+             * Databases
+             * @description Databases with a difference, the largest first; not all of a very long list.
+             */
+            databases: components["schemas"]["DatabaseChange"][];
+            /**
+             * Answers
+             * @description Some of the questions with other answers.
+             */
+            answers: components["schemas"]["ChangedAnswer"][];
+            /**
+             * Fields Before
+             * @description Fields of the earlier revision's rows.
+             */
+            fields_before: string[];
         };
         /**
          * RuleResult
@@ -2404,6 +2730,21 @@ export interface components {
              * @description When the iteration was seen.
              */
             at: string;
+        };
+        /**
+         * UnusableRow
+         * @description A row whose answer does not run in SQLite; it is left out.
+         */
+        UnusableRow: {
+            /** Question */
+            question: string;
+            /** Answer */
+            answer: string;
+            /**
+             * Problem
+             * @description Why it does not run.
+             */
+            problem: string;
         };
         /** ValidationError */
         ValidationError: {
@@ -3191,6 +3532,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Plan"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    data_api_v1_runs__run__data_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataPage"];
                 };
             };
             /** @description Validation Error */

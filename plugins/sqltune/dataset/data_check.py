@@ -9,43 +9,64 @@ from sqltune.node_contracts.data_check import DataCheck
 
 
 @dataclass(frozen=True)
-class Excess:
-    """A limit that is exceeded."""
+class LimitResult:
+    """One limit of the recipe, and what was found."""
 
     limit: str
-    """Field of `DataLimits`; `fields` where the rows lost one of theirs, which has no limit."""
+    """Field of `DataLimits`; `fields` for the fields that the rows lost, which may be none."""
+    count: int
+    total: int
+    allowed: float
+    """Share of `total` from 0 to 1."""
     message: str
     """What was found, and what was expected."""
 
+    @property
+    def exceeded(self) -> bool:
+        """Whether more was found than the limit allows."""
+        return self.total > 0 and self.count / self.total > self.allowed
 
-def excesses(check: DataCheck, limits: DataLimits) -> list[Excess]:
-    """The limits that a revision exceeds.
+
+def limit_results(check: DataCheck, limits: DataLimits) -> list[LimitResult]:
+    """Every limit that applies to a revision, with what was found.
 
     Args:
         check: What was found in its rows.
         limits: The recipe's.
     """
-    found: list[Excess] = []
 
-    def share(limit: str, count: int, total: int, what: str) -> None:
-        allowed = getattr(limits, limit)
-        if total and count / total > allowed:
-            found.append(
-                Excess(limit, f"{count} of {total} {what} ({count / total:.1%}); {limit} is {allowed:.1%}")
-            )
+    def share(limit: str, count: int, total: int, what: str) -> LimitResult:
+        allowed: float = getattr(limits, limit)
+        found = count / total if total else 0
+        message = f"{count} of {total} {what} ({found:.1%}); {limit} is {allowed:.1%}"
+        return LimitResult(limit, count, total, allowed, message)
 
-    changes = check.changes
-    if changes:
-        questions = changes.questions_before
-        since = f"since {changes.since[:12]}"
-        share("max_lost", changes.removed, questions, f"questions are gone {since}")
-        share("max_changed", changes.changed, questions, f"questions have another answer {since}")
-        if gone := sorted(set(changes.fields_before) - set(check.fields)):
-            found.append(Excess("fields", f"no row has the field {', '.join(gone)} any more, {since}"))
-    share("max_invalid", check.invalid, check.rows, "rows lack the question, the context or the answer")
-    share("max_unusable", check.unusable, check.rows, "rows have an answer that does not run in SQLite")
-    share("max_contradictory", check.contradictory, check.questions, "questions have several answers")
-    return found
+    results = [
+        share("max_invalid", check.invalid, check.rows, "rows lack the question, the context or the answer"),
+        share("max_unusable", check.unusable, check.rows, "rows have an answer that does not run in SQLite"),
+        share("max_contradictory", check.contradictory, check.questions, "questions have several answers"),
+    ]
+    if changes := check.changes:
+        questions, since = changes.questions_before, f"since {changes.since[:12]}"
+        gone = sorted(set(changes.fields_before) - set(check.fields))
+        results = [
+            share("max_lost", changes.removed, questions, f"questions are gone {since}"),
+            share("max_changed", changes.changed, questions, f"questions have another answer {since}"),
+            LimitResult(
+                "fields",
+                len(gone),
+                len(changes.fields_before),
+                0,
+                f"no row has the field {', '.join(gone)} any more, {since}" if gone else "no field is gone",
+            ),
+            *results,
+        ]
+    return results
+
+
+def excesses(check: DataCheck, limits: DataLimits) -> list[LimitResult]:
+    """The limits that a revision exceeds."""
+    return [result for result in limit_results(check, limits) if result.exceeded]
 
 
 def summary(check: DataCheck) -> str:

@@ -17,6 +17,8 @@ from sqltune.records.errors import SchemaError, UnknownRun
 from sqltune.ui import (
     comparison_page,
     contracts,
+    data_contracts,
+    data_page,
     estimate_contracts,
     estimate_page,
     explained_page,
@@ -258,6 +260,12 @@ def plan(
 ) -> contracts.Plan:
     """Return what a run runs with, beside another run's plan where one is named."""
     return run_page.plan(run_page.resolve(run), _resolved(against))
+
+
+@router.get("/runs/{run}/data")
+def data(run: Run) -> data_contracts.DataPage:
+    """Return what a run's revision of the dataset changed, against the recipe's limits."""
+    return data_page.data(run_page.resolve(run))
 
 
 @router.get("/runs/{run}/comparison")

@@ -20,6 +20,7 @@ from sqltune.records.comparisons import AnswerFilter
 from sqltune.ui import (
     comparison_page,
     contracts,
+    data_page,
     estimate_page,
     failure_page,
     hosts_page,
@@ -87,6 +88,7 @@ def _answers(key: str) -> Iterator[tuple[str, object]]:
     yield f"{run}/series", run_page.curves(key, POINTS)
     yield f"{run}/gpus?points={GPU_POINTS}", run_page.gpus(key, GPU_POINTS)
     yield f"{run}/plan", run_page.plan(key)
+    yield f"{run}/data", data_page.data(key)
     yield f"{run}/comparison", comparison_page.comparison(key)
     yield f"{run}/timeline", timeline_page.timeline(key)
     yield f"{run}/failure", failure_page.failure(key)

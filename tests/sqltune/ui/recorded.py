@@ -10,12 +10,13 @@ from sqltune.evaluation.questions import Question
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.verdict import RecordedVerdict
-from sqltune.records import promotions, runs, series, versions
+from sqltune.records import data_checks, promotions, runs, series, versions
 from sqltune.records.logstore import check_log_store
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
+from tests.revisions_of_rows import check, rows
 
 START = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 RUN_ID = "scheduled__2026-11-01T02:00:00+00:00"
@@ -63,6 +64,7 @@ def record_run(run_id: str = RUN_ID, after: dict[str, str] = AFTER) -> str:
         after: The candidate's queries, by question.
     """
     key = record_training(run_id)
+    data_checks.put(key, check([*rows()[:66], rows()[0] | {"answer": "<script>alert(3)</script>"}], rows()))
     questions = [
         Question(
             id=name,

@@ -158,3 +158,27 @@ def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden, monkey
     page.wait_for_timeout(3_500)
     assert bool(streams) is not hidden
     expect(loss(page, value)).to_have_count(0 if hidden else 1)
+
+
+def test_what_the_data_changed_is_shown_against_the_limits(site, open_page):
+    page = site.show(open_page, "whole", query={"view": "dataCheck"})
+    expect(page.get_by_text("A limit is exceeded; the run stopped")).to_be_visible()
+    lost = "Questions that are gone max_lost 34 of 100 34.0 % 10.0 % not met"
+    expect(page.get_by_role("row", name=lost)).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("max_invalid"))).to_contain_text("ok")
+    expect(page.get_by_text("0 questions added, 34 gone, 1 with another answer")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^t19 "))).to_contain_text("5")
+    page.get_by_text("Some of the changed answers").click()
+    expect(page.get_by_text("<script>alert(3)</script>").first).to_be_visible()
+
+
+def test_from_the_data_to_the_questions_that_were_lost(site, open_page):
+    page = site.show(open_page, "whole", query={"view": "dataCheck"})
+    page.get_by_role("button", name="Lost").click()
+    expect(page.get_by_role("option", name="lost")).to_be_visible()
+    expect(page).to_have_url(re.compile("view=comparison&change=lost"))
+
+
+def test_without_a_data_check_the_page_says_who_makes_it(site, open_page):
+    page = site.show(open_page, "live", query={"view": "dataCheck"})
+    expect(page.get_by_text("the task download_dataset does it")).to_be_visible()
