@@ -7,7 +7,7 @@ export ARGS AT DATASET Q C RUN
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served report status down test test-fast chaos lint bench-gang bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos lint bench-gang bench-overhead lock ui
 .PHONY: setup setup-control setup-dev
 
 help: ## print this list
@@ -36,6 +36,9 @@ ask: ## ask the served model one question: Q='the question' C='CREATE TABLE …'
 
 served: ## print what was served when; AT='2026-11-24 14:03' for one time
 	@$(CONTROL)/python -m lab served
+
+alert-test: ## send a test message to everyone who gets alerts; prints which arrived
+	@$(CONTROL)/python -m lab alert
 
 report: ## save a run of the lab as one HTML file: RUN=<run id>, or the last demo
 	@$(CONTROL)/python -m lab report

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
 
+from sqltune.alerts.notifier import Promoted, RunFailed, leave_cause
 from sqltune.config.form import cluster_param
 from sqltune.tasks import promote
 
@@ -25,6 +26,7 @@ from sqltune.tasks import promote
     is_paused_upon_creation=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=2),
+    on_failure_callback=RunFailed(),
     params={
         "version": Param(
             None,
@@ -44,12 +46,18 @@ from sqltune.tasks import promote
         "cluster": cluster_param(),
     },
     tags=["text2sql", "serving"],
-    default_args={"owner": "sqltune", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "sqltune",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": leave_cause,
+    },
 )
 def text2sql_promote() -> None:
     """Choose the version, then serve it."""
     chosen = task(task_id="choose", execution_timeout=timedelta(minutes=5))(promote.choose_version)()
-    task(task_id="serve", execution_timeout=timedelta(minutes=40))(promote.serve_chosen)(chosen)
+    serve = task(task_id="serve", execution_timeout=timedelta(minutes=40), on_success_callback=Promoted())
+    serve(promote.serve_chosen)(chosen)
 
 
 text2sql_promote()

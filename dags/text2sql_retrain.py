@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 from airflow.sdk import TaskGroup, dag, task
 
+from sqltune.alerts.deadline import deadline
+from sqltune.alerts.notifier import ApprovalNeeded, HeldBack, Promoted, RunFailed, leave_cause
 from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
@@ -87,9 +89,11 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(days=7),
+    on_failure_callback=RunFailed(),
+    deadline=deadline(),
     params=params(),
     tags=["text2sql", "training"],
-    default_args={"owner": "sqltune", "retries": 0},
+    default_args={"owner": "sqltune", "retries": 0, "on_failure_callback": leave_cause},
 )
 def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
@@ -123,9 +127,10 @@ def text2sql_retrain() -> None:
 
     after = evaluate_model(plan, facts, "after", merged.output)
 
-    verdict = task(task_id="gate", post_execute=skip_needless_approval, **RETRY)(gate.judge)(
-        plan, before.evaluated, after.evaluated, hosted
+    judged = task(
+        task_id="gate", post_execute=skip_needless_approval, on_success_callback=HeldBack(), **RETRY
     )
+    verdict = judged(gate.judge)(plan, before.evaluated, after.evaluated, hosted)
     number = step(register.register, "register", minutes=10)(
         plan, facts, trained=trained.output, adapter=adapter.output, merged=merged.output, verdict=verdict
     )
@@ -135,10 +140,14 @@ def text2sql_retrain() -> None:
         verdict=verdict,
         response_timeout=timedelta(days=3),
         defaults="Reject",
+        notifiers=ApprovalNeeded(),
         **TEARDOWN,
     )
     # none_failed: approve is skipped where no approval is needed.
-    promoted = step(promote.promote, "promote", minutes=40, trigger_rule="none_failed")(plan, verdict, number)
+    serve = step(
+        promote.promote, "promote", minutes=40, trigger_rule="none_failed", on_success_callback=Promoted()
+    )
+    promoted = serve(plan, verdict, number)
     pruned = (
         step(prune.prune, "prune", minutes=40, trigger_rule="none_failed")
         .partial(plan=plan)

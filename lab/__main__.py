@@ -102,6 +102,11 @@ def served() -> int:
     return _sqltune(settings.load(), "served", "--cluster", "lab", *(["--at", at] if at else []))
 
 
+def alert() -> int:
+    """Send a test message to everyone who gets alerts, and show which arrived."""
+    return _sqltune(running_lab(), "alert", "--test")
+
+
 def report() -> int:
     """Save a run as one HTML file, from the variable RUN; by default the last run of `make demo`."""
     run = os.environ.get("RUN") or _last_run()
@@ -142,7 +147,7 @@ def down() -> int:
 
 
 VERBS: dict[str, Callable[[], int]] = {
-    verb.__name__: verb for verb in (demo, lab, airflow, ask, served, report, status, down)
+    verb.__name__: verb for verb in (demo, lab, airflow, ask, served, alert, report, status, down)
 }
 
 

@@ -321,6 +321,19 @@ def report(
 
 
 @app.command()
+def alert(
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to every entry.")] = False,
+) -> None:
+    """Show who is told of which events, from the Airflow Connection sqltune_alerts; --test tries each.
+
+    Exits with 1 when there is no such Connection, when it has a mistake, or when a message did not arrive.
+    """
+    from sqltune.alerts import checking
+
+    raise typer.Exit(checking.main(test))
+
+
+@app.command()
 def migrate(
     from_files: Annotated[
         Path | None,

@@ -148,3 +148,17 @@ def test_hosted_references_key_is_its_connections_password(dag, monkeypatch, con
         monkeypatch.setenv("AIRFLOW_CONN_SQLTUNE_GLM", json.dumps(connection))
     hosted = dag.get_task("reference.hosted")
     assert hosted.render_template(hosted.op_args[1], {"conn": ConnectionAccessor()}) == key
+
+
+def test_people_are_told_of_failures_verdicts_promotions_and_questions(dag, dags):
+    from sqltune.alerts import notifier
+
+    assert isinstance(dag.on_failure_callback, notifier.RunFailed)
+    assert isinstance(dags["text2sql_promote"].on_failure_callback, notifier.RunFailed)
+    assert all(list(task.on_failure_callback) == [notifier.leave_cause] for task in dag.tasks)
+    succeeded = {t.task_id: [type(c) for c in t.on_success_callback] for t in dag.tasks}
+    assert {name: of for name, of in succeeded.items() if of} == {
+        "gate": [notifier.HeldBack],
+        "promote": [notifier.Promoted],
+    }
+    assert [type(n) for n in dag.get_task("approve").notifiers] == [notifier.ApprovalNeeded]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ssh_gang.masking import masked
+from ssh_gang.masking import masked, masked_text
 
 
 def test_secrets_are_masked_and_the_rest_is_shown():
@@ -46,3 +46,17 @@ def test_an_address_with_a_token_or_a_password_is_hidden(address):
 def test_an_address_without_one_is_shown():
     env = {"A": "http://proxy:3128/path?to=me@home"}
     assert masked(env) == env
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("get http://me:pw@hub:80/x", "get http://***@hub:80/x"),
+        ("HF_TOKEN=abc, seed=3", "HF_TOKEN=***, seed=3"),
+        ("password: abc", "password: ***"),
+        ("iter 3/5: loss 0.3", "iter 3/5: loss 0.3"),
+        ("https://hub/x: refused", "https://hub/x: refused"),
+    ],
+)
+def test_secrets_in_a_text_are_masked(text, masked):
+    assert masked_text(text) == masked

@@ -93,6 +93,13 @@ def served_at(cluster: str, moment: datetime) -> Promotion | None:
         return None if row is None else _promotion(row)
 
 
+def made_by(run_id: str) -> Promotion | None:
+    """Return the last promotion that a run made, or None."""
+    with database.reading() as session:
+        row = session.scalar(select(Row).where(Row.by == run_id).order_by(Row.id.desc()).limit(1))
+        return None if row is None else _promotion(row)
+
+
 def _last(session: Session, cluster: str) -> Row | None:
     return session.scalar(select(Row).where(Row.cluster == cluster).order_by(Row.number.desc()).limit(1))
 
