@@ -153,10 +153,14 @@ def test_hosted_references_key_is_its_connections_password(dag, monkeypatch, con
 def test_people_are_told_of_failures_verdicts_promotions_and_questions(dag, dags):
     from sqltune.alerts import notifier
 
-    assert isinstance(dag.on_failure_callback, notifier.RunFailed)
-    assert isinstance(dags["text2sql_promote"].on_failure_callback, notifier.RunFailed)
-    assert all(list(task.on_failure_callback) == [notifier.leave_cause] for task in dag.tasks)
-    succeeded = {t.task_id: [type(c) for c in t.on_success_callback] for t in dag.tasks}
+    def callbacks(value):
+        return [*value] if isinstance(value, list | tuple) else [value] if value else []
+
+    assert [type(c) for c in callbacks(dag.on_failure_callback)] == [notifier.RunFailed]
+    promote = dags["text2sql_promote"]
+    assert [type(c) for c in callbacks(promote.on_failure_callback)] == [notifier.RunFailed]
+    assert all(callbacks(task.on_failure_callback) == [notifier.leave_cause] for task in dag.tasks)
+    succeeded = {t.task_id: [type(c) for c in callbacks(t.on_success_callback)] for t in dag.tasks}
     assert {name: of for name, of in succeeded.items() if of} == {
         "gate": [notifier.HeldBack],
         "promote": [notifier.Promoted],
