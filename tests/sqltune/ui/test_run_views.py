@@ -143,8 +143,6 @@ def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden, monkey
     monkeypatch.setattr(live, "LIFETIME", 1.0)
     page = site.show(open_page, "live")
     expect(page.get_by_role("img", name=re.compile("^Loss:"))).to_be_visible()
-    streams = Counter()
-    page.on("request", lambda request: streams.update([request.url]) if "/events" in request.url else None)
     page.evaluate(
         """hidden => {
             Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
@@ -152,6 +150,8 @@ def test_a_page_that_nobody_sees_holds_no_stream(site, open_page, hidden, monkey
         }""",
         hidden,
     )
+    streams = Counter()
+    page.on("request", lambda request: streams.update([request.url]) if "/events" in request.url else None)
     value = 0.75 if hidden else 0.375
     put_step(701 if hidden else 801, value)
     # A stream lasts a second, then the browser opens the next one; a page that polls does so every two.
