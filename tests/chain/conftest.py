@@ -188,12 +188,16 @@ def _log_servers() -> set[str]:
 
 
 def _left() -> list[str]:
-    mark = f"SQLTUNE_LAB_MARK={STATE}\0".encode()
-    commands = []
+    return command_lines(f"SQLTUNE_LAB_MARK={STATE}\0")
+
+
+def command_lines(variable: str) -> list[str]:
+    """The command lines of the processes whose environment holds a text."""
+    found = []
     for p in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (p / "environ").read_bytes():
-                commands.append((p / "cmdline").read_text().replace("\0", " "))
+            if variable.encode() in (p / "environ").read_bytes():
+                found.append((p / "cmdline").read_text().replace("\0", " "))
         except OSError:
             continue
-    return commands
+    return found

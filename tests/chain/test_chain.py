@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 
 import pytest
@@ -18,7 +17,7 @@ from lab.settings import REPO
 from sqltune.evaluation import stored
 from sqltune.records import promotions
 from ssh_gang.model import slug
-from tests.chain.conftest import DAG, FORM, STATE
+from tests.chain.conftest import DAG, FORM, STATE, command_lines
 from tests.conftest import ROOT
 
 DUSQL = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve() / "dusql_dev"
@@ -358,4 +357,6 @@ def test_an_unknown_version_is_refused_before_anything_changes(lab):
 def test_nothing_pwned_and_nothing_training(lab):
     assert not list(STATE.rglob("pwned"))
     assert not (ROOT / "pwned").exists()
-    assert "torchrun" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    on_hosts = command_lines(f"HOME={STATE}/hosts/")
+    assert any("fastchat" in command for command in on_hosts)
+    assert not any("torchrun" in command for command in on_hosts)
