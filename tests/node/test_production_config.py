@@ -1,4 +1,4 @@
-"""The production config file itself: built and stepped on CPU, with a tiny Llama in place of the 7B."""
+"""The production config files themselves: built and stepped on CPU, with a tiny Llama in place of the 7B."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 CONVERT = ROOT / "include/node/convert_adapter.py"
 
 
-@pytest.fixture(scope="module")
-def recipe() -> Recipe:
-    return load_recipe("codellama_7b_qlora")
+@pytest.fixture(scope="module", params=["codellama_7b_qlora", "codellama_7b_qlora_fast"])
+def recipe(request) -> Recipe:
+    return load_recipe(request.param)
 
 
 def config_for_cpu(recipe: Recipe, train_path: str) -> str:

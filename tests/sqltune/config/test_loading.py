@@ -20,7 +20,7 @@ def clusters(tmp_path, monkeypatch):
 
 def test_every_shipped_recipe_is_valid():
     recipes = [loading.load_recipe(name) for name in loading.recipe_names()]
-    assert len(recipes) == 5
+    assert len(recipes) == 6
     for recipe in recipes:
         assert (paths.CONFIGS / "xtuner" / recipe.xtuner_config).is_file()
 

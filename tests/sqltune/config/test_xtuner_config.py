@@ -30,6 +30,7 @@ SETTINGS = {
     "backend",
 }
 """What a plan may change."""
+CONFIGS = ["codellama_7b_qlora.py", "codellama_7b_qlora_fast.py", "lab_lora.py"]
 
 
 def test_only_the_first_assignment_is_replaced():
@@ -42,14 +43,14 @@ def test_an_unassigned_name_is_a_mistake():
         set_values("a = 1\n", {"lr": 1})
 
 
-@pytest.mark.parametrize("config", ["codellama_7b_qlora.py", "lab_lora.py"])
+@pytest.mark.parametrize("config", CONFIGS)
 def test_included_parts_are_in_place(config):
     source = read_config(config)
     assert "# include" not in source
     assert source.count("train_dataloader = dict(") == 1
 
 
-@pytest.mark.parametrize("config", ["codellama_7b_qlora.py", "lab_lora.py"])
+@pytest.mark.parametrize("config", CONFIGS)
 def test_settings_are_assigned_before_they_are_used(config):
     """mmengine runs the file from top to bottom."""
     known = set(dir(__builtins__)) | {"dict", "max", "round", "__import__"}
@@ -78,13 +79,10 @@ def test_a_rendered_config_has_the_plans_values():
     assert f"lr = {plan.training.learning_rate!r}" in render(plan, "~/train.jsonl")
 
 
-@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "lab_tiny"])
+@pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "codellama_7b_qlora_fast", "lab_tiny"])
 def test_the_rendered_config(golden, recipe):
     golden(f"{recipe}.py.txt", render(run_plan(recipe_file=recipe), "~/code/data/train.jsonl"))
 
 
 def test_parts_are_no_choice_for_a_recipe():
-    assert {p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")} == {
-        "codellama_7b_qlora.py",
-        "lab_lora.py",
-    }
+    assert sorted(p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")) == CONFIGS

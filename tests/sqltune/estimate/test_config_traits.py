@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sqltune.estimate.config_traits import NF4_BITS, ConfigTraits, traits
 
 
-def test_production_config_is_packed_in_4_bits_with_checkpointing():
-    assert traits("codellama_7b_qlora.py") == ConfigTraits(
+@pytest.mark.parametrize("config", ["codellama_7b_qlora.py", "codellama_7b_qlora_fast.py"])
+def test_production_config_is_packed_in_4_bits_with_checkpointing(config):
+    assert traits(config) == ConfigTraits(
         packed=True, weight_bits=NF4_BITS, checkpointing=True, lora_dropout=True
     )
 

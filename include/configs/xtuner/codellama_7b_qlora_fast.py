@@ -1,0 +1,43 @@
+"""CodeLlama-7b with QLoRA on Chinese text-to-SQL, without offload and with each example for itself.
+
+For GPU hosts with cards of 16 GB or more, under zero2; `codellama_7b_qlora.py` is the original procedure's, with
+ZeRO-3 and offload. A 7B model in 4 bits needs about 8 GiB of a card, so nothing has to be offloaded. Rows are
+packed, and attention stays inside each example: by FlashAttention where flash-attn is installed on the hosts,
+else by SDPA with a mask.
+The chain writes a copy beside the weights, with the plan's values in part 1 and the included parts in place.
+To train by hand with that copy, on each host:
+
+    torchrun --nnodes=2 --node_rank=R --nproc_per_node=4 --master_addr=IP --master_port=12345 \
+        -m xtuner.tools.train config/codellama_7b_qlora_fast.py --work-dir DIR \
+        --deepspeed deepspeed_zero2 --launcher pytorch
+"""
+from packed_attention import PackedAttention
+
+# Part 1: settings. The chain replaces these values, and no others.
+pretrained_model_name_or_path = "/code/models/CodeLlama-7b-hf"
+data_path = "train.jsonl"
+max_length = 2048
+batch_size = 1  # xtuner packs with restarted positions one row at a time
+accumulative_counts = 16
+max_steps = 0  # 0: max_epochs decides
+max_epochs = 3
+lr = 2e-4
+lora_r = 64
+seed = 42
+log_interval = 10
+save_steps = 500
+save_total_limit = 2
+# Packed rows keep the cards busy: most questions are far shorter than 2,048 tokens.
+pack_to_max_length = True
+map_num_proc = 4
+warmup_ratio = 0.03
+max_norm = 1.0
+backend = "nccl"
+
+# include: common.py
+# include: codellama_qlora.py
+
+# Part 4: attention inside each example
+train_dataset.update(use_varlen_attn=True)
+train_dataloader.update(collate_fn=dict(type=default_collate_fn, use_varlen_attn=True))
+custom_hooks = [*custom_hooks, dict(type=PackedAttention)]
