@@ -2,8 +2,8 @@
 
     .lab/control-env/bin/python bench/strategies.py [MODEL [STEPS]]
 
-MODEL is a folder of .lab/models: tiny (the default) or smollm2-135m. Two ranks on this machine train the lab's
-rows with lab_lora.py; what differs between the lines is the strategy alone. Prints a Markdown table.
+MODEL is a folder of .lab/models: tiny (the default) or smollm2-135m. Two ranks on this machine train the
+lab's rows with lab_lora.py; the strategy alone differs between the lines. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def main(model: str = "tiny", steps: str = "30") -> None:
     fastest = min(r.seconds_per_step for r in results)
     reference = results[0].losses
     print(
-        f"| {model}, {steps} iterations | s an iteration | times the fastest | loss: first, last | largest difference to DDP |"
+        f"| {model}, {steps} iterations | s an iteration | times the fastest | first and last loss "
+        "| largest difference to DDP's |"
     )
     print("|---|---|---|---|---|")
     for r in results:
