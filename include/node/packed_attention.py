@@ -1,9 +1,9 @@
 """Attention that stays inside each example of a packed row: `custom_hooks = [dict(type=PackedAttention)]`.
 
 xtuner's own way (`use_varlen_attn` of its model) needs FlashAttention; without it, attention goes over the
-whole row in silence. This hook needs a data set and a collate function with `use_varlen_attn=True`, which restart
-the positions at each example, and a model without. transformers' FlashAttention then finds the examples by
-their positions; SDPA gets a mask.
+whole row in silence. This hook needs a data set and a collate function with `use_varlen_attn=True`, which
+restart the positions at each example, and a model without. transformers' FlashAttention then finds the
+examples by their positions; SDPA gets a mask.
 """
 
 from __future__ import annotations
