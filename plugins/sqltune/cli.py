@@ -1,4 +1,4 @@
-"""The command line: `sqltune score | explain | audit | normalise | ask | served | versions | report | …`.
+"""The command line: `sqltune score | explain | audit | ask | served | versions | revisions | report | …`.
 
 Each command imports what it needs when it runs, so that `sqltune --help` answers at once and `sqltune score`
 starts without Airflow.
@@ -331,6 +331,35 @@ def alert(
     from sqltune.alerts import checking
 
     raise typer.Exit(checking.main(test))
+
+
+@app.command()
+def revisions(
+    commits: Annotated[
+        list[str] | None, typer.Argument(help="Commits to train, in this order; they may be abbreviated.")
+    ] = None,
+    train: Annotated[bool, typer.Option("--train", help="Start a run for each commit.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the hub first.")] = False,
+    airflow: Annotated[
+        str, typer.Option(envvar="SQLTUNE_AIRFLOW_URL", help="Address of Airflow's page.")
+    ] = "http://localhost:8080",
+    user: Annotated[str, typer.Option(envvar="SQLTUNE_AIRFLOW_USER", help="Airflow user.")] = "",
+    password: Annotated[str, typer.Option(envvar="SQLTUNE_AIRFLOW_PASSWORD", help="Its password.")] = "",
+    token: Annotated[str, typer.Option(envvar="SQLTUNE_AIRFLOW_TOKEN", help="In place of both.")] = "",
+) -> None:
+    """List the commits of the watched dataset and what became of each; train chosen ones.
+
+    `sqltune revisions --train A B C` starts a run of text2sql_retrain for each, with the user's rights. They
+    are trained one after the other; a commit that was trained is trained again.
+    """
+    with _records_errors():
+        from sqltune.revisions import command
+        from sqltune.revisions.starting import AirflowLogin
+        from sqltune.ui.contracts import DAG_ID
+
+        login = AirflowLogin(airflow, token, user, password)
+        for line in command.run(commits or [], train=train, refresh=refresh, login=login, dag_id=DAG_ID):
+            typer.echo(line)
 
 
 @app.command()

@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/clusters/{cluster}/revisions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Revisions
+         * @description Return the commits of a cluster's dataset, what became of each, and what its training cost.
+         */
+        get: operations["revisions_api_v1_clusters__cluster__revisions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs": {
         parameters: {
             query?: never;
@@ -1218,6 +1238,22 @@ export interface components {
             failure: components["schemas"]["Failure"] | null;
         };
         /**
+         * Feed
+         * @description A branch that is followed.
+         */
+        Feed: {
+            /** Recipe */
+            recipe: string;
+            /** Dataset Repo */
+            dataset_repo: string;
+            /** Branch */
+            branch: string;
+            /** Checked At */
+            checked_at: string | null;
+            /** Revisions */
+            revisions: components["schemas"]["RevisionLine"][];
+        };
+        /**
          * Flag
          * @description A reason to doubt a question's gold query.
          */
@@ -2020,6 +2056,50 @@ export interface components {
              * @description Fields of the earlier revision's rows.
              */
             fields_before: string[];
+        };
+        /**
+         * RevisionLine
+         * @description One commit of the dataset.
+         */
+        RevisionLine: {
+            /** Commit */
+            commit: string;
+            /**
+             * Date
+             * Format: date-time
+             */
+            date: string;
+            /** Author */
+            author: string;
+            /** Title */
+            title: string;
+            /** Tags */
+            tags: string[];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "known" | "waiting" | "skipped" | "started" | "gone" | "trained";
+            /** Run Id */
+            run_id: string | null;
+            /** Rows */
+            rows: number | null;
+            /** Questions */
+            questions: number | null;
+            /** Matched */
+            matched: number | null;
+            /** Passed */
+            passed: boolean | null;
+            /** Gpu Hours */
+            gpu_hours: number | null;
+        };
+        /**
+         * Revisions
+         * @description The branches that are followed for a cluster.
+         */
+        Revisions: {
+            /** Feeds */
+            feeds: components["schemas"]["Feed"][];
         };
         /**
          * RuleResult
@@ -3001,6 +3081,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["History"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    revisions_api_v1_clusters__cluster__revisions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                cluster: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Revisions"];
                 };
             };
             /** @description Validation Error */

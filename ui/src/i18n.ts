@@ -1,10 +1,12 @@
 import { createContext, useContext } from "react";
 import * as compare from "./compare/strings";
 import * as estimate from "./estimate/strings";
+import * as history from "./history/strings";
 import * as run from "./run/strings";
 
 const en = {
   ...compare.en,
+  ...history.en,
   ...run.en,
   ...estimate.en,
   run: "Run",
@@ -85,6 +87,7 @@ export type Key = keyof typeof en;
 
 const zh: Record<Key, string> = {
   ...compare.zh,
+  ...history.zh,
   ...run.zh,
   ...estimate.zh,
   run: "运行",

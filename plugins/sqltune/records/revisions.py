@@ -113,6 +113,7 @@ class Revision:
     source: str
     state: State
     run_id: str | None
+    fingerprint: str | None
     is_partition: bool
     is_trained: bool
     """Whether the run that has claimed it, or one with the same plan, has its verdict."""
@@ -230,6 +231,19 @@ def ask(feed: Feed) -> None:
         _locked(session, feed).asked_at = now()
 
 
+def feeds(cluster: str) -> list[Feed]:
+    """Return the feeds of a cluster, the one that was read last at first."""
+    statement = (
+        select(RevisionFeed)
+        .where(RevisionFeed.cluster == cluster)
+        .order_by(RevisionFeed.checked_at.desc(), RevisionFeed.id)
+    )
+    with database.reading() as session:
+        return [
+            Feed(row.cluster, row.recipe, row.dataset_repo, row.branch) for row in session.scalars(statement)
+        ]
+
+
 def listed(feed: Feed) -> list[Revision]:
     """Return a feed's revisions in the branch's order, those that are gone included."""
     trained = exists().where(Run.id == Verdict.run_id, Run.fingerprint == RevisionRow.fingerprint)
@@ -305,6 +319,7 @@ def _revision(row: RevisionRow, is_trained: bool) -> Revision:
         source=row.source,
         state=State(row.state),
         run_id=row.run_id,
+        fingerprint=row.fingerprint,
         is_partition=row.is_partition,
         is_trained=bool(is_trained),
     )

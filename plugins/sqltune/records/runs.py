@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -177,6 +178,15 @@ def commit_before(cluster: str, repo: str, commit: str, date: datetime) -> str |
             .order_by(made.desc(), Verdict.at.desc())
             .limit(1)
         )
+
+
+def judged(fingerprints: Collection[str]) -> dict[str, RunSummary]:
+    """Return the newest run with a verdict for each of these fingerprints that has one."""
+    statement = (
+        _summaries().where(Run.fingerprint.in_(fingerprints), Verdict.at.is_not(None)).order_by(Verdict.at)
+    )
+    with database.reading() as session:
+        return {row[0].fingerprint: _summary(row) for row in session.execute(statement)}
 
 
 def by_activity() -> list[str]:

@@ -61,3 +61,14 @@ def newest(key: CountKey) -> TokenCount | None:
             .order_by(TokenCount.at.desc())
             .limit(1)
         )
+
+
+def rows_by_commit(dataset_repo: str) -> dict[str, int]:
+    """Return the training rows of each commit of a dataset that was counted; by the newest count."""
+    statement = (
+        select(TokenCount.dataset_commit, TokenCount.rows)
+        .where(TokenCount.dataset_repo == dataset_repo)
+        .order_by(TokenCount.at)
+    )
+    with database.reading() as session:
+        return {commit: rows for commit, rows in session.execute(statement)}  # noqa: C416 # typed rows

@@ -28,6 +28,8 @@ from sqltune.ui import (
     history_page,
     hosts_page,
     lineage_page,
+    revision_contracts,
+    revisions_page,
     run_page,
     timeline_page,
 )
@@ -114,6 +116,12 @@ def clusters() -> contracts.Clusters:
 def history(cluster: str) -> contracts.History:
     """Return a cluster's versions with their scores, and what served when."""
     return history_page.history(cluster)
+
+
+@router.get("/clusters/{cluster}/revisions")
+def revisions(cluster: str) -> revision_contracts.Revisions:
+    """Return the commits of a cluster's dataset, what became of each, and what its training cost."""
+    return revisions_page.revisions(cluster)
 
 
 @router.get("/runs")

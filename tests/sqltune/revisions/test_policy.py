@@ -25,6 +25,7 @@ def revision(letter: str, minute: int = 0, tags: tuple[str, ...] = ()) -> Revisi
         source="watcher",
         state=State.WAITING,
         run_id=None,
+        fingerprint=None,
         is_partition=False,
         is_trained=False,
     )

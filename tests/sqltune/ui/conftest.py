@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from playwright.sync_api import Page
 
 from sqltune.records import database
@@ -36,6 +36,10 @@ class Site:
     url: str = ""
     states: dict[str, str] = field(default_factory=dict)
     """Airflow's state of the runs that have not succeeded."""
+    triggered: list[dict[str, Any]] = field(default_factory=list)
+    """What the page has sent to Airflow to start runs."""
+    refusal: str = ""
+    """Airflow's reason to start no run."""
 
     def address(self, run_id: str | None = None, **query: str) -> str:
         """Address of a run, or of the history."""
@@ -100,8 +104,15 @@ def reading(home: Path) -> Iterator[None]:
 
 
 def airflow_beside_it(site: Site) -> FastAPI:
-    """The answers of Airflow's REST API that the page reads."""
+    """The answers of Airflow's REST API that the page reads, and the one request by which it starts runs."""
     app = FastAPI()
+
+    @app.post("/api/v2/dags/{dag_id}/dagRuns")
+    def trigger(dag_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        if site.refusal:
+            raise HTTPException(403, site.refusal)
+        site.triggered.append(body | {"dag_id": dag_id})
+        return {"dag_run_id": body["dag_run_id"]}
 
     @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")
     def dag_run(dag_id: str, run_id: str) -> dict[str, Any]:

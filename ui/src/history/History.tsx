@@ -5,6 +5,7 @@ import { Chart, type Curve } from "../Chart";
 import { NewRun } from "../estimate/NewRun";
 import { commit, moment, percent } from "../format";
 import { useText } from "../i18n";
+import { Revisions } from "./Revisions";
 import { folded, hoursPerPoint, servedAt, type RunLine } from "./served";
 
 export function History() {
@@ -38,6 +39,7 @@ function ClusterHistory({ cluster }: { cluster: string }) {
       {curve && curve.x.length > 0 ? <Chart title={`${text("score")} (%)`} curve={curve} height={220} /> : <p className="notice">{text("noVersions")}</p>}
       {data.versions.length > 0 && <Versions cluster={cluster} versions={data.versions} />}
       {data.promotions.length > 0 && <Promotions promotions={data.promotions} />}
+      <Revisions cluster={cluster} />
       <Runs cluster={cluster} />
     </>
   );
