@@ -27,7 +27,14 @@ from typing import Any, NamedTuple
 from airflow.sdk import TaskGroup, dag, task
 
 from sqltune.alerts.deadline import deadline
-from sqltune.alerts.notifier import ApprovalNeeded, HeldBack, Promoted, RunFailed, leave_cause
+from sqltune.alerts.notifier import (
+    ApprovalNeeded,
+    DataDecisionNeeded,
+    HeldBack,
+    Promoted,
+    RunFailed,
+    leave_cause,
+)
 from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
@@ -113,7 +120,12 @@ def text2sql_retrain() -> None:
         .expand(host=storages)
     )
     data_approved = DataApprovalOperator(
-        task_id=APPROVE_DATA, plan=plan, response_timeout=timedelta(days=3), defaults="Reject", **TEARDOWN
+        task_id=APPROVE_DATA,
+        plan=plan,
+        response_timeout=timedelta(days=3),
+        defaults="Reject",
+        notifiers=DataDecisionNeeded(),
+        **TEARDOWN,
     )
 
     # approve_data is skipped where no decision is needed.

@@ -17,6 +17,8 @@ from pydantic import (
     model_validator,
 )
 
+from ssh_gang.loss import LossPolicy
+
 Accelerator = Literal["cuda", "rocm", "cpu"]
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -183,6 +185,10 @@ class Gang(Model):
             "Regular expression that finds, in a log line of a host, that its part of a checkpoint is whole. "
             "Named group: step."
         ),
+    )
+
+    loss: LossPolicy | None = Field(
+        None, description="What becomes of a training whose loss is bad; None: it is not looked at."
     )
 
     @field_validator("progress_pattern", "checkpoint_pattern")

@@ -18,6 +18,7 @@ from ssh_gang import commands
 from ssh_gang.errors import GangError, HostsBusy, SshGangError
 from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.hook import GangHook
+from ssh_gang.loss import LossPolicy
 from ssh_gang.masking import masked
 from ssh_gang.milestone import Milestone
 from ssh_gang.model import Accelerator, Gang, Limits, Member, gang_name
@@ -318,6 +319,7 @@ def task_gang(
     exclusive: bool,
     progress_pattern: str | None,
     checkpoint_pattern: str | None = None,
+    loss: LossPolicy | None = None,
 ) -> Gang:
     """Return the gang of a task: its name, fencing token, generation and owner come from the task instance.
 
@@ -332,6 +334,7 @@ def task_gang(
         exclusive: Whether no other exclusive gang may run on the hosts.
         progress_pattern: Finds progress in a log line; None where the log has none.
         checkpoint_pattern: Finds a checkpoint in a log line; None where the log has none.
+        loss: What becomes of a training whose loss is bad; None: it is not looked at.
     """
     ti = context["ti"]
     return Gang(
@@ -355,6 +358,7 @@ def task_gang(
         limits=limits,
         progress_pattern=progress_pattern,
         checkpoint_pattern=checkpoint_pattern,
+        loss=loss,
     )
 
 

@@ -13,6 +13,7 @@ from ssh_gang.event import GangEvent
 from ssh_gang.host_watch import HostWatch
 from ssh_gang.launch_skew import last_end, launch_skew
 from ssh_gang.limit_check import exceeded_limit
+from ssh_gang.loss import LossPolicy, LossWatch
 from ssh_gang.milestone import Kind, Milestone
 from ssh_gang.progress import Progress, ProgressTracker
 from ssh_gang.record_writer import CAPACITY, RecordWriter
@@ -64,6 +65,9 @@ class Watch:
         self._statuses: dict[str, str] = {}
         self._has_reported_start = False
         self._ended_at: float | None = None
+        self._loss = LossWatch(self.gang.loss.jump) if self.gang.loss else None
+        self._bad_loss = ""
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def until_the_end(self) -> GangEvent:
         """Watch until the gang has ended and its records are written."""
@@ -79,6 +83,8 @@ class Watch:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            # What was being told of is bounded in time, and must not be lost with this watch.
+            await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _watch(self, tasks: list[asyncio.Task[None]]) -> GangEvent:
         while True:
@@ -88,8 +94,10 @@ class Watch:
             self._report_start()
             if overtaken := self._overtaken():
                 return self._event(ok=False, reason=overtaken)
-            reason = self._failures() or exceeded_limit(
-                self.gang.limits, list(self.hosts.values()), self._progress
+            reason = (
+                self._failures()
+                or self._bad_loss
+                or exceeded_limit(self.gang.limits, list(self.hosts.values()), self._progress)
             )
             if reason:
                 return await self._stop(reason, tasks)
@@ -131,6 +139,30 @@ class Watch:
     def _record_progress(self, progress: Progress) -> None:
         attempt, at = self.gang.attempt, time.time()
         self._writer.put(lambda recorder: recorder.progress(attempt, at, progress))
+
+        self._look_at_loss(progress)
+
+    def _look_at_loss(self, progress: Progress) -> None:
+        """Say that a loss is bad, and stop the gang for it where its policy says so."""
+        policy = self.gang.loss
+        problem = self._loss.look(progress) if self._loss else None
+        if policy is None or problem is None:
+            return
+        self.log.warning("%s (on_loss: %s)", problem, "stop" if policy.stop else "tell")
+        if policy.stop:
+            self._bad_loss = f"{problem} (on_loss: stop)"
+        if policy.told:
+            task = asyncio.create_task(self._tell(policy, problem))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, policy: LossPolicy, problem: str) -> None:
+        try:
+            told = policy.who_is_told()
+            if told is not None:
+                await told(self.gang.owner, problem, policy.stop)
+        except Exception as e:  # telling somebody must not end the watch
+            self.log.warning("nobody could be told: %s: %s", type(e).__name__, e)
 
     def _note_statuses(self) -> None:
         """Record the state of every host when one of them has changed."""

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+ANSWER_PAGE = "required_actions"
+"""Page of a task on which Airflow takes a person's answer."""
+
 
 class Event(StrEnum):
     """The events of which somebody may be told; a tag of an entry names one."""

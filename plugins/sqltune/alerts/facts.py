@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqltune.alerts.message import first_lines
+from sqltune.config.plan import RunPlan
+from sqltune.dataset.data_check import excesses
 from sqltune.evaluation.verdict import Verdict
-from sqltune.records import promotions, runs, series
+from sqltune.records import data_checks, promotions, runs, series
 from ssh_gang.model import slug
 
 if TYPE_CHECKING:
@@ -117,6 +119,17 @@ def promotion(run_id: str) -> dict[str, str] | None:
         "why": made.why,
         "cluster": made.cluster,
     }
+
+
+def data_check(run_id: str) -> dict[str, str]:
+    """Return which of the recipe's limits the dataset of a run exceeds."""
+    key = slug(run_id)
+    plan, check = runs.plan(key), data_checks.get(key)
+    if plan is None or check is None:
+        return {}
+    found = RunPlan.model_validate(plan)
+    messages = "; ".join(excess.message for excess in excesses(check, found.recipe.data_limits))
+    return {"cause": messages, "cluster": found.cluster_name}
 
 
 def overrun(deadline: Any, run_id: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from airflow.sdk.log import redact  # type: ignore[attr-defined] # exported without a word
 
-from sqltune.alerts.event import Alert, Event
+from sqltune.alerts.event import ANSWER_PAGE, Alert, Event
 from ssh_gang.masking import masked_text
 
 LONGEST_FACT = 400
@@ -70,6 +70,11 @@ _LABELS: dict[str, dict[str, str]] = {
         "note": "",
     },
 }
+_ACTIONS: dict[str, dict[str, str]] = {
+    "en": {"stop": "the training is stopped", "tell": "the training goes on"},
+    "zh": {"stop": "已停止训练", "tell": "训练继续"},
+}
+"""What `action` says, by the recipe's `on_loss`."""
 _FACTS = (
     "note",
     "task",
@@ -114,12 +119,14 @@ def message(alert: Alert, language: str) -> Message:
         language: `en` or `zh`.
     """
     labels = _LABELS[language]
-    title = f"[sqltune] {_TITLES[language][alert.event].format_map(alert.facts)}"
-    lines = [f"{labels[name]}{_short(alert.facts[name])}" for name in _FACTS if alert.facts.get(name)]
+    facts = dict(alert.facts)
+    facts["action"] = _ACTIONS[language].get(facts.get("action", ""), "")
+    title = f"[sqltune] {_TITLES[language][alert.event].format_map(facts)}"
+    lines = [f"{labels[name]}{_short(facts[name])}" for name in _FACTS if facts.get(name)]
     if alert.run_id:
         lines.append(f"{labels['run']}{alert.run_id}")
     if alert.link:
-        label = labels["answer" if alert.event is Event.APPROVAL else "link"]
+        label = labels["answer" if alert.link.endswith(ANSWER_PAGE) else "link"]
         lines.append(f"{label}{alert.link}")
     return Message(title=title, body=without_secrets("\n".join(lines)))
 

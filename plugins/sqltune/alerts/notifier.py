@@ -4,7 +4,7 @@
 |---|---|---|
 | `RunFailed` | as a DAG's `on_failure_callback` | DAG processor, once it is up |
 | `HeldBack`, `Promoted` | as a task's `on_success_callback` | task's process |
-| `ApprovalNeeded` | as a notifier of the approval | task's process |
+| `ApprovalNeeded`, `DataDecisionNeeded` | as a notifier of the approval | task's process |
 | `Overrun` | as a callback of a `DeadlineAlert` | triggerer |
 
 `leave_cause` is the `on_failure_callback` of every task: it leaves what the DAG processor is not told.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from sqltune.alerts.event import Alert, Event
+from sqltune.alerts.event import ANSWER_PAGE, Alert, Event
 from sqltune.alerts.settings import CONNECTION
 
 if TYPE_CHECKING:
@@ -42,6 +42,34 @@ def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> None:
         if connection is not None:
             _log(_deliver(Alert(event, run_id, link, facts), connection))
     except Exception as e:  # an alert that cannot be sent fails nothing
+        _log_failure(event, e)
+
+
+async def tell_of_loss(owner: dict[str, str], problem: str, stops: bool) -> None:
+    """Tell, from the triggerer, that the loss of a training is bad; it never raises.
+
+    Args:
+        owner: The gang's owner: `dag_id`, `task_id`, `run_id`.
+        problem: What was seen.
+        stops: Whether the training is stopped for it.
+    """
+    dag_id, run_id = owner.get("dag_id", ""), owner.get("run_id", "")
+    facts = {"task": owner.get("task_id", ""), "cause": problem, "action": "stop" if stops else "tell"}
+    await _tell_from_the_loop(Event.LOSS, dag_id, run_id, facts)
+
+
+async def _tell_from_the_loop(event: Event, dag_id: str, run_id: str, facts: dict[str, str]) -> None:
+    from airflow.providers.common.compat.connection import get_async_connection
+
+    from sqltune.alerts.facts import run_link
+
+    try:
+        connection = await get_async_connection(CONNECTION)
+        alert = Alert(event, run_id, run_link(dag_id, run_id), facts)
+        _log(await asyncio.to_thread(_deliver, alert, connection))
+    except AirflowNotFoundException:
+        return
+    except Exception as e:
         _log_failure(event, e)
 
 
@@ -160,7 +188,19 @@ class ApprovalNeeded(Notifier):
         from sqltune.alerts.facts import run_link
 
         ti = context["ti"]
-        return run_link(ti.dag_id, ti.run_id, f"tasks/{ti.task_id}/required_actions")
+        return run_link(ti.dag_id, ti.run_id, f"tasks/{ti.task_id}/{ANSWER_PAGE}")
+
+
+class DataDecisionNeeded(ApprovalNeeded):
+    """A dataset exceeds limits of the recipe, and a person decides whether to train on it."""
+
+    event = Event.DATA_CHECK
+
+    def facts(self, context: Context) -> dict[str, str]:
+        """Return what exceeds which limit."""
+        from sqltune.alerts import facts
+
+        return facts.data_check(context["ti"].run_id)
 
 
 class Overrun(Notifier):

@@ -79,7 +79,7 @@ class RunPlan(Site):
         decisive = self.model_dump(
             mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
         )
-        # How a model is evaluated, and what made the run start, does not change what is trained.
+        # How a model is evaluated, what made the run start, and what stops it, do not change what is trained.
         decisive["recipe"] = self.recipe.model_dump(
             mode="json",
             exclude={
@@ -90,6 +90,8 @@ class RunPlan(Site):
                 "base_model_repo",
                 "data_limits",
                 "revisions",
+                "on_loss",
+                "loss_jump",
             },
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]

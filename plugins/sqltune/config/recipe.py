@@ -140,6 +140,15 @@ class Recipe(Model):
     revisions: Revisions = Field(
         Revisions(), description="Which commits of the dataset are trained by themselves, and when."
     )
+    on_loss: Literal["stop", "tell"] = Field(
+        "tell",
+        description="What becomes of a training whose loss is NaN, infinite or jumps. stop: it is stopped at "
+        "once. tell: the log and an alert say so, and it goes on; it fails in the end if its last loss is "
+        "not finite.",
+    )
+    loss_jump: float = Field(
+        3.0, gt=1, description="A jump: so many times the median of the 20 losses reported before."
+    )
     training: Training = Field(description="Training settings.")
     decoding: Decoding = Field(Decoding(), description="How answers are generated.")
     serving_dtype: Literal["float32", "float16", "bfloat16"] = Field(

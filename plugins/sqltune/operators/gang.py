@@ -10,6 +10,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from sqltune.records.recorder import RunRecorder
 from sqltune.records.shared import require_records_of
+from ssh_gang.loss import LossPolicy
 from ssh_gang.model import Gang, Member
 from ssh_gang.operator import BaseGangOperator, task_gang
 
@@ -51,6 +52,10 @@ class PlanGangOperator(BaseGangOperator):
         """Return what runs on each host."""
         raise NotImplementedError
 
+    def loss_policy(self, plan: RunPlan) -> LossPolicy | None:
+        """Return what becomes of a bad loss; None where the gang has none."""
+        return None
+
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang of this task, for one attempt."""
         plan = self.run_plan
@@ -65,6 +70,7 @@ class PlanGangOperator(BaseGangOperator):
             exclusive=self.exclusive,
             progress_pattern=self.progress_pattern,
             checkpoint_pattern=self.checkpoint_pattern,
+            loss=self.loss_policy(plan),
         )
 
     def execute_complete(self, context: Context, event: Any) -> Any:

@@ -22,6 +22,7 @@ from sqltune.records import runs, turns
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
+from ssh_gang.loss import LossPolicy
 from ssh_gang.model import Gang, Member
 from ssh_gang.progress import Progress, ProgressTracker
 from ssh_gang.ssh import bash, connected
@@ -76,6 +77,13 @@ class TrainOperator(PlanGangOperator):
         ]
         files = {f"config/{plan.recipe.xtuner_config}": self._config(plan), "run.json": _run_json(plan)}
         return rank_members(plan, self.master_addr, script, cwd=work_dir, files=files)
+
+    def loss_policy(self, plan: RunPlan) -> LossPolicy:
+        """Return what the recipe says of a loss that is not finite, or jumps."""
+        recipe = plan.recipe
+        return LossPolicy(
+            jump=recipe.loss_jump, stop=recipe.on_loss == "stop", told="sqltune.alerts.notifier.tell_of_loss"
+        )
 
     async def prepare(self, gang: Gang) -> Gang:
         """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning."""

@@ -7,6 +7,9 @@ import logging
 from airflow.sdk.exceptions import AirflowFailException
 
 from sqltune import node
+from sqltune.alerts.event import Event
+from sqltune.alerts.facts import run_link
+from sqltune.alerts.notifier import tell
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import DownloadedDataset, typed_task
@@ -71,6 +74,8 @@ def _judge(plan: RunPlan, check: DataCheck) -> None:
     if not exceeded:
         return
     if limits.on_excess == "stop" and not plan.accept_data:
+        link = run_link("text2sql_retrain", plan.run_id)
+        tell(Event.DATA_CHECK, plan.run_id, link, {"cause": exceeded, "cluster": plan.cluster_name})
         raise AirflowFailException(
             f"the dataset exceeds the limits of recipe {plan.recipe_name}; nothing was trained:\n{exceeded}\n"
             "Look at the data check on the run's page. If the data is right, trigger the run again with "

@@ -16,14 +16,20 @@ FACTS = {
     Event.APPROVAL: {"score": "80 → 91 / 100"},
     Event.LOSS: {
         "cause": "the loss of iteration 40 is 9.1, before about 0.4",
-        "action": "it goes on",
+        "action": "tell",
     },
     Event.TEST: {"note": "Sent by sqltune alert --test."},
 }
 
 
+LINKS = {Event.APPROVAL: "https://airflow/x/required_actions"}
+
+
 def text(event: Event, in_language: str) -> str:
-    made = message(Alert(event, run_id="night", link="https://airflow/x", facts=FACTS[event]), in_language)
+    made = message(
+        Alert(event, run_id="night", link=LINKS.get(event, "https://airflow/x"), facts=FACTS[event]),
+        in_language,
+    )
     return f"{made.title}\n{made.body}"
 
 

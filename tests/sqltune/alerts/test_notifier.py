@@ -11,9 +11,20 @@ from airflow.sdk import DAG
 
 from sqltune.alerts import notifier
 from sqltune.alerts.event import Event
-from sqltune.alerts.notifier import ApprovalNeeded, HeldBack, Overrun, Promoted, RunFailed, leave_cause, tell
-from sqltune.records import promotions, runs
+from sqltune.alerts.notifier import (
+    ApprovalNeeded,
+    DataDecisionNeeded,
+    HeldBack,
+    Overrun,
+    Promoted,
+    RunFailed,
+    leave_cause,
+    tell,
+    tell_of_loss,
+)
+from sqltune.records import data_checks, promotions, runs
 from tests.plans import run_plan
+from tests.revisions_of_rows import check, rows
 
 COMPARISON = {
     "questions": 100,
@@ -186,6 +197,7 @@ CALLS = {
     "failure": lambda: RunFailed()({"dag": dag_of(), "run_id": "r1", "reason": "task_failure"}),
     "approval": lambda: ApprovalNeeded()({"ti": TaskInstance("approve")}),
     "task": lambda: tell(Event.LOSS, "r1", "", {}),
+    "loss": lambda: asyncio.run(tell_of_loss({"dag_id": "d", "run_id": "r1"}, "NaN", stops=False)),
     "overrun": lambda: asyncio.run(Overrun().async_notify({"dag_run": {"dag_id": "d", "dag_run_id": "r1"}})),
 }
 
@@ -219,3 +231,26 @@ def test_what_is_not_delivered_is_logged(webhook, told, logged, monkeypatch):
 def test_a_cause_that_cannot_be_left_fails_nothing(caplog):
     leave_cause({"ti": SimpleNamespace(map_index=-1, task_id="plan"), "exception": RuntimeError("x")})
     assert "the alert will not know this cause" in caplog.text
+
+
+def test_a_bad_loss_is_told_from_the_triggerer(sent):
+    owner = {"dag_id": "text2sql_retrain", "task_id": "train", "run_id": "r1"}
+    asyncio.run(tell_of_loss(owner, "the loss of iteration 40 is NaN or infinite", stops=True))
+    assert body(sent).startswith(
+        "[sqltune] training loss is off\nTask: train\nCause: the loss of iteration 40 is NaN or infinite\n"
+        "What happens: the training is stopped\nRun: r1\n"
+    )
+
+
+def test_a_dataset_that_a_person_must_decide_on_is_told_with_what_it_exceeds(sent, records):
+    plan = run_plan()
+    runs.put_plan(plan)
+    data_checks.put(plan.key, check(rows()[:66], rows()))
+    DataDecisionNeeded()({"ti": TaskInstance("approve_data")})
+    text = body(sent)
+    assert text.startswith("[sqltune] data check failed\nCause: ")
+    assert "questions" in text
+    assert text.endswith(
+        "Answer here: https://airflow.example.com/team/dags/text2sql_retrain/runs/r1/tasks/"
+        "approve_data/required_actions"
+    )
