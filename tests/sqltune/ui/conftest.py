@@ -1,64 +1,22 @@
-"""The page in a browser on recorded runs: a document of its own, beside what it asks of Airflow."""
+"""The page in a browser on recorded runs."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
-from fastapi import FastAPI, HTTPException
-from playwright.sync_api import Page
 
-from sqltune.records import database
 from sqltune.records.recorder import RunRecorder
-from sqltune.ui.app import create_app
-from sqltune.ui.contracts import DAG_ID
-from tests.browser import OpenPage, browser, open_page
+from tests.browser import browser, open_page
 from tests.conftest import serving
 from tests.plans import run_plan
 from tests.sqltune.ui import large
 from tests.sqltune.ui.audited import record_audited
 from tests.sqltune.ui.gangs import record_broken, record_refused
 from tests.sqltune.ui.recorded import record_run, record_training
-
-TASKS = {"plan": "success", "preflight": "success", "train": "success", "gate": "success"}
-
-
-@dataclass
-class Site:
-    """Records in several states, served."""
-
-    url: str = ""
-    states: dict[str, str] = field(default_factory=dict)
-    """Airflow's state of the runs that have not succeeded."""
-    triggered: list[dict[str, Any]] = field(default_factory=list)
-    """What the page has sent to Airflow to start runs."""
-    refusal: str = ""
-    """Airflow's reason to start no run."""
-
-    def address(self, run_id: str | None = None, **query: str) -> str:
-        """Address of a run, or of the history."""
-        path = f"/{DAG_ID}/{quote(run_id, safe='')}" if run_id else ""
-        search = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
-        return f"{self.url}/sqltune/frame{path}?{search}"
-
-    def show(self, open_page: OpenPage, run_id: str | None = None, **options: Any) -> Page:
-        """Open a run or the history in a page of its own.
-
-        Args:
-            open_page: The fixture.
-            run_id: Airflow's run id; None for the history.
-            options: Parameters of the address in `query`; all others are options of the browser's context.
-        """
-        query = options.pop("query", {})
-        page = open_page(**options)
-        page.goto(self.address(run_id, **query))
-        return page
+from tests.sqltune.ui.sites import Site, page_beside_airflow, reading
 
 
 @pytest.fixture(scope="session")
@@ -86,58 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, recorded_runs: Path) -> Itera
     """The page on a copy of `recorded_runs`."""
     home = shutil.copytree(recorded_runs, tmp_path_factory.mktemp("site") / "records")
     site = Site(states={"live": "running", "broken": "failed", "refused": "failed"})
-    outer = airflow_beside_it(site)
-    outer.mount("/sqltune", create_app())
-    with reading(home), serving(outer) as site.url:
+    with reading(home), serving(page_beside_airflow(site)) as site.url:
         yield site
 
 
-@contextmanager
-def reading(home: Path) -> Iterator[None]:
-    """Make this process use the records in a folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SQLTUNE_HOME", str(home))
-        for name in ("SQLTUNE_DATABASE_URL", "SQLTUNE_LOG_STORE"):
-            patch.delenv(name, raising=False)
-        yield
-        database.close()
-
-
-def airflow_beside_it(site: Site) -> FastAPI:
-    """The answers of Airflow's REST API that the page reads, and the one request by which it starts runs."""
-    app = FastAPI()
-
-    @app.post("/api/v2/dags/{dag_id}/dagRuns")
-    def trigger(dag_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        if site.refusal:
-            raise HTTPException(403, site.refusal)
-        site.triggered.append(body | {"dag_id": dag_id})
-        return {"dag_run_id": body["dag_run_id"]}
-
-    @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}")
-    def dag_run(dag_id: str, run_id: str) -> dict[str, Any]:
-        return {
-            "state": site.states.get(run_id, "success"),
-            "run_type": "manual",
-            "triggering_user_name": "admin",
-            "queued_at": "2026-11-01T02:00:00Z",
-            "start_date": "2026-11-01T02:00:01Z",
-            "end_date": None if site.states.get(run_id) == "running" else "2026-11-01T03:02:01Z",
-        }
-
-    @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")
-    def task_instances(dag_id: str, run_id: str) -> dict[str, Any]:
-        common = {
-            "map_index": -1,
-            "queued_when": "2026-11-01T02:00:01Z",
-            "start_date": "2026-11-01T02:00:02Z",
-            "end_date": "2026-11-01T02:10:00Z",
-            "duration": 598.0,
-            "try_number": 1,
-        }
-        return {"task_instances": [common | {"task_id": n, "state": s} for n, s in TASKS.items()]}
-
-    return app
-
-
-__all__ = ["Site", "browser", "open_page", "site"]
+__all__ = ["browser", "open_page", "site"]

@@ -14,8 +14,8 @@ from sqltune.records import database
 from sqltune.records.models import Run
 from sqltune.ui.app import create_app
 from tests.sqltune.ui.audited import DOUBTFUL, NUMBERS, ODD_IDS, record_audited
-from tests.sqltune.ui.conftest import reading
 from tests.sqltune.ui.recorded import AFTER, BEFORE, GOLD, RUN_ID, record_run, record_training
+from tests.sqltune.ui.sites import reading
 
 
 @pytest.fixture

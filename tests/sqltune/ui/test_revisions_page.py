@@ -13,7 +13,7 @@ from sqltune.records import revisions
 from sqltune.records.revisions import Commit, Feed, Reading
 from sqltune.ui.app import create_app
 from tests.plans import run_plan
-from tests.sqltune.ui.conftest import reading
+from tests.sqltune.ui.sites import reading
 
 FEED = Feed("lab", "lab_tiny", "team/data")
 TRAINED = run_plan().dataset_commit
