@@ -18,6 +18,7 @@ from sqltune.operators.gang import PlanGangOperator
 from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
+from sqltune.operators.train_metrics import emit_training
 from sqltune.records import runs, turns
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
@@ -131,6 +132,7 @@ class TrainOperator(PlanGangOperator):
         )
         evidence = {"attempt": gang.attempt, "config_text": self._config(plan)}
         runs.put_trained(plan.key, progress.model_dump() | evidence)
+        emit_training(plan, event, progress, gang.resumed_from)
         return TrainedCheckpoint(
             config=self._config_path(plan, gang.attempt),
             checkpoint=checkpoint,

@@ -11,9 +11,10 @@ from sqltune.evaluation.audit.agreement import models_agree
 from sqltune.evaluation.audit.flags import merged
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.report import comparison_table, run_report
-from sqltune.evaluation.score import ScoreSummary
+from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import with_flags
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
+from sqltune.metrics import emit
 from sqltune.records import claims
 from sqltune.tasks.evaluate import suite_of
 from sqltune.tasks.reference import reference_score
@@ -44,5 +45,12 @@ def judge(
     recorded = RecordedVerdict.of(verdict, comparison_table(was, now, column))
     log.info("\n%s", run_report(was, now, recorded))
     stored.put_verdict(plan.key, recorded)
+    _emit(plan, was, now, verdict)
     claims.release(plan.fingerprint, plan.run_id)
     return verdict.without_answers
+
+
+def _emit(plan: RunPlan, before: Score, after: Score, verdict: Verdict) -> None:
+    for name, score in (("score.before", before), ("score.after", after)):
+        emit(plan.cluster_name, name, score.matched / score.questions if score.questions else None)
+    emit(plan.cluster_name, "verdict.passed" if verdict.passed else "verdict.held_back", 1)

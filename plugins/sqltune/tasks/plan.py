@@ -14,6 +14,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped, typed_task
 from sqltune.errors import ConfigError
 from sqltune.estimate.estimating import require_memory
+from sqltune.metrics import emit
 from sqltune.records import claims, runs, turns
 from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
@@ -47,9 +48,16 @@ def plan() -> RunPlan | Literal[False]:
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):
         return False
-    ti = get_current_context()["ti"]
+    context = get_current_context()
+    ti = context["ti"]
     _estimate(run_plan, ti)
     turns.wait_for_turn(run_plan, ti)
+    waiting_since = ti.get_first_reschedule_date(context)
+    emit(
+        run_plan.cluster_name,
+        "queue",
+        (datetime.now(UTC) - waiting_since).total_seconds() if waiting_since else 0.0,
+    )
     # The run that had the claim until now may have trained the same.
     if _has_nothing_new(run_plan):
         claims.release(run_plan.fingerprint, run_plan.run_id)

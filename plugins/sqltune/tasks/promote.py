@@ -14,6 +14,7 @@ from sqltune.config.plan import Champion, RunPlan, Site
 from sqltune.contracts import ChosenVersion, typed_task
 from sqltune.errors import ConfigError, RegistryError
 from sqltune.evaluation.verdict import Verdict
+from sqltune.metrics import emit
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.serving.hook import ServingHook
 from sqltune.tasks.mlflow import flush_mlflow
@@ -72,6 +73,7 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
     previous = versions.champion(site.cluster_name)
     status = hook.switch(version.merged_path)
     versions.promote(version, reason, run_id)
+    emit(site.cluster_name, "promotions", 1)
     log.info(
         "[%s] version %d is served as %s at %s (ready after %s s; version %s answered its last request "
         "after %s s)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -32,6 +32,7 @@ class Airflow:
     def __init__(self, monkeypatch) -> None:
         self.states: dict[str, str] = {}
         self.force = False
+        self.waits_since: datetime | None = None
         self.pushed: dict[str, object] = {}
         monkeypatch.setattr(planned, "_read_form", self._read_form)
         monkeypatch.setattr(planned, "get_current_context", self._context)
@@ -47,7 +48,12 @@ class Airflow:
 
     def _context(self):
         return {
-            "ti": SimpleNamespace(dag_id=DAG, get_dr_count=self._count, xcom_push=self._push),
+            "ti": SimpleNamespace(
+                dag_id=DAG,
+                get_dr_count=self._count,
+                xcom_push=self._push,
+                get_first_reschedule_date=lambda context: self.waits_since,
+            ),
             "dag_run": SimpleNamespace(partition_key=None),
         }
 
@@ -196,6 +202,15 @@ def test_the_same_plan_on_other_data_does_not_wait(airflow, monkeypatch):
     assert planned.plan()["run_id"] == "r2"
 
 
+@pytest.mark.parametrize(("seconds_ago", "waited"), [(None, 0), (90, 90)])
+def test_how_long_a_run_waited_is_a_metric(airflow, monkeypatch, seconds_ago, waited):
+    sent = {}
+    monkeypatch.setattr(planned, "emit", lambda cluster, name, value: sent.update({(cluster, name): value}))
+    airflow.waits_since = seconds_ago and datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    airflow.plan("r1")
+    assert sent == {("lab", "queue"): pytest.approx(waited, abs=30)}
+
+
 def test_the_estimate_is_handed_on_and_recorded(airflow):
     airflow.plan("r1")
     assert airflow.pushed["estimate"]["iterations"] == 4
@@ -252,7 +267,12 @@ def partition_run(monkeypatch, run_id: str, commit: str | None, run_type: str = 
         logical_date=None,
         run_after=datetime(2026, 11, 1, tzinfo=UTC),
     )
-    ti = SimpleNamespace(dag_id=DAG, get_dr_count=lambda *_, **__: 0, xcom_push=lambda **_: None)
+    ti = SimpleNamespace(
+        dag_id=DAG,
+        get_dr_count=lambda *_, **__: 0,
+        xcom_push=lambda **_: None,
+        get_first_reschedule_date=lambda context: None,
+    )
     context = {"params": form, "dag_run": run, "ti": ti}
     monkeypatch.setattr(planned, "get_current_context", lambda: context)
     return planned.plan()

@@ -1,0 +1,60 @@
+"""Metrics of a training that has ended well."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sqltune.config.plan import RunPlan
+from sqltune.metrics import emit
+from sqltune.records import milestones, series
+from ssh_gang.event import GangEvent
+from ssh_gang.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def emit_training(plan: RunPlan, event: GangEvent, progress: Progress, resumed_from: int) -> None:
+    """Send what a training took.
+
+    Args:
+        plan: The run plan.
+        event: How its gang ended.
+        progress: Its last iteration.
+        resumed_from: The iteration of the checkpoint that this attempt went on from.
+    """
+    cluster, ranks = plan.cluster_name, plan.cluster.world_size
+    steps = progress.step - resumed_from
+    speed = progress.tokens_per_second
+    emit(cluster, "train.duration", event.seconds)
+    emit(cluster, "train.launch_skew", event.launch_skew)
+    emit(cluster, "train.steps_per_second", steps / event.seconds if event.seconds else None)
+    emit(cluster, "train.tokens_per_second", speed and speed * ranks)
+    emit(cluster, "train.loss", progress.loss)
+    emit(cluster, "train.goodput", _goodput(plan.key))
+    if plan.cluster.accelerator != "cpu":
+        emit(cluster, "train.gpu_seconds", event.seconds * ranks)
+
+
+def _goodput(key: str) -> float | None:
+    """Share of the time since the first launch that went into steps which no later attempt took again."""
+    try:
+        of_training = [one for one in milestones.of_run(key) if one.task == "train"]
+        spans = series.attempt_spans(key)
+        began = min(
+            (one.milestone.at for one in of_training if one.milestone.kind == "submitted"), default=None
+        )
+        if began is None or not spans:
+            return None
+        resumed = {o.attempt: o.milestone.number for o in of_training if o.milestone.kind == "resumed"}
+        useful = 0.0
+        for at, span in enumerate(spans):
+            kept = min((resumed.get(later.attempt, 0) for later in spans[at + 1 :]), default=None)
+            after = resumed.get(span.attempt, 0)
+            useful += series.step_seconds(key, span.attempt, after=after, up_to=kept)
+        return min(1.0, useful / max(time.time() - began, useful, 1e-9))
+    except SQLAlchemyError as e:
+        log.warning("goodput is not known: %s", e)
+        return None

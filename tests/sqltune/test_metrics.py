@@ -1,0 +1,145 @@
+"""The chain's metrics: sent through Airflow to a real StatsD listener, documented, and on the dashboard."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+
+import pytest
+import yaml
+from airflow.sdk._shared.observability.metrics import stats as backend
+from airflow.sdk.observability import stats
+from airflow.sdk.observability.metrics import stats_utils
+
+from sqltune.metrics import METRICS, emit
+from sqltune.operators.train_metrics import emit_training
+from sqltune.records import milestones, runs, series
+from sqltune.records.types import from_timestamp
+from ssh_gang.event import GangEvent
+from ssh_gang.milestone import Milestone
+from ssh_gang.progress import Progress
+from tests.conftest import ROOT
+from tests.plans import run_plan
+
+DOCUMENT = ROOT / "docs" / "metrics.md"
+BLOCK = re.compile(r"(<!-- metrics -->\n)(.*?)(<!-- /metrics -->)", re.S)
+DASHBOARD = json.loads((ROOT / "include/grafana/sqltune.json").read_text())
+MAPPINGS = yaml.safe_load((ROOT / "include/grafana/statsd-mapping.yaml").read_text())["mappings"]
+AIRFLOWS = (
+    "dagrun.duration.success.text2sql_retrain",
+    "dagrun.duration.failed.text2sql_retrain",
+    "dag.text2sql_retrain.train.duration",
+    "ti.finish.text2sql_retrain.train.failed",
+)
+"""Airflow's own that the dashboard shows; `test_airflow_has_these_metrics` finds them in its registry."""
+
+
+@pytest.fixture
+def listener(monkeypatch):
+    """A StatsD server; what it has received, line by line, when called."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(0.3)
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(server.getsockname()[1]))
+        # As Airflow does when a task's process starts.
+        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+
+        def received() -> list[str]:
+            lines = []
+            try:
+                while True:
+                    lines += server.recv(65536).decode().splitlines()
+            except TimeoutError:
+                return lines
+
+        yield received
+        # Airflow drops its client without closing it.
+        backend._get_backend().statsd.close()
+    monkeypatch.undo()
+    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_each_metric_arrives_with_its_type(listener, metric):
+    emit("gpu.2x4", metric.name, 2)
+    kind, value = {"counter": ("c", "2"), "gauge": ("g", "2"), "timer": ("ms", "2000.000000")}[metric.kind]
+    assert listener() == [f"airflow.sqltune.gpu_2x4.{metric.name}:{value}|{kind}"]
+
+
+def test_what_is_not_known_is_not_sent(listener):
+    emit("lab", "train.loss", None)
+    assert listener() == []
+
+
+def test_a_metric_that_cannot_be_sent_fails_nothing(monkeypatch, caplog):
+    monkeypatch.setattr(stats, "gauge", lambda *_: 1 / 0)
+    emit("lab", "train.loss", 1.0)
+    assert "metric train.loss is not sent: ZeroDivisionError" in caplog.text
+
+
+def test_a_training_sends_what_it_took(listener, records, monkeypatch):
+    plan = run_plan()
+    runs.put_plan(plan)
+    began = 1_700_000_000.0
+    milestones.put(plan.key, "train", "try1", Milestone(kind="submitted", at=began))
+    for step in (10, 20):
+        progress = Progress(step=step, total=20, loss=0.5, seconds_per_step=2.0, tokens_per_second=50.0)
+        series.put_iteration(plan.key, "try1", from_timestamp(began + 30 + step), progress)
+    monkeypatch.setattr("time.time", lambda: began + 80)
+    event = GangEvent(ok=True, attempt="try1", reason="", seconds=50.0, launch_skew=0.25)
+    emit_training(plan, event, progress, resumed_from=0)
+    assert listener() == [
+        "airflow.sqltune.lab.train.duration:50000.000000|ms",
+        "airflow.sqltune.lab.train.launch_skew:250.000000|ms",
+        "airflow.sqltune.lab.train.steps_per_second:0.4|g",
+        f"airflow.sqltune.lab.train.tokens_per_second:{50.0 * plan.cluster.world_size}|g",
+        "airflow.sqltune.lab.train.loss:0.5|g",
+        "airflow.sqltune.lab.train.goodput:0.5|g",
+    ]
+
+
+def test_the_document_lists_them(request):
+    rows = [f"| `{m.name}` | {m.kind} | {m.unit} | {m.meaning} |\n" for m in METRICS]
+    table = "\n| metric | type | unit | meaning |\n|---|---|---|---|\n" + "".join(rows) + "\n"
+    text = DOCUMENT.read_text()
+    block = BLOCK.search(text)
+    assert block
+    if request.config.getoption("--update-golden"):
+        DOCUMENT.write_text(text[: block.start(2)] + table + text[block.end(2) :])
+        return
+    assert block[2] == table, "renew it with: pytest --update-golden tests/sqltune/test_metrics.py"
+
+
+def test_airflow_has_these_metrics():
+    from airflow.sdk._shared.observability.metrics.metrics_registry import MetricsRegistry
+
+    values = {"dag_id": "text2sql_retrain", "task_id": "train", "state": "failed"}
+    registry = MetricsRegistry()
+    found = {
+        registry.get(name=name)["legacy_name"].format(**values)
+        for name in ("dagrun.duration.success", "dagrun.duration.failed", "task.duration", "ti.finish")
+    }
+    assert found == set(AIRFLOWS)
+
+
+def exported() -> set[str]:
+    """Names that Prometheus sees: each metric, through the first mapping that matches."""
+    names = set()
+    for sent in [f"sqltune.lab.{m.name}" for m in METRICS] + list(AIRFLOWS):
+        for mapping in MAPPINGS:
+            pattern = re.escape(mapping["match"]).replace(r"\*", r"([^.]+)")
+            if match := re.fullmatch(pattern, f"airflow.{sent}"):
+                names.add(re.sub(r"\$(\d)", lambda group: match[int(group[1])], mapping["name"]))
+                break
+        else:
+            pytest.fail(f"no mapping for airflow.{sent}")
+    return names
+
+
+def test_the_dashboard_shows_every_metric_and_no_other():
+    expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    shown = set(re.findall(r"airflow_\w+", " ".join(expressions)))
+    assert shown == exported()
