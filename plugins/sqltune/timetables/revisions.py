@@ -185,7 +185,8 @@ class RevisionTimetable(CronTriggerTimetable):
         statement = select(DagRun.partition_key).where(
             DagRun.dag_id == self.dag_id, DagRun.partition_key.in_(commits)
         )
-        with create_session() as session:
+        # Of its own: the usual one is the caller's, and would be closed at the end.
+        with create_session(scoped=False) as session:
             return {str(key) for key in session.scalars(statement)}
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterable[DagRunInfo]:

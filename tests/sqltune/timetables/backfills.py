@@ -67,6 +67,8 @@ def following(reference: DagRun | None) -> str | None:
         dag = session.scalar(SerializedDagModel.latest_item_select_object(DAG)).dag
         model = session.get(DagModel, DAG)
         model.calculate_dagrun_date_fields(dag, reference_run=reference)
+        # The schedule's own query must not end the session of the scheduler, or of the dag-processor.
+        assert model in session, "the schedule has closed its caller's session"
         key = model.next_dagrun_partition_key
         return key and key[0]
 
