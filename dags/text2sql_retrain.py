@@ -10,7 +10,8 @@ gate ─► (held back: green, the champion stays)
 
 **At 3 a.m.** The last line of the first red task's log says what was found, what was expected and what to
 do. Do that, then clear the task: training that still runs is found again, and never started twice. The
-model that is served stays untouched until `promote`.
+model that is served stays untouched until `promote`. docs/operating.md lists what may be seen, with cause and
+remedy.
 
 **promote** is skipped when the gate, the form or a person holds the new model back; `gate` says why, with
 the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two buttons
