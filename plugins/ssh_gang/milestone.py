@@ -18,6 +18,7 @@ Kind = Literal[
     "started",
     "reconnected",
     "ranks_started",
+    "taken_over",
     "checkpoint",
     "stopping",
     "stopped",
@@ -35,6 +36,7 @@ Kind = Literal[
 | `started` | the start signal was sent |
 | `reconnected` | the task's try `number` found the attempt on the hosts, and watches it |
 | `ranks_started` | every rank had started; the launch skew is known |
+| `taken_over` | a watch went on where an earlier one had recorded the step `number` |
 | `checkpoint` | `host` reported the checkpoint of the step `number` |
 | `stopping` | the watcher decided to stop the gang, for `reason` |
 | `stopped` | no process of the attempt was left; or `reason` says what is left |

@@ -123,10 +123,15 @@ class Watch:
 
         def restore(recorder: GangRecorder) -> None:
             previous = recorder.last_progress(attempt)
-            loop.call_soon_threadsafe(self._progress.restore, previous)
+            loop.call_soon_threadsafe(self._go_on_from, previous)
 
         self._progress.is_restoring = self._writer.is_recording
         self._writer.put(restore)
+
+    def _go_on_from(self, previous: Progress | None) -> None:
+        self._progress.restore(previous)
+        if previous is not None:
+            self._note("taken_over", number=previous.step)
 
     def _record(self, milestone: Milestone) -> None:
         attempt = self.gang.attempt

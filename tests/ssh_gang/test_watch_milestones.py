@@ -9,8 +9,9 @@ import pytest
 from ssh_gang import watch
 from ssh_gang.errors import GangError
 from ssh_gang.milestone import Milestone
+from ssh_gang.progress import Progress
 from ssh_gang.recorder import RecorderUnavailable
-from tests.ssh_gang.fake_host import FakeHook, gang
+from tests.ssh_gang.fake_host import PATTERN, FakeHook, gang
 from tests.ssh_gang.watched import MemoryRecorder, play, until, watching
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -114,6 +115,18 @@ def test_a_checkpoint_is_recorded_with_its_host_and_step():
 
     play(test)
     assert recorder["checkpoint"].key == ("checkpoint", "b", 20)
+
+
+def test_a_watch_that_takes_over_says_at_which_step():
+    recorder = MemoryRecorder(previous=Progress(step=7, total=10))
+
+    async def test() -> None:
+        hook = FakeHook(gang(progress_pattern=PATTERN))
+        async with watching(hook, recorder):
+            await until(lambda: "taken_over" in kinds(recorder))
+
+    play(test)
+    assert recorder["taken_over"].number == 7
 
 
 def test_those_that_waited_for_the_recorder_are_written_late_but_with_their_own_time():

@@ -42,7 +42,7 @@ const WHOLE = [1, 10, 100, 1_000, 10_000, 100_000].flatMap((size) => [size, 2 * 
 const four = (value: number) => String(Number(value.toPrecision(4)));
 
 /** One curve: drag to zoom, double-click to zoom out; hover or use the arrow keys for values. */
-export function Chart({ title, curve, logScale = false, smoothing = 0, height = 180 }: Props) {
+export function Chart({ title, curve, logScale = false, smoothing = 0, height = 160 }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const zoom = useRef<[number, number] | null>(null);
@@ -65,7 +65,7 @@ export function Chart({ title, curve, logScale = false, smoothing = 0, height = 
         },
         series: [{}, { stroke: color, width: 1.5, points: { show: curve.points ?? false, fill: color } }],
         axes: [
-          { ...axis, incrs: WHOLE },
+          { ...axis, incrs: WHOLE, size: 30 },
           { ...axis, size: 60 },
         ],
         cursor: { drag: { x: true, y: false } },
@@ -104,8 +104,10 @@ export function Chart({ title, curve, logScale = false, smoothing = 0, height = 
     if (range) plot.current?.setScale("x", { min: range[0], max: range[1] });
   }, [curve, smoothing, logScale, height, theme]);
 
-  const last = curve.y.findLast((value) => value !== null);
-  const value = at === null ? last : curve.y[at];
+  const newest = curve.y.findLastIndex((value) => value !== null);
+  const last = curve.y[newest];
+  const shown = at ?? newest;
+  const value = curve.y[shown];
   const onKeyDown = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step || !plot.current) return;
@@ -122,7 +124,7 @@ export function Chart({ title, curve, logScale = false, smoothing = 0, height = 
         {title}
         <output className="muted">
           {value != null && ` · ${four(value)}`}
-          {at !== null && curve.x[at] !== undefined && ` (${curve.x[at]})`}
+          {curve.x[shown] !== undefined && ` (${curve.x[shown]})`}
         </output>
       </figcaption>
       <div ref={box} role="img" tabIndex={0} aria-label={`${title}: ${last == null ? "–" : four(last)}`} onKeyDown={onKeyDown} />

@@ -692,6 +692,8 @@ export interface components {
              * @description A later try of the task found it running.
              */
             reconnected_at: string[];
+            /** Takeovers */
+            takeovers: components["schemas"]["Takeover"][];
             /**
              * Resumed From
              * @description Step of the checkpoint that it went on from; 0: the beginning.
@@ -2695,6 +2697,22 @@ export interface components {
              * @description GiB of the fullest GPU at its highest; null without samples.
              */
             memory: number | null;
+        };
+        /**
+         * Takeover
+         * @description A watcher that went on where another one had left off, such as after a restart of the triggerer.
+         */
+        Takeover: {
+            /**
+             * Step
+             * @description The last step that was recorded before.
+             */
+            step: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
         };
         /**
          * Tally

@@ -66,6 +66,17 @@ export interface Loaded<T> {
   loading: boolean;
 }
 
+const KEPT = 50;
+/** The newest answers, by their paths: a component that is made anew goes on with them while it asks again. */
+const answers = new Map<string, unknown>();
+
+function keep(path: string, answer: unknown) {
+  answers.delete(path);
+  answers.set(path, answer);
+  const [oldest] = answers.keys();
+  if (answers.size > KEPT && oldest !== undefined) answers.delete(oldest);
+}
+
 /**
  * Load JSON, and load it again every `pollMs` while the page is visible.
  *
@@ -74,8 +85,8 @@ export interface Loaded<T> {
  */
 export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
   const [state, setState] = useState<Loaded<T> & { path: string | null }>({
-    path: null,
-    data: undefined,
+    path,
+    data: path === null ? undefined : (answers.get(path) as T | undefined),
     error: undefined,
     loading: true,
   });
@@ -94,6 +105,7 @@ export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
       if (document.hidden) return again();
       fetchJson<T>(path, controller.signal).then(
         (data) => {
+          keep(path, data);
           setState({ path, data, error: undefined, loading: false });
           again();
         },
@@ -104,7 +116,8 @@ export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
         },
       );
     };
-    setState((old) => ({ ...old, loading: true }));
+    const kept = answers.get(path) as T | undefined;
+    setState((old) => ({ ...(kept === undefined ? old : { path, data: kept, error: undefined }), loading: true }));
     load();
     return () => {
       controller.abort();

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqltune.records.milestones import RecordedMilestone
 from sqltune.records.series import AttemptSpan
 from sqltune.records.types import from_timestamp
-from sqltune.ui.gang_contracts import Attempt, AttemptState, CheckpointMark
+from sqltune.ui.gang_contracts import Attempt, AttemptState, CheckpointMark, Takeover
 from ssh_gang.milestone import Kind, Milestone
 
 TRAINING = "train"
@@ -63,6 +63,9 @@ def _attempt(task: str, name: str, milestones: list[Milestone], span: AttemptSpa
         stopped_at=at("killed") or at("stopped"),
         ended_at=at("ended"),
         reconnected_at=[from_timestamp(m.at) for m in milestones if m.kind == "reconnected"],
+        takeovers=[
+            Takeover(step=m.number, at=from_timestamp(m.at)) for m in milestones if m.kind == "taken_over"
+        ],
         resumed_from=first["resumed"].number if "resumed" in first else 0,
         first_step=span and span.first_step,
         last_step=span and span.last_step,

@@ -27,6 +27,13 @@ class CheckpointMark(Model):
     hosts: list[str] = Field(description="Hosts that have reported their part.")
 
 
+class Takeover(Model):
+    """A watcher that went on where another one had left off, such as after a restart of the triggerer."""
+
+    step: int = Field(description="The last step that was recorded before.")
+    at: datetime
+
+
 AttemptState = Literal["running", "succeeded", "failed", "stopped"]
 """`stopped`: by a person, or because the next attempt took its place."""
 
@@ -47,6 +54,7 @@ class Attempt(Model):
     stopped_at: datetime | None = Field(description="No process was left.")
     ended_at: datetime | None = Field(description="The last host's job ended.")
     reconnected_at: list[datetime] = Field(description="A later try of the task found it running.")
+    takeovers: list[Takeover]
     resumed_from: int = Field(description="Step of the checkpoint that it went on from; 0: the beginning.")
     first_step: int | None
     last_step: int | None

@@ -243,6 +243,24 @@ def test_a_link_to_a_question_opens_it_in_airflow(airflow, open_page):
     expect(page.get_by_role("article", name="lost")).to_contain_text(AFTER["lost"])
 
 
+RECORD_GAPS = """
+    window.hadGap = false;
+    new MutationObserver(() => (window.hadGap ||= !document.querySelector(".sqltune [role=tablist]")))
+        .observe(document.body, { subtree: true, childList: true });
+"""
+
+
+def test_a_question_opens_without_loading_the_page_again(airflow, open_page):
+    """Airflow builds the component of a plugin anew when the address changes for the first time."""
+    page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}/plugin/text2sql?view=comparison")
+    question = page.get_by_role("option", name="lost")
+    expect(question).to_be_visible()
+    page.evaluate(RECORD_GAPS)
+    question.click()
+    expect(page.get_by_role("article", name="lost")).to_be_visible()
+    assert not page.evaluate("window.hadGap")
+
+
 def test_the_page_is_dark_where_airflow_is(airflow, open_page):
     page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{RUN_ID}/plugin/text2sql")
     page.evaluate("localStorage.setItem('theme', 'dark')")

@@ -95,6 +95,16 @@ def test_a_try_that_found_the_attempt_running_is_part_of_it(gang, timeline):
     assert timeline()["attempts"][0]["reconnected_at"] == [iso(50)]
 
 
+def test_a_watcher_that_took_over_is_part_of_the_attempt(gang, timeline):
+    gang.launch("try1", 0)
+    gang.note("try1", "taken_over", 50, number=12)
+    gang.note("try1", "taken_over", 80, number=20)
+    assert timeline()["attempts"][0]["takeovers"] == [
+        {"step": 12, "at": iso(50)},
+        {"step": 20, "at": iso(80)},
+    ]
+
+
 def test_steps_that_a_later_attempt_took_again_are_lost(gang, timeline):
     resumed_training(gang)
     attempts = timeline()["attempts"]

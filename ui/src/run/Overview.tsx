@@ -46,6 +46,7 @@ function Facts({ head, dagRun, live }: { head: Schema["RunHead"]; dagRun: DagRun
     ["cluster", head.cluster],
     ["startedBy", dagRun && [dagRun.run_type, dagRun.triggering_user_name].filter(Boolean).join(", ")],
     ["elapsed", dagRun?.start_date && duration(between(dagRun.start_date, dagRun.end_date))],
+    ["step", training && `${training.step} / ${training.total}`],
     ["left", live && training && training.step < training.total && training.eta],
     ["gpuHours", head.gpu_hours != null && head.gpu_hours.toFixed(2)],
     ["version", head.version],

@@ -30,6 +30,7 @@ const attempt = (more: Partial<Schema["Attempt"]>): Schema["Attempt"] => ({
   stopped_at: null,
   ended_at: null,
   reconnected_at: [],
+  takeovers: [],
   resumed_from: 0,
   first_step: null,
   last_step: null,
@@ -111,15 +112,17 @@ test("an attempt that failed ends with its stop, which is marked", () => {
   expect(lane?.marks).toEqual([{ kind: "mark_failed", at: 195_000 }]);
 });
 
-test("resumes, checkpoints and later tries are marked", () => {
+test("resumes, checkpoints, later tries and takeovers are marked", () => {
   const marked = attempt({
     resumed_from: 40,
     checkpoints: [{ step: 60, at: second(150), hosts: ["a", "b"] }],
     reconnected_at: [second(140)],
+    takeovers: [{ step: 55, at: second(145) }],
   });
   expect(lanes([], [marked], 160_000)[0]?.marks).toEqual([
     { kind: "mark_resumed", at: 100_000, n: 40 },
     { kind: "mark_reconnected", at: 140_000 },
+    { kind: "mark_taken_over", at: 145_000, n: 55 },
     { kind: "mark_checkpoint", at: 150_000, n: 60 },
   ]);
 });

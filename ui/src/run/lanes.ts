@@ -95,6 +95,7 @@ function marks(attempt: Attempt): Mark[] {
   return [
     ...(attempt.resumed_from && began !== undefined ? [{ kind: "mark_resumed", at: began, n: attempt.resumed_from } as const] : []),
     ...attempt.reconnected_at.map((at) => ({ kind: "mark_reconnected", at: Date.parse(at) }) as const),
+    ...attempt.takeovers.map(({ at, step }) => ({ kind: "mark_taken_over", at: Date.parse(at), n: step }) as const),
     ...attempt.checkpoints.map(({ at, step }) => ({ kind: "mark_checkpoint", at: Date.parse(at), n: step }) as const),
     ...(attempt.state === "failed" && ended !== undefined ? [{ kind: "mark_failed", at: ended } as const] : []),
     ...(attempt.state === "stopped" && attempt.stopped_at ? [{ kind: "mark_killed", at: Date.parse(attempt.stopped_at) } as const] : []),
