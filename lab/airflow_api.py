@@ -23,7 +23,11 @@ class Task(TypedDict):
 
 
 class Airflow:
-    """One Airflow, logged in. It keeps no connection open between requests, so nothing has to close it."""
+    """One Airflow, logged in. It keeps no connection open between requests, so nothing has to close it.
+
+    Attributes:
+        token: With which this client, or a browser, is logged in.
+    """
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url = url
@@ -35,7 +39,8 @@ class Airflow:
     def _log_in(self) -> None:
         answer = self._http.post("/auth/token", json=self._login)
         answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self.token = str(answer.json()["access_token"])
+        self._http.headers["Authorization"] = f"Bearer {self.token}"
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Send a request under /api/v2; logs in again if the token has expired.
