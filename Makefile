@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos lint bench-gang bench-overhead lock ui
-.PHONY: setup setup-control setup-dev
+.PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -53,7 +53,7 @@ test: setup-dev ## run every test, with the chain end to end
 	@$(CONTROL)/python -m pytest
 
 test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's components; about a minute
-	@$(CONTROL)/python -m pytest -m "not slow and not chaos"
+	@$(CONTROL)/python -m pytest -m "not slow and not chaos and not pictures"
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node/test_serving.py \
@@ -73,6 +73,9 @@ ui: ## build the page into plugins/sqltune/ui/static; needs Node 20
 	@PYTHONPATH=plugins $(CONTROL)/python -c 'import json; from sqltune.ui.app import create_app; \
 		print(json.dumps(create_app().openapi(), indent=1, ensure_ascii=False))' > ui/openapi.json
 	@cd ui && npm ci --no-audit --no-fund --ignore-scripts && npm run types && npm run build && npm test
+
+pictures: ## take the docs' pictures of the page, of a demo that is up
+	@$(CONTROL)/python -m pytest -m pictures tests/sqltune/ui
 
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"

@@ -1,0 +1,145 @@
+"""Pictures of the page for the docs, taken of the lab's demo: `make demo`, then `make pictures`.
+
+While the demo trains, `make pictures` takes those of a running training, and leaves out the others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from lab import credentials, settings, supervisor
+from lab.airflow_api import Airflow
+from sqltune.ui.contracts import DAG_ID
+from tests.browser import OpenPage, log_in
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.pictures
+FOLDER = ROOT / "docs" / "page"
+LARGEST = 200_000
+"""Bytes of a picture: every clone downloads it."""
+PATIENCE_MS = 120_000
+LOCALES = {"en": "en-US", "zh": "zh-CN"}
+LOOKS = ["en-light", "zh-dark"]
+HISTORY = "/plugin/text2sql-history"
+EVERY_LOOK = [*LOOKS, "en-dark", "zh-light"]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Takes pictures of Airflow's page."""
+
+    airflow: Airflow
+    open_page: OpenPage
+
+    def show(self, path: str, look: str, height: int) -> Page:
+        """Open a page in a language and a theme, such as `en-light`."""
+        language, theme = look.split("-")
+        page = self.open_page(viewport={"width": 1280, "height": height}, locale=LOCALES[language])
+        page.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+        log_in(page, self.airflow.url, self.airflow.token)
+        # A demo that trains leaves little of the machine to Airflow.
+        page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
+        page.goto(self.airflow.url + path)
+        return page
+
+    def shoot(self, shown: Page | Locator, name: str) -> None:
+        """Write a picture of a page's window, or of a part of a page, to docs/page."""
+        taken = shown.screenshot(animations="disabled")
+        assert len(taken) < LARGEST, f"{name}: {len(taken)} bytes; make the window smaller"
+        (FOLDER / f"{name}.png").write_bytes(taken)
+
+
+def questions(page: Page) -> Locator:
+    """The rows of the list of questions."""
+    return page.locator(".list").get_by_role("option")
+
+
+def run_path(run_id: str, query: str = "") -> str:
+    """Path of a run's page."""
+    return f"/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/plugin/text2sql{query}"
+
+
+@pytest.fixture
+def camera(open_page: OpenPage) -> Camera:
+    """The Airflow of the lab that is up."""
+    lab = settings.load()
+    if lab is None or not supervisor.is_running():
+        pytest.skip(f"no lab is up in {settings.LAB}: make demo")
+    return Camera(Airflow(lab.airflow_url, credentials.USER, credentials.password()), open_page)
+
+
+@pytest.fixture
+def demo(camera: Camera) -> str:
+    """Id of the last run that `make demo` followed to its end."""
+    path = settings.LAB / "demo.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: make demo has not ended")
+    return str(json.loads(path.read_text())["run_id"])
+
+
+@pytest.fixture
+def training(camera: Camera) -> str:
+    """Id of the run that trains now."""
+    running = camera.airflow.get(f"/dags/{DAG_ID}/dagRuns", state="running")["dag_runs"]
+    for run_id in (run["dag_run_id"] for run in running):
+        train = camera.airflow.get(f"/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/train")
+        if train["state"] == "deferred":
+            return str(run_id)
+    pytest.skip("no run trains now")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_training(camera, training, look):
+    page = camera.show(run_path(training), look, height=860)
+    expect(page.locator(".charts figure").first).to_be_visible()
+    expect(page.locator(".timeline")).to_be_attached()
+    camera.shoot(page, f"training-{look}")
+
+
+@pytest.mark.parametrize("look", EVERY_LOOK)
+def test_a_run(camera, demo, look):
+    page = camera.show(run_path(demo), look, height=860)
+    expect(page.locator(".charts figure").first).to_be_visible()
+    expect(page.locator(".timeline")).to_be_attached()
+    camera.shoot(page, f"run-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_chain(camera, demo, look):
+    page = camera.show(run_path(demo).removesuffix("/plugin/text2sql"), look, height=650)
+    page.evaluate("""localStorage.setItem("default_dag_view", '"gantt"')""")
+    page.reload()
+    page.get_by_role("button", name=re.compile("^(Collapse Details Panel|收起详细信息)$")).click()
+    expect(page.get_by_role("link", name="prune").first).to_be_visible()
+    camera.shoot(page, f"chain-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_comparison(camera, demo, look):
+    page = camera.show(run_path(demo, "?view=comparison"), look, height=860)
+    expect(questions(page).first).to_be_attached()
+    camera.shoot(page, f"comparison-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_question_with_its_witness(camera, demo, look):
+    page = camera.show(run_path(demo, "?view=comparison&change=both_wrong"), look, height=1300)
+    question = page.get_by_role("article")
+    expect(question.locator("section table").first).to_be_visible()
+    # Its end may be below the fold of the page's own scroll area.
+    question.evaluate("element => element.scrollIntoView()")
+    camera.shoot(question, f"question-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_history(camera, demo, look):
+    page = camera.show(HISTORY, look, height=700)
+    expect(page.get_by_role("row").nth(1)).to_be_visible()
+    camera.shoot(page, f"history-{look}")
