@@ -52,7 +52,7 @@ down: ## stop everything; fails if a process is left
 test: setup-dev ## run every test, with the chain end to end
 	@$(CONTROL)/python -m pytest
 
-test-fast: setup-dev ## run the tests that need neither hosts nor Airflow's components; about a minute
+test-fast: setup-dev ## run the tests without hosts, Airflow's components and a browser; about a minute
 	@$(CONTROL)/python -m pytest -m "not slow and not chaos and not pictures"
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour

@@ -30,12 +30,12 @@ os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 
-SLOW_FIXTURES = {"lab", "node_python", "served", "sshds"}
-"""Fixtures that start hosts, Airflow's components or the node environment's servers."""
+SLOW_FIXTURES = {"browser", "lab", "node_python", "served", "sshds"}
+"""Fixtures that start hosts, Airflow's components, the node environment's servers or a browser."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test as slow that needs hosts, Airflow's components or the node environment."""
+    """Mark every test as slow that needs hosts, Airflow's components, the node environment or a browser."""
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

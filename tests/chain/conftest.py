@@ -17,6 +17,7 @@ import httpx
 import psycopg2
 import pytest
 
+from include.node.proc_net import LISTEN, inodes
 from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
@@ -140,7 +141,6 @@ def lab() -> Iterator[Lab]:
     patch = pytest.MonkeyPatch()
     lab = Lab()
     lab.run("down")
-    before = _log_servers()
     subprocess.run(["rm", "-rf", str(STATE)], check=True)
     first = lab.run("demo")
     (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
@@ -148,6 +148,7 @@ def lab() -> Iterator[Lab]:
         assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
         lab.read_records(patch)
         lab.first, lab.first_run = first.stdout, lab.report["run_id"]  # type: ignore[attr-defined]
+        settings = lab_settings()
         yield lab
     finally:
         database.close()
@@ -155,7 +156,8 @@ def lab() -> Iterator[Lab]:
         down = lab.run("down")
         assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
         assert _left() == []
-        assert _log_servers() <= before
+    # Airflow's log servers overwrite their environment, and the lab's mark with it.
+    assert [port for port in (settings.log_port, settings.trigger_log_port) if inodes(port, LISTEN)] == []
 
 
 @pytest.fixture
@@ -166,25 +168,15 @@ def connected(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AIRFLOW_CONN_{str(c['connection_id']).upper()}", json.dumps(value))
 
 
+def lab_settings() -> Settings:
+    """What the lab was started with."""
+    return Settings(**json.loads((STATE / "lab.json").read_text()))
+
+
 def host_connections() -> list[dict[str, Any]]:
     """The Connections of the lab's hosts, as Airflow's API takes them."""
-    s = Settings(**json.loads((STATE / "lab.json").read_text()))
     extra = {"key_file": str(STATE / "keys/id_ed25519"), "known_hosts": str(STATE / "keys/known_hosts")}
-    return [c | {"extra": json.dumps(extra)} for c in connections(s)]
-
-
-def _log_servers() -> set[str]:
-    """Airflow's log servers of this clone: they overwrite their environment, and the lab's mark with it."""
-    gangs = set()
-    for p in Path("/proc").glob("[0-9]*"):
-        try:
-            if (p / "cmdline").read_bytes().startswith(b"airflow serve-logs") and (
-                p / "cwd"
-            ).readlink() == ROOT:
-                gangs.add(p.name)
-        except OSError:
-            continue
-    return gangs
+    return [c | {"extra": json.dumps(extra)} for c in connections(lab_settings())]
 
 
 def _left() -> list[str]:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from sqltune.records.recorder import RunRecorder
+from ssh_gang.model import slug
 from tests.browser import browser, open_page
 from tests.conftest import serving
 from tests.plans import run_plan
 from tests.sqltune.ui import large
 from tests.sqltune.ui.audited import record_audited
 from tests.sqltune.ui.gangs import record_broken, record_refused
-from tests.sqltune.ui.recorded import record_run, record_training
+from tests.sqltune.ui.recorded import RUN_ID, record_run, record_training
 from tests.sqltune.ui.sites import Site, page_beside_airflow, reading
 
 
@@ -37,6 +38,23 @@ def recorded_runs(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Pat
         record_refused("refused")
         large.record_history("years")
     return home
+
+
+@pytest.fixture(scope="session")
+def recorded_run(tmp_path_factory: pytest.TempPathFactory, migrated_sqlite: Path) -> Path:
+    """A folder of records with a whole run; copying it is faster than recording the run again."""
+    home = tmp_path_factory.mktemp("recorded_run")
+    shutil.copy(migrated_sqlite, home / "records.db")
+    with reading(home):
+        record_run()
+    return home
+
+
+@pytest.fixture
+def run(records: Path, recorded_run: Path) -> str:
+    """Key of a whole run in the test's own records."""
+    shutil.copytree(recorded_run, records, dirs_exist_ok=True)
+    return slug(RUN_ID)
 
 
 @pytest.fixture(scope="module")

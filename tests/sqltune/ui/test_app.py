@@ -23,11 +23,6 @@ def api(records):
     return TestClient(create_app(), base_url="http://page/api/v1")
 
 
-@pytest.fixture
-def run(records):
-    return record_run()
-
-
 def get(api, path, **query):
     response = api.get(path, params=query)
     assert response.status_code == 200, response.text

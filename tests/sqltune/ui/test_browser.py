@@ -234,7 +234,6 @@ def test_no_link_of_a_saved_report_leads_to_a_file(site, open_page, tmp_path, mo
     assert {link for link in links if "/dags/" in link or link.startswith("file:")} == expected
 
 
-@pytest.mark.slow
 def test_a_tab_that_is_open_for_long_does_not_grow(site, open_page, monkeypatch):
     # 330 updates, each at the next look at the run.
     monkeypatch.setattr(live, "POLL", 0.02)

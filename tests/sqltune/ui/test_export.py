@@ -13,12 +13,7 @@ from sqltune.cli import app
 from sqltune.records import runs
 from sqltune.ui.app import create_app
 from tests.plans import run_plan
-from tests.sqltune.ui.recorded import RUN_ID, record_run
-
-
-@pytest.fixture
-def run(records):
-    return record_run()
+from tests.sqltune.ui.recorded import RUN_ID
 
 
 @pytest.fixture

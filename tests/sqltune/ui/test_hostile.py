@@ -8,7 +8,6 @@ from playwright.sync_api import Page, expect
 from tests.sqltune.ui.large import HOSTILE, question_id
 from tests.sqltune.ui.test_accessibility import wider_than_the_window
 
-pytestmark = pytest.mark.slow
 VIEWPORTS = [{"width": 1440, "height": 900}, {"width": 720, "height": 450}]
 
 
