@@ -49,7 +49,7 @@ def commits(hub: ChangingHub, first: int = 0, last: int | None = None) -> list[s
     return [commit.sha for commit in hub.commits[first:last]]
 
 
-def wait_for_runs(airflow: RevisionsAirflow, expected: list[str], seconds: float = 240) -> None:
+def wait_for_runs(airflow: RevisionsAirflow, expected: list[str], seconds: float = 400) -> None:
     """Wait until each of these commits has a run that succeeded."""
     wait_until(
         lambda: set(airflow.successful()) >= set(expected),
