@@ -106,7 +106,7 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
 def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
     plan = task.short_circuit(
-        task_id="plan", execution_timeout=timedelta(minutes=5), post_execute=skip_needless_decision, **RETRY
+        task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_decision, **RETRY
     )(planned.plan)()
     hosts = task(task_id="hosts")(planned.hosts)(plan)
     storages = task(task_id="storages")(planned.storages)(plan)

@@ -14,6 +14,8 @@ from sqltune.config.presets import preset_names
 from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError
 
+EMPTY = "(empty)"
+"""How the form shows a select in which nothing is chosen."""
 _PROPOSED = ("dataset_repo", "base_model")
 """Fields for which the form proposes what the recipes have; any other value may be typed."""
 
@@ -38,9 +40,14 @@ def _param(name: str, prop: JsonSchemaValue) -> Param:
     elif name == "preset":
         names = preset_names()
         schema["enum"] = [*names, None]
-        schema["values_display"] = {preset: preset.replace("_", " ") for preset in names}
     elif name in _PROPOSED:
         schema["examples"] = _values_of_recipes(name)
+    if None in schema.get("enum", ()):
+        # Airflow's page would show an empty choice as "null".
+        labels = {
+            choice: choice.replace("_", " ") if name == "preset" else choice for choice in schema["enum"][:-1]
+        }
+        schema["values_display"] = labels | {"null": EMPTY}
     if "section" in prop:
         schema["section"] = prop["section"]
     return Param(default, title=prop["title"], description=_help(prop), **schema)

@@ -34,7 +34,12 @@ def test_a_default_without_a_file_does_not_break_the_form(monkeypatch):
 def test_presets_are_a_select_that_may_be_empty():
     preset = params()["preset"]
     assert preset.schema["enum"] == [*preset_names(), None]
-    assert preset.schema["values_display"]["quick_look"] == "quick look"
+    assert preset.schema["values_display"] == {
+        "quick_look": "quick look",
+        "nightly": "nightly",
+        "full": "full",
+        "null": "(empty)",
+    }
     assert preset.value is None
 
 
@@ -48,3 +53,4 @@ def test_form_proposes_what_the_recipes_have():
 
 def test_an_empty_field_is_among_the_choices_of_a_select():
     assert None in params()["deepspeed"].schema["enum"]
+    assert params()["deepspeed"].schema["values_display"]["null"] == "(empty)"

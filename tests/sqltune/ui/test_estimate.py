@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
@@ -157,7 +157,7 @@ def test_a_run_of_an_earlier_version_says_that_it_has_none(site, open_page):
     expect(page.get_by_role("region", name="Estimate")).to_contain_text("an earlier version planned this run")
 
 
-def test_new_run_shows_what_it_would_take_and_opens_the_form_filled_in(site, open_page):
+def test_new_run_shows_what_it_would_take_and_the_values_for_the_form(site, open_page):
     put_cards()
     page = site.show(open_page)
     page.get_by_role("button", name="New run").click()
@@ -170,10 +170,9 @@ def test_new_run_shows_what_it_would_take_and_opens_the_form_filled_in(site, ope
     expect(panel).to_contain_text("zero3_offload is 4.8 to 15.8 times slower than zero2, which fits:")
     panel.get_by_text("Memory on a GPU by strategy").click()
     expect(panel.get_by_role("row", name=re.compile("^zero2 "))).to_contain_text("fits")
-    address = urlsplit(panel.get_by_role("link", name="Open the trigger form").get_attribute("href"))
-    query = parse_qs(address.query)
-    assert (address.path, query["mode"]) == ("/dags/text2sql_retrain", ["trigger"])
-    assert json.loads(query["conf"][0]) == {
+    link = panel.get_by_role("link", name="Open the DAG")
+    assert urlsplit(link.get_attribute("href")).path == "/dags/text2sql_retrain"
+    assert json.loads(panel.get_by_label("Configuration JSON").text_content()) == {
         "recipe": "codellama_7b_rocm",
         "cluster": "rocm_2x4",
         "preset": "quick_look",

@@ -277,6 +277,29 @@ def test_the_navigation_leads_to_the_history_and_from_there_to_a_run(airflow, op
     expect(page.get_by_text("Verdict: held back")).to_be_visible()
 
 
+def test_configuration_of_a_new_run_fills_in_airflows_own_form(airflow, open_page):
+    page = airflow.show(open_page, "/", viewport={"width": 1280, "height": 1000})
+    page.get_by_role("link", name="Models").click()
+    page.get_by_role("button", name="New run").click()
+    panel = page.get_by_role("region", name="New run")
+    panel.get_by_label("Recipe").select_option("lab_tiny")
+    panel.get_by_label("Preset").select_option("quick_look")
+    expect(panel.get_by_role("row", name="Iterations")).to_contain_text("20")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel.get_by_role("button", name="Copy").click()
+    expect(panel.get_by_role("button", name="Copied")).to_be_visible()
+    panel.get_by_role("link", name="Open the DAG").click()
+    page.get_by_test_id("trigger-dag-button").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("button", name="Advanced Options").click()
+    form.locator(".view-lines").click()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.press("ControlOrMeta+V")
+    form.get_by_role("textbox", name="Run ID").click()
+    form.get_by_role("button", name="Run Parameters").click()
+    expect(form.get_by_text("quick look", exact=True)).to_be_visible()
+
+
 @pytest.fixture(scope="module")
 def framed(airflow, start) -> Iterator[Server]:
     """The same Airflow with the page in a frame."""

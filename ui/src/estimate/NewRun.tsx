@@ -1,9 +1,10 @@
 import { useState } from "react";
-import { useApi, withQuery, type Schema } from "../api";
+import { apiUrl, useApi, withQuery, type Schema } from "../api";
+import { Copyable } from "../Copyable";
 import { useText } from "../i18n";
 import { EstimateTable } from "./EstimateTable";
 
-/** What a new run would take, and Airflow's trigger form filled in: this page itself starts nothing. */
+/** What a new run would take, and the values for Airflow's trigger form: this page itself starts nothing. */
 export function NewRun() {
   const text = useText();
   const [open, setOpen] = useState(false);
@@ -37,12 +38,10 @@ function Panel() {
           value={form.preset ?? ""}
           onChoose={(preset) => setChosen({ ...chosen, preset })}
         />
-        <a className="end" href={formAddress(form)}>
-          {text("openForm")}
-        </a>
       </div>
       <Meaning choices={[choices.recipes, choices.clusters, choices.presets]} names={[form.recipe, form.cluster, form.preset]} />
       {data && <Estimated answer={data} />}
+      {data?.mistakes.length === 0 && <Trigger form={form} />}
     </section>
   );
 }
@@ -102,8 +101,15 @@ function Estimated({ answer }: { answer: Schema["NewRunEstimate"] }) {
   );
 }
 
-/** Airflow's trigger form, filled in: who may trigger the DAG decides, this page changes nothing. */
-function formAddress(form: Record<string, string | undefined>): string {
-  const query = new URLSearchParams({ mode: "trigger", conf: JSON.stringify(form) });
-  return new URL(`dags/text2sql_retrain?${query}`, document.baseURI).href;
+/** How to trigger it. Airflow's form takes no values from an address: they are pasted, and fill in its fields. */
+function Trigger({ form }: { form: Record<string, string | undefined> }) {
+  const text = useText();
+  return (
+    <>
+      <p>
+        <a href={apiUrl("dags/text2sql_retrain")}>{text("openDag")}</a> {text("pasteConf")}
+      </p>
+      <Copyable title={text("configuration")} label={text("configuration")} value={JSON.stringify(form)} />
+    </>
+  );
 }
