@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 MESSAGES = re.findall(r"^> `(.+)`$", PAGE, re.M)
-TESTS = re.findall(r"^\*\*Tested\*\*: `(\S+)::(\S+)`$", PAGE, re.M)
+TESTS = re.findall(r"^- \*\*Tested\*\*: `(\S+)::(\S+)`$", PAGE, re.M)
 
 
 @cache
