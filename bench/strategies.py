@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Trained:
     strategy: str
     losses: list[float]
     seconds: list[float]
+    wall: float
+    """Seconds from the launch to the end."""
 
     @property
     def seconds_per_step(self) -> float:
@@ -79,6 +82,7 @@ def train(strategy: str, model: str, steps: int, folder: Path) -> Trained:
         "--launcher",
         "pytorch",
     ]
+    started = time.monotonic()
     finished = subprocess.run(
         command,
         cwd=work,
@@ -94,7 +98,10 @@ def train(strategy: str, model: str, steps: int, folder: Path) -> Trained:
         raise RuntimeError(
             f"{strategy} ended with {finished.returncode} after {len(found)} steps:\n{log[-3000:]}"
         )
-    return Trained(strategy, [float(loss) for _, loss in found], [float(seconds) for seconds, _ in found])
+    wall = time.monotonic() - started
+    return Trained(
+        strategy, [float(loss) for _, loss in found], [float(seconds) for seconds, _ in found], wall
+    )
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -120,7 +127,7 @@ def main(model: str = "tiny", steps: str = "30") -> None:
         results = []
         for strategy in STRATEGIES:
             results.append(train(strategy, model, int(steps), Path(folder)))
-            print(f"{strategy} done", file=sys.stderr, flush=True)
+            print(results[-1], file=sys.stderr, flush=True)
     fastest = min(r.seconds_per_step for r in results)
     reference = results[0].losses
     print(

@@ -43,11 +43,7 @@ def estimate(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> E
     parameters = memory.sizes(shape, plan.training.lora_rank).total if shape else None
     needed = _memory(plan, config, shape, tokens, gpu_memory)
     rate = rates.rate(plan, earlier, per_iteration, parameters)
-    seconds, low, high = (
-        (rate.overhead + iterations * each for each in (rate.seconds, rate.low, rate.high))
-        if rate and iterations
-        else (None, None, None)
-    )
+    seconds = rate.overhead + iterations * rate.seconds if rate and iterations else None
     hours = None if seconds is None or plan.cluster.accelerator == "cpu" else ranks * seconds / 3600
     price = plan.cluster.gpu_hour_price
     return Estimate(
@@ -61,8 +57,9 @@ def estimate(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> E
         gpu_memory=gpu_memory,
         rate=rate,
         seconds=seconds,
-        seconds_low=low,
-        seconds_high=high,
+        # The time around the iterations is no better known than theirs.
+        seconds_low=seconds * rate.low / rate.seconds if rate and seconds else None,
+        seconds_high=seconds * rate.high / rate.seconds if rate and seconds else None,
         gpu_hours=hours,
         price=None if hours is None or price is None else hours * price,
         advice=_advice(plan, needed, earlier),

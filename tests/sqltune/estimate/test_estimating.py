@@ -47,6 +47,12 @@ def test_production_recipe_has_iterations_of_packed_rows(seen):
     assert (made.iterations, made.optimizer_steps) == (1833, 114)
 
 
+def test_time_around_the_iterations_is_as_uncertain_as_theirs(seen):
+    made = estimate(production(), ROWS)
+    assert made.seconds_low / made.seconds == pytest.approx(made.rate.low / made.rate.seconds)
+    assert made.seconds_high / made.seconds == pytest.approx(made.rate.high / made.rate.seconds)
+
+
 def test_hours_and_price_are_those_of_all_cards(seen):
     made = estimate(production(), ROWS)
     assert made.gpu_hours == pytest.approx(8 * made.seconds / 3600)
