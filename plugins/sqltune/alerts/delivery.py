@@ -96,7 +96,7 @@ def _send(text: Message, to: Sequence[Entry], event: Event) -> list[Delivery]:
     # Apprise keeps the order of the services.
     results = iter(sent)
     return [
-        _unreadable(entry) if found is None else _outcome(entry, next(results))
+        _unreadable(entry) if found is None else _outcome(entry, next(results, None))
         for entry, found in services.items()
     ]
 
@@ -106,7 +106,9 @@ def _unreadable(entry: Entry) -> Delivery:
     return Delivery(entry.number, entry.scheme, error, tries=0)
 
 
-def _outcome(entry: Entry, result: NotifyResult) -> Delivery:
+def _outcome(entry: Entry, result: NotifyResult | None) -> Delivery:
+    if result is None:
+        return Delivery(entry.number, entry.scheme, "Apprise says nothing of it", tries=0)
     attempts = list(result)
     if result:
         return Delivery(entry.number, result.name, "", len(attempts))

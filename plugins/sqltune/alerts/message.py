@@ -121,7 +121,7 @@ def message(alert: Alert, language: str) -> Message:
     labels = _LABELS[language]
     facts = dict(alert.facts)
     facts["action"] = _ACTIONS[language].get(facts.get("action", ""), "")
-    title = f"[sqltune] {_TITLES[language][alert.event].format_map(facts)}"
+    title = f"[sqltune] {_TITLES[language][alert.event].format_map(_Known(facts))}"
     lines = [f"{labels[name]}{_short(facts[name])}" for name in _FACTS if facts.get(name)]
     if alert.run_id:
         lines.append(f"{labels['run']}{alert.run_id}")
@@ -129,6 +129,13 @@ def message(alert: Alert, language: str) -> Message:
         label = labels["answer" if alert.link.endswith(ANSWER_PAGE) else "link"]
         lines.append(f"{label}{alert.link}")
     return Message(title=title, body=without_secrets("\n".join(lines)))
+
+
+class _Known(dict[str, str]):
+    """Facts of a title; a question mark for what could not be looked up."""
+
+    def __missing__(self, name: str) -> str:
+        return "?"
 
 
 def without_secrets(text: str) -> str:

@@ -181,6 +181,14 @@ def test_a_task_tells_of_an_event_by_itself(sent):
     assert "Cause: 34 % of the rows are gone" in body(sent)
 
 
+def test_a_promotion_whose_record_cannot_be_read_is_told_all_the_same(sent, monkeypatch):
+    from sqltune.alerts import facts
+
+    monkeypatch.setattr(facts.promotions, "made_by", lambda run_id: 1 / 0)
+    Promoted()({"ti": TaskInstance("promote", run_id="r2")})
+    assert body(sent).startswith("[sqltune] version ? is served now\nRun: r2\n")
+
+
 def test_what_is_not_known_in_detail_is_told_all_the_same(sent, monkeypatch):
     monkeypatch.setenv("SQLTUNE_DATABASE_URL", "postgresql+psycopg2://nobody@127.0.0.1:1/none")
     from sqltune.records import database
