@@ -6,6 +6,10 @@ export ARGS AT DATASET Q C RUN
 # Let Python keep its bytecode; otherwise each of a run's thirty processes compiles Airflow again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# In two processes, as the tests of gangs wait much; those begin. tests/scheduling.py says what stays together.
+PROCESSES ?= 2
+PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos lint bench-gang bench-overhead lock ui
 .PHONY: pictures setup setup-control setup-dev
@@ -50,10 +54,10 @@ down: ## stop everything; fails if a process is left
 	@if [ -x $(CONTROL)/python ]; then $(CONTROL)/python -m lab down; else echo "the lab is not set up here"; fi
 
 test: setup-dev ## run every test, with the chain end to end
-	@$(CONTROL)/python -m pytest
+	@$(PYTEST)
 
 test-fast: setup-dev ## run the tests without hosts, Airflow's components and a browser; about a minute
-	@$(CONTROL)/python -m pytest -m "not slow and not chaos and not pictures"
+	@$(PYTEST) -m "not slow and not chaos and not pictures"
 
 chaos: setup-dev ## run every fault injection on real hosts; a quarter of an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node/test_serving.py \

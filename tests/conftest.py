@@ -24,8 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = Path(os.environ.get("SQLTUNE_LAB_DIR", ROOT / ".lab"))
 NODE_PYTHON = BASE / "node-env" / "bin" / "python"
 
-# Set before anything imports Airflow: a home of the tests' own, never the user's.
+# Set before anything imports Airflow: a home of the tests' own, never the user's; each process of
+# pytest-xdist has its own in it.
 os.environ.setdefault("AIRFLOW_HOME", str(BASE / "test-airflow"))
+if process := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ["AIRFLOW_HOME"] += f"/{process}"
 os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
@@ -39,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the tests out among the processes of `pytest -n`."""
+    from tests.scheduling import ByFile
+
+    return ByFile(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
