@@ -22,6 +22,7 @@ from lab.airflow_api import Airflow
 from lab.network import connections
 from lab.settings import Settings
 from sqltune.records import database
+from tests.browser import browser, open_page
 from tests.conftest import BASE, ROOT, free_port
 
 DAG = "text2sql_retrain"
@@ -193,3 +194,6 @@ def command_lines(variable: str) -> list[str]:
         except OSError:
             continue
     return found
+
+
+__all__ = ["browser", "open_page"]

@@ -5,129 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import os
-import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sqltune.config.loading import load_cluster
-from sqltune.records import installation, runs, series
-from ssh_gang.commands import MARKER
 from ssh_gang.hook import GangHook
-from ssh_gang.model import Gang, Member, gang_name, slug
-from tests.chain.conftest import DAG, FORM, STATE
-
-
-def processes(name: str) -> dict[str, list[Path]]:
-    """Living processes of a gang on both hosts, by attempt."""
-    mark = f"{MARKER}={name}@".encode()
-    processes: dict[str, list[Path]] = {}
-    for p in Path("/proc").glob("[0-9]*"):
-        try:
-            for e in (p / "environ").read_bytes().split(b"\0"):
-                if e.startswith(mark):
-                    processes.setdefault(e.rpartition(b"@")[2].decode(), []).append(p)
-        except OSError:
-            continue
-    return processes
-
-
-class Training:
-    """A run that trains until it is stopped."""
-
-    def __init__(self, lab) -> None:
-        self.lab, self.airflow = lab, lab.airflow
-        self.run = self.airflow.trigger(DAG, FORM | {"max_steps": 3000, "seed": 77, "promote": "hold"})
-        self.gang = gang_name(DAG, "train", self.run, installation.name())
-        self.key = slug(self.run)
-
-    @property
-    def task(self):
-        return self.airflow.get(f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train")
-
-    @property
-    def step(self) -> int:
-        last = self.last
-        return last.progress.step if last else 0
-
-    @property
-    def last(self) -> series.IterationPoint | None:
-        return series.last_iteration(self.key) if runs.plan(self.key) else None
-
-    @property
-    def iterations(self) -> list[series.IterationPoint]:
-        return series.every_iteration(self.key)
-
-    @property
-    def attempts(self) -> list[str]:
-        return sorted(processes(self.gang))
-
-    def until(self, condition, what: str, seconds: float = 150) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, (
-                f"{what}: {self.task['state']}, step {self.step}, {self.attempts}"
-            )
-            time.sleep(0.3)
-
-    def until_it_trains(self, besides: tuple[str, ...] = ()) -> str:
-        """Wait until a try other than these has reported a step; return the try."""
-
-        def trains():
-            last = self.last
-            return (
-                last
-                and last.attempt not in besides
-                and self.attempts == [last.attempt]
-                and self.task["state"] == "deferred"
-            )
-
-        self.until(trains, "no try trains alone")
-        return self.attempts[0]
-
-    def mark(self, state: str) -> None:
-        answer = self.airflow.call(
-            "PATCH", f"/dags/{DAG}/dagRuns/{self.run}/taskInstances/train", json={"new_state": state}
-        )
-        assert answer.status_code == 200, answer.text
-
-    def mark_run(self, state: str) -> None:
-        answer = self.airflow.call("PATCH", f"/dags/{DAG}/dagRuns/{self.run}", json={"state": state})
-        assert answer.status_code == 200, answer.text
-
-    def clear(self) -> None:
-        answer = self.airflow.call(
-            "POST",
-            f"/dags/{DAG}/clearTaskInstances",
-            json={
-                "dry_run": False,
-                "dag_run_id": self.run,
-                "task_ids": ["train"],
-                "only_failed": False,
-                "include_downstream": True,
-                "reset_dag_runs": True,
-            },
-        )
-        assert answer.status_code == 200, answer.text
-
-    def until_nothing_is_left(self, seconds: float = 60) -> None:
-        self.until(lambda: not self.attempts, "processes are left", seconds)
+from ssh_gang.model import Gang, Member
+from tests.chain.conftest import DAG, STATE
+from tests.chain.training import Training, processes
 
 
 @pytest.fixture(scope="module")
 def training(lab):
-    made = Training(lab)
+    made = Training(lab, seed=77)
     yield made
     lab.supervisor("start", "triggerer")
 
 
 def test_training_goes_on_when_the_triggerer_is_killed(training):
     before = training.until_it_trains()
-    pid = int(training.lab.supervisor("pid", "triggerer").strip())
-    os.kill(pid, signal.SIGKILL)
+    training.kill_triggerer()
     at = training.step
     training.until(lambda: training.step > at + 10, "the training is not found again")
     assert training.attempts == [before]
@@ -152,14 +51,8 @@ def test_training_goes_on_when_scheduler_and_database_restart(training):
 
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
     before = training.until_it_trains()
-    rank = next(
-        p
-        for p in processes(training.gang)[before]
-        if b"RANK=1" in (p / "environ").read_bytes().split(b"\0")
-        and b"xtuner" in (p / "cmdline").read_bytes()
-    )
     at = training.step
-    os.kill(int(rank.name), signal.SIGKILL)
+    training.kill_rank(1)
     after = training.until_it_trains((before,))
     log = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
     assert "host-b rank 1: killed by signal 9, before all others at iter" in log

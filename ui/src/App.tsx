@@ -1,6 +1,6 @@
 import { useState, type MouseEvent } from "react";
 import { useSearchParams } from "react-router-dom";
-import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runAddress, runPath, useApi, useDagRun, type Schema } from "./api";
+import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runAddress, runPath, useApi, useDagRun, type DagRun, type Schema } from "./api";
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
@@ -66,6 +66,11 @@ function Run({ dagId, runId }: Required<PluginProps>) {
   return <p className="notice">{error instanceof ApiError ? error.message : text(loading ? "loading" : "unreachable")}</p>;
 }
 
+/** How long a run that has ended is followed: what is stopped on its hosts is recorded a moment later. */
+const AFTERMATH_MS = 60_000;
+
+const endedJustNow = (dagRun: DagRun | undefined) => !!dagRun?.end_date && Date.now() - Date.parse(dagRun.end_date) < AFTERMATH_MS;
+
 const VIEWS = ["overview", "comparison", "plan", "preflight", "dataCheck", "lineage"] as const satisfies Key[];
 
 function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: Schema["RunHead"] }) {
@@ -74,7 +79,7 @@ function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: S
   const { data: dagRun, error } = useDagRun(dagId, runId, isReport ? 0 : AIRFLOW_MS);
   // Without Airflow's word, a run may go on.
   const live = dagRun ? isRunning(dagRun.state) : error ? !isReport : undefined;
-  const { curves, state } = useCurves(first.key, live);
+  const { curves, state } = useCurves(first.key, live === false ? endedJustNow(dagRun) : live);
   const head = useLive<Schema["RunHead"]>(first.key, "head", state).data ?? first;
   const isLive = live ?? false;
   const origin = runAddress(dagId, runId);
