@@ -18,6 +18,7 @@ from sqltune.ui.app import create_app
 from sqltune.ui.contracts import DAG_ID
 from tests.browser import OpenPage
 
+ENDED = "2026-11-01T03:02:01Z"
 TASKS = {"plan": "success", "preflight": "success", "train": "success", "gate": "success"}
 
 
@@ -28,6 +29,8 @@ class Site:
     url: str = ""
     states: dict[str, str] = field(default_factory=dict)
     """Airflow's state of the runs that have not succeeded."""
+    ended_at: dict[str, str] = field(default_factory=dict)
+    """When runs ended, if not at `ENDED`."""
     triggered: list[dict[str, Any]] = field(default_factory=list)
     """What the page has sent to Airflow to start runs."""
     refusal: str = ""
@@ -83,7 +86,7 @@ def page_beside_airflow(site: Site) -> FastAPI:
             "triggering_user_name": "admin",
             "queued_at": "2026-11-01T02:00:00Z",
             "start_date": "2026-11-01T02:00:01Z",
-            "end_date": None if site.states.get(run_id) == "running" else "2026-11-01T03:02:01Z",
+            "end_date": None if site.states.get(run_id) == "running" else site.ended_at.get(run_id, ENDED),
         }
 
     @app.get("/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances")

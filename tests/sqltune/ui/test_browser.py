@@ -14,6 +14,7 @@ from sqltune.ui import live
 from sqltune.ui.contracts import DAG_ID
 from sqltune.ui.export import run_html
 from ssh_gang.progress import Progress
+from tests.sqltune.ui.gangs import Gang
 from tests.sqltune.ui.recorded import AFTER, GOLD
 
 
@@ -195,6 +196,19 @@ def test_while_the_server_is_away_the_page_says_so_and_then_it_goes_on(site, ope
     page.context.set_offline(False)
     expect(page.get_by_role("img", name="Loss: 0.0625", exact=True)).to_be_visible()
     expect(away).to_be_hidden()
+
+
+def test_a_stop_that_is_recorded_after_the_runs_end_is_shown(site, open_page):
+    gang = Gang("train", "stopped")
+    gang.launch("try1", 0)
+    site.states["stopped"] = "running"
+    page = site.show(open_page, "stopped")
+    expect(page.get_by_text("running", exact=True).first).to_be_visible()
+    site.ended_at["stopped"] = datetime.now(UTC).isoformat()
+    site.states["stopped"] = "failed"
+    expect(page.get_by_text("failed", exact=True).first).to_be_visible()
+    gang.note("try1", "killed", 20)
+    expect(page.get_by_role("region", name="Failed: train")).to_contain_text("A person cleared it")
 
 
 def test_a_thousand_nights_of_history_are_shown(site, open_page):
