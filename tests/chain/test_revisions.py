@@ -90,6 +90,10 @@ def test_commits_are_trained_once_in_order_and_a_backfill_takes_up_the_others(ai
     assert all(run["partition_key"][:12] in run["dag_run_id"] for run in backfilled)
     # Nothing ran beside the backfill.
     assert len(airflow.runs()) == 5
+    # Airflow runs one backfill of a DAG at a time, and sees after a while that this one has ended.
+    wait_until(
+        lambda: all(b["completed_at"] for b in airflow.api.get("/backfills", dag_id=DAG)["backfills"]), 120
+    )
 
     airflow.components.command(
         *("backfill", "create", "--dag-id", DAG, "--reprocess-behavior", "completed"),
