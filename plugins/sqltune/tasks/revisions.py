@@ -62,7 +62,7 @@ def is_reprocessed(plan: RunPlan, run: DagRunProtocol) -> bool:
 
     Airflow does not tell the run so. But only then it creates a second run for a partition.
     """
-    if str(run.run_type) != "backfill":
+    if run.run_type != "backfill":
         return False
     return any(
         r.commit == plan.dataset_commit and r.is_trained and r.is_partition and r.run_id != plan.run_id
