@@ -312,10 +312,10 @@ def test_a_run_with_settings_of_its_own_leaves_the_revision(plan, history, monke
 
 
 def test_a_second_backfill_of_a_trained_partition_trains_it_again(plan, history, monkeypatch):
-    first = partition_run(monkeypatch, "r1", history[0], DagRunType.BACKFILL_JOB)
+    first = partition_run(monkeypatch, "r1", history[0], DagRunType("backfill"))
     verdicts.put("r1", passed=False, table="", decision={}, rules=[])
     assert first["force"] is False
-    assert partition_run(monkeypatch, "r2", history[0], DagRunType.BACKFILL_JOB)["force"] is True
+    assert partition_run(monkeypatch, "r2", history[0], DagRunType("backfill"))["force"] is True
 
 
 def test_a_second_run_of_a_trained_partition_has_nothing_new(plan, history, monkeypatch):
