@@ -211,6 +211,17 @@ def test_a_stop_that_is_recorded_after_the_runs_end_is_shown(site, open_page):
     expect(page.get_by_role("region", name="Failed: train")).to_contain_text("A person cleared it")
 
 
+def test_serving_an_earlier_version_is_said_as_airflows_form_takes_it(site, open_page):
+    page = site.show(open_page, query={"cluster": "years"})
+    versions = page.get_by_role("table").filter(has=page.get_by_role("button", name="Serve"))
+    earlier = versions.get_by_role("row").filter(has=page.get_by_role("button", name="Serve")).first
+    number = earlier.get_by_role("cell").or_(earlier.get_by_role("rowheader")).first.inner_text()
+    earlier.get_by_role("button", name="Serve").click()
+    how = page.get_by_role("region", name=f"Serve version {number}")
+    expect(how.get_by_role("link")).to_have_attribute("href", re.compile("/dags/text2sql_promote$"))
+    expect(how.get_by_label("Configuration JSON")).to_have_text(f'{{"cluster":"years","version":{number}}}')
+
+
 def test_a_thousand_nights_of_history_are_shown(site, open_page):
     page = site.show(open_page, query={"cluster": "years"})
     expect(page.get_by_role("heading", name="Runs 1000")).to_be_visible()

@@ -1,7 +1,8 @@
 import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
-import { runAddress, useApi, withQuery, type Schema } from "../api";
+import { apiUrl, runAddress, useApi, withQuery, type Schema } from "../api";
 import { Chart, type Curve } from "../Chart";
+import { Copyable } from "../Copyable";
 import { NewRun } from "../estimate/NewRun";
 import { commit, moment, percent } from "../format";
 import { useText } from "../i18n";
@@ -47,12 +48,9 @@ function ClusterHistory({ cluster }: { cluster: string }) {
 
 const DAG_ID = "text2sql_retrain";
 
-/** Airflow's trigger form, filled in: who may trigger the DAG decides, this page changes nothing. */
-const promoteAddress = (cluster: string, version: number) =>
-  new URL(`dags/text2sql_promote?${new URLSearchParams({ mode: "trigger", conf: JSON.stringify({ cluster, version }) })}`, document.baseURI).href;
-
 function Versions({ cluster, versions }: { cluster: string; versions: Schema["VersionLine"][] }) {
   const text = useText();
+  const [chosen, setChosen] = useState<number>();
   return (
     <>
       <h2>{text("versions")}</h2>
@@ -92,12 +90,33 @@ function Versions({ cluster, versions }: { cluster: string; versions: Schema["Ve
               <td>
                 <a href={runAddress(DAG_ID, v.run_id)}>{v.run_id}</a>
               </td>
-              <td>{!v.serving && <a href={promoteAddress(cluster, v.number)}>{text("serve")}</a>}</td>
+              <td>
+                {!v.serving && (
+                  <button type="button" aria-pressed={chosen === v.number} onClick={() => setChosen(v.number)}>
+                    {text("serve")}
+                  </button>
+                )}
+              </td>
             </tr>
           ))}
         </tbody>
       </table>
+      {chosen !== undefined && <Promote cluster={cluster} version={chosen} />}
     </>
+  );
+}
+
+/** How to serve a version: who may trigger the DAG decides, this page changes nothing. */
+function Promote({ cluster, version }: { cluster: string; version: number }) {
+  const text = useText();
+  return (
+    <section aria-label={text("serveVersion", { version })}>
+      <h3>{text("serveVersion", { version })}</h3>
+      <p>
+        <a href={apiUrl("dags/text2sql_promote")}>{text("openPromote")}</a> {text("pasteConf")}
+      </p>
+      <Copyable title={text("configuration")} label={text("configuration")} value={JSON.stringify({ cluster, version })} />
+    </section>
   );
 }
 

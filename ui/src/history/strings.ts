@@ -1,4 +1,6 @@
 export const en = {
+  serveVersion: "Serve version {version}",
+  openPromote: "Open the DAG text2sql_promote",
   revisions: "Revisions of the dataset",
   revisionDate: "Date",
   author: "Author",
@@ -20,6 +22,8 @@ export const en = {
 };
 
 export const zh: typeof en = {
+  serveVersion: "上线版本 {version}",
+  openPromote: "打开 DAG text2sql_promote",
   revisions: "数据集版本",
   revisionDate: "日期",
   author: "作者",
