@@ -88,7 +88,8 @@ function Curves({ curves }: { curves: CurvesOfRun | undefined }) {
   const text = useText();
   const [logScale, setLogScale] = useState(false);
   const [smoothing, setSmoothing] = useState(0);
-  if (!curves?.loss.x.length) return <p className="muted">{text("noIterations")}</p>;
+  if (!curves) return <p className="muted">{text("loading")}</p>;
+  if (!curves.loss.x.length) return <p className="muted">{text("noIterations")}</p>;
   return (
     <>
       <div className="bar">
