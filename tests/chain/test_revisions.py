@@ -137,6 +137,7 @@ def assert_each_once(airflow: RevisionsAirflow, hub: ChangingHub) -> None:
         assert recorded[run["partition_key"]].is_trained
 
 
+@pytest.mark.chaos
 def test_a_few_kills_lose_no_commit_and_train_none_twice(airflow, hub):
     wait_for_runs(airflow, commits(hub, 2))
     killed = kill_at_random(airflow, hub, kills=6, seed=7)
