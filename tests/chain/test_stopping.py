@@ -24,7 +24,6 @@ def training(lab):
     lab.supervisor("start", "triggerer")
 
 
-@pytest.mark.chaos
 def test_training_goes_on_when_the_triggerer_is_killed(training):
     before = training.until_it_trains()
     training.kill_triggerer()
