@@ -1,9 +1,9 @@
 """CodeLlama-7b with QLoRA on Chinese text-to-SQL, without offload and with each example for itself.
 
 For GPU hosts with cards of 16 GB or more, under zero2; `codellama_7b_qlora.py` is the original procedure's,
-with ZeRO-3 and offload. A 7B model in 4 bits needs about 8 GiB of a card, so nothing has to be offloaded. Rows are
-packed, and attention stays inside each example: by FlashAttention where flash-attn is installed on the hosts,
-else by SDPA with a mask.
+with ZeRO-3 and offload. A 7B model in 4 bits needs about 8 GiB of a card, so nothing has to be offloaded.
+Rows are packed, and attention stays inside each example: by FlashAttention where flash-attn is installed on
+the hosts, else by SDPA with a mask.
 The chain writes a copy beside the weights, with the plan's values in part 1 and the included parts in place.
 To train by hand with that copy, on each host:
 
