@@ -45,7 +45,7 @@ from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
 from sqltune.operators.merge import MergeAdapterOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
-from sqltune.tasks import dataset, evaluate, gate, preflight, promote, prune, reference, register
+from sqltune.tasks import dataset, evaluate, finish, gate, preflight, promote, prune, reference, register
 from sqltune.tasks import plan as planned
 from sqltune.timetables.revisions import schedule
 
@@ -175,6 +175,9 @@ def text2sql_retrain() -> None:
     [after.stopped, number] >> approved >> promoted >> pruned
     # The gate may skip approve while the candidate is still being stopped.
     after.stopped >> promoted
+    finished = task(task_id=finish.FINISH, execution_timeout=timedelta(minutes=5), **TEARDOWN)(finish.finish)
+    # Not after prune, which would then no longer count for the run's state.
+    [before.stopped, reap, after.stopped] >> finished().as_teardown(on_failure_fail_dagrun=True)
 
 
 text2sql_retrain()

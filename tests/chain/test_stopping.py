@@ -95,6 +95,8 @@ def test_a_run_marked_failed_means_stopped(training):
     training.until_it_trains()
     training.mark_run("failed")
     training.until_nothing_is_left()
+    assert training.end() == "failed"
+    assert "marked as failed while it ran train" in training.lab.log_text(training.run, "finish")
 
 
 def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped(training):

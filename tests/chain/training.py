@@ -125,5 +125,11 @@ class Training:
         )
         assert answer.status_code == 200, answer.text
 
+    def end(self) -> str:
+        """Wait until the run has ended; return its state."""
+        states = ("success", "failed")
+        self.until(lambda: self.airflow.run_state(DAG, self.run) in states, "the run does not end")
+        return self.airflow.run_state(DAG, self.run)
+
     def until_nothing_is_left(self, seconds: float = 60) -> None:
         self.until(lambda: not self.attempts, "processes are left", seconds)

@@ -46,7 +46,23 @@ def test_diagram_is_in_the_dags_documentation(dag):
 
 
 def test_teardowns_end_served_models_and_training_whatever_happens(dag):
-    assert {t.task_id for t in dag.tasks if t.is_teardown} == {"before.stop", "reap", "after.stop"}
+    teardowns = {"before.stop", "reap", "after.stop"}
+    assert {t.task_id for t in dag.tasks if t.is_teardown} == teardowns | {"finish"}
+    assert dag.get_task("finish").upstream_task_ids == teardowns
+
+
+def test_state_of_a_run_is_that_of_its_last_task_and_of_finish(dag):
+    """A run that is marked as failed has skipped tasks only, and `finish`, which fails then."""
+
+    def counts(task):
+        return not task.is_teardown or task.on_failure_fail_dagrun
+
+    leaves = {
+        task.task_id
+        for task in dag.tasks
+        if counts(task) and not any(counts(dag.get_task(after)) for after in task.downstream_task_ids)
+    }
+    assert leaves == {"prune", "finish"}
 
 
 def test_gpus_are_free_before_training_starts(dag):

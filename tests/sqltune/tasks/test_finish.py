@@ -1,0 +1,41 @@
+"""A run that a person marked as failed is told from one that failed by itself or ended early."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.tasks.finish import marked_tasks
+
+
+@pytest.mark.parametrize(
+    ("states", "marked"),
+    [
+        pytest.param(
+            {
+                "plan": "success",
+                "train": "failed",
+                "reap": "upstream_failed",
+                "prune": "skipped",
+                "finish": None,
+            },
+            ["train"],
+            id="marked while it trains",
+        ),
+        pytest.param(
+            {"preflight_0": "failed", "preflight_1": "failed", "prune_0": "skipped", "prune_1": "skipped"},
+            ["preflight_0", "preflight_1"],
+            id="marked while mapped tasks run",
+        ),
+        pytest.param({"train": "failed", "prune": "upstream_failed"}, [], id="failed by itself"),
+        pytest.param({"gate": "success", "promote": "skipped", "prune_0": "success"}, [], id="held back"),
+        pytest.param({"plan": "success", "train": "skipped", "prune": "skipped"}, [], id="nothing new"),
+        pytest.param(
+            {"reference.hosted": "failed", "approve_data": "success", "train": "skipped", "prune": "skipped"},
+            [],
+            id="data declined, and the hosted reference failed",
+        ),
+        pytest.param({"train": "success", "prune_0": "failed", "prune_1": "success"}, [], id="prune failed"),
+    ],
+)
+def test_the_tasks_that_ran_when_a_run_was_marked_as_failed(states, marked):
+    assert marked_tasks(states) == marked
