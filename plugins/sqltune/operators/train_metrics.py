@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.config.plan import RunPlan
 from sqltune.metrics import emit
-from sqltune.records import milestones, series
+from sqltune.records import attempts
 from ssh_gang.event import GangEvent
 from ssh_gang.progress import Progress
 
@@ -39,22 +38,10 @@ def emit_training(plan: RunPlan, event: GangEvent, progress: Progress, resumed_f
 
 
 def _goodput(key: str) -> float | None:
-    """Share of the time since the first launch that went into steps which no later attempt took again."""
     try:
-        of_training = [one for one in milestones.of_run(key) if one.task == "train"]
-        spans = series.attempt_spans(key)
-        began = min(
-            (one.milestone.at for one in of_training if one.milestone.kind == "submitted"), default=None
-        )
-        if began is None or not spans:
-            return None
-        resumed = {o.attempt: o.milestone.number for o in of_training if o.milestone.kind == "resumed"}
-        useful = 0.0
-        for at, span in enumerate(spans):
-            kept = min((resumed.get(later.attempt, 0) for later in spans[at + 1 :]), default=None)
-            after = resumed.get(span.attempt, 0)
-            useful += series.step_seconds(key, span.attempt, after=after, up_to=kept)
-        return min(1.0, useful / max(time.time() - began, useful, 1e-9))
+        training = [one for one in attempts.of_run(key) if one.task == attempts.TRAINING]
+        goodput = attempts.goodput(key, training)
     except SQLAlchemyError as e:
         log.warning("goodput is not known: %s", e)
         return None
+    return goodput.share if goodput else None

@@ -8,70 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from sqltune.node_contracts.preflight import HostCheck, MeasuredHost
+from sqltune.records.attempts import Attempt, Goodput
 from ssh_gang.milestone import HostCommand
 from ssh_gang.model import Model
-
-GOODPUT = (
-    "Useful seconds are those that the training counted for the steps of the final model: seconds a step on "
-    "rank 0, without the steps that a later attempt took again. Wall seconds go from the first attempt's "
-    "submission to the end of the last one, or to now while it runs; waiting for busy hosts is not part of "
-    "them, and loading, rendezvous, checkpoints, stops and pauses are."
-)
-
-
-class CheckpointMark(Model):
-    """A checkpoint of a training."""
-
-    step: int
-    at: datetime = Field(description="When the last of the hosts reported its part.")
-    hosts: list[str] = Field(description="Hosts that have reported their part.")
-
-
-class Takeover(Model):
-    """A watcher that went on where another one had left off, such as after a restart of the triggerer."""
-
-    step: int = Field(description="The last step that was recorded before.")
-    at: datetime
-
-
-AttemptState = Literal["running", "succeeded", "failed", "stopped"]
-"""`stopped`: by a person, or because the next attempt took its place."""
-
-
-class Attempt(Model):
-    """One attempt of one of the run's gangs; a moment is null where it is not known, or not reached."""
-
-    task: str = Field(description="Airflow's task id.")
-    attempt: str
-    state: AttemptState | None = Field(description="Null in runs that an earlier version recorded.")
-    submitted_at: datetime | None = Field(description="The hosts were queried, and free.")
-    prepared_at: datetime | None = Field(description="Every host waited for the start signal.")
-    started_at: datetime | None = Field(description="The start signal was sent.")
-    ranks_started_at: datetime | None = Field(description="Every rank had started.")
-    first_step_at: datetime | None = Field(description="The first iteration was seen.")
-    last_step_at: datetime | None = Field(description="The last iteration was seen.")
-    stopping_at: datetime | None = Field(description="The watcher decided to stop it.")
-    stopped_at: datetime | None = Field(description="No process was left.")
-    ended_at: datetime | None = Field(description="The last host's job ended.")
-    reconnected_at: list[datetime] = Field(description="A later try of the task found it running.")
-    takeovers: list[Takeover]
-    resumed_from: int = Field(description="Step of the checkpoint that it went on from; 0: the beginning.")
-    first_step: int | None
-    last_step: int | None
-    lost_steps: int = Field(description="Steps that a later attempt took again.")
-    launch_skew: float | None = Field(description="Seconds between the first and the last host's start.")
-    launch_skew_error: float | None = Field(description="Seconds by which it may be off.")
-    checkpoints: list[CheckpointMark]
-    reason: str = Field(description="Why it failed or was stopped; empty otherwise.")
-
-
-class Goodput(Model):
-    """The useful part of a training's time."""
-
-    useful_seconds: float
-    wall_seconds: float
-    share: float = Field(description=GOODPUT)
-    lost_steps: int = Field(description="Steps of earlier attempts that were taken again.")
 
 
 class Timeline(Model):

@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from sqltune.records import checkups, milestones, runs, series
+from sqltune.records.attempts import TRAINING
 from sqltune.records.logstore import LogStore
 from sqltune.records.milestones import RecordedMilestone
 from sqltune.records.series import GpuPoint, RankPoint
-from sqltune.ui.attempts import TRAINING
 from sqltune.ui.errors import NotRecorded
 from sqltune.ui.failure_page import gang_failure
 from sqltune.ui.gang_contracts import Checkup, Failure, Flag, GpuNow, Host, Log, Preflight, Rank
