@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -23,6 +24,9 @@ RETRY_PAUSE = 10.0
 
 RECORD_TIME = 15.0
 """Seconds that recording a stop may take."""
+
+_STOPS: set[asyncio.Task[None]] = set()
+"""Stops under way; the event loop itself keeps no task alive."""
 
 
 class GangTrigger(BaseTrigger):
@@ -60,7 +64,19 @@ class GangTrigger(BaseTrigger):
         yield _event(ended)
 
     async def on_kill(self) -> None:
-        """Stop this attempt's processes and no other's: a user cleared, failed or succeeded the task."""
+        """Stop this attempt's processes and no other's: a user cleared, failed or succeeded the task.
+
+        Airflow 3.3 cancels this again with each sync, once a second, until it has returned: the stop, which
+        takes longer, goes on.
+        """
+        stop = asyncio.create_task(self._stop())
+        _STOPS.add(stop)
+        stop.add_done_callback(_STOPS.discard)
+        while not stop.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(stop)
+
+    async def _stop(self) -> None:
         gang = Gang.model_validate(self.gang)
         async with GangHook(gang) as hook:
             try:

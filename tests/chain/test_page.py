@@ -155,6 +155,9 @@ def test_a_takeover_by_another_triggerer_is_marked_and_the_training_goes_on(trai
     training.kill_triggerer()
     until_newer(tab, training.step + 5)
     assert training.attempts == [before]
+    assert training.task["try_number"] == 1
+    steps = [point.progress.step for point in training.iterations]
+    assert steps == list(range(1, len(steps) + 1)), "a step was lost or recorded twice"
     expect(fact(tab, "State")).to_have_text("running")
     expect(tab.locator(".timeline .mark_taken_over")).to_have_count(1)
 
@@ -184,3 +187,4 @@ def test_a_run_that_is_marked_as_failed_begins_with_the_stop(training, tab):
     expect(failure).to_contain_text("A person cleared it or marked it as failed or succeeded")
     expect(tab.locator(".timeline .mark_killed")).to_have_count(1)
     training.until_nothing_is_left()
+    assert "marked as failed while it ran train" in training.lab.log_text(training.run, "finish")

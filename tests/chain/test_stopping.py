@@ -24,6 +24,8 @@ def training(lab):
     lab.supervisor("start", "triggerer")
 
 
+# test_page does the same under an open page.
+@pytest.mark.chaos
 def test_training_goes_on_when_the_triggerer_is_killed(training):
     before = training.until_it_trains()
     training.kill_triggerer()
@@ -51,6 +53,7 @@ def test_training_goes_on_when_scheduler_and_database_restart(training):
 
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
     before = training.until_it_trains()
+    training.until(lambda: training.step > 10, "no checkpoint is sealed yet")
     at = training.step
     training.kill_rank(1)
     after = training.until_it_trains((before,))
@@ -90,6 +93,8 @@ def test_marked_success_means_stopped(training):
     training.until_nothing_is_left()
 
 
+# test_page does the same under an open page.
+@pytest.mark.chaos
 def test_a_run_marked_failed_means_stopped(training):
     training.clear()
     training.until_it_trains()

@@ -18,6 +18,7 @@ from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.recorder import RecorderRef
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
 from ssh_gang.watch import Watch
+from tests.waiting import wait_until
 
 GANG = Gang(
     name="d.t.r",
@@ -121,6 +122,25 @@ def test_on_kill_stops_the_attempt_though_it_cannot_be_recorded(monkeypatch, tmp
     kwargs = {"folder": str(tmp_path / "file"), "gang": "g"}
     asyncio.run(GangTrigger(JSON, RECORDER | {"kwargs": kwargs}).on_kill())
     assert stopped == ["try2"]
+
+
+def test_on_kill_does_its_work_although_it_is_cancelled_again_and_again(monkeypatch, tmp_path):
+    """Airflow 3.3 cancels it once a second, from the user's click until it has returned."""
+
+    async def stop(self, attempt):
+        await asyncio.sleep(0.5)
+
+    async def as_airflow_does():
+        trigger = GangTrigger(JSON, RECORDER | {"kwargs": {"folder": str(tmp_path), "gang": "g"}})
+        killing = asyncio.create_task(asyncio.wait_for(trigger.on_kill(), timeout=30))
+        for _ in range(5):
+            await asyncio.sleep(0.05)
+            killing.cancel("user action")
+        await asyncio.to_thread(wait_until, (tmp_path / "milestones.jsonl").exists, 20)
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    asyncio.run(as_airflow_does())
+    assert json.loads((tmp_path / "milestones.jsonl").read_text())["milestone"]["kind"] == "killed"
 
 
 def test_on_kill_of_a_gang_that_cannot_be_stopped_leaves_it_to_the_teardown(monkeypatch):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
 
+from lab.hub import create_app
+from lab.repositories import repositories
+from tests.conftest import serving
 from tests.small_airflow import SmallAirflow, small_airflow
 from tests.sqltune.alerts.services import Services, http_server
 from tests.waiting import wait_until
@@ -22,15 +26,37 @@ def webhook() -> Iterator[Services]:
         yield services
 
 
+class Hub:
+    """The lab's hub, which answers nothing while `hangs` is set."""
+
+    def __init__(self) -> None:
+        self.hangs = False
+        self._app = create_app(repositories())
+
+    async def __call__(self, scope, receive, send) -> None:
+        while self.hangs:  # noqa: ASYNC110  # set by another thread
+            await asyncio.sleep(0.1)
+        await self._app(scope, receive, send)
+
+
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory, webhook) -> Iterator[SmallAirflow]:
-    """An Airflow that alerts the webhook; its hub does not answer, and its runs have a deadline of 2 s."""
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    with serving(hub) as hub.url:
+        yield hub
+        hub.hangs = False
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, webhook, hub) -> Iterator[SmallAirflow]:
+    """An Airflow that alerts the webhook; its runs have a deadline of 2 s."""
     config = [{"path": f"json://127.0.0.1:{webhook.port}"}]
     connection = {"conn_type": "apprise", "extra": {"config": config}}
     with small_airflow(
         tmp_path_factory.mktemp("airflow"),
         AIRFLOW_CONN_SQLTUNE_ALERTS=json.dumps(connection),
         SQLTUNE_DEADLINE=str(2 / 3600),
+        SQLTUNE_LAB_HUB=hub.url,
     ) as started:
         started.start("dag-processor", "triggerer")
         yield started
@@ -61,13 +87,21 @@ def test_a_failed_plan_sends_one_alert_with_its_cause_and_a_link(airflow, webhoo
     assert f"Details: {airflow.url}/dags/{DAG}/runs/" in alert.body["message"]
 
 
-def test_a_run_that_overruns_is_told_while_it_runs(airflow, webhook):
-    """The hub does not answer: `plan` is tried again after 20 s, and the deadline is 2 s."""
+def test_a_run_that_overruns_is_told_while_it_runs_and_one_that_a_person_stops_as_failed(
+    airflow, webhook, hub
+):
+    """The hub hangs, and so does `plan`."""
+    hub.hangs = True
     client = airflow.client
     run = client.trigger(DAG, {})
-    first, second = alerts_of(webhook, run, 2, airflow)
-    assert first == "[sqltune] run is past its deadline"
-    assert second == "[sqltune] run failed"
+    assert alerts_of(webhook, run, 1, airflow) == ["[sqltune] run is past its deadline"]
+    assert client.run_state(DAG, run) == "running"
+    assert client.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/plan")["state"] == "running"
+    client.call("PATCH", f"/dags/{DAG}/dagRuns/{run}", json={"state": "failed"}).raise_for_status()
+    assert alerts_of(webhook, run, 2, airflow)[1] == "[sqltune] run failed"
+    (alert,) = [r for r in webhook.received if f"Run: {run}\n" in r.body["message"]][1:]
+    assert "the run was marked as failed while it ran plan" in alert.body["message"]
+    hub.hangs = False
 
 
 def test_a_run_that_fails_while_the_dag_processor_is_down_is_told_once_it_is_back(airflow, webhook):

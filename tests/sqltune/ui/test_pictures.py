@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -95,6 +98,18 @@ def training(camera: Camera) -> str:
     pytest.skip("no run trains now")
 
 
+def newest(camera: Camera, state: str, accepts: Callable[[dict[str, Any]], bool], route: str = "") -> str:
+    """Id of the newest run in a state of which the page's API says what is wanted; skips without one."""
+    ended = camera.airflow.get(f"/dags/{DAG_ID}/dagRuns", state=state, order_by="-run_after")["dag_runs"]
+    headers = {"Authorization": f"Bearer {camera.airflow.token}"}
+    for run in ended:
+        path = f"/sqltune/api/v1/runs/{quote(run['dag_run_id'], safe='')}{route}"
+        answer = httpx.get(camera.airflow.url + path, headers=headers, timeout=60, trust_env=False)
+        if answer.status_code == 200 and accepts(answer.json()):
+            return str(run["dag_run_id"])
+    pytest.skip(f"no such run has ended with {state}")
+
+
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_training(camera, training, look):
     page = camera.show(run_path(training), look, height=860)
@@ -143,3 +158,23 @@ def test_the_history(camera, demo, look):
     page = camera.show(HISTORY, look, height=700)
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     camera.shoot(page, f"history-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_run_that_was_held_back(camera, look):
+    """One is made by `make demo ARGS='{"dataset_revision": "mislabelled", "max_steps": 4}'`."""
+    run = newest(camera, "success", lambda head: (head["verdict"] or "").startswith("held back"))
+    page = camera.show(run_path(run, "?view=comparison&change=lost"), look, height=860)
+    expect(questions(page).first).to_be_attached()
+    camera.shoot(page, f"held-back-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize(("name", "cause"), [("failed", "rank"), ("stopped", "person")])
+def test_a_run_that_failed(camera, name, cause, look):
+    """By the death of a rank (kill one twice: the first time, a retry goes on), or by Mark failed."""
+    run = newest(camera, "failed", lambda answer: (answer["failure"] or {}).get("cause") == cause, "/failure")
+    page = camera.show(run_path(run), look, height=620)
+    expect(page.get_by_role("region", name=re.compile("train")).first).to_be_visible()
+    expect(page.locator(".charts figure").first).to_be_visible()
+    camera.shoot(page, f"{name}-{look}")
