@@ -27,10 +27,10 @@ export function Overview({ dagId, runId, head, dagRun, curves, state, live }: Pr
     <>
       <Failure dagId={dagId} runId={runId} run={run} state={state} tasks={tasks} hasFailed={dagRun?.state === "failed"} />
       <Facts head={head} dagRun={dagRun} live={live} />
-      <RunEstimate run={run} live={live} />
       <Curves curves={curves} />
       <Strip run={run} state={state} live={live} />
       <Timeline run={run} state={state} tasks={tasks} endedAt={live ? null : dagRun?.end_date} />
+      <RunEstimate run={run} live={live} />
       {tasks && <Chain dagId={dagId} runId={runId} tasks={tasks} />}
     </>
   );
