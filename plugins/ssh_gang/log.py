@@ -41,10 +41,15 @@ _UNFINISHED_BAR = re.compile(r"\b\d?\d%\|")
 _NCCL_DETAIL = re.compile(r"\bNCCL (INFO|TRACE)\b")
 # Which transport NCCL chose is the part of its output that people look for.
 _NCCL_SUMMARY = re.compile(r"NCCL INFO (Using network|NCCL version|NET/\w+ : Using|.*Init COMPLETE)")
+_RANK_AGAIN = re.compile(r"^\[rank\d+\]: ?")
+"""PyTorch puts the rank in front of each line of a traceback once more."""
+_TRACEBACK = "Traceback (most recent call last)"
 _ERROR = re.compile(
-    r"^Traceback \(most recent call last\)|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b"
+    rf"^{re.escape(_TRACEBACK)}|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b"
     r"|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b"
 )
+_TERMINATED = re.compile(r"\bSignalException: Process \d+ got signal: 15\b")
+"""How torchrun's own traceback ends when it is told to stop."""
 _SIGNS = (
     "Traceback",
     "Error",
@@ -140,6 +145,8 @@ class LogFilter:
     def __init__(self, host: str, limit: int = LOG_LIMIT) -> None:
         self.host, self.limit = host, limit
         self.first_error: str | None = None
+        """What the first traceback ended with, or the first other line that looks like an error."""
+        self._traceback_of: tuple[int | None] | None = None
         self._shown = self._nccl_details = self._left_out = 0
 
     def filter(self, lines: list[str], progress: Collection[int] = ()) -> Iterator[str]:
@@ -176,17 +183,31 @@ class LogFilter:
         """The line as it is shown, or None."""
         if has_sign and _UNFINISHED_BAR.search(text):
             return None
-        is_error = has_sign and bool(_ERROR.search(text))
+        is_error = has_sign and self._note_error(rank, _RANK_AGAIN.sub("", text))
         if has_sign and not is_error and _is_nccl_detail(text):
             self._nccl_details += 1
             return None
-        shown = f"[{self.host}] {text}" if rank is None else f"[{self.host} rank {rank}] {text}"
-        if is_error and self.first_error is None:
-            self.first_error = shown
+        shown = self._named(rank, text)
         if self._shown > self.limit and not is_error and not is_progress:
             return self._leave_out()
         self._shown += len(text)
         return shown
+
+    def _named(self, rank: int | None, text: str) -> str:
+        return f"[{self.host}] {text}" if rank is None else f"[{self.host} rank {rank}] {text}"
+
+    def _note_error(self, rank: int | None, text: str) -> bool:
+        """Keep the first error, of a traceback its last line; return whether this is an error."""
+        if not _ERROR.search(text):
+            return False
+        begins = text.startswith(_TRACEBACK)
+        if self.first_error is None:
+            self.first_error = self._named(rank, text)
+            self._traceback_of = (rank,) if begins else None
+        elif self._traceback_of == (rank,) and not begins:
+            self.first_error = None if _TERMINATED.search(text) else self._named(rank, text)
+            self._traceback_of = None
+        return True
 
     def _leave_out(self) -> str | None:
         self._left_out += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ssh_gang.log import (
     LINES_PER_ENTRY,
     LONGEST_UNTERMINATED,
@@ -98,11 +100,52 @@ def test_filter_counts_nccl_details_and_shows_its_warnings():
     assert "NCCL WARN" in log_filter.first_error
 
 
-def test_first_error_is_the_first_line_of_a_traceback():
+@pytest.mark.parametrize(
+    ("lines", "first"),
+    [
+        pytest.param(
+            [
+                "[rank 3]:loss: 0.3",
+                "[rank 3]:Traceback (most recent call last):",
+                '[rank 3]:  File "train.py", line 1, in <module>',
+                "[rank 2]:KeyError: 'of another rank'",
+                "[rank 3]:ValueError: no",
+                "[rank 3]:The above exception was the direct cause of the following exception:",
+                "[rank 3]:Traceback (most recent call last):",
+                "[rank 3]:RuntimeError: a consequence",
+            ],
+            "[b rank 3] ValueError: no",
+            id="what the first traceback ends with",
+        ),
+        pytest.param(
+            [
+                "[rank 0]:[rank0]: Traceback (most recent call last):",
+                '[rank 0]:[rank0]:   File "engine.py", line 2358, in forward',
+                "[rank 0]:[rank0]: RuntimeError: Connection closed by peer [10.0.0.2]:4242",
+            ],
+            "[b rank 0] RuntimeError: Connection closed by peer [10.0.0.2]:4242",
+            id="with the rank that PyTorch adds",
+        ),
+        pytest.param(
+            ["[rank 3]:Traceback (most recent call last):", "[rank 3]:StopIteration"],
+            "[b rank 3] Traceback (most recent call last):",
+            id="its first line, where the last does not look like an error",
+        ),
+        pytest.param(
+            [
+                "Traceback (most recent call last):",
+                '  File "torchrun", line 10, in <module>',
+                "torch.distributed.elastic.multiprocessing.api.SignalException: Process 11 got signal: 15",
+            ],
+            None,
+            id="not torchrun's own when it is told to stop",
+        ),
+    ],
+)
+def test_first_error(lines, first):
     log_filter = LogFilter("b")
-    lines = ["[rank 3]:loss: 0.3", "[rank 3]:Traceback (most recent call last):", "[rank 3]:ValueError: no"]
     list(log_filter.filter(lines))
-    assert log_filter.first_error == "[b rank 3] Traceback (most recent call last):"
+    assert log_filter.first_error == first
 
 
 def test_filter_beyond_its_limit_shows_errors_and_progress():

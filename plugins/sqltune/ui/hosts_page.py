@@ -12,7 +12,7 @@ from sqltune.records import checkups, milestones, runs, series
 from sqltune.records.attempts import TRAINING
 from sqltune.records.logstore import LogStore
 from sqltune.records.milestones import RecordedMilestone
-from sqltune.records.series import GpuPoint, RankPoint
+from sqltune.records.series import GpuPoint, HostPoint, RankPoint
 from sqltune.ui.errors import NotRecorded
 from sqltune.ui.failure_page import gang_failure
 from sqltune.ui.gang_contracts import Checkup, Failure, Flag, GpuNow, Host, Log, Preflight, Rank
@@ -50,7 +50,8 @@ def hosts(key: str) -> list[Host]:
         gpus[sample.host].append(sample)
     found, first_rank = [], 0
     for host in plan["cluster"]["hosts"]:
-        name, state = host["name"], states.get(host["name"])
+        name = host["name"]
+        state = _stop_of_training(failure) or states.get(name)
         lines = last_lines.of(name)
         numbers = range(first_rank, first_rank + host["processes"])
         first_rank += host["processes"]
@@ -69,6 +70,13 @@ def hosts(key: str) -> list[Host]:
             )
         )
     return found
+
+
+def _stop_of_training(failure: Failure | None) -> HostPoint | None:
+    """The state of every host whose training a person stopped: its watcher was gone by then."""
+    if failure is None or (failure.task, failure.cause) != (TRAINING, "person"):
+        return None
+    return HostPoint("stopped", failure.at)
 
 
 def preflight(key: str) -> Preflight:

@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from sqltune.node_contracts.preflight import HostCheck, PreflightResponse
-from sqltune.records import checkups
+from sqltune.records import checkups, series
 from sqltune.ui.app import create_app
 from ssh_gang.gpus import Gpu
 from tests.host_facts import measured
@@ -76,6 +76,13 @@ def test_the_host_and_the_rank_that_failed_first_are_marked(gang):
     gang.fail("try1", 50, failed_host="host-b", failed_rank=1)
     assert [host["failed"] for host in get(gang, "hosts")] == [False, True]
     assert [rank["flag"] for rank in ranks(gang)] == [None, "failed"]
+
+
+def test_hosts_whose_training_a_person_stopped_are_stopped(gang):
+    series.put_host_states(gang.key, at(30), dict.fromkeys(gang.hosts, "running"))
+    assert {host["state"] for host in get(gang, "hosts")} == {"running"}
+    gang.note("try1", "killed", 40)
+    assert {host["state"] for host in get(gang, "hosts")} == {"stopped"}
 
 
 def test_each_host_and_rank_has_the_last_line_of_the_newest_attempt(gang):

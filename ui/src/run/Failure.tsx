@@ -34,7 +34,7 @@ function Recorded({ failure, log }: { failure: Schema["Failure"]; log: string | 
     ["whatToDo", failure.remedy && text(`remedy_${failure.remedy}`)],
     ["firstError", failure.first_errors.length > 0 && failure.first_errors.map((line) => <div key={line} className="text">{line}</div>)],
     ["retry", failure.retry],
-    ["reason", <span className="text">{failure.reason}</span>],
+    ["reason", failure.reason && <span className="text">{failure.reason}</span>],
   ];
   return (
     <section className="notice bad-notice" aria-label={text("failureTitle", { task: failure.task })}>
