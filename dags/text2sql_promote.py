@@ -56,7 +56,13 @@ from sqltune.tasks import promote
 def text2sql_promote() -> None:
     """Choose the version, then serve it."""
     chosen = task(task_id="choose", execution_timeout=timedelta(minutes=5))(promote.choose_version)()
-    serve = task(task_id="serve", execution_timeout=timedelta(minutes=40), on_success_callback=Promoted())
+    serve = task(
+        task_id="serve",
+        execution_timeout=timedelta(minutes=40),
+        on_success_callback=Promoted(),
+        outlets=[promote.CHAMPION],
+        post_execute=promote.announce,
+    )
     serve(promote.serve_chosen)(chosen)
 
 

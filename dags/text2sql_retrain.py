@@ -158,7 +158,13 @@ def text2sql_retrain() -> None:
     )
     # none_failed: approve is skipped where no approval is needed.
     serve = step(
-        promote.promote, "promote", minutes=40, trigger_rule="none_failed", on_success_callback=Promoted()
+        promote.promote,
+        "promote",
+        minutes=40,
+        trigger_rule="none_failed",
+        on_success_callback=Promoted(),
+        outlets=[promote.CHAMPION],
+        post_execute=promote.announce,
     )
     promoted = serve(plan, verdict, number)
     pruned = (

@@ -132,6 +132,13 @@ def test_the_candidate_is_a_version_that_mlflow_knows_with_its_lineage(lab):
     assert lab.airflow.xcom(DAG, run, "prune", 0)["disk"]["runs"] > 0
 
 
+def test_the_champions_asset_has_an_event_for_the_commit_that_is_served(lab):
+    (event,) = lab.airflow.get("/assets/events", source_dag_id=DAG, source_task_id="promote")["asset_events"]
+    commit = lab.airflow.xcom(DAG, lab.report["run_id"], "plan")["dataset_commit"]
+    assert (event["name"], event["partition_key"]) == ("text2sql_champion", commit)
+    assert (event["extra"]["version"], event["extra"]["cluster"]) == (1, "lab")
+
+
 def test_a_second_run_has_nothing_new(lab):
     again = lab.run("demo")
     assert again.returncode == 0, again.stdout + again.stderr

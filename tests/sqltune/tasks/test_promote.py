@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RuleResult, Verdict
@@ -13,6 +14,7 @@ from sqltune.registry import versions
 from sqltune.tasks import promote
 from tests.versions import registered
 
+COMMIT = "0bb7909db54a" * 3
 PASSED = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
 
 
@@ -63,3 +65,17 @@ def test_a_retry_after_its_own_promotion_serves_again(plan, served):
     versions.promote(second, "passed the gate", "r2")
     promote.promote(plan, PASSED, second.number)
     assert served == [second.number]
+
+
+def test_the_event_of_the_champions_asset_has_the_commit_as_its_partition(plan):
+    version = registered("r1", lineage={"dataset_commit": COMMIT})
+    context = {"params": {"cluster": version.cluster}, "outlet_events": OutletEventAccessors()}
+    promote.announce(context, version.number)
+    event = context["outlet_events"][promote.CHAMPION]
+    assert event.partition_keys == {COMMIT}
+    assert event.extra == {
+        "cluster": version.cluster,
+        "version": 1,
+        "dataset_commit": COMMIT,
+        "trained_by": "r1",
+    }

@@ -176,3 +176,32 @@ def test_a_run_that_failed(camera, name, cause, look):
     expect(page.get_by_role("region", name=re.compile("train")).first).to_be_visible()
     expect(page.locator(".charts figure").first).to_be_visible()
     camera.shoot(page, f"{name}-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_revisions(camera, look):
+    page = camera.show(HISTORY, look, height=600)
+    boxes = page.get_by_role("row").get_by_role("checkbox")
+    boxes.first.check()
+    boxes.last.check()
+    boxes.first.evaluate("box => box.closest('table').previousElementSibling.scrollIntoView()")
+    camera.shoot(page, f"revisions-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_new_run(camera, look):
+    page = camera.show(HISTORY, look, height=900)
+    name = re.compile("^(New run|新建运行)$")
+    page.get_by_role("button", name=name).click()
+    panel = page.get_by_role("region", name=name)
+    expect(panel.get_by_role("table").first).to_be_visible()
+    camera.shoot(panel, f"new-run-{look}")
+
+
+def test_the_form(camera):
+    page = camera.show(f"/dags/{DAG_ID}", "en-light", height=1100)
+    page.get_by_test_id("trigger-dag-button").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("button", name="Run Parameters").click()
+    expect(form.get_by_text("Preset", exact=True)).to_be_visible()
+    camera.shoot(form, "form-en-light")
