@@ -25,7 +25,7 @@ class GangEvent(BaseModel):
         "", description="How it failed, such as `exit code 1`; empty where its own end is not the reason."
     )
     tail: str = Field("", description="The last lines of the log of the host or rank that failed first.")
-    first_errors: tuple[str, ...] = Field((), description="The first error line of each host that has one.")
+    first_errors: tuple[str, ...] = Field((), description="What each host that has one failed with first.")
     seconds: float = Field(description="Seconds from the start signal to the last state of the slowest host.")
     launch_skew: float | None = Field(
         None, description="Seconds between the first and the last host's start; None where it is not known."

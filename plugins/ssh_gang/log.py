@@ -48,6 +48,8 @@ _ERROR = re.compile(
     rf"^{re.escape(_TRACEBACK)}|^\s*[\w.]*(Error|Exception|Interrupt)\b(:|$)|\bNCCL WARN\b"
     r"|\bout of memory\b|Segmentation fault|No space left on device|\bKilled\b"
 )
+_EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(:|$)")
+"""How a traceback ends: with the exception's name, not indented."""
 _TERMINATED = re.compile(r"\bSignalException: Process \d+ got signal: 15\b")
 """How torchrun's own traceback ends when it is told to stop."""
 _SIGNS = (
@@ -183,7 +185,7 @@ class LogFilter:
         """The line as it is shown, or None."""
         if has_sign and _UNFINISHED_BAR.search(text):
             return None
-        is_error = has_sign and self._note_error(rank, _RANK_AGAIN.sub("", text))
+        is_error = self._note_error(rank, text, has_sign)
         if has_sign and not is_error and _is_nccl_detail(text):
             self._nccl_details += 1
             return None
@@ -196,18 +198,21 @@ class LogFilter:
     def _named(self, rank: int | None, text: str) -> str:
         return f"[{self.host}] {text}" if rank is None else f"[{self.host} rank {rank}] {text}"
 
-    def _note_error(self, rank: int | None, text: str) -> bool:
+    def _note_error(self, rank: int | None, text: str, has_sign: bool) -> bool:
         """Keep the first error, of a traceback its last line; return whether this is an error."""
-        if not _ERROR.search(text):
+        in_traceback = self._traceback_of == (rank,)
+        if not (has_sign or in_traceback):
             return False
+        text = _RANK_AGAIN.sub("", text)
         begins = text.startswith(_TRACEBACK)
-        if self.first_error is None:
-            self.first_error = self._named(rank, text)
-            self._traceback_of = (rank,) if begins else None
-        elif self._traceback_of == (rank,) and not begins:
+        is_error = has_sign and bool(_ERROR.search(text))
+        if in_traceback and not begins and _EXCEPTION.match(text):
             self.first_error = None if _TERMINATED.search(text) else self._named(rank, text)
             self._traceback_of = None
-        return True
+        elif is_error and self.first_error is None:
+            self.first_error = self._named(rank, text)
+            self._traceback_of = (rank,) if begins else None
+        return is_error
 
     def _leave_out(self) -> str | None:
         self._left_out += 1

@@ -25,9 +25,6 @@ RETRY_PAUSE = 10.0
 RECORD_TIME = 15.0
 """Seconds that recording a stop may take."""
 
-_STOPS: set[asyncio.Task[None]] = set()
-"""Stops under way; the event loop itself keeps no task alive."""
-
 
 class GangTrigger(BaseTrigger):
     """Watch a gang on its hosts until it has ended; the event's payload is a `GangEvent`.
@@ -48,6 +45,7 @@ class GangTrigger(BaseTrigger):
         self.gang = gang
         self.recorder = recorder
         self.milestones = milestones
+        self._stop: asyncio.Task[None] | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the import path and the arguments from which another triggerer makes the same trigger."""
@@ -66,18 +64,26 @@ class GangTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """Stop this attempt's processes and no other's: a user cleared, failed or succeeded the task.
 
-        Airflow 3.3 cancels this again with each sync, once a second, until it has returned: the stop, which
-        takes longer, goes on.
+        Airflow 3.3 cancels this again with each sync, once a second, until the trigger has ended. The stop,
+        which takes longer, goes on, and `cleanup` waits for it.
         """
-        stop = asyncio.create_task(self._stop())
-        _STOPS.add(stop)
-        stop.add_done_callback(_STOPS.discard)
-        while not stop.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.shield(stop)
+        self._stop = asyncio.create_task(self._stop_ranks())
+        await self._until_stopped()
 
-    async def _stop(self) -> None:
+    async def cleanup(self) -> None:
+        """Wait for a stop that is under way; called by Airflow when the trigger ends, for whatever reason."""
+        await self._until_stopped()
+
+    async def _until_stopped(self) -> None:
+        while self._stop and not self._stop.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.shield(self._stop)
+
+    async def _stop_ranks(self) -> None:
         gang = Gang.model_validate(self.gang)
+        if await self._is_deferred():
+            self.log.warning("%s goes on: another triggerer watches it now", gang.marker)
+            return
         async with GangHook(gang) as hook:
             try:
                 await hook.stop(gang.attempt)
@@ -86,6 +92,27 @@ class GangTrigger(BaseTrigger):
                 self.log.error("%s: not stopped everywhere; the teardown tries again: %s", gang.marker, e)
                 return
         await self._record_stop(gang)
+
+    async def _is_deferred(self) -> bool:
+        """Whether the task still waits, so that no user has acted on it.
+
+        Airflow 3.3 calls `on_kill` also where a triggerer was away for so long that another one has taken its
+        triggers over (apache/airflow #73454). Where the next try of a Clear waits, it has stopped this one.
+        """
+        ti = self.task_instance
+        if ti is None:
+            return False
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        from asgiref.sync import sync_to_async
+
+        try:
+            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index
+            )
+        except Exception as e:  # of any kind: that a user acted is far likelier
+            self.log.warning("the state of %s is not known: %s", ti.task_id, e)
+            return False
+        return "deferred" in states.get(ti.run_id, {}).values()
 
     async def _resolve_recorder(self) -> GangRecorder | None:
         # In a thread: what it imports, a database library perhaps, may take a second.

@@ -39,6 +39,8 @@ class Lab:
         self.env = os.environ | {
             "SQLTUNE_RECIPE": FORM["recipe"],
             "SQLTUNE_LAB_STATE": str(STATE),
+            # Reading DAG files that do not change takes a tenth of a core.
+            "SQLTUNE_PARSE_SECONDS": "600",
             "SQLTUNE_AIRFLOW_PORT": str(free_port()),
             "ARGS": json.dumps(FORM),
             "SQLTUNE_LAB_API_KEY_ENV": "SQLTUNE_LAB_API_KEY",
@@ -114,6 +116,22 @@ class Lab:
             t["task_id"] + (f"[{t['map_index']}]" if t["map_index"] >= 0 else ""): t["state"]
             for t in airflow.tasks(dag, run_id)
         }
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Clear a task of a run, and what follows it."""
+        answer = self.airflow.call(
+            "POST",
+            f"/dags/{DAG}/clearTaskInstances",
+            json={
+                "dry_run": False,
+                "dag_run_id": run_id,
+                "task_ids": [task_id],
+                "only_failed": False,
+                "include_downstream": True,
+                "reset_dag_runs": True,
+            },
+        )
+        assert answer.status_code == 200, answer.text
 
     def log_text(self, run_id: str, task_id: str, map_index: int = -1, dag: str = DAG) -> str:
         """A task's log."""

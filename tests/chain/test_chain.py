@@ -324,7 +324,7 @@ def test_a_backfill_trains_the_untrained_revision_and_a_person_says_no(lab, with
     assert airflow.xcom(DAG, run, "plan")["dataset_commit"] == history[0]
 
 
-def test_a_chosen_revision_is_trained_and_a_person_says_yes(lab, without_hosted_reference):
+def test_a_chosen_revision_is_trained_and_a_person_says_no_and_then_yes(lab, without_hosted_reference):
     airflow, before = lab.airflow, served(lab)
     # With a benchmark's questions too, if it is present; most prompts exceed the tiny model's context.
     further = {"suites": "dusql_dev"} if DUSQL.is_dir() else {}
@@ -337,6 +337,9 @@ def test_a_chosen_revision_is_trained_and_a_person_says_yes(lab, without_hosted_
     )
     assert answer.status_code == 200, answer.text
     run = answer.json()["dag_run_id"]
+    assert until_answered(lab, run, "Reject")["promote"] == "skipped"
+    assert served(lab) == before
+    lab.clear(run, "approve")
     assert until_answered(lab, run, "Approve")["promote"] == "success"
     assert served(lab) != before
     assert airflow.xcom(DAG, run, "plan")["dataset_commit"] == chosen

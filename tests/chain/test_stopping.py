@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -35,6 +37,29 @@ def test_training_goes_on_when_the_triggerer_is_killed(training):
     assert training.task["try_number"] == 1
     steps = [point.progress.step for point in training.iterations]
     assert steps == list(range(1, len(steps) + 1)), "a step was lost or recorded twice"
+
+
+@pytest.mark.chaos
+def test_training_goes_on_when_a_triggerer_that_was_away_comes_back(training):
+    """Another one has taken it over; Airflow kills the first one's trigger as if a user had acted."""
+    before = training.until_it_trains()
+    pid = training.triggerer_pid
+    with training.another_triggerer():
+        os.killpg(pid, signal.SIGSTOP)
+        try:
+            at = training.step
+            training.until(lambda: training.step > at + 5, "no triggerer takes it over")
+        finally:
+            os.killpg(pid, signal.SIGCONT)
+        training.until(
+            lambda: "another triggerer watches it now" in training.lab.log_text(training.run, "train"),
+            "Airflow does not kill the first trigger: is apache/airflow #73454 mended?",
+        )
+        at = training.step
+        training.until(lambda: training.step > at + 10, "the training does not go on")
+        assert training.attempts == [before]
+        assert training.task["try_number"] == 1
+    training.until(lambda: training.step > at + 20, "the training is not found again")
 
 
 @pytest.mark.chaos

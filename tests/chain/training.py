@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqltune.records import installation, runs, series
 from ssh_gang.commands import MARKER
 from ssh_gang.model import gang_name, slug
 from tests.chain.conftest import DAG, FORM, STATE
+from tests.conftest import free_port
 
 
 def processes(name: str) -> dict[str, list[Path]]:
@@ -96,9 +99,30 @@ class Training:
         )
         os.kill(int(process.name), signal.SIGKILL)
 
+    @property
+    def triggerer_pid(self) -> int:
+        """The process that watches the training; it leads its process group."""
+        return int(self.lab.supervisor("pid", "triggerer").strip())
+
     def kill_triggerer(self) -> None:
-        """Kill the process that watches the training; supervisor starts another one."""
-        os.kill(int(self.lab.supervisor("pid", "triggerer").strip()), signal.SIGKILL)
+        """Kill it; supervisor starts another one."""
+        os.kill(self.triggerer_pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def another_triggerer(self) -> Iterator[None]:
+        """Run a second triggerer of the same Airflow."""
+        process = Path(f"/proc/{self.triggerer_pid}")
+        variables = (process / "environ").read_bytes().rstrip(b"\0").split(b"\0")
+        env = dict(variable.decode().split("=", 1) for variable in variables)
+        env["AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT"] = str(free_port())
+        command = (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        with (STATE / "logs/triggerer-2.log").open("wb") as log:
+            second = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+        try:
+            yield
+        finally:
+            second.terminate()
+            second.wait(60)
 
     def mark(self, state: str) -> None:
         answer = self.airflow.call(
@@ -111,19 +135,7 @@ class Training:
         assert answer.status_code == 200, answer.text
 
     def clear(self) -> None:
-        answer = self.airflow.call(
-            "POST",
-            f"/dags/{DAG}/clearTaskInstances",
-            json={
-                "dry_run": False,
-                "dag_run_id": self.run,
-                "task_ids": ["train"],
-                "only_failed": False,
-                "include_downstream": True,
-                "reset_dag_runs": True,
-            },
-        )
-        assert answer.status_code == 200, answer.text
+        self.lab.clear(self.run, "train")
 
     def end(self) -> str:
         """Wait until the run has ended; return its state."""

@@ -127,9 +127,19 @@ def test_filter_counts_nccl_details_and_shows_its_warnings():
             id="with the rank that PyTorch adds",
         ),
         pytest.param(
-            ["[rank 3]:Traceback (most recent call last):", "[rank 3]:StopIteration"],
+            [
+                "[rank 3]:Traceback (most recent call last):",
+                '[rank 3]:  File "train.py", line 1, in <module>',
+                "[rank 3]:queue.Empty",
+                "[rank 3]:RuntimeError: a consequence",
+            ],
+            "[b rank 3] queue.Empty",
+            id="whatever its exception is called",
+        ),
+        pytest.param(
+            ["[rank 3]:Traceback (most recent call last):", '[rank 3]:  File "train.py", line 1'],
             "[b rank 3] Traceback (most recent call last):",
-            id="its first line, where the last does not look like an error",
+            id="its first line, where the last never came",
         ),
         pytest.param(
             [

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from pydantic import ValidationError
 
 from ssh_gang.errors import GangError, HostError
@@ -18,7 +21,6 @@ from ssh_gang.model import Gang, Limits, Member
 from ssh_gang.recorder import RecorderRef
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
 from ssh_gang.watch import Watch
-from tests.waiting import wait_until
 
 GANG = Gang(
     name="d.t.r",
@@ -101,6 +103,30 @@ def test_on_kill_stops_its_own_attempt(monkeypatch):
     assert stopped == [("d.t.r", "try2")]
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("failed", ["try2"]), (None, ["try2"]), ("deferred", []), (ConnectionError("no answer"), ["try2"])],
+)
+def test_on_kill_of_a_task_that_still_waits_stops_nothing(monkeypatch, state, expected):
+    """Another triggerer has taken it over: the hosts work for that one now."""
+    stopped = []
+
+    async def stop(self, attempt):
+        stopped.append(attempt)
+
+    def get_task_states(dag_id, task_ids, run_ids, map_index):
+        if isinstance(state, Exception):
+            raise state
+        return {"r": {"t": state}}
+
+    monkeypatch.setattr(GangHook, "stop", stop)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(get_task_states))
+    trigger = GangTrigger(JSON)
+    trigger.task_instance = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)
+    asyncio.run(trigger.on_kill())
+    assert stopped == expected
+
+
 def test_on_kill_records_that_a_person_stopped_the_attempt(monkeypatch, tmp_path):
     async def stop(self, attempt):
         pass
@@ -124,22 +150,30 @@ def test_on_kill_stops_the_attempt_though_it_cannot_be_recorded(monkeypatch, tmp
     assert stopped == ["try2"]
 
 
-def test_on_kill_does_its_work_although_it_is_cancelled_again_and_again(monkeypatch, tmp_path):
-    """Airflow 3.3 cancels it once a second, from the user's click until it has returned."""
+def test_a_trigger_ends_after_its_stop_although_it_is_cancelled_again_and_again(monkeypatch, tmp_path):
+    """Airflow 3.3 does that once a second, from the user's click until the trigger has ended."""
 
     async def stop(self, attempt):
         await asyncio.sleep(0.5)
 
-    async def as_airflow_does():
+    async def run_trigger():
+        """As Airflow does once a user has acted."""
         trigger = GangTrigger(JSON, RECORDER | {"kwargs": {"folder": str(tmp_path), "gang": "g"}})
-        killing = asyncio.create_task(asyncio.wait_for(trigger.on_kill(), timeout=30))
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait_for(trigger.on_kill(), timeout=30)
+        finally:
+            await trigger.cleanup()
+
+    async def cancelled_again_and_again():
+        running = asyncio.create_task(run_trigger())
         for _ in range(5):
             await asyncio.sleep(0.05)
-            killing.cancel("user action")
-        await asyncio.to_thread(wait_until, (tmp_path / "milestones.jsonl").exists, 20)
+            running.cancel("user action")
+        await running
 
     monkeypatch.setattr(GangHook, "stop", stop)
-    asyncio.run(as_airflow_does())
+    asyncio.run(cancelled_again_and_again())
     assert json.loads((tmp_path / "milestones.jsonl").read_text())["milestone"]["kind"] == "killed"
 
 

@@ -14,21 +14,23 @@ _OPTIONAL = "reference."
 
 
 def finish() -> None:
-    """Fail where a person marked the whole run as failed.
+    """Fail where a person marked the whole run as failed while it ran a task.
 
     Airflow 3.3 then fails the tasks that run and skips the others, but lets the teardowns run; and once they
     have ended, it takes the run for a success, as its last tasks are only skipped. A teardown that fails
-    decides otherwise.
+    decides otherwise. Where no task ran, such as in the pause before a retry, Airflow skips them all; that
+    looks the same as a run that was marked as succeeded, and ends green.
 
     Raises:
-        AirflowFailException: Names the tasks that ran when the run was marked.
+        AirflowFailException: Names the tasks that ran when the run was marked, and those to clear.
     """
     ti = get_current_context()["ti"]
     states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id])[ti.run_id]
     marked = marked_tasks(states)
     if marked:
+        ran, to_clear = ", ".join(marked), ", ".join([*marked, *_cut_short(states), FINISH])
         raise AirflowFailException(
-            f"the run was marked as failed while it ran {', '.join(marked)}; clear that to go on from there"
+            f"the run was marked as failed while it ran {ran}; to go on from there, clear {to_clear}"
         )
 
 
@@ -46,4 +48,13 @@ def marked_tasks(states: Mapping[str, str | None]) -> list[str]:
         return []
     return sorted(
         name for name, state in states.items() if state == "failed" and not name.startswith(_OPTIONAL)
+    )
+
+
+def _cut_short(states: Mapping[str, str | None]) -> list[str]:
+    """The optional tasks that a mark ended: the gate needs them, and they follow none of the others."""
+    return sorted(
+        name
+        for name, state in states.items()
+        if name.startswith(_OPTIONAL) and state in ("failed", "skipped")
     )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHAMPION = Asset("text2sql_champion")
-"""The model that is served. Each promotion and rollback is an event of it, on any cluster; other DAGs can be
-scheduled by it. The event's partition key is the dataset's commit."""
+"""The model that is served, on any cluster: each promotion and rollback is an event of it, with the dataset's
+commit as its partition key. Other DAGs can be scheduled on it, with a `PartitionedAssetTimetable`."""
 
 
 @typed_task

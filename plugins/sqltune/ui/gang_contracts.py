@@ -61,7 +61,7 @@ class Failure(Model):
     step: int | None = Field(description="The last iteration before it.")
     total: int | None = Field(description="Iterations in all.")
     reason: str = Field(description="The whole reason, as the task's log has it.")
-    first_errors: list[str] = Field(description="The first line on each host that looks like an error.")
+    first_errors: list[str] = Field(description="What each host that has one failed with first.")
     tail: str = Field(description="The last lines of the host or rank that failed first.")
     remedy: Remedy | None = Field(description="What to do, where the failure is a known one.")
     retry: str = Field(description="Where a retry goes on; empty if not known.")

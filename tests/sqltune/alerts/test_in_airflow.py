@@ -40,15 +40,21 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def hub() -> Iterator[Hub]:
+def served_hub() -> Iterator[Hub]:
     hub = Hub()
     with serving(hub) as hub.url:
         yield hub
-        hub.hangs = False
+
+
+@pytest.fixture
+def hub(served_hub) -> Iterator[Hub]:
+    """The hub that this Airflow asks; it answers again after the test."""
+    yield served_hub
+    served_hub.hangs = False
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory, webhook, hub) -> Iterator[SmallAirflow]:
+def airflow(tmp_path_factory, webhook, served_hub) -> Iterator[SmallAirflow]:
     """An Airflow that alerts the webhook; its runs have a deadline of 2 s."""
     config = [{"path": f"json://127.0.0.1:{webhook.port}"}]
     connection = {"conn_type": "apprise", "extra": {"config": config}}
@@ -56,7 +62,7 @@ def airflow(tmp_path_factory, webhook, hub) -> Iterator[SmallAirflow]:
         tmp_path_factory.mktemp("airflow"),
         AIRFLOW_CONN_SQLTUNE_ALERTS=json.dumps(connection),
         SQLTUNE_DEADLINE=str(2 / 3600),
-        SQLTUNE_LAB_HUB=hub.url,
+        SQLTUNE_LAB_HUB=served_hub.url,
     ) as started:
         started.start("dag-processor", "triggerer")
         yield started
@@ -94,14 +100,14 @@ def test_a_run_that_overruns_is_told_while_it_runs_and_one_that_a_person_stops_a
     hub.hangs = True
     client = airflow.client
     run = client.trigger(DAG, {})
+    plan = f"/dags/{DAG}/dagRuns/{run}/taskInstances/plan"
+    wait_until(lambda: client.get(plan)["state"] == "running", 300)
     assert alerts_of(webhook, run, 1, airflow) == ["[sqltune] run is past its deadline"]
-    assert client.run_state(DAG, run) == "running"
-    assert client.get(f"/dags/{DAG}/dagRuns/{run}/taskInstances/plan")["state"] == "running"
+    assert client.get(plan)["state"] == "running"
     client.call("PATCH", f"/dags/{DAG}/dagRuns/{run}", json={"state": "failed"}).raise_for_status()
     assert alerts_of(webhook, run, 2, airflow)[1] == "[sqltune] run failed"
     (alert,) = [r for r in webhook.received if f"Run: {run}\n" in r.body["message"]][1:]
     assert "the run was marked as failed while it ran plan" in alert.body["message"]
-    hub.hangs = False
 
 
 def test_a_run_that_fails_while_the_dag_processor_is_down_is_told_once_it_is_back(airflow, webhook):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from sqltune.tasks import finish
 from sqltune.tasks.finish import marked_tasks
 
 
@@ -39,3 +43,22 @@ from sqltune.tasks.finish import marked_tasks
 )
 def test_the_tasks_that_ran_when_a_run_was_marked_as_failed(states, marked):
     assert marked_tasks(states) == marked
+
+
+def test_the_message_names_what_is_to_be_cleared(monkeypatch):
+    """Nothing that is cleared leads to the hosted reference, for which the gate waits."""
+    states = {
+        "before.evaluate": "failed",
+        "reference.questions": "success",
+        "reference.hosted": "failed",
+        "reference.answers": "skipped",
+        "prune": "skipped",
+    }
+    ti = SimpleNamespace(dag_id="d", run_id="r", get_task_states=lambda **_: {"r": states})
+    monkeypatch.setattr(finish, "get_current_context", lambda: {"ti": ti})
+    with pytest.raises(
+        AirflowFailException,
+        match=r"while it ran before\.evaluate; to go on from there, clear before\.evaluate, "
+        r"reference\.answers, reference\.hosted, finish$",
+    ):
+        finish.finish()
