@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-GANGS = tuple(f"tests/{folder}/" for folder in ("chain", "hosts", "ssh_gang/shell"))
-"""Folders whose tests start gangs: several hosts on one machine see each other's processes."""
+GANGS = (
+    *(f"tests/{folder}/" for folder in ("chain", "hosts", "ssh_gang/shell")),
+    "tests/ssh_gang/test_host_watch_held_up.py",
+    "tests/ssh_gang/test_watch_outage.py",
+)
+"""Tests that start gangs: hosts on one machine see each other's processes, and end those of their names."""
 NO_GANGS = {"tests/chain/test_revisions.py"}
-"""Files there that start none."""
+"""Files in these folders that start none."""
 
 
 class ByFile(LoadScopeScheduling):
@@ -15,5 +19,9 @@ class ByFile(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         """The scope of a test: what has the same one runs in one process, in order."""
-        file = nodeid.partition("::")[0]
-        return "gangs" if file.startswith(GANGS) and file not in NO_GANGS else file
+        return scope(nodeid.partition("::")[0])
+
+
+def scope(file: str) -> str:
+    """The scope of the tests of a file."""
+    return "gangs" if file.startswith(GANGS) and file not in NO_GANGS else file

@@ -174,10 +174,21 @@ def test_a_run_whose_rank_was_killed_begins_with_the_cause(training, tab):
 
 def test_the_cause_is_gone_and_the_resume_is_marked_once_the_retry_trains(training, tab):
     failed = training.iterations[0].attempt
-    training.until_it_trains(besides=(failed,))
+    at = training.step
+    retry = training.until_it_trains(besides=(failed,))
     expect(tab.get_by_role("region", name="Failed: train")).to_be_hidden()
     expect(tab.locator(".timeline .mark_resumed")).to_have_count(1)
     until_newer(tab, training.step)
+    log = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
+    assert "host-b rank 1: killed by signal 9, before all others at iter" in log
+    assert "a retry resumes from iteration" in log
+    assert "last lines of host-b rank 1" in log
+    again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
+    assert "terminal_resubmit" in again
+    assert "resuming from iteration" in again
+    first = next(point for point in training.iterations if point.attempt == retry)
+    # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
+    assert at - 4 <= first.progress.step <= training.step
 
 
 def test_a_run_that_is_marked_as_failed_begins_with_the_stop(training, tab):

@@ -76,6 +76,8 @@ def test_training_goes_on_when_scheduler_and_database_restart(training):
     assert training.task["try_number"] == 1
 
 
+# test_page does the same under an open page.
+@pytest.mark.chaos
 def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
     before = training.until_it_trains()
     training.until(lambda: training.step > 10, "no checkpoint is sealed yet")
@@ -96,6 +98,7 @@ def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(train
 
 def test_marked_failed_means_stopped(training):
     training.until_it_trains()
+    training.until(lambda: training.step > 10, "no checkpoint is sealed yet")
     training.mark("failed")
     training.until_nothing_is_left()
     assert training.task["state"] == "failed"

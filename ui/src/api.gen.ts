@@ -1212,7 +1212,7 @@ export interface components {
             reason: string;
             /**
              * First Errors
-             * @description The first line on each host that looks like an error.
+             * @description What each host that has one failed with first.
              */
             first_errors: string[];
             /**
