@@ -202,6 +202,5 @@ def test_the_form(camera):
     page = camera.show(f"/dags/{DAG_ID}", "en-light", height=1100)
     page.get_by_test_id("trigger-dag-button").click()
     form = page.get_by_role("dialog")
-    form.get_by_role("button", name="Run Parameters").click()
     expect(form.get_by_text("Preset", exact=True)).to_be_visible()
     camera.shoot(form, "form-en-light")
