@@ -11,7 +11,8 @@ interface Props<Name extends string> {
 /** A list of tabs: arrow keys, Home and End go from one to the next, Tab leaves the list. */
 export function Tabs<Name extends string>({ label, names, shown, title, onShow }: Props<Name>) {
   const onKeyDown = (event: KeyboardEvent<HTMLElement>) => {
-    const at = names.indexOf(shown);
+    // From the tab with the focus: what is shown follows the address, and comes a moment later.
+    const at = names.findIndex((name) => tabId(name) === (event.target as HTMLElement).id);
     const to = { ArrowRight: at + 1, ArrowLeft: at - 1 + names.length, Home: 0, End: names.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();

@@ -66,6 +66,18 @@ def test_arrow_keys_go_from_tab_to_tab(site, open_page):
     expect(tabs.first).to_be_focused()
 
 
+def test_tabs_keep_up_with_fast_keys(site, open_page):
+    """Two keys before the page has shown what the first of them chose."""
+    page = site.show(open_page, "whole")
+    tabs = page.get_by_role("tab")
+    tabs.first.focus()
+    page.evaluate("""() => {
+        for (const key of ["End", "ArrowRight"])
+            document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }""")
+    expect(tabs.first).to_be_focused()
+
+
 def test_a_link_to_a_question_opens_it(site, open_page):
     page = site.show(open_page, "whole", query={"view": "comparison", "question": "lost"})
     article = page.get_by_role("article", name="lost")
