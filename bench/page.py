@@ -204,7 +204,8 @@ def measures(site: Site, pid: int, times: int) -> Iterator[dict[str, Any]]:
     history = site.address(cluster="years")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-proxy-server"]
+            executable_path=shutil.which("chromium") or shutil.which("chromium-headless-shell"),
+            args=["--no-proxy-server"],
         )
         for name, address in (("comparison", comparison), ("history", history)):
             for is_cold in (True, False):

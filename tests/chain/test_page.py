@@ -153,7 +153,7 @@ def test_the_tab_goes_on_when_the_api_server_restarts(training, tab):
 def test_a_takeover_by_another_triggerer_is_marked_and_the_training_goes_on(training, tab):
     (before,) = training.attempts
     training.kill_triggerer()
-    until_newer(tab, training.step + 5)
+    until_newer(tab, training.step + 10)
     assert training.attempts == [before]
     assert training.task["try_number"] == 1
     steps = [point.progress.step for point in training.iterations]

@@ -1,4 +1,7 @@
-"""What people and faults do to a training that runs under Airflow; in the order of the file, on one run."""
+"""What people and faults do to a training that runs under Airflow; in the order of the file, on one run.
+
+A killed rank, a killed triggerer and a run that is marked as failed are in test_page, under an open page.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,6 @@ def training(lab):
     made = Training(lab, seed=77)
     yield made
     lab.supervisor("start", "triggerer")
-
-
-# test_page does the same under an open page.
-@pytest.mark.chaos
-def test_training_goes_on_when_the_triggerer_is_killed(training):
-    before = training.until_it_trains()
-    training.kill_triggerer()
-    at = training.step
-    training.until(lambda: training.step > at + 10, "the training is not found again")
-    assert training.attempts == [before]
-    assert training.task["try_number"] == 1
-    steps = [point.progress.step for point in training.iterations]
-    assert steps == list(range(1, len(steps) + 1)), "a step was lost or recorded twice"
 
 
 @pytest.mark.chaos
@@ -76,26 +66,6 @@ def test_training_goes_on_when_scheduler_and_database_restart(training):
     assert training.task["try_number"] == 1
 
 
-# test_page does the same under an open page.
-@pytest.mark.chaos
-def test_a_rank_killed_is_blamed_and_the_retry_goes_on_from_the_checkpoint(training):
-    before = training.until_it_trains()
-    training.until(lambda: training.step > 10, "no checkpoint is sealed yet")
-    at = training.step
-    training.kill_rank(1)
-    after = training.until_it_trains((before,))
-    log = "\n".join(training.airflow.log(DAG, training.run, "train", 1))
-    assert "host-b rank 1: killed by signal 9, before all others at iter" in log
-    assert "a retry resumes from iteration" in log
-    assert "last lines of host-b rank 1" in log
-    again = "\n".join(training.airflow.log(DAG, training.run, "train", 2))
-    assert "terminal_resubmit" in again
-    assert "resuming from iteration" in again
-    first = next(point for point in training.iterations if point.attempt == after)
-    # Checkpoints are two steps apart, and mmengine's last may not have been sealed yet.
-    assert at - 4 <= first.progress.step <= training.step
-
-
 def test_marked_failed_means_stopped(training):
     training.until_it_trains()
     training.until(lambda: training.step > 10, "no checkpoint is sealed yet")
@@ -119,17 +89,6 @@ def test_cleared_it_runs_again_from_its_checkpoint_and_cleared_while_it_runs_the
 def test_marked_success_means_stopped(training):
     training.mark("success")
     training.until_nothing_is_left()
-
-
-# test_page does the same under an open page.
-@pytest.mark.chaos
-def test_a_run_marked_failed_means_stopped(training):
-    training.clear()
-    training.until_it_trains()
-    training.mark_run("failed")
-    training.until_nothing_is_left()
-    assert training.end() == "failed"
-    assert "marked as failed while it ran train" in training.lab.log_text(training.run, "finish")
 
 
 def test_a_run_marked_failed_while_no_triggerer_lives_is_reaped(training):

@@ -137,11 +137,5 @@ class Training:
     def clear(self) -> None:
         self.lab.clear(self.run, "train")
 
-    def end(self) -> str:
-        """Wait until the run has ended; return its state."""
-        states = ("success", "failed")
-        self.until(lambda: self.airflow.run_state(DAG, self.run) in states, "the run does not end")
-        return self.airflow.run_state(DAG, self.run)
-
     def until_nothing_is_left(self, seconds: float = 60) -> None:
         self.until(lambda: not self.attempts, "processes are left", seconds)

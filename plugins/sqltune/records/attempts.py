@@ -83,7 +83,7 @@ class Goodput(Model):
 
 def of_run(key: str) -> list[Attempt]:
     """Return the attempts of a run's gangs, the earliest first."""
-    return attempts(milestones.of_run(key), series.attempt_spans(key))
+    return _put_together(milestones.of_run(key), series.attempt_spans(key))
 
 
 def goodput(key: str, of_training: Sequence[Attempt]) -> Goodput | None:
@@ -107,13 +107,7 @@ def goodput(key: str, of_training: Sequence[Attempt]) -> Goodput | None:
     )
 
 
-def attempts(recorded: Sequence[RecordedMilestone], spans: Sequence[AttemptSpan]) -> list[Attempt]:
-    """Return the attempts of a run's gangs, the earliest first.
-
-    Args:
-        recorded: Milestones of the run, in the order in which they happened.
-        spans: The iterations of each attempt of the training, the earliest first.
-    """
+def _put_together(recorded: Sequence[RecordedMilestone], spans: Sequence[AttemptSpan]) -> list[Attempt]:
     by_attempt: dict[tuple[str, str], list[Milestone]] = {}
     for one in recorded:
         by_attempt.setdefault((one.task, one.attempt), []).append(one.milestone)
@@ -134,8 +128,8 @@ def _kept_up_to(attempt: Attempt, later: Sequence[Attempt]) -> int | None:
     return min(resumes, default=None)
 
 
-def _attempt(task: str, name: str, milestones: list[Milestone], span: AttemptSpan | None) -> Attempt:
-    first = {milestone.kind: milestone for milestone in reversed(milestones)}
+def _attempt(task: str, name: str, noted: list[Milestone], span: AttemptSpan | None) -> Attempt:
+    first = {milestone.kind: milestone for milestone in reversed(noted)}
 
     def at(kind: Kind) -> datetime | None:
         return from_timestamp(first[kind].at) if kind in first else None
@@ -154,17 +148,15 @@ def _attempt(task: str, name: str, milestones: list[Milestone], span: AttemptSpa
         stopping_at=at("stopping"),
         stopped_at=at("killed") or at("stopped"),
         ended_at=at("ended"),
-        reconnected_at=[from_timestamp(m.at) for m in milestones if m.kind == "reconnected"],
-        takeovers=[
-            Takeover(step=m.number, at=from_timestamp(m.at)) for m in milestones if m.kind == "taken_over"
-        ],
+        reconnected_at=[from_timestamp(m.at) for m in noted if m.kind == "reconnected"],
+        takeovers=[Takeover(step=m.number, at=from_timestamp(m.at)) for m in noted if m.kind == "taken_over"],
         resumed_from=first["resumed"].number if "resumed" in first else 0,
         first_step=span and span.first_step,
         last_step=span and span.last_step,
         lost_steps=0,
         launch_skew=ranks_started and ranks_started.launch_skew,
         launch_skew_error=ranks_started and ranks_started.launch_skew_error,
-        checkpoints=_checkpoints(milestones),
+        checkpoints=_checkpoints(noted),
         reason=_reason(first),
     )
 
@@ -187,9 +179,9 @@ def _reason(first: dict[Kind, Milestone]) -> str:
     return next((first[kind].reason for kind in ("failed", "stopping") if kind in first), "")
 
 
-def _checkpoints(milestones: Sequence[Milestone]) -> list[CheckpointMark]:
+def _checkpoints(noted: Sequence[Milestone]) -> list[CheckpointMark]:
     by_step: dict[int, list[Milestone]] = {}
-    for milestone in milestones:
+    for milestone in noted:
         if milestone.kind == "checkpoint":
             by_step.setdefault(milestone.number, []).append(milestone)
     return [
