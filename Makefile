@@ -60,7 +60,7 @@ test-fast: setup-dev ## run the tests without hosts, Airflow's components and a 
 	@$(PYTEST) -m "not slow and not chaos and not pictures"
 
 chaos: setup-dev ## run every fault injection on real hosts and a real Airflow; about an hour
-	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node/test_serving.py \
+	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node \
 		tests/chain/test_stopping.py tests/chain/test_chain.py tests/chain/test_two_runs.py \
 		tests/chain/test_machines.py tests/chain/test_revisions.py tests/sqltune/revisions/test_kills.py
 

@@ -324,11 +324,13 @@ def test_a_backfill_trains_the_untrained_revision_and_a_person_says_no(lab, with
     assert airflow.xcom(DAG, run, "plan")["dataset_commit"] == history[0]
 
 
-def test_a_chosen_revision_is_trained_and_a_person_says_no_and_then_yes(lab, without_hosted_reference):
+def test_a_chosen_revision_is_trained_from_the_champion_and_a_person_says_no_and_then_yes(
+    lab, without_hosted_reference
+):
     airflow, before = lab.airflow, served(lab)
     # With a benchmark's questions too, if it is present; most prompts exceed the tiny model's context.
     further = {"suites": "dusql_dev"} if DUSQL.is_dir() else {}
-    conf = FORM | {"seed": 11, "promote": "ask"} | further
+    conf = FORM | {"seed": 11, "promote": "ask", "start_from": "champion"} | further
     chosen = [commit.sha for commit in repositories()[REPO].branches["main"]][1]
     answer = airflow.call(
         "POST",
@@ -344,6 +346,10 @@ def test_a_chosen_revision_is_trained_and_a_person_says_no_and_then_yes(lab, wit
     assert served(lab) != before
     assert airflow.xcom(DAG, run, "plan")["dataset_commit"] == chosen
     assert stored.score(slug(run), "after").questions == (24 if further else 12)
+    log = lab.log_text(run, "train")
+    assert "the adapter of version 1 copied to host-b" in log
+    assert "going on from the adapter in" in log
+    assert last_promotion().lineage["started_from"] == "version 1"
     assert last_promotion().why == "approved by a person"
     assert last_promotion().by == run
 

@@ -15,7 +15,7 @@ from sqltune.config.loading import load_recipe
 from sqltune.config.recipe import Recipe
 from sqltune.config.xtuner_config import read_config, set_values
 from sqltune.dataset.split import clean, split, write
-from sqltune.node_contracts.adapter import CONVERT_ADAPTER, ConvertRequest
+from sqltune.node_contracts.adapter import CONVERT_ADAPTER, Adapter, ConvertRequest
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
 CONVERT = ROOT / "include/node/convert_adapter.py"
@@ -26,8 +26,8 @@ def recipe(request) -> Recipe:
     return load_recipe(request.param)
 
 
-def config_for_cpu(recipe: Recipe, train_path: str) -> str:
-    """The recipe's config with what a CPU and a minute force; all else is the recipe's."""
+def config_for_cpu(recipe: Recipe, train_path: str, **others: object) -> str:
+    """The recipe's config with what a CPU and a minute force, and other values; all else is the recipe's."""
     forced = {
         "pretrained_model_name_or_path": str(BASE / "models" / "tiny"),
         "data_path": train_path,
@@ -44,7 +44,7 @@ def config_for_cpu(recipe: Recipe, train_path: str) -> str:
         "lr": recipe.training.learning_rate,
         "lora_r": recipe.training.lora_rank,
     }
-    return set_values(read_config(recipe.xtuner_config), forced | recipes)
+    return set_values(read_config(recipe.xtuner_config), forced | recipes | others)
 
 
 class Training:
@@ -63,6 +63,21 @@ class Training:
         }
         self.log = ""
 
+    def train(self, recipe: Recipe, work_dir: str, **others: object) -> str:
+        """Train with two ranks and the recipe's config, with other values for some settings; return the log."""
+        config = config_for_cpu(recipe, str(self.folder / "train.jsonl"), **others)
+        (self.folder / "config").mkdir(exist_ok=True)
+        (self.folder / "config" / "c.py").write_text(config)
+        torchrun = ["torchrun", "--nnodes=1", "--nproc_per_node=2", f"--master_port={free_port()}"]
+        script = ["-m", "xtuner.tools.train", "config/c.py", "--work-dir", work_dir, "--launcher", "pytorch"]
+        answer = self.run(*torchrun, *script, "--deepspeed", f"deepspeed_{recipe.training.deepspeed}")
+        return answer.stdout + answer.stderr
+
+    def convert(self, checkpoint: str, adapter: str) -> Adapter:
+        """Convert a checkpoint of two ranks."""
+        request = ConvertRequest(config="config/c.py", checkpoint=checkpoint, adapter=adapter, world_size=2)
+        return CONVERT_ADAPTER.read(self.run("python", str(CONVERT), request.model_dump_json()).stdout)
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         answer = subprocess.run(
             command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=300
@@ -78,23 +93,15 @@ def trained(recipe, tmp_path_factory) -> Training:
         pytest.fail(f"{NODE_PYTHON} does not exist: make setup-dev")
     training = Training(tmp_path_factory.mktemp("production"))
     rows = [clean(r) for r in dataset.rows(1)[:400]]
-    written = write(split(rows, recipe.held_out_percent), training.folder)
-    (training.folder / "config").mkdir()
-    (training.folder / "config" / "c.py").write_text(config_for_cpu(recipe, written.train_path))
-    torchrun = ["torchrun", "--nnodes=1", "--nproc_per_node=2", f"--master_port={free_port()}"]
-    script = ["-m", "xtuner.tools.train", "config/c.py", "--work-dir", "work", "--launcher", "pytorch"]
-    answer = training.run(*torchrun, *script, "--deepspeed", f"deepspeed_{recipe.training.deepspeed}")
-    training.log = answer.stdout + answer.stderr
+    write(split(rows, recipe.held_out_percent), training.folder)
+    training.log = training.train(recipe, "work")
     return training
 
 
 @pytest.fixture(scope="module")
-def converted(trained) -> str:
-    """What the converter printed for the last checkpoint."""
-    request = ConvertRequest(
-        config="config/c.py", checkpoint="work/iter_6.pth", adapter="adapter", world_size=2
-    )
-    return trained.run("python", str(CONVERT), request.model_dump_json()).stdout
+def converted(trained) -> Adapter:
+    """What the converter made of the last checkpoint."""
+    return trained.convert("work/iter_6.pth", "adapter")
 
 
 def test_training_reaches_the_last_iteration(trained):
@@ -113,12 +120,35 @@ def test_every_rank_writes_a_shard(trained):
 
 
 def test_every_layer_of_the_adapter_is_trained(converted):
-    assert CONVERT_ADAPTER.read(converted).layers == 14
+    assert converted.layers == 14
 
 
 def test_adapter_has_the_recipes_rank(converted, trained, recipe):
     adapter = json.loads((trained.folder / "adapter" / "adapter_config.json").read_text())
     assert adapter["r"] == recipe.training.lora_rank
+
+
+@pytest.mark.chaos
+def test_a_training_goes_on_from_the_adapter(converted, trained, recipe):
+    """At no learning rate to speak of, the weights that come out are those that went in."""
+    start = {
+        "start_adapter": "adapter",
+        "start_digest": converted.adapter_hash,
+        "lr": 1e-12,
+        "max_steps": 3,
+        "seed": 7,
+    }
+    log = trained.train(recipe, "further", **start)
+    assert "going on from the adapter in adapter: 28 weights" in log
+    trained.convert("further/iter_3.pth", "same")
+    compare = (
+        "import torch; from safetensors.torch import load_file as load\n"
+        "old, new = (load(f'{name}/adapter_model.safetensors') for name in ('adapter', 'same'))\n"
+        "assert len(old) == len(new) == 28\n"
+        "assert any(w.any() for n, w in old.items() if 'lora_B' in n)\n"
+        "assert all(torch.allclose(old[n], new[n], rtol=0.01, atol=1e-6) for n in old)\n"
+    )
+    trained.run("python", "-c", compare)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from packed_attention import PackedAttention
 # Part 1: settings. The chain replaces these values, and no others.
 pretrained_model_name_or_path = "/code/models/CodeLlama-7b-hf"
 data_path = "train.jsonl"
+start_adapter = ""  # folder of the adapter to go on from; "": a new one
+start_digest = ""
 max_length = 2048
 batch_size = 1  # xtuner packs with restarted positions one row at a time
 accumulative_counts = 16

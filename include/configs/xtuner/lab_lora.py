@@ -9,15 +9,17 @@ To train by hand with that copy, on each host:
         --deepspeed deepspeed_zero3_offload --launcher pytorch
 """
 import torch
+from adapter_finetune import AdapterFinetune
 from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
 from peft import LoraConfig
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM
-from xtuner.model import SupervisedFinetune
 
 # Part 1: settings. The chain replaces these values, and no others.
 pretrained_model_name_or_path = "base-model"
 data_path = "train.jsonl"
+start_adapter = ""  # folder of the adapter to go on from; "": a new one
+start_digest = ""
 max_length = 256
 batch_size = 8
 accumulative_counts = 1
@@ -40,7 +42,9 @@ backend = "gloo"
 
 # Part 2: model
 model = dict(
-    type=SupervisedFinetune,
+    type=AdapterFinetune,
+    peft_model=start_adapter or None,
+    adapter_digest=start_digest,
     use_varlen_attn=False,
     # xtuner turns gradient checkpointing on by default; a model this small fits without it.
     use_activation_checkpointing=False,

@@ -7,7 +7,7 @@ from pydantic import Field
 from sqltune.config.base import digest
 from sqltune.config.cluster import Cluster
 from sqltune.config.gate_rules import GateRules
-from sqltune.config.recipe import Recipe, Training
+from sqltune.config.recipe import Recipe, StartFrom, Training
 from sqltune.config.spec import Promote
 from sqltune.sql.prompt import TEMPLATE_HASH
 from ssh_gang.model import Model, slug
@@ -19,6 +19,15 @@ class Champion(Model):
     version: int = Field(description="Number of its version.")
     merged_path: str = Field(description="Folder of the merged model on the serving host.")
     model_hash: str = Field(description="Hash of the model's files.")
+
+
+class StartAdapter(Model):
+    """The adapter that a training goes on from."""
+
+    version: int = Field(description="Number of its version.")
+    host: str = Field(description="The host that holds it.")
+    path: str = Field(description="Its folder there.")
+    digest: str = Field(description="Hash of its files.")
 
 
 class Site(Model):
@@ -54,6 +63,10 @@ class RunPlan(Site):
         False, description="Whether to train although the data check finds limits exceeded."
     )
     base_model: str = Field(description="Folder of the base model on every host.")
+    start_from: StartFrom = Field("base", description="Whether to go on from the champion's adapter.")
+    start: StartAdapter | None = Field(
+        None, description="The adapter that training goes on from; None: it begins with a new one."
+    )
     eval_questions: int = Field(description="Held-out questions that both models answer.")
     suites: list[str] = Field(description="Suites beside the held-out questions.")
     gate: GateRules = Field(description="The gate's rules for this run.")
@@ -72,9 +85,10 @@ class RunPlan(Site):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that decides the result of the training.
+        """Hash of everything that was asked for and decides the result of the training.
 
-        Two plans with the same fingerprint train the same model.
+        Two plans with the same fingerprint train the same model, unless they go on from the champion: which
+        version that is does not count. Each promotion would otherwise make the commit new that it came from.
         """
         decisive = self.model_dump(
             mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
@@ -83,6 +97,7 @@ class RunPlan(Site):
         decisive["recipe"] = self.recipe.model_dump(
             mode="json",
             exclude={
+                "start_from",
                 "description",
                 "suites",
                 "gate",
@@ -95,15 +110,23 @@ class RunPlan(Site):
             },
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
+        if self.start_from != "base":
+            decisive["start_from"] = self.start_from
         return digest(decisive)
+
+    @property
+    def checkpoint_fingerprint(self) -> str:
+        """Hash of everything that decides a checkpoint: only one with the same hash is resumed from."""
+        return digest([self.fingerprint, self.start.digest]) if self.start else self.fingerprint
 
     @property
     def is_as_recipe(self) -> bool:
         """Whether the form has changed nothing of what is trained."""
         recipe = self.recipe
-        return (self.training, self.base_model, self.dataset_repo) == (
+        return (self.training, self.base_model, self.start_from, self.dataset_repo) == (
             recipe.training,
             recipe.base_model,
+            recipe.start_from,
             recipe.dataset_repo,
         )
 

@@ -12,6 +12,7 @@ from sqltune.sql.prompt import STOP
 from ssh_gang.model import Model
 
 DeepSpeed = Literal["zero1", "zero2", "zero2_offload", "zero3", "zero3_offload"]
+StartFrom = Literal["base", "champion"]
 
 
 class Training(Model):
@@ -106,6 +107,12 @@ class Recipe(Model):
         None,
         description="Repository of the base model on the hub. Its tokenizer.json and config.json serve the "
         "estimate; nothing else is read there. Empty: the hosts count, once they have the dataset.",
+    )
+    start_from: StartFrom = Field(
+        "base",
+        description="base: a new adapter is trained. champion: training goes on from the adapter of the "
+        "model that is served; the first run, when none is, starts from the base model.",
+        examples=["champion"],
     )
     dataset_repo: RepoId = Field(
         description="Dataset repository on the hub, owner/name.",

@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, Field
 
 from sqltune.config.base import ModelPath, Name, RepoId, Revision, SuiteNames
-from sqltune.config.recipe import DeepSpeed, Recipe, Training
+from sqltune.config.recipe import DeepSpeed, Recipe, StartFrom, Training
 from ssh_gang.model import Model
 
 Promote = Literal["yes", "ask", "hold"]
@@ -71,6 +71,7 @@ class RunSpec(Model):
         json_schema_extra={"section": "Data"},
     )
     base_model: ModelPath | None = overrides(Recipe, "base_model", "Base model", "Training")
+    start_from: StartFrom | None = overrides(Recipe, "start_from", "Start from", "Training")
     max_steps: int | None = overrides(Training, "max_steps", "Max steps", "Training")
     max_epochs: int | None = overrides(Training, "max_epochs", "Max epochs", "Training")
     learning_rate: float | None = overrides(Training, "learning_rate", "Learning rate", "Training")

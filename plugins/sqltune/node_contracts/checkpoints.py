@@ -14,7 +14,7 @@ class Seal(NodeModel):
 
     step: int = Field(description="Iteration that wrote the checkpoint.")
     total: int = Field(description="Iterations of the whole training.")
-    fingerprint: str = Field(description="Fingerprint of the plan that is trained.")
+    fingerprint: str = Field(description="`checkpoint_fingerprint` of the plan that is trained.")
     world_size: int = Field(description="Ranks that wrote the checkpoint.")
     files: dict[str, str] = Field(description="File name to SHA-256 of the shards on this host.")
 

@@ -20,6 +20,7 @@ from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
 from sqltune.operators.train_metrics import emit_training
 from sqltune.records import runs, turns
+from ssh_gang import transfer
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
@@ -87,7 +88,11 @@ class TrainOperator(PlanGangOperator):
         )
 
     async def prepare(self, gang: Gang) -> Gang:
-        """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning."""
+        """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning.
+
+        The adapter that training goes on from is brought to every host; each rank compares its hash.
+        """
+        await self._bring_start_adapter()
         store = CheckpointStore(self.run_plan)
         checkpoint = await self._latest_undamaged(store)
         if checkpoint is None:
@@ -143,6 +148,16 @@ class TrainOperator(PlanGangOperator):
             launch_skew_error=event.launch_skew_error,
             train_hash=self._dataset.train_hash,
         )
+
+    async def _bring_start_adapter(self) -> None:
+        plan = self.run_plan
+        if plan.start is None or plan.cluster.shared_storage:
+            return
+        source = plan.cluster.host(plan.start.host)
+        for host in plan.cluster.hosts:
+            if host != source:
+                await transfer.copy(source, host, plan.start.path)
+                self.log.info("the adapter of version %d copied to %s", plan.start.version, host.name)
 
     async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
         for checkpoint in await store.candidates():
@@ -230,5 +245,5 @@ def _counts(shards: dict[str, int]) -> str:
 
 def _run_json(plan: RunPlan) -> str:
     """What is trained, kept beside the checkpoints; a resume compares the fingerprint."""
-    value = {"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}
+    value = {"fingerprint": plan.checkpoint_fingerprint, "plan": plan.model_dump(mode="json")}
     return json.dumps(value, ensure_ascii=False, indent=1)

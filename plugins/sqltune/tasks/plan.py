@@ -118,6 +118,10 @@ def _log_plan(plan: RunPlan) -> None:
     names = ", ".join(h.name for h in plan.cluster.hosts)
     log.info("train %s on %s: %s", plan.base_model, names, plan.training)
     log.info("champion: %s", plan.champion or "none yet; the base model takes its place")
+    if plan.start:
+        log.info("training goes on from the adapter of version %d: %s", plan.start.version, plan.start.path)
+    elif plan.start_from == "champion":
+        log.info("start_from is champion, and none is served yet: training starts from the base model")
 
 
 @typed_task

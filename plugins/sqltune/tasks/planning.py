@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqltune.config.cluster import Cluster
 from sqltune.config.consistency import inconsistencies
 from sqltune.config.loading import describe, load_cluster, load_gate_rules, load_recipe
-from sqltune.config.plan import RunPlan
+from sqltune.config.plan import Champion, RunPlan, StartAdapter
 from sqltune.config.presets import load_preset
 from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
@@ -21,6 +21,7 @@ from sqltune.errors import ConfigError, HubError, HubUnreachable
 from sqltune.evaluation import corrections, suites
 from sqltune.records import installation, runs
 from sqltune.registry import versions
+from sqltune.tasks.warm_start import champions_adapter
 
 T = TypeVar("T")
 
@@ -65,6 +66,8 @@ class _Planner:
             self._try(partial(suites.load, name, 1))
         self._try(corrections.load)
         pinned = self._check_and_pin(recipe, cluster, as_of) if recipe and cluster else None
+        champion = versions.champion(spec.cluster)
+        start = self._start(champion, recipe, cluster) if recipe and cluster and champion else None
         self._raise_mistakes()
         assert recipe
         assert cluster
@@ -85,13 +88,15 @@ class _Planner:
             previous_commit=runs.commit_before(spec.cluster, repo, pinned.commit, pinned.date),
             accept_data=spec.accept_data,
             base_model=spec.base_model or recipe.base_model,
+            start_from=spec.start_from or recipe.start_from,
+            start=start,
             eval_questions=spec.eval_questions or recipe.eval_questions,
             suites=further,
             gate=gate,
             reference_model=spec.reference_model,
             promote=spec.promote or "yes",
             force=spec.force,
-            champion=versions.champion(spec.cluster),
+            champion=champion,
             installation=installation.name(),
             code_version=code_version,
         )
@@ -116,6 +121,16 @@ class _Planner:
         self.mistakes += inconsistencies(recipe, cluster, spec.training(recipe.training))
         repo = spec.dataset_repo or recipe.dataset_repo
         return self._try(lambda: hub.pin(repo, spec.dataset_revision or "", cluster.hub_endpoint, as_of))
+
+    def _start(self, champion: Champion, recipe: Recipe, cluster: Cluster) -> StartAdapter | None:
+        """The adapter to go on from; None where a new one is trained."""
+        spec = self.spec
+        if (spec.start_from or recipe.start_from) == "base":
+            return None
+        base_model, training = spec.base_model or recipe.base_model, spec.training(recipe.training)
+        return self._try(
+            lambda: champions_adapter(champion, spec.cluster, cluster, recipe, base_model, training)
+        )
 
     def _try(self, step: Callable[[], T]) -> T | None:
         """The step's result; None where it fails, with its mistakes collected."""

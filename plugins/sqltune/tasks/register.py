@@ -75,6 +75,7 @@ def _inputs(plan: RunPlan, host: HostFacts) -> dict[str, str]:
         "recipe": plan.recipe_name,
         "base_model": plan.base_model,
         "base_model_hash": host.base_model_hash,
+        "started_from": f"version {plan.start.version}" if plan.start else "base model",
         "code_version": plan.code_version,
         "host_versions": " ".join(f"{k}={v}" for k, v in host.versions.items() if v),
     }

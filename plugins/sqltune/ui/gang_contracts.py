@@ -158,7 +158,9 @@ class Commands(Model):
     tasks: list[TaskCommands]
 
 
-Stage = Literal["dataset", "split", "base_model", "checkpoint", "adapter", "merged", "version"]
+Stage = Literal[
+    "dataset", "split", "base_model", "start_adapter", "checkpoint", "adapter", "merged", "version"
+]
 
 
 class LineageStep(Model):

@@ -13,6 +13,9 @@ from sqltune.ui.addresses import public_address
 from sqltune.ui.errors import NotRecorded
 from sqltune.ui.gang_contracts import Lineage, LineageStep, Served, Stage
 
+Step = tuple[Stage, str, str | None, str | None]
+"""Stage, name, hash and address."""
+
 
 def lineage(key: str) -> Lineage:
     """Return what a run's version was made from, as far as the run has come, and when it served.
@@ -31,10 +34,11 @@ def _steps(key: str, plan: dict[str, Any], version: Version | None) -> list[Line
     known = version.lineage if version else {}
     repo, commit = plan["dataset_repo"], plan["dataset_commit"]
     base_model = next((found.facts.base_model_hash for found in checkups.of_run(key)), None)
-    steps: list[tuple[Stage, str, str | None, str | None]] = [
+    steps: list[Step] = [
         ("dataset", repo, commit, _dataset_address(plan)),
         ("split", _split(plan), known.get("split_hash"), None),
         ("base_model", plan["base_model"], known.get("base_model_hash") or base_model, None),
+        *_start(plan.get("start")),
         ("checkpoint", known.get("checkpoint", ""), known.get("checkpoint_hash"), None),
         ("adapter", known.get("adapter", ""), known.get("adapter_hash"), None),
         ("merged", version.merged_path if version else "", version.model_hash if version else None, None),
@@ -44,6 +48,13 @@ def _steps(key: str, plan: dict[str, Any], version: Version | None) -> list[Line
         LineageStep(stage=stage, name=name, hash=digest or None, url=url)
         for stage, name, digest, url in steps
     ]
+
+
+def _start(adapter: dict[str, Any] | None) -> list[Step]:
+    """The adapter that training went on from, where it did."""
+    if adapter is None:
+        return []
+    return [("start_adapter", f"version {adapter['version']}: {adapter['path']}", adapter["digest"], None)]
 
 
 def _split(plan: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from sqltune.config import paths
 from sqltune.config.loading import recipe_names
+from sqltune.config.plan import StartAdapter
 from sqltune.config.xtuner_config import read_config, render, set_values
 from sqltune.errors import ConfigError
 from tests.plans import run_plan
@@ -77,6 +78,13 @@ def test_a_rendered_config_differs_in_its_settings_only(recipe):
 def test_a_rendered_config_has_the_plans_values():
     plan = run_plan()
     assert f"lr = {plan.training.learning_rate!r}" in render(plan, "~/train.jsonl")
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_config_can_go_on_from_an_adapter(recipe):
+    start = StartAdapter(version=3, host="host-a", path="~/code/runs/r3/adapter", digest="ada9")
+    config = render(run_plan(recipe_file=recipe, start=start), "~/train.jsonl")
+    assert "start_adapter = '~/code/runs/r3/adapter'\nstart_digest = 'ada9'\n" in config
 
 
 @pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "codellama_7b_qlora_fast", "lab_tiny"])

@@ -146,7 +146,10 @@ def test_the_same_form_has_the_same_fingerprint(plan):
     assert plan().fingerprint == plan().fingerprint
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 1e-4}, {"base_model": "~/other"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"learning_rate": 1e-4}, {"base_model": "~/other"}, {"start_from": "champion"}],
+)
 def test_a_change_of_the_training_changes_the_fingerprint(plan, change):
     assert plan(**change).fingerprint != plan().fingerprint
 

@@ -59,6 +59,7 @@ def test_the_version_is_the_merged_model(number):
     [
         ("verdict", "passed"),
         ("base_model_hash", "same"),
+        ("started_from", "base model"),
         ("checkpoint_hash", "checkpoint-hash"),
         ("host_versions", "torch=2.13.0"),
         ("rank_hours", "1.000"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from fastapi.testclient import TestClient
 
+from sqltune.config.plan import StartAdapter
 from sqltune.node_contracts.preflight import PreflightResponse
-from sqltune.records import checkups, promotions
+from sqltune.records import checkups, promotions, runs
 from sqltune.records.versions import Version
 from sqltune.ui.app import create_app
 from tests.host_facts import measured
@@ -43,6 +44,17 @@ def step(gang: Gang, stage: str) -> dict:
 
 def register(run_id: str = "r1") -> Version:
     return registered(run_id, lineage=LINEAGE)
+
+
+def test_a_training_that_went_on_from_a_champion_says_which(gang):
+    start = StartAdapter(version=3, host="host-a", path="~/code/runs/r3/adapter", digest="57a7")
+    runs.put_plan(gang.plan.model_copy(update={"start": start}))
+    assert step(gang, "start_adapter") == {
+        "stage": "start_adapter",
+        "name": "version 3: ~/code/runs/r3/adapter",
+        "hash": "57a7",
+        "url": None,
+    }
 
 
 def test_every_step_to_the_version_has_its_hash(gang):

@@ -3,16 +3,18 @@
 Not a config of its own; see `common.py`.
 """
 import torch
+from adapter_finetune import AdapterFinetune
 from mmengine.optim import AmpOptimWrapper, CosineAnnealingLR, LinearLR
 from peft import LoraConfig
 from torch.optim import AdamW
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from xtuner.engine.hooks import DatasetInfoHook
-from xtuner.model import SupervisedFinetune
 
 # Part 2: model
 model = dict(
-    type=SupervisedFinetune,
+    type=AdapterFinetune,
+    peft_model=start_adapter or None,
+    adapter_digest=start_digest,
     use_varlen_attn=False,
     llm=dict(
         type=AutoModelForCausalLM.from_pretrained,

@@ -21,6 +21,7 @@ __import__("xtuner_host_shim")
 # ~ is the home directory of the host that trains.
 pretrained_model_name_or_path = __import__("os").path.expanduser(pretrained_model_name_or_path)
 data_path = __import__("os").path.expanduser(data_path)
+start_adapter = __import__("os").path.expanduser(start_adapter)
 
 tokenizer = dict(
     type=AutoTokenizer.from_pretrained,
