@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hashing import folder_hash
 from mmengine.logging import print_log
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import load_peft_weights
 from xtuner.model import SupervisedFinetune
+
+from hashing import folder_hash
 
 
 class AdapterFinetune(SupervisedFinetune):
@@ -52,15 +53,15 @@ def load_adapter(llm: Any, folder: Path, digest: str) -> None:
         sys.exit(f"{folder} is missing, which training was to go on from: clear the task `train`")
     if (found := folder_hash(folder)) != digest:
         sys.exit(
-            f"{folder} has the hash {found}, and the version's record says {digest}: the adapter was changed, "
-            "or did not arrive whole. Clear the task `train`; if it says so again, set start_from to base"
+            f"{folder} has the hash {found}, and the version's record says {digest}: it was changed, or did "
+            "not arrive whole. Clear the task `train`; if it says so again, set start_from to base"
         )
     weights = load_peft_weights(str(folder), device="cpu")
     expected = get_peft_model_state_dict(llm)
     if shapes(weights) != shapes(expected):
         differing = sorted(shapes(weights).items() ^ shapes(expected).items())
         sys.exit(
-            f"{folder} is not an adapter of this shape: {len(weights)} weights, {len(expected)} expected; the "
+            f"the adapter in {folder} does not fit: {len(weights)} weights, {len(expected)} expected; the "
             f"first that differs is {differing[0]}. Set lora_rank to the champion's, or start_from to base"
         )
     set_peft_model_state_dict(llm, weights)

@@ -64,7 +64,7 @@ class Training:
         self.log = ""
 
     def train(self, recipe: Recipe, work_dir: str, **others: object) -> str:
-        """Train with two ranks and the recipe's config, with other values for some settings; return the log."""
+        """Train with two ranks, and other values for some of the recipe's settings; return the log."""
         config = config_for_cpu(recipe, str(self.folder / "train.jsonl"), **others)
         (self.folder / "config").mkdir(exist_ok=True)
         (self.folder / "config" / "c.py").write_text(config)
@@ -149,6 +149,26 @@ def test_a_training_goes_on_from_the_adapter(converted, trained, recipe):
         "assert all(torch.allclose(old[n], new[n], rtol=0.01, atol=1e-6) for n in old)\n"
     )
     trained.run("python", "-c", compare)
+
+
+@pytest.mark.chaos
+def test_an_adapter_that_was_changed_or_does_not_fit_is_refused(converted, trained):
+    script = f"""
+from pathlib import Path
+from adapter_finetune import load_adapter
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+llm = AutoModelForCausalLM.from_pretrained({str(BASE / "models" / "tiny")!r})
+for rank, digest in ((8, {converted.adapter_hash!r}), (64, "another")):
+    adapted = get_peft_model(llm, LoraConfig(r=rank, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    try:
+        load_adapter(adapted, Path("adapter"), digest)
+    except SystemExit as e:
+        print(e)
+"""
+    shape, changed = trained.run("python", "-c", script).stdout.splitlines()
+    assert "the adapter in adapter does not fit: 28 weights, 4 expected; the first that differs is" in shape
+    assert "adapter has the hash " in changed
 
 
 @pytest.fixture

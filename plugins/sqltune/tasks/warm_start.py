@@ -33,8 +33,8 @@ def champions_adapter(
         training: The settings it is to be trained with.
 
     Raises:
-        ConfigError: The adapter is not on record or on another host, its weights do not fit, or it was trained
-            on databases that are held out now.
+        ConfigError: The adapter is not on record or lies elsewhere, its weights do not fit, or it was
+            trained on databases that are held out now.
     """
     version = versions.find(cluster_name, champion.version)
     digest = version and version.lineage.get("adapter_hash")
