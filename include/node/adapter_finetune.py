@@ -19,7 +19,7 @@ from xtuner.model import SupervisedFinetune
 from hashing import folder_hash
 
 
-class AdapterFinetune(SupervisedFinetune):
+class AdapterFinetune(SupervisedFinetune):  # type: ignore[misc]  # xtuner has no types
     """Train the adapter that `lora` describes, from the weights of another one where there is one.
 
     Args:

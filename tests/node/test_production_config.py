@@ -166,7 +166,7 @@ for rank, digest in ((8, {converted.adapter_hash!r}), (64, "another")):
     except SystemExit as e:
         print(e)
 """
-    shape, changed = trained.run("python", "-c", script).stdout.splitlines()
+    *_, shape, changed = trained.run("python", "-c", script).stdout.splitlines()
     assert "the adapter in adapter does not fit: 28 weights, 4 expected; the first that differs is" in shape
     assert "adapter has the hash " in changed
 

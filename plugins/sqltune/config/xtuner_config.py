@@ -73,7 +73,9 @@ def _without_docstring(part: Path) -> str:
 def _settings(plan: RunPlan, train_path: str) -> dict[str, str | int | float | None]:
     training = plan.training
     # A config of one's own need not know these as long as nothing goes on from a champion.
-    start = {"start_adapter": plan.start.path, "start_digest": plan.start.digest} if plan.start else {}
+    start: dict[str, str | int | float | None] = (
+        {"start_adapter": plan.start.path, "start_digest": plan.start.digest} if plan.start else {}
+    )
     return start | {
         "pretrained_model_name_or_path": plan.base_model,
         "data_path": train_path,
