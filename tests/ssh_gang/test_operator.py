@@ -34,12 +34,13 @@ def operator(**arguments) -> GangOperator:
     return GangOperator(task_id="hello", **given)
 
 
-def context(try_number: int = 1, max_tries: int = 2) -> dict:
+def context(try_number: int = 1, max_tries: int = 2, map_index: int = -1) -> dict:
     ti = SimpleNamespace(
         dag_id="d",
         task_id="hello",
         run_id="r",
         id=uuid.UUID(int=(7 << 80) + 5),
+        map_index=map_index,
         max_tries=max_tries,
         try_number=try_number,
     )

@@ -33,7 +33,7 @@ def candidates(
 
     Args:
         sealed: The checkpoints of each host (only the master's where storage is shared).
-        fingerprint: Fingerprint of the plan.
+        fingerprint: The plan's `checkpoint_fingerprint`.
         world_size: Ranks of the plan's cluster.
     """
     whole: dict[tuple[str, int], SealedCheckpoint] = {}
@@ -74,7 +74,7 @@ class CheckpointStore:
         """Checkpoints to resume from, the latest first; their hashes are not compared yet."""
         request = CheckpointsRequest(action="list", folder=f"{self.plan.run_dir}/train")
         sealed = [response.seals for response in await self._everywhere(request)]
-        return candidates(sealed, self.plan.fingerprint, self.plan.cluster.world_size)
+        return candidates(sealed, self.plan.checkpoint_fingerprint, self.plan.cluster.world_size)
 
     async def damaged(self, checkpoint: SealedCheckpoint) -> list[str]:
         """Files of a checkpoint that are missing or changed, each as `file on host`."""

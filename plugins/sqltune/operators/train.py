@@ -20,6 +20,7 @@ from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
 from sqltune.operators.train_metrics import emit_training
 from sqltune.records import runs, turns
+from sqltune.records.strategies import MeasuredStrategy, fastest
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.event import GangEvent
@@ -41,20 +42,32 @@ class TrainOperator(PlanGangOperator):
     Args:
         master_addr: Address of the master's interface.
         datasets: The `DownloadedDataset` of each host that stores one, as JSON.
+        probed: The `MeasuredStrategy` of each strategy that was measured before, as JSON: the fastest one is
+            used. None: the plan's.
     """
 
-    template_fields = ("plan", "master_addr", "datasets")
+    template_fields = ("plan", "master_addr", "datasets", "probed")
+    options: tuple[str, ...] = ()
+    """Further arguments of xtuner's script."""
     progress_pattern = PROGRESS_PATTERN
     checkpoint_pattern = CHECKPOINT_PATTERN
     exclusive = True
 
-    def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
+    def __init__(self, *, master_addr: Any, datasets: Any, probed: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.master_addr = master_addr
         self.datasets = datasets
+        self.probed = probed
+
+    @property
+    def run_plan(self) -> RunPlan:
+        """The plan, with the fastest of the strategies that were measured."""
+        plan = super().run_plan
+        return plan.with_strategy(fastest(self._measured) or plan.training.deepspeed)
 
     def execute(self, context: Context) -> None:
         """Train, once no other run trains the same plan: a run that was cleared may have lost its turn."""
+        self._log_strategy()
         try:
             turns.wait_for_turn(self.run_plan, context["ti"])
         except OperationalError as e:
@@ -64,7 +77,7 @@ class TrainOperator(PlanGangOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """One torchrun on each host, with the config and what is trained beside it."""
-        work_dir = CheckpointStore(plan).work_dir(attempt)
+        work_dir = self.work_dir(plan, attempt)
         script = [
             "-m",
             "xtuner.tools.train",
@@ -75,9 +88,14 @@ class TrainOperator(PlanGangOperator):
             f"deepspeed_{plan.training.deepspeed}",
             "--launcher",
             "pytorch",
+            *self.options,
         ]
         files = {f"config/{plan.recipe.xtuner_config}": self._config(plan), "run.json": _run_json(plan)}
         return rank_members(plan, self.master_addr, script, cwd=work_dir, files=files)
+
+    def work_dir(self, plan: RunPlan, attempt: str) -> str:
+        """Folder of an attempt on every host."""
+        return CheckpointStore(plan).work_dir(attempt)
 
     def loss_policy(self, plan: RunPlan) -> LossPolicy:
         """Return what the recipe says of a loss that is not finite, or jumps."""
@@ -120,7 +138,7 @@ class TrainOperator(PlanGangOperator):
         """
         plan = self.run_plan
         progress = final_progress(event.progress, output)
-        checkpoint = f"{CheckpointStore(plan).work_dir(gang.attempt)}/iter_{progress.step}.pth"
+        checkpoint = f"{self.work_dir(plan, gang.attempt)}/iter_{progress.step}.pth"
         shards = asyncio.run(_shards(plan, checkpoint))
         self._require_every_shard(plan, progress.step, shards)
         self.log.info(
@@ -130,7 +148,8 @@ class TrainOperator(PlanGangOperator):
             progress.loss,
             event.launch_skew or 0,
         )
-        evidence = {"attempt": gang.attempt, "config_text": self._config(plan)}
+        strategy = plan.training.deepspeed
+        evidence = {"attempt": gang.attempt, "config_text": self._config(plan), "strategy": strategy}
         runs.put_trained(plan.key, progress.model_dump() | evidence)
         emit_training(plan, event, progress, gang.resumed_from)
         return TrainedCheckpoint(
@@ -142,7 +161,22 @@ class TrainOperator(PlanGangOperator):
             launch_skew=event.launch_skew,
             launch_skew_error=event.launch_skew_error,
             train_hash=self._dataset.train_hash,
+            strategy=strategy,
         )
+
+    @property
+    def _measured(self) -> list[MeasuredStrategy]:
+        return [MeasuredStrategy.model_validate(one) for one in self.probed or ()]
+
+    def _log_strategy(self) -> None:
+        """Say which strategy is used, and how fast the others were."""
+        if not self._measured:
+            return
+        used, rates = self.run_plan.training.deepspeed, ", ".join(map(str, self._measured))
+        if fastest(self._measured):
+            self.log.info("training with %s, the fastest strategy: %s an iteration", used, rates)
+        else:
+            self.log.warning("training with %s: every strategy that was measured failed: %s", used, rates)
 
     async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
         for checkpoint in await store.candidates():
@@ -161,13 +195,12 @@ class TrainOperator(PlanGangOperator):
     def _dataset(self) -> DownloadedDataset:
         return DownloadedDataset.model_validate(next(iter(self.datasets)))
 
-    @staticmethod
-    def _config_path(plan: RunPlan, attempt: str) -> str:
+    def _config_path(self, plan: RunPlan, attempt: str) -> str:
         """The config on every host, in a folder of its own.
 
         mmengine dumps the config to the work folder under the same name, without the import of the shim.
         """
-        return f"{CheckpointStore(plan).work_dir(attempt)}/config/{plan.recipe.xtuner_config}"
+        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
 
     @staticmethod
     def _require_every_shard(plan: RunPlan, step: int, shards: dict[str, int]) -> None:
@@ -230,5 +263,5 @@ def _counts(shards: dict[str, int]) -> str:
 
 def _run_json(plan: RunPlan) -> str:
     """What is trained, kept beside the checkpoints; a resume compares the fingerprint."""
-    value = {"fingerprint": plan.fingerprint, "plan": plan.model_dump(mode="json")}
+    value = {"fingerprint": plan.checkpoint_fingerprint, "plan": plan.model_dump(mode="json")}
     return json.dumps(value, ensure_ascii=False, indent=1)

@@ -142,6 +142,7 @@ def context(running: tuple[str, ...] = ()) -> dict:
         task_id="train",
         run_id="r1",
         id=uuid.UUID(int=7 << 80),
+        map_index=-1,
         max_tries=1,
         try_number=1,
         get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running}),

@@ -1,0 +1,81 @@
+"""`probe: true`: every strategy is measured on both hosts, and the fastest one is trained with."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.config.plan import RunPlan
+from sqltune.estimate.estimating import FASTEST_FIRST
+from sqltune.records import runs, strategies
+from ssh_gang.model import slug
+from tests.chain.conftest import DAG, FORM, STATE
+
+pytestmark = pytest.mark.chaos
+
+PROBED = FORM | {"probe": True, "max_steps": 24, "promote": "hold"}
+
+
+def trained(lab, seed: int) -> tuple[str, dict[str, str]]:
+    """A run that has ended well, and the states of its tasks."""
+    run = lab.airflow.trigger(DAG, PROBED | {"seed": seed})
+    state, tasks = lab.until_ended(run, 900)
+    assert state == "success", tasks
+    return run, tasks
+
+
+@pytest.fixture(scope="module")
+def first(lab) -> tuple[str, dict[str, str]]:
+    return trained(lab, 31)
+
+
+def plan_of(lab, run: str) -> RunPlan:
+    return RunPlan.model_validate(lab.airflow.xcom(DAG, run, "plan"))
+
+
+def test_each_strategy_ran_on_both_hosts_one_after_the_other(lab, first):
+    run, _ = first
+    assert plan_of(lab, run).strategies == list(FASTEST_FIRST)
+    probes = [t for t in lab.airflow.tasks(DAG, run) if t["task_id"] == "probe"]
+    by_index = sorted(probes, key=lambda t: t["map_index"])
+    assert [(t["state"], t["rendered_map_index"]) for t in by_index] == [
+        ("success", s) for s in FASTEST_FIRST
+    ]
+    for index, strategy in enumerate(FASTEST_FIRST):
+        log = lab.log_text(run, "probe", index)
+        assert log.count(f"--deepspeed deepspeed_{strategy}") == 2
+        assert "--nnodes=2 --node_rank=1" in log
+        assert "Iter(train) [20/20]" in log
+        assert lab.airflow.xcom(DAG, run, "probe", index)["error"] == ""
+    assert not [*STATE.glob(f"hosts/*/home/code/runs/{slug(run)}/probe/*/iter_*.pth")]
+    times = sorted((t["start_date"], t["end_date"]) for t in probes)
+    assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:], strict=False))
+
+
+def test_the_fastest_is_trained_with_and_the_rates_are_recorded(lab, first):
+    run, _ = first
+    recorded = strategies.measured(plan_of(lab, run))
+    assert {m.strategy for m in recorded} == {*FASTEST_FIRST}
+    assert all(m.seconds_per_iteration for m in recorded)
+    fastest = strategies.fastest(recorded)
+    assert lab.airflow.xcom(DAG, run, "train")["strategy"] == fastest
+    log = lab.log_text(run, "train")
+    assert f"training with {fastest}, the fastest strategy" in log
+    assert f"--deepspeed deepspeed_{fastest}" in log
+    assert runs.trained(slug(run))["strategy"] == fastest
+
+
+def test_a_second_run_with_the_same_settings_measures_nothing(lab, first):
+    run, tasks = trained(lab, 32)
+    recorded = strategies.measured(plan_of(lab, run))
+    plan = plan_of(lab, run)
+    assert (tasks["probe"], tasks["train"]) == ("skipped", "success")
+    assert (plan.strategies, plan.training.deepspeed) == ([], strategies.fastest(recorded))
+    assert lab.airflow.xcom(DAG, run, "train")["strategy"] == plan.training.deepspeed
+
+
+def test_the_same_commit_has_nothing_new_whichever_strategy_it_was_trained_with(lab, first):
+    run, _ = first
+    again = lab.airflow.trigger(DAG, PROBED | {"seed": 31})
+    state, tasks = lab.until_ended(again)
+    assert (state, tasks["probe"], tasks["train"]) == ("success", "skipped", "skipped")
+    assert f"nothing new: run {run} trained" in lab.log_text(again, "plan")
