@@ -49,7 +49,6 @@ from sqltune.operators.merge import MergeAdapterOperator
 from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
-from sqltune.records.attempts import PROBE
 from sqltune.tasks import dataset, evaluate, finish, gate, preflight, promote, prune, reference, register
 from sqltune.tasks import plan as planned
 from sqltune.timetables.revisions import schedule
@@ -140,7 +139,7 @@ def text2sql_retrain() -> None:
     hosted = ask_hosted_reference(plan, datasets)
 
     probed = ProbeOperator.partial(
-        task_id=PROBE,
+        task_id="probe",
         plan=plan,
         master_addr=master,
         datasets=datasets,

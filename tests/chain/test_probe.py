@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from sqltune.config.plan import RunPlan
@@ -48,7 +50,7 @@ def test_each_strategy_ran_on_both_hosts_one_after_the_other(lab, first):
         assert lab.airflow.xcom(DAG, run, "probe", index)["error"] == ""
     assert not [*STATE.glob(f"hosts/*/home/code/runs/{slug(run)}/probe/*/iter_*.pth")]
     times = sorted((t["start_date"], t["end_date"]) for t in probes)
-    assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
 
 
 def test_the_fastest_is_trained_with_and_the_rates_are_recorded(lab, first):

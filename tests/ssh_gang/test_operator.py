@@ -113,6 +113,13 @@ def test_gang_names_the_task_that_owns_it():
     assert owner == {"dag_id": "d", "task_id": "hello", "run_id": "r", "airflow": "ours"}
 
 
+def test_gangs_of_a_mapped_task_have_each_a_name_and_its_index():
+    gangs = [operator().gang(context(map_index=index), "try1") for index in (0, 1)]
+    assert [g.name.startswith(f"d.hello_{index}.r.") for index, g in enumerate(gangs)] == [True, True]
+    assert [g.owner["map_index"] for g in gangs] == ["0", "1"]
+    assert {g.owner["task_id"] for g in gangs} == {"hello"}
+
+
 def test_gang_of_two_installations_has_two_names():
     names = {operator(installation=name).gang(context(), "try1").name for name in ("one", "two")}
     assert len(names) == 2
