@@ -8,7 +8,7 @@ import pytest
 
 from sqltune.config.plan import RunPlan
 from sqltune.estimate.estimating import FASTEST_FIRST
-from sqltune.records import runs, strategies
+from sqltune.records import attempts, runs, strategies
 from ssh_gang.model import slug
 from tests.chain.conftest import DAG, FORM, STATE
 
@@ -48,9 +48,14 @@ def test_each_strategy_ran_on_both_hosts_one_after_the_other(lab, first):
         assert "--nnodes=2 --node_rank=1" in log
         assert "Iter(train) [20/20]" in log
         assert lab.airflow.xcom(DAG, run, "probe", index)["error"] == ""
-    assert not [*STATE.glob(f"hosts/*/home/code/runs/{slug(run)}/probe/*/iter_*.pth")]
-    times = sorted((t["start_date"], t["end_date"]) for t in probes)
-    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(times))
+    folders = f"hosts/*/home/code/runs/{slug(run)}/probe/*"
+    assert len([*STATE.glob(f"{folders}/run.json")]) == 2 * len(FASTEST_FIRST)
+    assert not [*STATE.glob(f"{folders}/*.pth")]
+    gangs = [a for a in attempts.of_run(slug(run)) if a.task == "probe"]
+    assert {a.state for a in gangs} == {"succeeded"}
+    assert sorted(a.attempt.partition(".")[0] for a in gangs) == sorted(FASTEST_FIRST)
+    gangs.sort(key=lambda a: a.started_at)
+    assert all(one.ended_at < other.started_at for one, other in itertools.pairwise(gangs))
 
 
 def test_the_fastest_is_trained_with_and_the_rates_are_recorded(lab, first):

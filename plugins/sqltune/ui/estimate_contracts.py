@@ -27,7 +27,7 @@ class RunEstimate(Model):
     estimate: Estimate | None = Field(description="Null for a run that an earlier version planned.")
     taken: Taken | None = Field(description="Null before the end of the training.")
     strategies: list[MeasuredStrategy] = Field(
-        description="How fast each strategy was, as measured for runs such as this one; empty without `probe`."
+        description="How fast each strategy was with this run's settings; empty without `probe`."
     )
 
 
