@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
@@ -164,7 +165,8 @@ class TrainOperator(PlanGangOperator):
             strategy=strategy,
         )
 
-    @property
+    # Once: each look at a mapped task's XComs asks Airflow.
+    @cached_property
     def _measured(self) -> list[MeasuredStrategy]:
         return [MeasuredStrategy.model_validate(one) for one in self.probed or ()]
 
