@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
+import time
+import uuid
+from types import SimpleNamespace
 
 import pytest
 
 from sqltune.config.plan import RunPlan
 from sqltune.estimate.estimating import FASTEST_FIRST
+from sqltune.operators.probe import ProbeOperator
 from sqltune.records import attempts, runs, strategies
+from sqltune.records.strategies import MeasuredStrategy
+from ssh_gang.event import GangEvent
+from ssh_gang.hook import GangHook
 from ssh_gang.model import slug
+from ssh_gang.watch import Watch
 from tests.chain.conftest import DAG, FORM, STATE
 
 pytestmark = pytest.mark.chaos
 
+LOG = logging.getLogger("test")
 PROBED = FORM | {"probe": True, "max_steps": 24, "promote": "hold"}
 
 
@@ -86,3 +97,41 @@ def test_the_same_commit_has_nothing_new_whichever_strategy_it_was_trained_with(
     state, tasks = lab.until_ended(again)
     assert (state, tasks["probe"], tasks["train"]) == ("success", "skipped", "skipped")
     assert f"nothing new: run {run} trained" in lab.log_text(again, "plan")
+
+
+def test_a_strategy_that_this_build_lacks_is_out_with_its_error(lab, first, connected, records):
+    """By the operator's own parts: the form refuses a strategy that does not exist."""
+    airflow, run = lab.airflow, first[0]
+    op = ProbeOperator(
+        task_id="probe",
+        plan=airflow.xcom(DAG, run, "plan") | {"run_id": "lacking"},
+        master_addr=airflow.xcom(DAG, run, "master_ip"),
+        datasets=[airflow.xcom(DAG, run, "download_dataset", number) for number in (0, 1)],
+        strategy="zero2",
+    )
+    ti = SimpleNamespace(
+        dag_id="d",
+        task_id="probe",
+        run_id="lacking",
+        id=uuid.UUID(int=int(time.time() * 1000) << 80),
+        map_index=0,
+        max_tries=1,
+        try_number=1,
+    )
+    gang = op.gang({"ti": ti}, "zero2.try1")
+    members = [
+        m.model_copy(update={"argv": [a.replace("deepspeed_zero2", "deepspeed_zero9") for a in m.argv]})
+        for m in gang.members
+    ]
+
+    async def ended() -> GangEvent:
+        async with GangHook(gang.model_copy(update={"members": members})) as hook:
+            await hook.launch(op.prepare)
+            return await Watch(hook, LOG, None).until_the_end()
+
+    event = asyncio.run(ended())
+    assert (event.ok, event.failed_code) == (False, 1)
+    handed_on = op.execute_complete({"ti": ti}, event.model_dump(mode="json"))
+    assert handed_on["seconds_per_iteration"] is None
+    assert "deepspeed_zero9" in handed_on["error"]
+    assert strategies.measured(op.run_plan) == [MeasuredStrategy.model_validate(handed_on)]
