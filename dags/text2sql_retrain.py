@@ -43,9 +43,10 @@ from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
 from sqltune.operators.convert import ConvertAdapterOperator
-from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator, skip_needless_decision
+from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator
 from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
 from sqltune.operators.merge import MergeAdapterOperator
+from sqltune.operators.needless import STRATEGIES, skip_needless_tasks
 from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
@@ -110,11 +111,11 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
 def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
     plan = task.short_circuit(
-        task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_decision, **RETRY
+        task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_tasks, **RETRY
     )(planned.plan)()
     hosts = task(task_id="hosts")(planned.hosts)(plan)
     storages = task(task_id="storages")(planned.storages)(plan)
-    strategies = task(task_id="strategies")(planned.strategies)(plan)
+    strategies = task(task_id=STRATEGIES)(planned.strategies)(plan)
     facts = (
         step(preflight.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
     )
