@@ -14,13 +14,15 @@ import pytest
 from sqltune.config.plan import RunPlan
 from sqltune.estimate.estimating import FASTEST_FIRST
 from sqltune.operators.probe import ProbeOperator
-from sqltune.records import attempts, runs, strategies
+from sqltune.records import attempts, installation, runs, strategies
 from sqltune.records.strategies import MeasuredStrategy
 from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook
-from ssh_gang.model import slug
+from ssh_gang.model import gang_name, slug
 from ssh_gang.watch import Watch
 from tests.chain.conftest import DAG, FORM, STATE
+from tests.chain.training import processes
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.chaos
 
@@ -86,7 +88,7 @@ def test_a_second_run_with_the_same_settings_measures_nothing(lab, first):
     run, tasks = trained(lab, 32)
     recorded = strategies.measured(plan_of(lab, run))
     plan = plan_of(lab, run)
-    assert (tasks["probe"], tasks["train"]) == ("skipped", "success")
+    assert (tasks["strategies"], tasks["probe"], tasks["train"]) == ("skipped", "skipped", "success")
     assert (plan.strategies, plan.training.deepspeed) == ([], strategies.fastest(recorded))
     assert lab.airflow.xcom(DAG, run, "train")["strategy"] == plan.training.deepspeed
 
@@ -135,3 +137,17 @@ def test_a_strategy_that_this_build_lacks_is_out_with_its_error(lab, first, conn
     assert handed_on["seconds_per_iteration"] is None
     assert "deepspeed_zero9" in handed_on["error"]
     assert strategies.measured(op.run_plan) == [MeasuredStrategy.model_validate(handed_on)]
+
+
+def test_a_run_that_is_marked_as_failed_while_it_probes_leaves_nothing(lab, first):
+    # Other settings, which were not measured.
+    run = lab.airflow.trigger(DAG, PROBED | {"seed": 33, "max_length": 300})
+    gang = gang_name(DAG, "probe", run, installation.name(), 0)
+    wait_until(lambda: processes(gang), 240)
+    answer = lab.airflow.call("PATCH", f"/dags/{DAG}/dagRuns/{run}", json={"state": "failed"})
+    assert answer.status_code == 200, answer.text
+    wait_until(lambda: not processes(gang), 60, lambda: processes(gang))
+    state, tasks = lab.until_ended(run, 120)
+    assert (state, tasks["probe[0]"], tasks["train"]) == ("failed", "failed", "skipped")
+    assert "while it ran probe_0" in lab.log_text(run, "finish")
+    assert strategies.measured(plan_of(lab, run)) == []

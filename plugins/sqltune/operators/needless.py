@@ -19,8 +19,8 @@ STRATEGIES = "strategies"
 def skip_needless_tasks(context: Context, result: Any) -> None:
     """Skip `approve_data` where the recipe never asks, and `strategies` where none is to be measured.
 
-    For the `post_execute` of the task `plan`: a task of its own only to be skipped would cost seconds of every
-    run.
+    For the `post_execute` of the task `plan`: a task that is started only to be skipped would cost seconds of
+    every run.
 
     Args:
         context: The task's context.
