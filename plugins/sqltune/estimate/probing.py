@@ -45,7 +45,8 @@ def with_choice(plan: RunPlan, fitting: Sequence[DeepSpeed], known: Sequence[Mea
     usable = [s for s in fitting if s not in rates or not rates[s].error]
     if len(usable) > 1 and not rates.keys() >= {*fitting}:
         return plan.model_copy(update={"strategies": usable}).with_strategy(fallback)
-    return plan.with_strategy(fastest(rates.values()) or next(iter(usable), fallback))
+    unmeasured = usable[0] if usable else fallback
+    return plan.with_strategy(fastest(rates.values()) or unmeasured)
 
 
 def _fitting(needed: Sequence[StrategyMemory]) -> list[DeepSpeed]:

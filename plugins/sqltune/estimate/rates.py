@@ -43,11 +43,11 @@ def rate(
     """
     if same := _recent(trainings, lambda t: is_same(plan, t)):
         return _measured(same, [t.seconds_per_step for t in same], SPREAD)
-    if (seconds := _probed(probed, plan.training.deepspeed)) is not None:
+    if (each := _probed(probed, plan.training.deepspeed)) is not None:
         return Rate(
-            seconds=seconds,
-            low=seconds / SPREAD,
-            high=seconds * SPREAD,
+            seconds=each,
+            low=each / SPREAD,
+            high=each * SPREAD,
             overhead=UNKNOWN_OVERHEAD,
             basis="probe",
             runs=0,

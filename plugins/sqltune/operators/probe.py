@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from sqltune.operators.mmengine import PROGRESS_PATTERN
-from sqltune.operators.train import TrainOperator, final_progress
+from sqltune.operators.train import XtunerOperator, final_progress
 from sqltune.records import strategies
 from sqltune.records.attempts import PROBE
 from sqltune.records.recorder import ProbeRecorder
@@ -23,13 +23,12 @@ from ssh_gang.progress import parse_progress
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from ssh_gang.loss import LossPolicy
     from ssh_gang.recorder import RecorderRef
 
 ITERATIONS = 20
 
 
-class ProbeOperator(TrainOperator):
+class ProbeOperator(XtunerOperator):
     """Train a few iterations with one strategy, and leave no checkpoint.
 
     A strategy whose ranks fail, because memory is short or this build of DeepSpeed lacks something, is out:
@@ -40,10 +39,9 @@ class ProbeOperator(TrainOperator):
         strategy: Name of the DeepSpeed strategy.
     """
 
-    template_fields = (*TrainOperator.template_fields, "strategy")
+    template_fields = (*XtunerOperator.template_fields, "strategy")
     # No checkpoint, and the time of each iteration by itself.
     options = ("--cfg-options", "default_hooks.checkpoint=None", "log_processor.window_size=1")
-    checkpoint_pattern = None
 
     def __init__(self, *, strategy: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -62,20 +60,8 @@ class ProbeOperator(TrainOperator):
         return f"{self.strategy}.{super().new_attempt(context)}"
 
     def work_dir(self, plan: RunPlan, attempt: str) -> str:
-        """Beside the training's: it resumes from nothing in here."""
+        """Return a folder beside the training's, which resumes from nothing in here."""
         return f"{plan.run_dir}/{PROBE}/{attempt}"
-
-    def loss_policy(self, plan: RunPlan) -> LossPolicy | None:
-        """Nobody is told of a loss: the strategy is out."""
-        return None
-
-    async def prepare(self, gang: Gang) -> Gang:
-        """Start from the beginning."""
-        return gang
-
-    async def after_failure(self) -> str:
-        """Nothing: a retry starts from the beginning."""
-        return ""
 
     def execute_complete(self, context: Context, event: Any) -> Any:
         """Judge the end, and hand on a `MeasuredStrategy`; a strategy that failed is one too."""

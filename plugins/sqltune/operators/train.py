@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,38 +38,31 @@ RESUME = ["--cfg-options", "resume=True"]
 """Resumes from the work folder's latest checkpoint; xtuner 0.2.0's own `--resume` fails without a path."""
 
 
-class TrainOperator(PlanGangOperator):
-    """Train with xtuner, one torchrun on each host.
+class XtunerOperator(PlanGangOperator):
+    """Run xtuner's training, one torchrun on each host.
 
     Args:
         master_addr: Address of the master's interface.
         datasets: The `DownloadedDataset` of each host that stores one, as JSON.
-        probed: The `MeasuredStrategy` of each strategy that was measured before, as JSON: the fastest one is
-            used. None: the plan's.
     """
 
-    template_fields = ("plan", "master_addr", "datasets", "probed")
-    options: tuple[str, ...] = ()
+    template_fields: Sequence[str] = ("plan", "master_addr", "datasets")
+    options: Sequence[str] = ()
     """Further arguments of xtuner's script."""
     progress_pattern = PROGRESS_PATTERN
-    checkpoint_pattern = CHECKPOINT_PATTERN
     exclusive = True
 
-    def __init__(self, *, master_addr: Any, datasets: Any, probed: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.master_addr = master_addr
         self.datasets = datasets
-        self.probed = probed
 
-    @property
-    def run_plan(self) -> RunPlan:
-        """The plan, with the fastest of the strategies that were measured."""
-        plan = super().run_plan
-        return plan.with_strategy(fastest(self._measured) or plan.training.deepspeed)
+    def work_dir(self, plan: RunPlan, attempt: str) -> str:
+        """Return the folder of an attempt on every host."""
+        raise NotImplementedError
 
     def execute(self, context: Context) -> None:
         """Train, once no other run trains the same plan: a run that was cleared may have lost its turn."""
-        self._log_strategy()
         try:
             turns.wait_for_turn(self.run_plan, context["ti"])
         except OperationalError as e:
@@ -94,9 +88,50 @@ class TrainOperator(PlanGangOperator):
         files = {f"config/{plan.recipe.xtuner_config}": self._config(plan), "run.json": _run_json(plan)}
         return rank_members(plan, self.master_addr, script, cwd=work_dir, files=files)
 
+    def _config(self, plan: RunPlan) -> str:
+        return xtuner_config.render(plan, self._dataset.train_path)
+
+    @property
+    def _dataset(self) -> DownloadedDataset:
+        return DownloadedDataset.model_validate(next(iter(self.datasets)))
+
+    def _config_path(self, plan: RunPlan, attempt: str) -> str:
+        """The config on every host, in a folder of its own.
+
+        mmengine dumps the config to the work folder under the same name, without the import of the shim.
+        """
+        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
+
+
+class TrainOperator(XtunerOperator):
+    """Train the model, from the latest whole checkpoint of the same plan where there is one.
+
+    Args:
+        probed: The `MeasuredStrategy` of each strategy that was measured before, as JSON: the fastest one is
+            used. None: the plan's.
+    """
+
+    template_fields = (*XtunerOperator.template_fields, "probed")
+    checkpoint_pattern = CHECKPOINT_PATTERN
+
+    def __init__(self, *, probed: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.probed = probed
+
+    @property
+    def run_plan(self) -> RunPlan:
+        """The plan, with the fastest of the strategies that were measured."""
+        plan = super().run_plan
+        return plan.with_strategy(fastest(self._measured) or plan.training.deepspeed)
+
     def work_dir(self, plan: RunPlan, attempt: str) -> str:
-        """Folder of an attempt on every host."""
+        """Return the folder of an attempt, with its checkpoints, on every host."""
         return CheckpointStore(plan).work_dir(attempt)
+
+    def execute(self, context: Context) -> None:
+        """Train with the fastest strategy, in the run's turn."""
+        self._log_strategy()
+        super().execute(context)
 
     def loss_policy(self, plan: RunPlan) -> LossPolicy:
         """Return what the recipe says of a loss that is not finite, or jumps."""
@@ -189,20 +224,6 @@ class TrainOperator(PlanGangOperator):
                 "%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(damaged)
             )
         return None
-
-    def _config(self, plan: RunPlan) -> str:
-        return xtuner_config.render(plan, self._dataset.train_path)
-
-    @property
-    def _dataset(self) -> DownloadedDataset:
-        return DownloadedDataset.model_validate(next(iter(self.datasets)))
-
-    def _config_path(self, plan: RunPlan, attempt: str) -> str:
-        """The config on every host, in a folder of its own.
-
-        mmengine dumps the config to the work folder under the same name, without the import of the shim.
-        """
-        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
 
     @staticmethod
     def _require_every_shard(plan: RunPlan, step: int, shards: dict[str, int]) -> None:
