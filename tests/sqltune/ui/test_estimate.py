@@ -190,6 +190,19 @@ def test_a_run_shows_its_estimate_beside_what_it_took(site, open_page):
     expect(section).to_contain_text("By earlier runs of this recipe on this cluster (1).")
 
 
+def test_a_run_with_probe_shows_the_strategies(site, open_page):
+    plan = run_plan("probed")
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"probe": True})})
+    put_training(plan, strategy="zero2")
+    put_strategies(plan)
+    page = site.show(open_page, "probed")
+    table = page.get_by_role("table", name="Strategies as measured on this cluster")
+    expect(table.get_by_role("row", name="zero2 0.500")).to_have_attribute("aria-current", "true")
+    expect(table.get_by_role("row", name="zero1 CUDA out of memory")).to_have_attribute(
+        "aria-current", "false"
+    )
+
+
 def test_a_run_of_an_earlier_version_says_that_it_has_none(site, open_page):
     page = site.show(open_page, "whole")
     expect(page.get_by_role("region", name="Estimate")).to_contain_text("an earlier version planned this run")
