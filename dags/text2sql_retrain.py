@@ -1,9 +1,10 @@
 """Retrain a text-to-SQL model, and serve it only if it answers better.
 
 ```
-plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage] ─► approve_data
-     ─► before (serve, evaluate, stop) ─► train ─► convert_adapter ─► merge_adapter
-     ─► after (serve, evaluate, stop) ─► gate ─► register ─► approve ─► promote ─► prune[storage]
+plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage]
+     ─► approve_data ─► before (serve, evaluate, stop) ─► probe[strategy] ─► train
+     ─► convert_adapter ─► merge_adapter ─► after (serve, evaluate, stop) ─► gate
+     ─► register ─► approve ─► promote ─► prune[storage]
 plan ─► (nothing new: the run ends here, green, in seconds)
 gate ─► (held back: green, the champion stays)
 ```
@@ -12,6 +13,8 @@ gate ─► (held back: green, the champion stays)
 do. Do that, then clear the task: training that still runs is found again, and never started twice. The
 model that is served stays untouched until `promote`. docs/operating.md lists what may be seen, with cause and
 remedy.
+
+**probe** is skipped unless the form or the recipe says `probe: true` and a strategy is not measured here yet.
 
 **promote** is skipped when the gate, the form or a person holds the new model back; `gate` says why, with
 the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two buttons
@@ -40,9 +43,11 @@ from sqltune.config.form import params
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
 from sqltune.operators.convert import ConvertAdapterOperator
-from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator, skip_needless_decision
+from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator
 from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
 from sqltune.operators.merge import MergeAdapterOperator
+from sqltune.operators.needless import STRATEGIES, skip_needless_tasks
+from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
 from sqltune.tasks import dataset, evaluate, finish, gate, preflight, promote, prune, reference, register
@@ -106,10 +111,11 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
 def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
     plan = task.short_circuit(
-        task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_decision, **RETRY
+        task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_tasks, **RETRY
     )(planned.plan)()
     hosts = task(task_id="hosts")(planned.hosts)(plan)
     storages = task(task_id="storages")(planned.storages)(plan)
+    strategies = task(task_id=STRATEGIES)(planned.strategies)(plan)
     facts = (
         step(preflight.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
     )
@@ -133,7 +139,25 @@ def text2sql_retrain() -> None:
     before = evaluate_model(plan, facts, "before", trigger_rule="none_failed_min_one_success")
     hosted = ask_hosted_reference(plan, datasets)
 
-    trained = TrainOperator(task_id="train", plan=plan, master_addr=master, datasets=datasets, **RETRY)
+    probed = ProbeOperator.partial(
+        task_id="probe",
+        plan=plan,
+        master_addr=master,
+        datasets=datasets,
+        max_active_tis_per_dagrun=1,
+        map_index_template="{{ task.strategy }}",
+        **RETRY,
+    ).expand(strategy=strategies)
+    # probe is skipped where nothing is to be measured.
+    trained = TrainOperator(
+        task_id="train",
+        plan=plan,
+        master_addr=master,
+        datasets=datasets,
+        probed=probed.output,
+        trigger_rule="none_failed_min_one_success",
+        **RETRY,
+    )
     reap = ReapGangOperator(task_id="reap", task="train", plan=plan, **TEARDOWN)
     adapter = ConvertAdapterOperator(task_id="convert_adapter", plan=plan, trained=trained.output, **RETRY)
     merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **RETRY)
@@ -175,7 +199,8 @@ def text2sql_retrain() -> None:
 
     reduced >> datasets >> data_approved
     [datasets, data_approved] >> before.served
-    # The GPUs are free before training starts, and before the new champion is loaded beside the old one.
+    # The GPUs are free before anything is trained, and before the new champion is loaded beside the old one.
+    [before.evaluated, before.stopped] >> probed
     [before.evaluated, before.stopped] >> trained >> reap.as_teardown(setups=trained)
     reap >> adapter
     [after.stopped, number] >> approved >> promoted >> pruned

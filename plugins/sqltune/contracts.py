@@ -158,6 +158,7 @@ class TrainedCheckpoint(Model):
     launch_skew: float | None = Field(description="Seconds between the first and the last host's start.")
     launch_skew_error: float | None = Field(description="Seconds that the skew may be off.")
     train_hash: str = Field("", description="Hash of the rows trained on; empty: of an earlier version.")
+    strategy: str = Field("", description="DeepSpeed strategy that was used; empty: of an earlier version.")
 
 
 class ChosenVersion(Model):

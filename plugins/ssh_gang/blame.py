@@ -42,6 +42,8 @@ class Blame:
     """How, in one line."""
     exit: str
     """The same without host and rank: `exit code 1`."""
+    code: int | None
+    """Its exit code; None for a host that is lost, or a program that was stopped."""
     at: float
     """When, by this machine's clock; minus infinity for a host that is lost."""
 
@@ -128,11 +130,13 @@ def _failed_by_itself(host: HostWatch, state: JobState, moment: float) -> bool:
 async def _blame(hook: GangHook, host: HostWatch, state: JobState) -> Blame:
     name = host.member.host
     if state.is_lost or state.presence == "absent":
-        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, -math.inf)
+        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, None, -math.inf)
     ended_at, failure = state.ended_at or time.time() + host.clock.ahead, None
     with contextlib.suppress(HostError):
         failure = rank_failure(await hook.tail(host.member, lines=TORCHRUN_SUMMARY), ended_at)
     if failure is None:
-        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, host.clock.to_local(ended_at))
+        at = host.clock.to_local(ended_at)
+        return Blame(name, None, f"{name}: {state.outcome}", state.outcome, state.exit_code, at)
     at = host.clock.to_local(ended_at if failure.at is None else failure.at)
-    return Blame(name, failure.rank, f"{name} {failure}", describe_exit(failure.code), at)
+    code = failure.code if state.exit_code is not None else None
+    return Blame(name, failure.rank, f"{name} {failure}", describe_exit(failure.code), code, at)

@@ -24,6 +24,13 @@ class GangEvent(BaseModel):
     failed_exit: str = Field(
         "", description="How it failed, such as `exit code 1`; empty where its own end is not the reason."
     )
+    failed_code: int | None = Field(
+        None,
+        description=(
+            "Exit code of the program or rank that failed first, as bash or torchrun gives it; None where "
+            "none ended by itself: they were stopped, a host was lost, or a limit was exceeded."
+        ),
+    )
     tail: str = Field("", description="The last lines of the log of the host or rank that failed first.")
     first_errors: tuple[str, ...] = Field((), description="What each host that has one failed with first.")
     seconds: float = Field(description="Seconds from the start signal to the last state of the slowest host.")

@@ -164,8 +164,9 @@ class Gang(Model):
     owner: dict[str, str] = Field(
         default_factory=dict,
         description=(
-            "Task that the gang belongs to (dag_id, task_id, run_id) and its Airflow installation (airflow), "
-            "so that housekeeping can find out whether the gang is still needed."
+            "Task that the gang belongs to (dag_id, task_id, run_id; map_index of a mapped one) and its "
+            "Airflow installation (airflow), so that housekeeping can find out whether the gang is still "
+            "needed."
         ),
     )
     root: HostPath = Field(description="Folder on each host that holds the gangs' folders.")
@@ -227,12 +228,20 @@ class Gang(Model):
         return f"{self.name}@{self.attempt}"
 
 
-def gang_name(dag_id: str, task_id: str, run_id: str, installation: str) -> str:
+def gang_name(dag_id: str, task_id: str, run_id: str, installation: str, map_index: int = -1) -> str:
     """Return the name of a task's gang: `dag.task.run.installation`, without the try number.
 
     The installation is part of it because a scheduled run has the same id in every Airflow.
+
+    Args:
+        dag_id: Airflow's DAG id.
+        task_id: Airflow's task id.
+        run_id: Airflow's run id.
+        installation: Names this Airflow on the hosts.
+        map_index: Index of a mapped task, each of which has a gang of its own; -1 where it is not mapped.
     """
-    name = slug(f"{slug(dag_id)}.{slug(task_id)}.{slug(run_id)}.{installation[:8]}")
+    task = task_id if map_index < 0 else f"{task_id}_{map_index}"
+    name = slug(f"{slug(dag_id)}.{slug(task)}.{slug(run_id)}.{installation[:8]}")
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 7]}-{_digest(name)}"
 
 

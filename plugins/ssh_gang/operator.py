@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
     from airflow.triggers.base import BaseTrigger
 
     from ssh_gang.recorder import RecorderRef
@@ -56,6 +57,10 @@ class BaseGangOperator(BaseOperator):
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang of this task, for one attempt; `task_gang` fills in what Airflow decides."""
         raise NotImplementedError
+
+    def new_attempt(self, context: Context) -> str:
+        """Return a name for an attempt that is about to start; no two attempts have the same."""
+        return f"try{context['ti'].try_number}-{uuid.uuid4().hex[:8]}"
 
     async def prepare(self, gang: Gang) -> Gang:
         """Return the gang to start; called when no process of an earlier attempt is left on any host."""
@@ -84,8 +89,7 @@ class BaseGangOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Start the gang, or find the one that runs, then defer until it has ended."""
-        attempt = f"try{context['ti'].try_number}-{uuid.uuid4().hex[:8]}"
-        self._gang = self.gang(context, attempt)
+        self._gang = self.gang(context, self.new_attempt(context))
         self._log_environments(self._gang)
         try:
             decision, self._gang, milestones = asyncio.run(self._launch(self._gang))
@@ -270,7 +274,7 @@ class GangOperator(BaseGangOperator):
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang that runs the command on every host."""
         ti = context["ti"]
-        name = gang_name(ti.dag_id, ti.task_id, ti.run_id, self.installation)
+        name = gang_name(ti.dag_id, ti.task_id, ti.run_id, self.installation, _map_index(ti))
         members = [self._member(rank, f"{self.work_dir}/work/{name}") for rank in range(len(self.hosts))]
         return task_gang(
             context,
@@ -337,8 +341,9 @@ def task_gang(
         loss: What becomes of a training whose loss is bad; None: it is not looked at.
     """
     ti = context["ti"]
+    map_index = _map_index(ti)
     return Gang(
-        name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation),
+        name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation, map_index),
         attempt=attempt,
         root=root,
         # A task instance's id is a UUIDv7. Its first 48 bits are the time at which Airflow made this try,
@@ -353,7 +358,8 @@ def task_gang(
             "task_id": ti.task_id,
             "run_id": ti.run_id,
             "airflow": installation,
-        },
+        }
+        | ({} if map_index < 0 else {"map_index": str(map_index)}),
         members=members,
         limits=limits,
         progress_pattern=progress_pattern,
@@ -372,6 +378,11 @@ def describe_failure(event: GangEvent, hint: str) -> str:
         rank = "" if event.failed_rank is None else f" rank {event.failed_rank}"
         lines += [f"--- last lines of {event.failed_host}{rank} ---", event.tail]
     return "\n".join(line for line in lines if line)
+
+
+def _map_index(ti: RuntimeTaskInstanceProtocol) -> int:
+    """Index of a mapped task; -1 where it is not mapped."""
+    return -1 if ti.map_index is None else ti.map_index
 
 
 def _longest_watch(limits: Limits) -> float:

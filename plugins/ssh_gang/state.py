@@ -66,6 +66,11 @@ class JobState:
         return self.presence == "absent" or self.is_lost or (self.is_terminal and not self.succeeded)
 
     @property
+    def exit_code(self) -> int | None:
+        """The command's exit code; None before the end, and where it did not end by itself."""
+        return int(self.exit_status) if self.exit_status.isdigit() else None
+
+    @property
     def outcome(self) -> str:
         """How the gang ended on this host, for a log line; `running` where it has not ended."""
         if self.presence == "absent":
@@ -73,8 +78,8 @@ class JobState:
         if self.is_lost:
             cause = "the host was restarted" if self.rebooted else "its wrapper is gone without an exit code"
             return f"lost: {cause}"
-        if self.exit_status.isdigit():
-            return describe_exit(int(self.exit_status))
+        if self.exit_code is not None:
+            return describe_exit(self.exit_code)
         return _OUTCOMES.get(self.exit_status, self.exit_status) or "running"
 
 

@@ -229,9 +229,10 @@ class Watch:
         if failed:
             failed |= await failed_before(self.hosts, stopped_at, self._changed)
             blame = await first_to_fail(self.hook, self.hosts, failed)
-            host, rank, reason, how = blame.host, blame.rank, await self._describe(blame), blame.exit
+            host, rank, reason = blame.host, blame.rank, await self._describe(blame)
+            how, code = blame.exit, blame.code
         else:
-            host, rank, how = self._longest_silent(), None, ""
+            host, rank, how, code = self._longest_silent(), None, "", None
         for name in self.hosts:
             if name != host:
                 self.log.info("[%s] %s", name, failed[name].outcome if name in failed else "stopped")
@@ -244,6 +245,7 @@ class Watch:
             failed_host=host,
             failed_rank=rank,
             failed_exit=how,
+            failed_code=code,
             tail=tail,
         )
 
@@ -316,6 +318,7 @@ class Watch:
         failed_host: str | None = None,
         failed_rank: int | None = None,
         failed_exit: str = "",
+        failed_code: int | None = None,
         tail: str = "",
     ) -> GangEvent:
         outputs = [] if ok else [host.output for host in self.hosts.values()]
@@ -330,6 +333,7 @@ class Watch:
             failed_host=failed_host,
             failed_rank=failed_rank,
             failed_exit=failed_exit,
+            failed_code=failed_code,
             tail=tail,
             first_errors=errors,
             seconds=self._elapsed,

@@ -46,6 +46,7 @@ def trained(lab, connected, records, tmp_path):
             task_id="train",
             run_id=run_id,
             id=uuid.UUID(int=(int(time.time() * 1000) << 80)),
+            map_index=-1,
             max_tries=1,
             try_number=number,
         )

@@ -17,6 +17,7 @@ SPINE = [
     "approve_data",
     "before.serve",
     "before.evaluate",
+    "probe",
     "train",
     "convert_adapter",
     "merge_adapter",
@@ -65,8 +66,22 @@ def test_state_of_a_run_is_that_of_its_last_task_and_of_finish(dag):
     assert leaves == {"prune", "finish"}
 
 
-def test_gpus_are_free_before_training_starts(dag):
-    assert "before.stop" in dag.get_task("train").upstream_task_ids
+@pytest.mark.parametrize("task_id", ["probe", "train"])
+def test_gpus_are_free_before_training_starts(dag, task_id):
+    assert "before.stop" in dag.get_task(task_id).upstream_task_ids
+
+
+def test_strategies_are_probed_one_at_a_time_and_shown_by_name(dag):
+    probe = dag.get_task("probe")
+    assert probe.expand_input.value["strategy"].operator.task_id == "strategies"
+    assert probe.partial_kwargs["max_active_tis_per_dagrun"] == 1
+    assert probe.partial_kwargs["map_index_template"] == "{{ task.strategy }}"
+
+
+def test_training_starts_where_nothing_is_probed_and_not_where_something_failed(dag):
+    train = dag.get_task("train")
+    assert train.trigger_rule == "none_failed_min_one_success"
+    assert "probe" in train.upstream_task_ids
 
 
 def test_candidate_is_stopped_before_the_new_champion_is_loaded(dag):

@@ -45,6 +45,7 @@ def run_task(task) -> tuple[object, Gang]:
         task_id=task.task_id,
         run_id="manual",
         id=uuid.UUID(int=1 << 80),
+        map_index=-1,
         max_tries=0,
         try_number=1,
     )

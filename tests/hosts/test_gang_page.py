@@ -37,7 +37,13 @@ def first_dag(page) -> Any:
 
 def task_context() -> dict[str, Any]:
     ti = SimpleNamespace(
-        dag_id="hello_gang", task_id="hello", run_id="manual", id=uuid.uuid4(), max_tries=0, try_number=1
+        dag_id="hello_gang",
+        task_id="hello",
+        run_id="manual",
+        id=uuid.uuid4(),
+        map_index=-1,
+        max_tries=0,
+        try_number=1,
     )
     return {"ti": ti}
 

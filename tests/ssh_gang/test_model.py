@@ -78,6 +78,11 @@ def test_gang_name_tells_installations_apart():
     assert gang_name("dag", "train", RUN, INSTALLATION) != gang_name("dag", "train", RUN, "2" * 32)
 
 
+def test_gang_name_tells_the_instances_of_a_mapped_task_apart():
+    names = {gang_name("dag", "probe", RUN, INSTALLATION, index) for index in (-1, 0, 1)}
+    assert len(names) == 3
+
+
 def test_gang_name_of_long_ids_is_one_that_a_gang_may_have():
     name = gang_name("d" * 250, "group." + "t" * 244, RUN, INSTALLATION)
     assert Gang(name=name, attempt="a", root="/r", members=[MEMBER]).name == name

@@ -34,12 +34,13 @@ def operator(**arguments) -> GangOperator:
     return GangOperator(task_id="hello", **given)
 
 
-def context(try_number: int = 1, max_tries: int = 2) -> dict:
+def context(try_number: int = 1, max_tries: int = 2, map_index: int = -1) -> dict:
     ti = SimpleNamespace(
         dag_id="d",
         task_id="hello",
         run_id="r",
         id=uuid.UUID(int=(7 << 80) + 5),
+        map_index=map_index,
         max_tries=max_tries,
         try_number=try_number,
     )
@@ -110,6 +111,13 @@ def test_gang_takes_its_generation_from_max_tries():
 def test_gang_names_the_task_that_owns_it():
     owner = operator(installation="ours").gang(context(), "try1").owner
     assert owner == {"dag_id": "d", "task_id": "hello", "run_id": "r", "airflow": "ours"}
+
+
+def test_gangs_of_a_mapped_task_have_each_a_name_and_its_index():
+    gangs = [operator().gang(context(map_index=index), "try1") for index in (0, 1)]
+    assert [g.name.startswith(f"d.hello_{index}.r.") for index, g in enumerate(gangs)] == [True, True]
+    assert [g.owner["map_index"] for g in gangs] == ["0", "1"]
+    assert {g.owner["task_id"] for g in gangs} == {"hello"}
 
 
 def test_gang_of_two_installations_has_two_names():

@@ -72,6 +72,7 @@ def test_those_of_a_gang_that_fails_say_why_it_was_stopped_and_how_it_ended():
     assert recorder["stopped"].reason == ""
     end = recorder["ended"].end
     assert (end.failed_host, end.failed_exit, end.tail) == ("b", "exit code 7", "ValueError: no such layer")
+    assert end.failed_code == 7
 
 
 def test_a_stop_that_left_a_process_says_so():

@@ -1622,6 +1622,28 @@ export interface components {
             architecture?: components["schemas"]["Architecture"] | null;
         };
         /**
+         * MeasuredStrategy
+         * @description How fast a strategy was, or why it failed.
+         */
+        MeasuredStrategy: {
+            /**
+             * Strategy
+             * @enum {string}
+             */
+            strategy: "zero1" | "zero2" | "zero2_offload" | "zero3" | "zero3_offload";
+            /**
+             * Seconds Per Iteration
+             * @description Null where it failed.
+             */
+            seconds_per_iteration: number | null;
+            /**
+             * Error
+             * @description Why it failed; empty otherwise.
+             * @default
+             */
+            error: string;
+        };
+        /**
          * NearQuestion
          * @description A held-out question that is nearly a training question.
          */
@@ -1991,7 +2013,7 @@ export interface components {
              * Basis
              * @enum {string}
              */
-            basis: "recipe" | "cluster" | "published";
+            basis: "recipe" | "probe" | "cluster" | "published";
             /**
              * Runs
              * @description Earlier runs that it was measured in; 0 for published figures.
@@ -2149,6 +2171,11 @@ export interface components {
             estimate: components["schemas"]["Estimate"] | null;
             /** @description Null before the end of the training. */
             taken: components["schemas"]["Taken"] | null;
+            /**
+             * Strategies
+             * @description How fast each strategy was with this run's settings; empty without `probe`.
+             */
+            strategies: components["schemas"]["MeasuredStrategy"][];
         };
         /**
          * RunHead
@@ -2670,6 +2697,11 @@ export interface components {
          * @description What a training took.
          */
         Taken: {
+            /**
+             * Strategy
+             * @description DeepSpeed's, the one that was used; empty where it is not known.
+             */
+            strategy: string;
             /** Iterations */
             iterations: number;
             /**
@@ -3504,6 +3536,7 @@ export interface operations {
                 max_steps?: number | null;
                 max_epochs?: number | null;
                 deepspeed?: string | null;
+                probe?: boolean | null;
             };
             header?: never;
             path?: never;

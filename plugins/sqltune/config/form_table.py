@@ -26,9 +26,9 @@ page have the same fields, limits and descriptions. To renew it:
 
 The run's value of a setting is the form's; where the form is empty, the preset's; where that has none, the
 recipe's. Steps and epochs count as one setting: either of them on the form leaves out the preset's, and
-epochs take the place of the recipe's steps. Airflow refuses a value outside the limits when the run is
-triggered, on its page and through the REST API; the task `plan` checks the same again, together with recipe
-and cluster, and names every mistake at once.
+epochs take the place of the recipe's steps. So do `deepspeed` and `probe: true`. Airflow refuses a value
+outside the limits when the run is triggered, on its page and through the REST API; the task `plan` checks the
+same again, together with recipe and cluster, and names every mistake at once.
 """
 FILES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A recipe: `include/configs/recipes/NAME.yaml`", Recipe),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field
 
 from sqltune.config.base import digest
 from sqltune.config.cluster import Cluster
 from sqltune.config.gate_rules import GateRules
-from sqltune.config.recipe import Recipe, StartFrom, Training
+from sqltune.config.recipe import DeepSpeed, Recipe, StartFrom, Training
 from sqltune.config.spec import Promote
 from sqltune.sql.prompt import TEMPLATE_HASH
 from ssh_gang.model import Model, slug
@@ -50,6 +52,11 @@ class RunPlan(Site):
     recipe_name: str = Field(description="Name of the recipe's file, without .yaml.")
     recipe: Recipe = Field(description="The recipe, as its file was when the run began.")
     training: Training = Field(description="The recipe's training settings, overridden by the form's.")
+    strategies: list[DeepSpeed] = Field(
+        [],
+        description="DeepSpeed strategies that the run measures, to train with the fastest of them; none: it "
+        "trains with training.deepspeed.",
+    )
     dataset_repo: str = Field(description="Dataset repository on the hub, owner/name.")
     dataset_revision: str = Field(description="The revision as the form names it; '' for the newest.")
     dataset_commit: str = Field(description="The commit that dataset_revision was pinned to.")
@@ -90,23 +97,25 @@ class RunPlan(Site):
         Two plans with the same fingerprint train the same model, unless they go on from the champion: which
         version that is does not count. Each promotion would otherwise make the commit new that it came from.
         """
-        decisive = self.model_dump(
-            mode="json", include={"dataset_repo", "dataset_commit", "base_model", "training"}
-        )
+        decisive = self.model_dump(mode="json", include={"dataset_repo", "dataset_commit", "base_model"})
+        # Where the fastest strategy is used, it does not matter which one that is.
+        left_out = {"probe", "deepspeed"} if self.training.probe else {"probe"}
+        decisive["training"] = self.training.model_dump(mode="json", exclude=left_out)
         # How a model is evaluated, what made the run start, and what stops it, do not change what is trained.
         decisive["recipe"] = self.recipe.model_dump(
             mode="json",
             exclude={
-                "start_from",
-                "description",
-                "suites",
-                "gate",
-                "eval_questions",
-                "base_model_repo",
-                "data_limits",
-                "revisions",
-                "on_loss",
-                "loss_jump",
+                "start_from": True,
+                "description": True,
+                "suites": True,
+                "gate": True,
+                "eval_questions": True,
+                "base_model_repo": True,
+                "data_limits": True,
+                "revisions": True,
+                "on_loss": True,
+                "loss_jump": True,
+                "training": left_out,
             },
         )
         decisive["hosts"] = [[h.name, h.processes] for h in self.cluster.hosts]
@@ -116,14 +125,24 @@ class RunPlan(Site):
 
     @property
     def checkpoint_fingerprint(self) -> str:
-        """Hash of everything that decides a checkpoint: only one with the same hash is resumed from."""
-        return digest([self.fingerprint, self.start.digest]) if self.start else self.fingerprint
+        """Hash of what decides a checkpoint: none is resumed from that another strategy or adapter began."""
+        decisive = [
+            *([self.training.deepspeed] if self.training.probe else []),
+            *([self.start.digest] if self.start else []),
+        ]
+        return digest([self.fingerprint, *decisive]) if decisive else self.fingerprint
+
+    def with_strategy(self, strategy: DeepSpeed) -> Self:
+        """The plan, trained with another DeepSpeed strategy."""
+        training = self.training.model_copy(update={"deepspeed": strategy})
+        return self.model_copy(update={"training": training})
 
     @property
     def is_as_recipe(self) -> bool:
         """Whether the form has changed nothing of what is trained."""
         recipe = self.recipe
-        return (self.training, self.base_model, self.start_from, self.dataset_repo) == (
+        as_configured = self.with_strategy(recipe.training.deepspeed) if self.training.probe else self
+        return (as_configured.training, self.base_model, self.start_from, self.dataset_repo) == (
             recipe.training,
             recipe.base_model,
             recipe.start_from,

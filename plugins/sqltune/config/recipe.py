@@ -48,6 +48,11 @@ class Training(Model):
         description="DeepSpeed strategy: how weights and optimizer state are spread over the ranks.",
         examples=["zero2"],
     )
+    probe: bool = Field(
+        False,
+        description="On: the fastest of the DeepSpeed strategies that fit is used. Where this cluster has "
+        "not measured them yet with these settings, the run first trains 20 iterations with each.",
+    )
     seed: int = Field(
         42,
         ge=0,

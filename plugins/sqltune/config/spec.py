@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from sqltune.config.base import ModelPath, Name, RepoId, Revision, SuiteNames
 from sqltune.config.recipe import DeepSpeed, Recipe, StartFrom, Training
@@ -78,6 +78,7 @@ class RunSpec(Model):
     lora_rank: int | None = overrides(Training, "lora_rank", "LoRA rank", "Training")
     max_length: int | None = overrides(Training, "max_length", "Sequence length", "Training")
     deepspeed: DeepSpeed | None = overrides(Training, "deepspeed", "DeepSpeed strategy", "Training")
+    probe: bool | None = overrides(Training, "probe", "Use the fastest strategy", "Training")
     seed: int | None = overrides(Training, "seed", "Seed", "Training")
     eval_questions: int | None = overrides(Recipe, "eval_questions", "Evaluation questions", "Verdict")
     suites: SuiteNames | None = overrides(Recipe, "suites", "Further suites", "Verdict")
@@ -104,24 +105,34 @@ class RunSpec(Model):
         json_schema_extra={"section": "Verdict"},
     )
 
+    @field_validator("probe")
+    @classmethod
+    def _no_strategy_beside_the_fastest(cls, probe: bool | None, info: ValidationInfo) -> bool | None:
+        if probe and (strategy := info.data.get("deepspeed")):
+            raise ValueError(f"it chooses the strategy, and deepspeed is {strategy}: leave one of them empty")
+        return probe
+
     def filled_in(self, preset: RunSpec) -> RunSpec:
         """The form with a preset's values in its empty fields.
 
-        Steps and epochs are one setting: where the form has either, the preset's are left out.
+        Steps and epochs are one setting, and so are a strategy and the fastest one: where the form has
+        either, the preset's are left out.
 
         Args:
             preset: The preset's values.
         """
         own = self.model_dump(exclude_none=True)
         values = preset.model_dump(include=PRESET_FIELDS, exclude_none=True)
-        if own.keys() & _LENGTH:
-            values = {name: value for name, value in values.items() if name not in _LENGTH}
+        for one_setting in _LENGTH, _STRATEGY:
+            if any(own.get(name) for name in one_setting):
+                values = {name: value for name, value in values.items() if name not in one_setting}
         return RunSpec.model_validate(values | own)
 
     def training(self, base: Training) -> Training:
         """The recipe's training settings, overridden by the form's.
 
-        max_steps takes precedence over max_epochs, so epochs on the form remove the recipe's steps.
+        max_steps takes precedence over max_epochs, so epochs on the form remove the recipe's steps. So does
+        a strategy on the form the recipe's probe.
 
         Args:
             base: The recipe's settings.
@@ -129,6 +140,8 @@ class RunSpec(Model):
         overridden = self.model_dump(include=TRAINING_FIELDS, exclude_none=True)
         if "max_epochs" in overridden:
             overridden.setdefault("max_steps", None)
+        if "deepspeed" in overridden:
+            overridden.setdefault("probe", False)
         return Training.model_validate(base.model_dump() | overridden)
 
 
@@ -137,3 +150,4 @@ TRAINING_FIELDS = set(RunSpec.model_fields) & set(Training.model_fields)
 PRESET_FIELDS = set(RunSpec.model_fields) - {"recipe", "cluster", "preset", "dataset_revision", "force"}
 """Fields that a preset may fill in: those that can be empty on the form, but not what is trained where."""
 _LENGTH = {"max_steps", "max_epochs"}
+_STRATEGY = {"deepspeed", "probe"}

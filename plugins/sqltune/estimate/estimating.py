@@ -17,7 +17,8 @@ from sqltune.estimate.config_traits import ConfigTraits, traits
 from sqltune.estimate.model import Estimate, Slowdown, StrategyMemory, Tokens
 from sqltune.estimate.published import published
 from sqltune.node_contracts.preflight import Architecture
-from sqltune.records import trainings
+from sqltune.records import strategies, trainings
+from sqltune.records.strategies import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,12 @@ def estimate(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> E
     """
     config, ranks = traits(plan.recipe.xtuner_config), plan.cluster.world_size
     shape, gpu_memory = _shape(plan, ask_hub), _gpu_memory(plan)
-    earlier = trainings.measured(plan.cluster_name)
+    earlier, probed = trainings.measured(plan.cluster_name), strategies.measured(plan)
     iterations = steps.iterations(tokens, plan.training, config.packed, ranks)
     per_iteration = steps.tokens_per_iteration(tokens, plan.training, config.packed)
     parameters = memory.sizes(shape, plan.training.lora_rank).total if shape else None
     needed = _memory(plan, config, shape, tokens, gpu_memory)
-    rate = rates.rate(plan, earlier, per_iteration, parameters)
+    rate = rates.rate(plan, earlier, per_iteration, parameters, probed)
     seconds = rate.overhead + iterations * rate.seconds if rate and iterations else None
     hours = None if seconds is None or plan.cluster.accelerator == "cpu" else ranks * seconds / 3600
     price = plan.cluster.gpu_hour_price
@@ -62,7 +63,7 @@ def estimate(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> E
         seconds_high=seconds * rate.high / rate.seconds if rate and seconds else None,
         gpu_hours=hours,
         price=None if hours is None or price is None else hours * price,
-        advice=_advice(plan, needed, earlier),
+        advice=None if plan.training.probe else _advice(plan, needed, earlier, probed),
     )
 
 
@@ -150,11 +151,14 @@ def _memory(
 
 
 def _advice(
-    plan: RunPlan, needed: Sequence[StrategyMemory], earlier: Sequence[MeasuredTraining]
+    plan: RunPlan,
+    needed: Sequence[StrategyMemory],
+    earlier: Sequence[MeasuredTraining],
+    probed: Sequence[MeasuredStrategy],
 ) -> Slowdown | None:
     """The strategy that this cluster was faster with, or that is known to be faster and fits."""
     own = plan.training.deepspeed
-    measured = {s: rates.measured_slowdown(plan, earlier, s) for s in FASTEST_FIRST if s != own}
+    measured = {s: rates.measured_slowdown(plan, earlier, s, probed) for s in FASTEST_FIRST if s != own}
     factors = {s: f for s, f in measured.items() if f is not None and f > rates.SPREAD}
     if factors:
         best = max(factors, key=lambda strategy: factors[strategy])

@@ -13,9 +13,10 @@ TokenBasis = Literal["counted", "other_commit", "characters"]
 """`counted`: this commit's tokens. `other_commit`: the average row of a commit counted before.
 `characters`: this commit's characters, and the tokens that one of them makes on average."""
 
-RateBasis = Literal["recipe", "cluster", "published"]
-"""`recipe`: earlier runs with these settings on this cluster. `cluster`: runs with other settings there, by
-their tokens a second. `published`: figures from elsewhere."""
+RateBasis = Literal["recipe", "probe", "cluster", "published"]
+"""`recipe`: earlier runs with these settings on this cluster. `probe`: a few iterations with these settings
+there, made to compare strategies. `cluster`: runs with other settings there, by their tokens a second.
+`published`: figures from elsewhere."""
 
 
 class Tokens(Model):

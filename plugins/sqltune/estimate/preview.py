@@ -6,8 +6,8 @@ from sqltune.config.loading import load_cluster, load_gate_rules, load_recipe
 from sqltune.config.plan import RunPlan
 from sqltune.config.presets import load_preset
 from sqltune.config.spec import RunSpec
-from sqltune.estimate.estimating import estimate
 from sqltune.estimate.model import Estimate
+from sqltune.estimate.probing import choose
 from sqltune.estimate.tokens import known_tokens
 
 
@@ -42,4 +42,4 @@ def preview(form: RunSpec) -> tuple[RunPlan, Estimate]:
         installation="",
         code_version="",
     )
-    return plan, estimate(plan, known_tokens(plan), ask_hub=False)
+    return choose(plan, known_tokens(plan), ask_hub=False)

@@ -10,6 +10,7 @@ from sqltune.config.recipe import DeepSpeed
 from sqltune.estimate.config_traits import traits
 from sqltune.estimate.model import Rate
 from sqltune.estimate.published import published
+from sqltune.records.strategies import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 
 RECENT = 5
@@ -20,12 +21,16 @@ UNCERTAIN = 2.0
 """The same for a run with other settings, and for published figures."""
 UNKNOWN_OVERHEAD = 120.0
 """Seconds for loading the model and writing the checkpoint, where neither was measured."""
-_SPEED = ("max_length", "batch_size", "deepspeed")
-"""Settings of the training that decide how long an iteration takes."""
+_SPEED = ("max_length", "batch_size")
+"""Settings of the training that decide, with the strategy, how long an iteration takes."""
 
 
 def rate(
-    plan: RunPlan, trainings: Sequence[MeasuredTraining], tokens: int | None, parameters: float | None
+    plan: RunPlan,
+    trainings: Sequence[MeasuredTraining],
+    tokens: int | None,
+    parameters: float | None,
+    probed: Sequence[MeasuredStrategy] = (),
 ) -> Rate | None:
     """Return how long an iteration takes.
 
@@ -34,9 +39,20 @@ def rate(
         trainings: Finished trainings of its cluster, the newest first.
         tokens: Of one rank's iteration, where they are known.
         parameters: Of the base model, where they are known.
+        probed: Strategies that were measured on its cluster with its settings.
     """
     if same := _recent(trainings, lambda t: is_same(plan, t)):
         return _measured(same, [t.seconds_per_step for t in same], SPREAD)
+    if (each := _probed(probed, plan.training.deepspeed)) is not None:
+        return Rate(
+            seconds=each,
+            low=each / SPREAD,
+            high=each * SPREAD,
+            overhead=UNKNOWN_OVERHEAD,
+            basis="probe",
+            runs=0,
+            sources=[],
+        )
     if tokens is None:
         return None
     # Packed rows have no padding, and the padding of other runs is not known: tokens a second include it.
@@ -52,6 +68,7 @@ def is_same(plan: RunPlan, training: MeasuredTraining) -> bool:
     settings, theirs = plan.training.model_dump(mode="json"), training.plan["training"]
     return (
         training.recipe == plan.recipe_name
+        and training.strategy == plan.training.deepspeed
         and all(settings[name] == theirs.get(name) for name in _SPEED)
         and _same_machines(plan, training)
     )
@@ -59,19 +76,31 @@ def is_same(plan: RunPlan, training: MeasuredTraining) -> bool:
 
 def is_similar(plan: RunPlan, training: MeasuredTraining) -> bool:
     """Whether a training had the plan's base model and strategy on the same hosts."""
-    return training.plan["training"].get("deepspeed") == plan.training.deepspeed and _same_machines(
-        plan, training
-    )
+    return training.strategy == plan.training.deepspeed and _same_machines(plan, training)
 
 
-def measured_slowdown(plan: RunPlan, trainings: Sequence[MeasuredTraining], other: DeepSpeed) -> float | None:
+def measured_slowdown(
+    plan: RunPlan,
+    trainings: Sequence[MeasuredTraining],
+    other: DeepSpeed,
+    probed: Sequence[MeasuredStrategy] = (),
+) -> float | None:
     """How much slower the plan's strategy was here than another one, with the same settings otherwise."""
-    own = _recent(trainings, lambda t: is_same(plan, t))
-    changed = plan.model_copy(update={"training": plan.training.model_copy(update={"deepspeed": other})})
-    others = _recent(trainings, lambda t: is_same(changed, t))
-    if not own or not others:
-        return None
-    return median(t.seconds_per_step for t in own) / median(t.seconds_per_step for t in others)
+    own = _seconds(plan, trainings, probed)
+    others = _seconds(plan.with_strategy(other), trainings, probed)
+    return None if own is None or others is None else own / others
+
+
+def _seconds(
+    plan: RunPlan, trainings: Sequence[MeasuredTraining], probed: Sequence[MeasuredStrategy]
+) -> float | None:
+    """Seconds an iteration, in whole trainings, or else as it was probed."""
+    same = _recent(trainings, lambda t: is_same(plan, t))
+    return median(t.seconds_per_step for t in same) if same else _probed(probed, plan.training.deepspeed)
+
+
+def _probed(probed: Sequence[MeasuredStrategy], strategy: DeepSpeed) -> float | None:
+    return next((m.seconds_per_iteration for m in probed if m.strategy == strategy), None)
 
 
 def _same_machines(plan: RunPlan, training: MeasuredTraining) -> bool:

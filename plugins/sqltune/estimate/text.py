@@ -75,6 +75,8 @@ def _rate(rate: Rate) -> str:
     match rate.basis:
         case "recipe":
             return f"{each}, as in earlier runs of this recipe here ({rate.runs})"
+        case "probe":
+            return f"{each}, as measured here to compare strategies"
         case "cluster":
             return f"{each}, by the tokens a second of other runs here ({rate.runs})"
         case _:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config.plan import RunPlan
 from sqltune.dataset.data_check import excesses, summary
@@ -57,22 +57,3 @@ class DataApprovalOperator(ApprovalOperator):
 def asks(plan: RunPlan) -> bool:
     """Whether a person decides on a dataset that exceeds a limit."""
     return plan.recipe.data_limits.on_excess == "ask" and not plan.accept_data
-
-
-def skip_needless_decision(context: Context, result: Any) -> None:
-    """Skip `approve_data` where the recipe never asks; for the `post_execute` of the task `plan`.
-
-    A task of its own only to be skipped would cost seconds of every run.
-
-    Args:
-        context: The task's context.
-        result: The `RunPlan` as JSON; False where nothing is new.
-
-    Raises:
-        DownstreamTasksSkipped: Airflow sets the named task to skipped; `plan` itself succeeds.
-    """
-    if not result or asks(RunPlan.model_validate(result)):
-        return
-    # Airflow does not push what a task returned when it skips tasks downstream.
-    context["ti"].xcom_push(key="return_value", value=result)
-    raise DownstreamTasksSkipped(tasks=[APPROVE_DATA])

@@ -63,7 +63,7 @@ class PlanGangOperator(BaseGangOperator):
             context,
             attempt,
             installation=plan.installation,
-            spec_hash=digest(self.plan),
+            spec_hash=digest(plan.model_dump(mode="json")),
             root=f"{plan.cluster.work_dir}/gangs",
             members=self.members(plan, attempt),
             limits=plan.cluster.limits,

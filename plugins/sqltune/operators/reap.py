@@ -214,7 +214,9 @@ def _why_orphaned(owner: Mapping[str, str], installation: str) -> str | None:
     dag_id, task_id, run_id = owner["dag_id"], owner["task_id"], owner["run_id"]
     ti = get_current_context()["ti"]
     states = ti.get_task_states(dag_id=dag_id, task_ids=[task_id], run_ids=[run_id]).get(run_id, {})
-    if task_id not in states:
+    # Airflow names a mapped task's instances so.
+    instance = f"{task_id}_{owner['map_index']}" if "map_index" in owner else task_id
+    if instance not in states:
         return "its run no longer exists"
-    state = states[task_id]
+    state = states[instance]
     return None if state in ACTIVE_STATES else f"its task is {state}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import OperationalError
@@ -20,6 +22,7 @@ from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
 from sqltune.operators.train_metrics import emit_training
 from sqltune.records import runs, turns
+from sqltune.records.strategies import MeasuredStrategy, fastest
 from ssh_gang import transfer
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
@@ -36,23 +39,28 @@ RESUME = ["--cfg-options", "resume=True"]
 """Resumes from the work folder's latest checkpoint; xtuner 0.2.0's own `--resume` fails without a path."""
 
 
-class TrainOperator(PlanGangOperator):
-    """Train with xtuner, one torchrun on each host.
+class XtunerOperator(PlanGangOperator):
+    """Run xtuner's training, one torchrun on each host.
 
     Args:
         master_addr: Address of the master's interface.
         datasets: The `DownloadedDataset` of each host that stores one, as JSON.
     """
 
-    template_fields = ("plan", "master_addr", "datasets")
+    template_fields: Sequence[str] = ("plan", "master_addr", "datasets")
+    options: Sequence[str] = ()
+    """Further arguments of xtuner's script."""
     progress_pattern = PROGRESS_PATTERN
-    checkpoint_pattern = CHECKPOINT_PATTERN
     exclusive = True
 
     def __init__(self, *, master_addr: Any, datasets: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.master_addr = master_addr
         self.datasets = datasets
+
+    def work_dir(self, plan: RunPlan, attempt: str) -> str:
+        """Return the folder of an attempt on every host."""
+        raise NotImplementedError
 
     def execute(self, context: Context) -> None:
         """Train, once no other run trains the same plan: a run that was cleared may have lost its turn."""
@@ -65,7 +73,7 @@ class TrainOperator(PlanGangOperator):
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """One torchrun on each host, with the config and what is trained beside it."""
-        work_dir = CheckpointStore(plan).work_dir(attempt)
+        work_dir = self.work_dir(plan, attempt)
         script = [
             "-m",
             "xtuner.tools.train",
@@ -76,9 +84,66 @@ class TrainOperator(PlanGangOperator):
             f"deepspeed_{plan.training.deepspeed}",
             "--launcher",
             "pytorch",
+            *self.options,
         ]
         files = {f"config/{plan.recipe.xtuner_config}": self._config(plan), "run.json": _run_json(plan)}
         return rank_members(plan, self.master_addr, script, cwd=work_dir, files=files)
+
+    async def prepare(self, gang: Gang) -> Gang:
+        """Bring the adapter that training goes on from to every host; each rank compares its hash."""
+        plan = self.run_plan
+        if plan.start and not plan.cluster.shared_storage:
+            source = plan.cluster.host(plan.start.host)
+            for host in plan.cluster.hosts:
+                if host != source:
+                    await transfer.copy(source, host, plan.start.path)
+                    self.log.info("the adapter of version %d copied to %s", plan.start.version, host.name)
+        return gang
+
+    def _config(self, plan: RunPlan) -> str:
+        return xtuner_config.render(plan, self._dataset.train_path)
+
+    @property
+    def _dataset(self) -> DownloadedDataset:
+        return DownloadedDataset.model_validate(next(iter(self.datasets)))
+
+    def _config_path(self, plan: RunPlan, attempt: str) -> str:
+        """The config on every host, in a folder of its own.
+
+        mmengine dumps the config to the work folder under the same name, without the import of the shim.
+        """
+        return f"{self.work_dir(plan, attempt)}/config/{plan.recipe.xtuner_config}"
+
+
+class TrainOperator(XtunerOperator):
+    """Train the model, from the latest whole checkpoint of the same plan where there is one.
+
+    Args:
+        probed: The `MeasuredStrategy` of each strategy that was measured before, as JSON: the fastest one is
+            used. None: the plan's.
+    """
+
+    template_fields = (*XtunerOperator.template_fields, "probed")
+    checkpoint_pattern = CHECKPOINT_PATTERN
+
+    def __init__(self, *, probed: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.probed = probed
+
+    @property
+    def run_plan(self) -> RunPlan:
+        """The plan, with the fastest of the strategies that were measured."""
+        plan = super().run_plan
+        return plan.with_strategy(fastest(self._measured) or plan.training.deepspeed)
+
+    def work_dir(self, plan: RunPlan, attempt: str) -> str:
+        """Return the folder of an attempt, with its checkpoints, on every host."""
+        return CheckpointStore(plan).work_dir(attempt)
+
+    def execute(self, context: Context) -> None:
+        """Train with the fastest strategy, in the run's turn."""
+        self._log_strategy()
+        super().execute(context)
 
     def loss_policy(self, plan: RunPlan) -> LossPolicy:
         """Return what the recipe says of a loss that is not finite, or jumps."""
@@ -88,11 +153,8 @@ class TrainOperator(PlanGangOperator):
         )
 
     async def prepare(self, gang: Gang) -> Gang:
-        """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning.
-
-        The adapter that training goes on from is brought to every host; each rank compares its hash.
-        """
-        await self._bring_start_adapter()
+        """Resume from the latest checkpoint that is whole on all hosts, or start from the beginning."""
+        gang = await super().prepare(gang)
         store = CheckpointStore(self.run_plan)
         checkpoint = await self._latest_undamaged(store)
         if checkpoint is None:
@@ -125,7 +187,7 @@ class TrainOperator(PlanGangOperator):
         """
         plan = self.run_plan
         progress = final_progress(event.progress, output)
-        checkpoint = f"{CheckpointStore(plan).work_dir(gang.attempt)}/iter_{progress.step}.pth"
+        checkpoint = f"{self.work_dir(plan, gang.attempt)}/iter_{progress.step}.pth"
         shards = asyncio.run(_shards(plan, checkpoint))
         self._require_every_shard(plan, progress.step, shards)
         self.log.info(
@@ -135,7 +197,8 @@ class TrainOperator(PlanGangOperator):
             progress.loss,
             event.launch_skew or 0,
         )
-        evidence = {"attempt": gang.attempt, "config_text": self._config(plan)}
+        strategy = plan.training.deepspeed
+        evidence = {"attempt": gang.attempt, "config_text": self._config(plan), "strategy": strategy}
         runs.put_trained(plan.key, progress.model_dump() | evidence)
         emit_training(plan, event, progress, gang.resumed_from)
         return TrainedCheckpoint(
@@ -147,17 +210,23 @@ class TrainOperator(PlanGangOperator):
             launch_skew=event.launch_skew,
             launch_skew_error=event.launch_skew_error,
             train_hash=self._dataset.train_hash,
+            strategy=strategy,
         )
 
-    async def _bring_start_adapter(self) -> None:
-        plan = self.run_plan
-        if plan.start is None or plan.cluster.shared_storage:
+    # Once: each look at a mapped task's XComs asks Airflow.
+    @cached_property
+    def _measured(self) -> list[MeasuredStrategy]:
+        return [MeasuredStrategy.model_validate(one) for one in self.probed or ()]
+
+    def _log_strategy(self) -> None:
+        """Say which strategy is used, and how fast the others were."""
+        if not self._measured:
             return
-        source = plan.cluster.host(plan.start.host)
-        for host in plan.cluster.hosts:
-            if host != source:
-                await transfer.copy(source, host, plan.start.path)
-                self.log.info("the adapter of version %d copied to %s", plan.start.version, host.name)
+        used, rates = self.run_plan.training.deepspeed, ", ".join(map(str, self._measured))
+        if fastest(self._measured):
+            self.log.info("training with %s, the fastest strategy: %s an iteration", used, rates)
+        else:
+            self.log.warning("training with %s: every strategy that was measured failed: %s", used, rates)
 
     async def _latest_undamaged(self, store: CheckpointStore) -> SealedCheckpoint | None:
         for checkpoint in await store.candidates():
@@ -168,21 +237,6 @@ class TrainOperator(PlanGangOperator):
                 "%s is damaged (%s): falling back to the one before", checkpoint, ", ".join(damaged)
             )
         return None
-
-    def _config(self, plan: RunPlan) -> str:
-        return xtuner_config.render(plan, self._dataset.train_path)
-
-    @property
-    def _dataset(self) -> DownloadedDataset:
-        return DownloadedDataset.model_validate(next(iter(self.datasets)))
-
-    @staticmethod
-    def _config_path(plan: RunPlan, attempt: str) -> str:
-        """The config on every host, in a folder of its own.
-
-        mmengine dumps the config to the work folder under the same name, without the import of the shim.
-        """
-        return f"{CheckpointStore(plan).work_dir(attempt)}/config/{plan.recipe.xtuner_config}"
 
     @staticmethod
     def _require_every_shard(plan: RunPlan, step: int, shards: dict[str, int]) -> None:

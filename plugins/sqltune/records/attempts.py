@@ -18,6 +18,9 @@ from ssh_gang.model import Model
 TRAINING = "train"
 """The task whose gang has iterations."""
 
+PROBE = "probe"
+"""The task whose gangs try out strategies: one that fails there fails no run."""
+
 GOODPUT = (
     "Useful seconds are those that the training counted for the steps of the final model: seconds a step on "
     "rank 0, without the steps that a later attempt took again. Wall seconds go from the first attempt's "

@@ -159,7 +159,7 @@ class GangMilestone(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
-    """Airflow's task id: train, all_reduce, convert_adapter, merge_adapter."""
+    """Airflow's task id: train, all_reduce, probe, convert_adapter, merge_adapter."""
     attempt: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str] = mapped_column(primary_key=True)
@@ -360,25 +360,6 @@ class MlflowMessage(Base):
     created_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
     """Until then, one process is sending it, and no other does."""
-
-
-class TokenCount(Base):
-    """The training rows of a commit in tokens of a base model."""
-
-    __tablename__ = "token_counts"
-    __table_args__ = CLUSTERED
-
-    dataset_repo: Mapped[str] = mapped_column(primary_key=True)
-    base_model: Mapped[str] = mapped_column(primary_key=True)
-    """Its folder on the hosts."""
-    split: Mapped[str] = mapped_column(primary_key=True)
-    """Percentage of databases held out, and hash of the prompt template."""
-    dataset_commit: Mapped[str] = mapped_column(primary_key=True)
-    rows: Mapped[int]
-    tokens: Mapped[int]
-    longest: Mapped[int]
-    """Tokens of the longest row."""
-    at: Mapped[datetime]
 
 
 class TrainingClaim(Base):

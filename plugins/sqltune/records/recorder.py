@@ -98,6 +98,17 @@ class RunRecorder:
         return f"{self.gang}.{attempt}.{host}"
 
 
+class ProbeRecorder(RunRecorder):
+    """Records all of a gang but its iterations, which are not those of the run's training."""
+
+    def progress(self, attempt: str, at: float, progress: Progress) -> None:
+        """Record nothing."""
+
+    def last_progress(self, attempt: str) -> Progress | None:
+        """Return None: none was recorded."""
+        return None
+
+
 @contextmanager
 def _database() -> Iterator[None]:
     try:

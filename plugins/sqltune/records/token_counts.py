@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from sqltune.config.plan import RunPlan
 from sqltune.records import database
-from sqltune.records.models import TokenCount
+from sqltune.records.estimate_tables import TokenCount
 from sqltune.records.types import now
 from sqltune.sql.prompt import TEMPLATE_HASH
 

@@ -25,6 +25,8 @@ class MeasuredTraining:
     run_id: str
     recipe: str
     plan: Json
+    strategy: str
+    """DeepSpeed's, the one that was really used."""
     steps: int
     """Iterations of the attempt that finished."""
     seconds_per_step: float
@@ -112,6 +114,8 @@ def _measured(session: Session, row: Row[*tuple[Any, ...]]) -> MeasuredTraining 
         run_id=run_id,
         recipe=recipe,
         plan=plan,
+        # Before strategies were probed, the plan's was used.
+        strategy=trained.get("strategy") or plan["training"].get("deepspeed", ""),
         steps=timed[-1][0],
         seconds_per_step=sum(seconds for _, seconds, _ in steady) / len(steady),
         tokens_per_second=sum(rates) / len(rates) if rates else None,

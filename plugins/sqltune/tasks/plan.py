@@ -50,7 +50,7 @@ def plan() -> RunPlan | Literal[False]:
         return False
     context = get_current_context()
     ti = context["ti"]
-    _estimate(run_plan, ti)
+    run_plan = _estimate(run_plan, ti)
     turns.wait_for_turn(run_plan, ti)
     waiting_since = ti.get_first_reschedule_date(context)
     emit(
@@ -65,14 +65,21 @@ def plan() -> RunPlan | Literal[False]:
     return run_plan
 
 
-def _estimate(plan: RunPlan, ti: Any) -> None:
-    """Say, record and hand on what the training will take; what cannot fit is refused."""
-    estimated = estimates.make(plan)
+def _estimate(plan: RunPlan, ti: Any) -> RunPlan:
+    """Say, record and hand on what the training will take; what cannot fit is refused.
+
+    Returns:
+        The plan, with its strategy chosen where it has `probe`.
+    """
+    chosen, estimated = estimates.make(plan)
+    if chosen != plan:
+        runs.put_plan(chosen)
     ti.xcom_push(key="estimate", value=dumped(estimated))
     try:
         require_memory(estimated)
     except ConfigError as e:
         raise AirflowFailException(str(e)) from e
+    return chosen
 
 
 def _has_nothing_new(plan: RunPlan) -> bool:
@@ -134,3 +141,9 @@ def hosts(plan: RunPlan) -> list[str]:
 def storages(plan: RunPlan) -> list[str]:
     """One host for each storage: all hosts, or the master alone where storage is shared."""
     return [h.name for h in plan.cluster.storage_hosts]
+
+
+@typed_task
+def strategies(plan: RunPlan) -> list[str]:
+    """The DeepSpeed strategies to measure before the training; none where the plan has one already."""
+    return list(plan.strategies)

@@ -86,6 +86,7 @@ def _artefacts(
 ) -> dict[str, str]:
     return {
         "split_hash": trained.train_hash,
+        "strategy": trained.strategy or plan.training.deepspeed,
         "checkpoint": trained.checkpoint,
         "checkpoint_hash": adapter.checkpoint_hash,
         "adapter": f"{plan.run_dir}/adapter",

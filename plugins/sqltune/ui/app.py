@@ -206,6 +206,7 @@ def new_run_estimate(
     max_steps: int | None = None,
     max_epochs: int | None = None,
     deepspeed: str | None = None,
+    probe: bool | None = None,
 ) -> estimate_contracts.NewRunEstimate:
     """Return what a run would take with these fields of the form; nothing is started, and nobody is asked."""
     given = {
@@ -215,6 +216,7 @@ def new_run_estimate(
         "max_steps": max_steps,
         "max_epochs": max_epochs,
         "deepspeed": deepspeed,
+        "probe": probe,
     }
     return estimate_page.of_form({name: value for name, value in given.items() if value is not None})
 

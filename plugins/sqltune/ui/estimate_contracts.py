@@ -5,12 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from sqltune.estimate.model import Estimate
+from sqltune.records.strategies import MeasuredStrategy
 from ssh_gang.model import Model
 
 
 class Taken(Model):
     """What a training took."""
 
+    strategy: str = Field(description="DeepSpeed's, the one that was used; empty where it is not known.")
     iterations: int
     seconds_per_step: float = Field(description="On average, without the first ones.")
     seconds: float | None = Field(description="From the start signal to the end; null where it was resumed.")
@@ -24,6 +26,9 @@ class RunEstimate(Model):
 
     estimate: Estimate | None = Field(description="Null for a run that an earlier version planned.")
     taken: Taken | None = Field(description="Null before the end of the training.")
+    strategies: list[MeasuredStrategy] = Field(
+        description="How fast each strategy was with this run's settings; empty without `probe`."
+    )
 
 
 class Choice(Model):

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sqltune.config.cluster import Cluster
 from sqltune.config.loading import cluster_names, describe, load_cluster, load_recipe, recipe_names
+from sqltune.config.plan import RunPlan
 from sqltune.config.presets import Preset, load_preset, preset_names
 from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
@@ -16,7 +17,8 @@ from sqltune.errors import ConfigError
 from sqltune.estimate.estimating import require_memory
 from sqltune.estimate.model import Estimate
 from sqltune.estimate.preview import preview
-from sqltune.records import runs, series, trainings
+from sqltune.records import runs, series, strategies, trainings
+from sqltune.records.strategies import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 from sqltune.ui.cost import price
 from sqltune.ui.estimate_contracts import Choice, Choices, NewRunEstimate, RunEstimate, Taken
@@ -28,6 +30,7 @@ def of_run(key: str) -> RunEstimate:
     return RunEstimate(
         estimate=Estimate.model_validate(recorded) if recorded else None,
         taken=_taken(key, training) if training else None,
+        strategies=_measured_strategies(key),
     )
 
 
@@ -76,6 +79,13 @@ def _defaults() -> dict[str, str]:
     }
 
 
+def _measured_strategies(key: str) -> list[MeasuredStrategy]:
+    plan = runs.plan(key)
+    if plan is None or not plan["training"].get("probe"):
+        return []
+    return strategies.measured(RunPlan.model_validate(plan))
+
+
 def _taken(key: str, training: MeasuredTraining) -> Taken:
     cluster = training.plan["cluster"]
     ranks = sum(host["processes"] for host in cluster["hosts"])
@@ -83,6 +93,7 @@ def _taken(key: str, training: MeasuredTraining) -> Taken:
     hours = ranks * training.seconds / 3600 if training.seconds is not None and has_gpus else None
     used = max((sample.gpu.memory_used for sample in series.gpu_samples(key)), default=None)
     return Taken(
+        strategy=training.strategy,
         iterations=training.steps,
         seconds_per_step=training.seconds_per_step,
         seconds=training.seconds,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqltune.records import checkups, milestones
+from sqltune.records.attempts import PROBE
 from sqltune.records.milestones import RecordedMilestone
 from sqltune.records.types import from_timestamp
 from sqltune.ui.gang_contracts import Cause, Failure, FailureAnswer
@@ -56,7 +57,8 @@ def gang_failure(recorded: Sequence[RecordedMilestone]) -> Failure | None:
     task, attempt = newest
     end = moments["ended"].end if "ended" in moments else None
     failed = moments.get("failed")
-    if failed or (end and not end.ok):
+    # A strategy that fails is out; the run goes on, unless the task failed too.
+    if failed or (end and not end.ok and task != PROBE):
         return _failed(task, attempt, moments, end)
     if "killed" in moments and not end:
         at = from_timestamp(moments["killed"].at)

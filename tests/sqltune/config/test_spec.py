@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sqltune.config.json_schema import flat_schema
-from sqltune.config.loading import load_recipe
+from sqltune.config.loading import describe, load_recipe
 from sqltune.config.recipe import Recipe, Training
 from sqltune.config.spec import TRAINING_FIELDS, RunSpec
 
@@ -85,3 +85,36 @@ def test_training_settings_are_the_forms_where_it_has_a_value():
     assert RunSpec(max_steps=20, eval_questions=30).training(recipe) == recipe.model_copy(
         update={"max_steps": 20}
     )
+
+
+def test_a_strategy_and_the_fastest_one_exclude_each_other():
+    with pytest.raises(ValidationError) as e:
+        RunSpec(deepspeed="zero2", probe=True)
+    assert describe(e.value) == [
+        "probe: True is not allowed: value error, it chooses the strategy, and deepspeed is zero2: leave one "
+        "of them empty"
+    ]
+
+
+def test_a_strategy_is_allowed_where_the_fastest_one_is_not_wanted():
+    assert RunSpec(deepspeed="zero2", probe=False).deepspeed == "zero2"
+
+
+@pytest.mark.parametrize(
+    ("form", "preset", "filled"),
+    [
+        ({"probe": True}, {"deepspeed": "zero2"}, (None, True)),
+        ({"deepspeed": "zero2"}, {"probe": True}, ("zero2", None)),
+        ({"probe": False}, {"deepspeed": "zero2"}, ("zero2", False)),
+        ({}, {"probe": True}, (None, True)),
+    ],
+)
+def test_a_strategy_and_the_fastest_one_are_one_setting(form, preset, filled):
+    spec = RunSpec(**form).filled_in(RunSpec(**preset))
+    assert (spec.deepspeed, spec.probe) == filled
+
+
+def test_a_strategy_on_the_form_wins_over_the_recipes_probe():
+    recipe = load_recipe("lab_tiny").training.model_copy(update={"probe": True})
+    assert RunSpec().training(recipe).probe
+    assert not RunSpec(deepspeed="zero2").training(recipe).probe

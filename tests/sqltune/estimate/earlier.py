@@ -21,6 +21,7 @@ def put_training(
     around: float = 40.0,
     tokens_per_second: float | None = None,
     resumed: bool = False,
+    strategy: str | None = None,
 ) -> None:
     """Record a finished training: two slow iterations, then steady ones, and the time around them.
 
@@ -32,6 +33,7 @@ def put_training(
         around: Seconds before the first and after the last iteration.
         tokens_per_second: As the log says.
         resumed: Whether the attempt went on from a checkpoint.
+        strategy: The one that was used; None: the plan's, as in records of earlier versions.
     """
     runs.put_plan(plan)
     for step in range(1, steps + 1):
@@ -48,4 +50,4 @@ def put_training(
         milestones.put(plan.key, "train", "a1", Milestone(kind=kind, at=BEGIN.timestamp() + at))
     if resumed:
         milestones.put(plan.key, "train", "a1", Milestone(kind="resumed", at=BEGIN.timestamp(), number=1))
-    runs.put_trained(plan.key, {"attempt": "a1"})
+    runs.put_trained(plan.key, {"attempt": "a1"} | ({"strategy": strategy} if strategy else {}))

@@ -8,7 +8,8 @@ from sqltune.config.plan import RunPlan
 from sqltune.estimate.model import Rate
 from sqltune.estimate.published import published
 from sqltune.estimate.rates import UNKNOWN_OVERHEAD, measured_slowdown, rate
-from sqltune.records import trainings
+from sqltune.records import strategies, trainings
+from sqltune.records.strategies import MeasuredStrategy
 from tests.plans import run_plan
 from tests.sqltune.estimate.earlier import put_training
 
@@ -119,3 +120,39 @@ def test_published_offload_is_4_8_to_15_8_times_slower():
 
 def test_a_strategy_without_figures_is_as_fast_as_any():
     assert published().slowdown("zero2") == (1.0, 1.0, [])
+
+
+def probed(strategy: str, seconds: float | None, **training: object) -> None:
+    """Record that a run measured a strategy."""
+    measured = MeasuredStrategy(strategy=strategy, seconds_per_iteration=seconds)
+    strategies.put(changed("p1", **training), measured)
+
+
+def test_without_a_run_what_was_probed_counts(records):
+    probed("zero2", 0.5)
+    plan = changed(deepspeed="zero2")
+    found = rate(plan, [], 500, 135e6, strategies.measured(plan))
+    assert (found.basis, found.seconds, found.runs) == ("probe", 0.5, 0)
+
+
+def test_a_whole_run_counts_more_than_what_was_probed(records):
+    probed("zero3_offload", 0.5)
+    put_training(run_plan("r1"), seconds_per_step=5)
+    plan = changed()
+    found = rate(plan, trainings.measured("lab"), 500, 135e6, strategies.measured(plan))
+    assert (found.basis, found.seconds) == ("recipe", 5)
+
+
+def test_the_slowdown_is_known_where_the_other_strategy_was_only_probed(records):
+    put_training(changed("r1"), seconds_per_step=12)
+    probed("zero2", 3.0)
+    plan = changed()
+    known = strategies.measured(plan)
+    assert measured_slowdown(plan, trainings.measured("lab"), "zero2", known) == 4
+    assert measured_slowdown(plan, trainings.measured("lab"), "zero3", known) is None
+
+
+def test_a_run_counts_for_the_strategy_that_it_really_used(records):
+    put_training(changed("r1"), strategy="zero1")
+    assert estimated(changed(deepspeed="zero1")).basis == "recipe"
+    assert estimated(changed()).basis == "published"

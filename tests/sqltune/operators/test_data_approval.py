@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config.data_limits import DataLimits
 from sqltune.config.plan import RunPlan
-from sqltune.operators.data_approval import DataApprovalOperator, skip_needless_decision
+from sqltune.operators.data_approval import DataApprovalOperator
 from sqltune.records import data_checks, installation, runs
 from tests.plans import run_plan
 from tests.revisions_of_rows import check, rows
@@ -56,28 +56,3 @@ def test_nobody_is_asked_about_data_within_its_limits(asking):
     data_checks.put(asking.key, check(rows(), rows()))
     with pytest.raises(AirflowSkipException):
         operator(asking).execute(SimpleNamespace())
-
-
-class TaskInstance:
-    """Keeps what is pushed."""
-
-    def __init__(self) -> None:
-        self.pushed: dict[str, object] = {}
-
-    def xcom_push(self, key: str, value: object) -> None:
-        self.pushed[key] = value
-
-
-def test_the_plan_skips_the_question_where_the_recipe_never_asks(records):
-    ti, plan = TaskInstance(), run_plan().model_dump(mode="json")
-    with pytest.raises(DownstreamTasksSkipped) as skipped:
-        skip_needless_decision({"ti": ti}, plan)
-    assert skipped.value.tasks == ["approve_data"]
-    assert ti.pushed == {"return_value": plan}
-
-
-def test_the_plan_leaves_the_question_where_the_recipe_asks_or_nothing_is_new(asking):
-    ti = TaskInstance()
-    skip_needless_decision({"ti": ti}, asking.model_dump(mode="json"))
-    skip_needless_decision({"ti": ti}, False)
-    assert ti.pushed == {}

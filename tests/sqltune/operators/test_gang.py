@@ -24,6 +24,8 @@ def test_the_model_that_a_gang_hands_on_is_json_in_xcom(monkeypatch, records):
         plan=run_plan().model_dump(mode="json"),
         adapter={"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab"},
     )
-    ti = SimpleNamespace(dag_id="d", task_id="merge_adapter", run_id="r", id=uuid.uuid4(), max_tries=1)
+    ti = SimpleNamespace(
+        dag_id="d", task_id="merge_adapter", run_id="r", id=uuid.uuid4(), map_index=-1, max_tries=1
+    )
     ended = GangEvent(ok=True, attempt="try1-x", reason="", seconds=1).model_dump(mode="json")
     assert operator.execute_complete({"ti": ti}, ended) == MERGED

@@ -74,6 +74,12 @@ def test_a_gang_whose_task_has_ended_is_an_orphan(airflow, state):
     assert reap._why_orphaned(owner(), OURS) == f"its task is {state}"
 
 
+@pytest.mark.parametrize(("index", "reason"), [("0", "its task is success"), ("1", None)])
+def test_a_gang_of_a_mapped_task_is_its_own_instances(airflow, index, reason):
+    airflow["r1"] = {"probe_0": "success", "probe_1": "deferred"}
+    assert reap._why_orphaned(owner() | {"task_id": "probe", "map_index": index}, OURS) == reason
+
+
 def test_a_gang_whose_run_was_deleted_is_an_orphan(airflow):
     assert reap._why_orphaned(owner(), OURS) == "its run no longer exists"
 

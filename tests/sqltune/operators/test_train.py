@@ -142,6 +142,7 @@ def context(running: tuple[str, ...] = ()) -> dict:
         task_id="train",
         run_id="r1",
         id=uuid.UUID(int=7 << 80),
+        map_index=-1,
         max_tries=1,
         try_number=1,
         get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running}),
@@ -194,3 +195,58 @@ def test_nothing_is_started_on_a_machine_with_another_log_store(records, monkeyp
     monkeypatch.setenv("SQLTUNE_LOG_STORE", f"{tmp_path}/elsewhere")
     with pytest.raises(LogStoreError, match="is not the log store that this run was planned with"):
         operator(plan).pre_execute({})
+
+
+def measured(**rates: float | None) -> list[dict]:
+    """What `probe` handed on: seconds an iteration by strategy; None is a failure."""
+    return [
+        {"strategy": name, "seconds_per_iteration": seconds, "error": "" if seconds else "out of memory"}
+        for name, seconds in rates.items()
+    ]
+
+
+def probed(plan, **rates: float | None):
+    made = operator(plan)
+    made.probed = measured(**rates)
+    return made
+
+
+def strategy_of(member) -> str:
+    return member.argv[member.argv.index("--deepspeed") + 1]
+
+
+def probing_plan():
+    plan = run_plan()
+    return plan.model_copy(update={"training": plan.training.model_copy(update={"probe": True})})
+
+
+def test_the_fastest_strategy_that_was_measured_is_trained_with():
+    made = probed(probing_plan(), zero3=2.0, zero2=1.0, zero1=None)
+    assert {strategy_of(m) for m in made.members(made.run_plan, "try1-ab")} == {"deepspeed_zero2"}
+
+
+def test_where_every_strategy_failed_the_plans_is_trained_with(records, hosts, capsys):
+    made = probed(probing_plan(), zero2=None, zero1=None)
+    with pytest.raises(TaskDeferred):
+        made.execute(context())
+    assert made.run_plan.training.deepspeed == "zero3_offload"
+    printed = capsys.readouterr().out
+    assert "training with zero3_offload: every strategy that was measured failed" in printed
+    assert "zero1 failed (out of memory)" in printed
+
+
+def test_the_log_has_the_rates(records, hosts, capsys):
+    with pytest.raises(TaskDeferred):
+        probed(probing_plan(), zero3=2.0, zero2=0.125).execute(context())
+    expected = "training with zero2, the fastest strategy: zero3 2.000 s, zero2 0.125 s"
+    assert expected in capsys.readouterr().out
+
+
+def test_ranks_and_checkpoints_of_another_strategy_are_not_taken_over():
+    one, other = (probed(probing_plan(), zero1=rate, zero2=1.0) for rate in (0.5, 2.0))
+    assert one.gang(context(), "try1").spec_hash != other.gang(context(), "try1").spec_hash
+    prints = [
+        json.loads(made.members(made.run_plan, "a")[0].files["run.json"])["fingerprint"]
+        for made in (one, other)
+    ]
+    assert prints[0] != prints[1]

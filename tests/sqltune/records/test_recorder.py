@@ -6,7 +6,7 @@ import pytest
 
 from sqltune.records import database, recorder, runs, series
 from sqltune.records.logstore import LogStore, check_log_store
-from sqltune.records.recorder import RunRecorder
+from sqltune.records.recorder import ProbeRecorder, RunRecorder
 from ssh_gang.gpus import Gpu
 from ssh_gang.progress import Progress
 from ssh_gang.recorder import RecorderUnavailable
@@ -38,6 +38,15 @@ def test_the_last_progress_is_of_the_attempt(run):
     run.progress("try2", 1001.0, Progress(step=3, total=9))
     assert run.last_progress("try1") == Progress(step=5, total=9, loss=1.0, last_finite_step=5)
     assert run.last_progress("try3") is None
+
+
+def test_the_iterations_of_a_probe_are_not_the_trainings(run):
+    probe = ProbeRecorder.ref("r1", "probe_0", "probe").resolve()
+    probe.progress("zero2.try1", 1000.0, Progress(step=20, total=20))
+    probe.output("zero2.try1", "a", 0, b"hello\n")
+    assert probe.last_progress("zero2.try1") is None
+    assert series.iterations("r1") == []
+    assert LogStore().read("r1", "probe_0.zero2.try1.a") == b"hello\n"
 
 
 def test_a_log_of_many_lines_is_few_blocks(run, monkeypatch):

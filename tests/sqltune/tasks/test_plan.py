@@ -11,12 +11,14 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 
 from lab.repositories import repositories
 from lab.settings import REPO
+from sqltune.estimate.estimating import FASTEST_FIRST
 from sqltune.estimate.model import Tokens
 from sqltune.node_contracts.preflight import PreflightResponse
-from sqltune.records import checkups, claims, revisions, runs, verdicts
+from sqltune.records import checkups, claims, revisions, runs, strategies, verdicts
 from sqltune.records.errors import LogStoreError
 from sqltune.records.revisions import Feed
 from sqltune.records.runs import State
+from sqltune.records.strategies import MeasuredStrategy
 from sqltune.tasks import estimates
 from sqltune.tasks import plan as planned
 from tests.host_facts import measured
@@ -246,8 +248,48 @@ def test_a_plan_that_cannot_fit_the_cards_stops_here_and_claims_nothing(airflow,
     assert claims.take(small.fingerprint, other).owner == other
 
 
+@pytest.fixture
+def probing(airflow, monkeypatch) -> Airflow:
+    """The form says `probe: true`."""
+
+    def read_form():
+        made = run_plan(airflow.run_id)
+        return made.model_copy(update={"training": made.training.model_copy(update={"probe": True})})
+
+    monkeypatch.setattr(planned, "_read_form", read_form)
+    return airflow
+
+
+def test_strategies_that_are_not_measured_are_handed_on(probing):
+    made = probing.plan("r1")
+    assert made["strategies"] == list(FASTEST_FIRST)
+    assert runs.plan("r1") == made
+    assert made["training"]["deepspeed"] == "zero3_offload"
+
+
+def test_where_all_are_measured_the_plan_has_the_fastest_one(probing, caplog):
+    caplog.set_level("INFO")
+    for number, strategy in enumerate(FASTEST_FIRST):
+        seconds = 9.0 - number
+        measured = MeasuredStrategy(strategy=strategy, seconds_per_iteration=seconds)
+        strategies.put(run_plan("r0"), measured)
+    made = probing.plan("r1")
+    assert made["strategies"] == []
+    assert made["training"]["deepspeed"] == FASTEST_FIRST[-1]
+    assert (probing.pushed["estimate"]["rate"]["basis"], probing.pushed["estimate"]["rate"]["seconds"]) == (
+        "probe",
+        5.0,
+    )
+    assert f"probe: {FASTEST_FIRST[-1]} is used; measured here: zero1 8.000 s" in caplog.text
+
+
 def test_every_host_is_mapped_over(plan):
     assert planned.hosts(plan) == ["host-a", "host-b"]
+
+
+def test_every_strategy_to_be_measured_is_mapped_over(plan):
+    assert planned.strategies(plan) == []
+    assert planned.strategies(plan | {"strategies": ["zero2", "zero1"]}) == ["zero2", "zero1"]
 
 
 def test_every_host_has_a_storage_of_its_own(plan):

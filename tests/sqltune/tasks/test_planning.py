@@ -159,6 +159,43 @@ def test_a_change_of_the_evaluation_keeps_the_fingerprint(plan, change):
     assert plan(**change).fingerprint == plan().fingerprint
 
 
+def test_with_probe_the_strategy_does_not_change_the_fingerprint(plan):
+    """The next night finds nothing new, whichever strategy was the fastest."""
+    probing = plan(probe=True)
+    assert probing.with_strategy("zero1").fingerprint == probing.with_strategy("zero3").fingerprint
+    assert probing.fingerprint != plan().fingerprint
+
+
+def test_with_probe_the_recipes_strategy_does_not_change_the_fingerprint(plan):
+    made = plan(probe=True)
+    recipe = made.recipe.training.model_copy(update={"deepspeed": "zero1"})
+    other = made.model_copy(update={"recipe": made.recipe.model_copy(update={"training": recipe})})
+    assert other.fingerprint == made.fingerprint
+
+
+def test_with_probe_checkpoints_of_two_strategies_are_told_apart(plan):
+    made = plan(probe=True)
+    prints = {made.with_strategy(strategy).checkpoint_fingerprint for strategy in ("zero1", "zero2")}
+    assert len(prints) == 2
+    assert plan().checkpoint_fingerprint == plan().fingerprint
+
+
+def test_a_plan_with_the_recipes_probe_is_as_the_recipe_whichever_strategy_was_the_fastest(plan):
+    made = plan()
+    probing = made.recipe.training.model_copy(update={"probe": True})
+    recipe = made.recipe.model_copy(update={"training": probing})
+    as_recipe = made.model_copy(update={"recipe": recipe, "training": probing})
+    assert as_recipe.with_strategy("zero1").is_as_recipe
+    assert not plan(probe=True).is_as_recipe
+
+
+def test_a_strategy_beside_probe_is_named_with_the_other_mistakes(plan):
+    with pytest.raises(ConfigError) as e:
+        plan(probe=True, deepspeed="zero2", max_length=16)
+    assert [mistake.partition(":")[0] for mistake in e.value.mistakes] == ["probe", "max_length"]
+    assert "deepspeed is zero2" in e.value.mistakes[0]
+
+
 def test_a_plan_survives_json(plan):
     assert RunPlan.model_validate(plan().model_dump(mode="json")) == plan()
 

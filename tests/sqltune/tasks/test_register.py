@@ -24,6 +24,7 @@ TRAINED = {
     "seconds": 1800.0,
     "launch_skew": 0.01,
     "launch_skew_error": 0.001,
+    "strategy": "zero1",
 }
 ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "checkpoint-hash"}
 MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
@@ -62,6 +63,7 @@ def test_the_version_is_the_merged_model(number):
         ("started_from", "base model"),
         ("checkpoint_hash", "checkpoint-hash"),
         ("host_versions", "torch=2.13.0"),
+        ("strategy", "zero1"),
         ("rank_hours", "1.000"),
         ("gpu_hours", "0.000"),
     ],

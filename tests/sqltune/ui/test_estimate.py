@@ -10,10 +10,12 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import expect
 
-from sqltune.estimate.estimating import estimate
+from sqltune.config.plan import RunPlan
+from sqltune.estimate.estimating import FASTEST_FIRST, estimate
 from sqltune.estimate.model import Tokens
 from sqltune.node_contracts.preflight import PreflightResponse
-from sqltune.records import checkups, runs, token_counts
+from sqltune.records import checkups, runs, strategies, token_counts
+from sqltune.records.strategies import MeasuredStrategy
 from sqltune.ui.app import create_app
 from tests.host_facts import measured
 from tests.plans import run_plan
@@ -46,6 +48,13 @@ def put_estimated(run_id: str, *, trained: bool) -> None:
     runs.put_estimate(plan.key, made.model_dump(mode="json"))
 
 
+def put_strategies(plan: RunPlan) -> None:
+    """Record that one strategy was measured, and that another failed."""
+    strategies.put(plan, MeasuredStrategy(strategy="zero2", seconds_per_iteration=0.5))
+    failed = MeasuredStrategy(strategy="zero1", seconds_per_iteration=None, error="CUDA out of memory")
+    strategies.put(plan, failed)
+
+
 def put_cards(run_id: str = "p0") -> None:
     """Record that preflight saw the production recipe's model and cards of 16 GiB."""
     runs.put_plan(
@@ -74,7 +83,36 @@ def test_a_run_that_has_not_ended_has_taken_nothing(api):
 
 def test_a_run_of_an_earlier_version_has_no_estimate(api):
     runs.put_plan(run_plan("r1"))
-    assert get(api, "/runs/r1/estimate") == {"estimate": None, "taken": None}
+    assert get(api, "/runs/r1/estimate") == {"estimate": None, "taken": None, "strategies": []}
+
+
+def test_a_run_with_probe_has_the_strategies_and_the_one_that_was_used(api):
+    plan = run_plan("r1")
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"probe": True})})
+    put_training(plan, strategy="zero2")
+    put_strategies(plan)
+    answer = get(api, "/runs/r1/estimate")
+    assert answer["taken"]["strategy"] == "zero2"
+    assert [(s["strategy"], s["seconds_per_iteration"], s["error"]) for s in answer["strategies"]] == [
+        ("zero1", None, "CUDA out of memory"),
+        ("zero2", 0.5, ""),
+    ]
+
+
+def test_a_run_without_probe_has_no_strategies(api):
+    put_estimated("r1", trained=False)
+    put_strategies(run_plan("r1"))
+    assert get(api, "/runs/r1/estimate")["strategies"] == []
+
+
+def test_a_new_run_is_estimated_with_the_fastest_strategy(api):
+    plan = run_plan("r0", base_model="~/models/tiny")
+    for number, strategy in enumerate(FASTEST_FIRST):
+        measured = MeasuredStrategy(strategy=strategy, seconds_per_iteration=1.0 + number)
+        strategies.put(plan, measured)
+    answer = get(api, "/estimate", recipe="lab_tiny", cluster="lab", probe=True)
+    assert answer["estimate"]["strategy"] == FASTEST_FIRST[0]
+    assert answer["estimate"]["rate"]["basis"] == "probe"
 
 
 def test_a_cluster_without_gpus_took_no_gpu_hours(api):
@@ -150,6 +188,19 @@ def test_a_run_shows_its_estimate_beside_what_it_took(site, open_page):
         "2 min 10 s2 min 18 s+6 %"
     )
     expect(section).to_contain_text("By earlier runs of this recipe on this cluster (1).")
+
+
+def test_a_run_with_probe_shows_the_strategies(site, open_page):
+    plan = run_plan("probed")
+    plan = plan.model_copy(update={"training": plan.training.model_copy(update={"probe": True})})
+    put_training(plan, strategy="zero2")
+    put_strategies(plan)
+    page = site.show(open_page, "probed")
+    table = page.get_by_role("table", name="Strategies as measured on this cluster")
+    expect(table.get_by_role("row", name="zero2 0.500")).to_have_attribute("aria-current", "true")
+    expect(table.get_by_role("row", name="zero1 CUDA out of memory")).to_have_attribute(
+        "aria-current", "false"
+    )
 
 
 def test_a_run_of_an_earlier_version_says_that_it_has_none(site, open_page):

@@ -67,6 +67,15 @@ def test_a_rank_that_failed_first_is_named_with_its_step_and_exit(gang, failure)
     assert (found["remedy"], found["retry"]) == ("gpu_memory", "a retry resumes from iteration 10")
 
 
+def test_a_strategy_that_failed_is_no_failure_of_the_run(gang, failure):
+    probe = Gang("probe")
+    probe.launch("zero2.try1", 100)
+    probe.end("zero2.try1", 120, ok=False, reason="host-a rank 0: exit code 1", failed_code=1)
+    assert failure() is None
+    probe.note("zero2.try1", "failed", 121, reason="its host is lost")
+    assert failure()["task"] == "probe"
+
+
 def test_a_failure_is_over_when_a_retry_is_under_way(gang, failure):
     gang.fail("try1", 40)
     gang.launch("try2", 60)

@@ -15,7 +15,7 @@ const estimate = {
     { strategy: "zero3", total: 6.0 },
   ],
 } as Schema["Estimate"];
-const taken = { iterations: 100, seconds_per_step: 2.2, seconds: 228, gpu_hours: null, price: null, memory: null } as Schema["Taken"];
+const taken = { strategy: "zero2", iterations: 100, seconds_per_step: 2.2, seconds: 228, gpu_hours: null, price: null, memory: null } as Schema["Taken"];
 
 describe("figures", () => {
   it("says how much more was taken", () => {

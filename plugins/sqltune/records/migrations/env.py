@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from sqltune.records import models, revision_tables  # noqa: F401 # the tables enter Base's metadata
+from sqltune.records import estimate_tables, models, revision_tables  # noqa: F401 # the tables enter Base's metadata
 from sqltune.records.base import Base
 from sqltune.records.database import VERSION_TABLE
 
