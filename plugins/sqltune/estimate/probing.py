@@ -31,8 +31,8 @@ def choose(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> tup
 def with_choice(plan: RunPlan, fitting: Sequence[DeepSpeed], known: Sequence[MeasuredStrategy]) -> RunPlan:
     """Return a plan with the fastest strategy, or with those to be measured where one is not known yet.
 
-    All are measured then, to be compared under the same conditions; those that have failed are left out. The
-    plan's own strategy, or one that fits in its place, is the one to train with where all fail.
+    All are measured then, to be compared under the same conditions; those that have failed are left out,
+    unless all have. The plan's own strategy, or one that fits in its place, is the one to train with where all fail.
 
     Args:
         plan: The plan.
@@ -42,6 +42,9 @@ def with_choice(plan: RunPlan, fitting: Sequence[DeepSpeed], known: Sequence[Mea
     own = plan.training.deepspeed
     fallback = own if own in fitting or not fitting else fitting[0]
     rates = {m.strategy: m for m in known if m.strategy in fitting}
+    if rates.keys() >= {*fitting} and all(rate.error for rate in rates.values()):
+        # What failed in all of them was not the strategies.
+        rates = {}
     usable = [s for s in fitting if s not in rates or not rates[s].error]
     if len(usable) > 1 and not rates.keys() >= {*fitting}:
         return plan.model_copy(update={"strategies": usable}).with_strategy(fallback)
