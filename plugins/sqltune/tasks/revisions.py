@@ -12,8 +12,9 @@ from sqltune.contracts import typed_task
 from sqltune.errors import HubError
 from sqltune.records import revisions
 from sqltune.records.revisions import Feed, Revision
+from sqltune.records.types import now
 from sqltune.revisions.history import follow
-from sqltune.revisions.policy import candidates, next_revision
+from sqltune.revisions.policy import Reason, candidates, next_revision, wait
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
@@ -41,15 +42,18 @@ def list_waiting() -> list[str]:
 
 def reason(revision: Revision, waiting: list[Revision], policy: Revisions) -> str:
     """Say for what a revision waits."""
-    wanted = candidates(waiting, policy)
-    if revision not in wanted:
-        return "has no tag" if policy.policy == "tagged" else "a newer one is trained in its place"
+    match wait(revision, waiting, policy, now()).reason:
+        case Reason.NO_TAG:
+            return "has no tag"
+        case Reason.REPLACED:
+            return "a newer one is trained in its place"
+        case Reason.NIGHT:
+            return "the next night trains it"
+    place = candidates(waiting, policy).index(revision) + 1
     following = next_revision(waiting, policy)
-    if following is None:
-        return "the next night trains it"
-    place = wanted.index(revision) + 1
-    start = f"from {following.at:%Y-%m-%d %H:%M:%S} UTC on, when no other run trains"
-    return start if place == 1 else f"place {place} in the queue"
+    if following and place == 1:
+        return f"from {following.at:%Y-%m-%d %H:%M:%S} UTC on, when no other run trains"
+    return f"place {place} in the queue"
 
 
 def feed_of(plan: RunPlan) -> Feed:

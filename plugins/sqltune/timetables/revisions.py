@@ -17,7 +17,7 @@ from airflow.timetables.base import DagRunInfo
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from sqltune.config.recipe import Revisions
-from sqltune.config.watched import Watched, watched
+from sqltune.config.watched import STALE, Watched, watched
 
 if TYPE_CHECKING:
     from airflow.timetables.base import DataInterval, TimeRestriction
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STALE = timedelta(minutes=15)
-"""A night does without the records if the hub has not answered the watcher for this long."""
 NIGHT = "night-%Y-%m-%dT%H:%M:%SZ"
 """Partition key of a night whose commit the run itself has to look for."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
