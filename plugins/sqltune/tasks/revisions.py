@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqltune.config.plan import RunPlan
@@ -74,10 +76,15 @@ def is_reprocessed(plan: RunPlan, run: DagRunProtocol) -> bool:
     )
 
 
-def claim(plan: RunPlan, is_partition: bool) -> None:
+def claim(plan: RunPlan, is_partition: bool, exists: Callable[[str], bool]) -> None:
     """Record that this run has its revision, where it trains as the recipe says.
 
     A run with settings of its own leaves the revision to a run that has the recipe's.
+
+    Args:
+        plan: The run's plan.
+        is_partition: Whether the run carries the commit as its partition key.
+        exists: Whether Airflow has a run with this id; what a deleted one has claimed is free.
     """
     if not plan.is_as_recipe:
         return
@@ -87,7 +94,8 @@ def claim(plan: RunPlan, is_partition: bool) -> None:
         follow(feed, plan.cluster.hub_endpoint, "plan")
     except HubError as e:
         log.warning("the revisions of %s are not recorded now: %s", feed.dataset_repo, e)
-    owner = revisions.claim(
+    take = partial(
+        revisions.claim,
         feed,
         plan.dataset_commit,
         plan.run_id,
@@ -95,5 +103,10 @@ def claim(plan: RunPlan, is_partition: bool) -> None:
         is_partition=is_partition,
         skips_older=plan.recipe.revisions.policy in ("nightly", "newest"),
     )
+    owner = take()
+    if owner and owner in {r.run_id for r in revisions.unjudged(feed)} and not exists(owner):
+        log.info("run %s had claimed this revision, and was deleted", owner)
+        revisions.give_back(feed, plan.dataset_commit, owner)
+        owner = take()
     if owner and owner != plan.run_id:
         log.info("run %s has claimed this revision before", owner)
