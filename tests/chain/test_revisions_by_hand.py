@@ -1,10 +1,9 @@
-"""What people do to runs while commits wait: pause, delete, look at the queue; in a real Airflow on PostgreSQL."""
+"""What people do while commits wait: pause, delete, look at the queue; in a real Airflow on PostgreSQL."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -147,7 +146,8 @@ def test_while_the_dag_is_paused_a_training_ends_and_nothing_follows_it(airflow)
     wait_until_recorded(second, third)
     wait_until(
         lambda: (
-            len(airflow.api.get(f"/dags/{WATCHER}/dagRuns", state="success", limit=200)["dag_runs"]) > listings
+            len(airflow.api.get(f"/dags/{WATCHER}/dagRuns", state="success", limit=200)["dag_runs"])
+            > listings
         ),
         60,
     )

@@ -263,7 +263,7 @@ def waiting(feed: Feed) -> list[Revision]:
 
 
 def unjudged(feed: Feed) -> list[Revision]:
-    """Return the revisions that a run has claimed and nobody has trained, behind the last one that was trained.
+    """Return the revisions that a run has claimed and none has trained, behind the last that was trained.
 
     Those before it were overtaken: a newer model than theirs was made.
     """

@@ -13,7 +13,6 @@ from sqltune.records.runs import RunSummary, State
 from sqltune.records.types import now
 from sqltune.revisions import policy
 from sqltune.ui.cost import gpu_hours
-from sqltune.ui.revision_contracts import Feed as FeedLines
 from sqltune.ui.revision_contracts import (
     CommitQueue,
     Owner,
@@ -23,6 +22,7 @@ from sqltune.ui.revision_contracts import (
     Turn,
     Wait,
 )
+from sqltune.ui.revision_contracts import Feed as FeedLines
 
 
 def revisions(cluster: str) -> Revisions:

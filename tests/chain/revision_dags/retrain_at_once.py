@@ -1,8 +1,9 @@
-"""text2sql_retrain with its real schedule and its real task `plan`; the training ends at once, or when a test says.
+"""text2sql_retrain with its real schedule and its real task `plan`; the training ends at once, or by a test.
 
 `plan` reads the form, asks the hub, claims the revision and waits for its turn, as in the real DAG. What
 follows it there takes hosts and minutes; here one task records the verdict, which makes a revision trained.
-While the file `hold` lies in Airflow's home, it waits as the real training does: deferred, until `go` is there.
+While the file `hold` lies in Airflow's home, it waits as the real training does: deferred, until `go` is
+there.
 """
 
 from __future__ import annotations

@@ -123,7 +123,11 @@ def test_the_list_keeps_up_with_fast_keys(site, open_page):
     options.first.focus()
     press = """keys => keys.forEach(key =>
         document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))"""
-    for keys, position in ((["ArrowDown"] * 3, "4"), (["End", "ArrowUp"], "1999"), (["Home", "ArrowDown"], "2")):
+    for keys, position in (
+        (["ArrowDown"] * 3, "4"),
+        (["End", "ArrowUp"], "1999"),
+        (["Home", "ArrowDown"], "2"),
+    ):
         page.evaluate(press, keys)
         chosen = page.locator('[role="option"][aria-selected="true"]')
         expect(chosen).to_have_attribute("aria-posinset", position)

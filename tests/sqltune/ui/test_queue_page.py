@@ -1,4 +1,4 @@
-"""What trains and what waits: what the API answers, and what the page makes of it and of Airflow's answers."""
+"""What trains and what waits: what the API answers, and what the page makes of it and of Airflow."""
 
 from __future__ import annotations
 
@@ -206,7 +206,9 @@ def test_a_paused_dag_says_that_nothing_starts(queued, open_page):
     queued.is_paused = True
     page = show(queued, open_page)
     expect(page.get_by_text("The DAG is paused: nothing starts until it is switched on.")).to_be_visible()
-    assert {row[-1] for row in rows(page)[1:]} == {"The DAG is paused: it starts when the DAG is switched on."}
+    assert {row[-1] for row in rows(page)[1:]} == {
+        "The DAG is paused: it starts when the DAG is switched on."
+    }
 
 
 def test_what_ends_is_gone_from_the_queue_without_a_reload(queued, open_page):
@@ -227,7 +229,9 @@ def test_an_empty_queue_says_when_the_next_night_is(queued, open_page, monkeypat
     queued.active = []
     watch(monkeypatch, policy="tagged")
     queue = show(queued, open_page).get_by_role("region", name="Queue")
-    expect(queue).to_contain_text("Nothing trains, and nothing waits. Next by schedule: 2026-12-01 02:00 UTC.")
+    expect(queue).to_contain_text(
+        "Nothing trains, and nothing waits. Next by schedule: 2026-12-01 02:00 UTC."
+    )
 
 
 def test_who_may_not_read_the_dag_is_told_nothing(queued, open_page):
