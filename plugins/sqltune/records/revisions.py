@@ -8,7 +8,7 @@ reading starts from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -262,13 +262,16 @@ def waiting(feed: Feed) -> list[Revision]:
     return [r for r in listed(feed) if r.state is State.WAITING]
 
 
-def unjudged(feed: Feed) -> list[Revision]:
+def unjudged(revisions: Iterable[Revision]) -> list[Revision]:
     """Return the revisions that a run has claimed and none has trained, behind the last that was trained.
 
     Those before it were overtaken: a newer model than theirs was made.
+
+    Args:
+        revisions: A feed's, in the branch's order.
     """
     found: list[Revision] = []
-    for revision in listed(feed):
+    for revision in revisions:
         if revision.is_trained:
             found = []
         elif revision.state is State.STARTED:

@@ -104,7 +104,11 @@ def claim(plan: RunPlan, is_partition: bool, exists: Callable[[str], bool]) -> N
         skips_older=plan.recipe.revisions.policy in ("nightly", "newest"),
     )
     owner = take()
-    if owner and owner in {r.run_id for r in revisions.unjudged(feed)} and not exists(owner):
+    if (
+        owner
+        and owner in {r.run_id for r in revisions.unjudged(revisions.listed(feed))}
+        and not exists(owner)
+    ):
         log.info("run %s had claimed this revision, and was deleted", owner)
         revisions.give_back(feed, plan.dataset_commit, owner)
         owner = take()

@@ -160,11 +160,12 @@ class RevisionTimetable(CronTriggerTimetable):
         try:
             if feed is None or not revisions.watermark(feed).is_fresh(STALE):
                 return None, set()
-            waiting, unjudged = revisions.waiting(feed), revisions.unjudged(feed)
+            listed = revisions.listed(feed)
         except (SqltuneError, SQLAlchemyError) as e:
             log.warning("the records' database cannot be read: %s", e)
             return None, set()
-        if unjudged:
+        waiting = [revision for revision in listed if revision.state is revisions.State.WAITING]
+        if unjudged := revisions.unjudged(listed):
             existing = self._existing([str(revision.run_id) for revision in unjudged])
             # What a run has claimed that was deleted waits again.
             waiting += [revision for revision in unjudged if revision.run_id not in existing]

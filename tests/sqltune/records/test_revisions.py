@@ -174,7 +174,7 @@ def test_unjudged_is_what_runs_have_claimed_since_the_last_that_was_trained(engi
     for letter in "abc":
         claim(letter, f"r{letter}")
     judged("rb", "b")
-    assert [r.commit[0] for r in revisions.unjudged(FEED)] == ["c"]
+    assert [r.commit[0] for r in revisions.unjudged(revisions.listed(FEED))] == ["c"]
 
 
 def test_a_claim_of_the_newest_skips_those_that_waited_before_it(engine):
