@@ -116,14 +116,15 @@ export function queueOf(facts: Facts): Queue {
     ...queued.filter(isLate),
     ...free.filter((commit) => !isDue(commit)),
   ];
-  const started = new Set<boolean>();
+  // The first of either kind, of a backfill or not, is the one that Airflow starts next.
+  const firsts = [true, false].map((ofBackfill) => ordered.find((one) => ofBackfill === ("run_type" in one && isBackfill(one))));
   const waiting: Omit<Waiting, "place">[] = [
     ...held.map(({ run, task }) => heldUp(run, task as ActiveTask)),
     ...ordered.map((one) => {
-      const kind = "commit" in one ? false : isBackfill(one);
-      const why = "commit" in one ? whyCommit(one, active, started.has(kind), facts) : whyRun(one, active, started.has(kind), facts);
-      started.add(kind);
-      return "commit" in one ? { run: undefined, commit: one, why } : { run: one, commit: undefined, why };
+      const isBehind = !firsts.includes(one);
+      return "commit" in one
+        ? { run: undefined, commit: one, why: whyCommit(one, active, isBehind, facts) }
+        : { run: one, commit: undefined, why: whyRun(one, active, isBehind, facts) };
     }),
   ];
   return {
@@ -179,7 +180,9 @@ function whyOccupied(ofBackfill: boolean, active: Running[], isBehind: boolean, 
   const limit = dag.max_active_runs ?? 0;
   const [first] = others;
   if (first && ofBackfill) return { kind: "backfill", run: first.run.dag_run_id, limit };
-  if (first && limit > 0 && others.length >= limit)
-    return { kind: first.task?.state === "awaiting_input" ? "answer" : "training", run: first.run.dag_run_id, limit };
+  if (first && limit > 0 && others.length >= limit) {
+    const isAsking = limit === 1 && first.task?.state === "awaiting_input";
+    return { kind: isAsking ? "answer" : "training", run: first.run.dag_run_id, limit };
+  }
   return { kind: isBehind ? "behind" : "starting" };
 }
