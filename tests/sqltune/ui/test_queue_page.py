@@ -272,7 +272,7 @@ def test_a_run_that_trains_says_nothing_of_the_queue(queued, open_page):
 
 def test_the_queue_is_in_chinese_too(queued, open_page):
     shown = rows(show(queued, open_page, locale="zh-CN"))
-    assert shown[0][-1] == "当前任务： train"
+    assert shown[0][-1] == "当前任务：train"
     assert shown[1][0] == "1"
     assert shown[1][2] == "手动, admin"
     assert shown[1][-1] == "live 正在运行；Airflow 每次只运行一个。"

@@ -1,6 +1,6 @@
 import { commit as short, moment } from "../format";
 import { named, useText, type Translate } from "../i18n";
-import { Reason, RunLink, TaskLink } from "./Reason";
+import { Filled, Reason, RunLink, TaskLink } from "./Reason";
 import type { QueuedRun, Waiting } from "./queue";
 import { useQueue } from "./useQueue";
 
@@ -12,7 +12,7 @@ export function Queue() {
   const { dag, running, waiting, more } = queue;
   const isEmpty = running.length === 0 && waiting.length === 0;
   return (
-    <section aria-label={text("queue")}>
+    <section className="queue" aria-label={text("queue")}>
       <h2>{text("queue")}</h2>
       {dag.is_paused && <p className="notice bad-notice">{text("queuePaused")}</p>}
       {isEmpty ? (
@@ -24,7 +24,7 @@ export function Queue() {
           <thead>
             <tr>
               <th scope="col">{text("place")}</th>
-              <th scope="col">{text("run")}</th>
+              <th scope="col">{text("runOrCommit")}</th>
               <th scope="col">{text("startedBy")}</th>
               <th scope="col">{text("data")}</th>
               <th scope="col">{text("sinceUtc")}</th>
@@ -36,13 +36,7 @@ export function Queue() {
               <tr key={run.dag_run_id}>
                 <th scope="row" className="good">{text("placeNow")}</th>
                 <RunCells run={run} since={run.start_date ?? run.run_after} />
-                <td>
-                  {task && (
-                    <>
-                      {text("inTask")} <TaskLink task={task} />
-                    </>
-                  )}
-                </td>
+                <td>{task && <Filled sentence={text("inTask")} task={<TaskLink task={task} />} />}</td>
               </tr>
             ))}
             {waiting.map((one) => (

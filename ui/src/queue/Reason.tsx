@@ -49,7 +49,7 @@ export const TaskLink = ({ task }: { task: ActiveTask }) => (
 );
 
 /** A sentence with elements in the places of `{run}` and `{task}`. */
-function Filled({ sentence, ...parts }: { sentence: string; run?: ReactNode; task?: ReactNode }) {
+export function Filled({ sentence, ...parts }: { sentence: string; run?: ReactNode; task?: ReactNode }) {
   return sentence
     .split(/(\{run\}|\{task\})/)
     .map((part, i) => <Fragment key={i}>{part === "{run}" ? parts.run : part === "{task}" ? parts.task : part}</Fragment>);

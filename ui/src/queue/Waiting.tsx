@@ -21,7 +21,7 @@ function Place({ runId }: { runId: string }) {
   if (!own) return null;
   return (
     <p className="notice" role="status">
-      <strong>{text("placeOf", { place: own.place ?? "–" })}:</strong> <Reason why={own.why} />
+      <strong>{text("placeOf", { place: own.place ?? "–" })}</strong> <Reason why={own.why} />
     </p>
   );
 }
