@@ -10,7 +10,7 @@ GANGS = (
     "tests/ssh_gang/test_watch_outage.py",
 )
 """Tests that start gangs: hosts on one machine see each other's processes, and end those of their names."""
-NO_GANGS = {"tests/chain/test_revisions.py"}
+NO_GANGS = {"tests/chain/test_revisions.py", "tests/chain/test_revisions_by_hand.py"}
 """Files in these folders that start none."""
 
 

@@ -100,6 +100,50 @@ class RevisionsAirflow:
         """The partition keys of the runs that have succeeded."""
         return [run["partition_key"] for run in self.runs() if run["state"] == "success"]
 
+    def runs_of(self, commit: str) -> list[dict[str, Any]]:
+        """The runs whose partition is a commit."""
+        return [run for run in self.runs() if run["partition_key"] == commit]
+
+    @contextmanager
+    def trainings_held(self) -> Iterator[None]:
+        """While this lasts, a training waits, deferred; then it ends."""
+        hold, go = self.components.home / "hold", self.components.home / "go"
+        go.unlink(missing_ok=True)
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
+            go.touch()
+
+    def gate(self, run_id: str) -> str | None:
+        """State of the task that trains and judges."""
+        return next((t["state"] for t in self.api.tasks(DAG, run_id) if t["task_id"] == "gate"), None)
+
+    def wait_until_trains(self, commit: str) -> str:
+        """Wait until a run trains a commit; its id."""
+        wait_until(
+            lambda: [r for r in self.runs_of(commit) if self.gate(r["dag_run_id"]) == "deferred"],
+            200,
+            lambda: (self.runs(), self.log("scheduler"), self.log("dag-processor")),
+        )
+        return str(self.runs_of(commit)[-1]["dag_run_id"])
+
+    def set_paused(self, dag_id: str, paused: bool) -> None:
+        """Switch a DAG off or on."""
+        self.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": paused}).raise_for_status()
+
+    def trigger(self, commit: str) -> str:
+        """Start a run for a commit by hand, as the page does; its id."""
+        body = {"logical_date": None, "partition_key": commit, "conf": {}}
+        answer = self.api.call("POST", f"/dags/{DAG}/dagRuns", json=body)
+        answer.raise_for_status()
+        return str(answer.json()["dag_run_id"])
+
+    def delete(self, run_id: str) -> int:
+        """Delete a run; the status of the answer."""
+        return self.api.call("DELETE", f"/dags/{DAG}/dagRuns/{run_id}").status_code
+
     def log(self, name: str) -> str:
         """The end of a component's log."""
         return (self.components.home / f"{name}.log").read_text(errors="replace")[-3000:]

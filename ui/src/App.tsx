@@ -4,6 +4,7 @@ import { AIRFLOW_MS, ApiError, apiUrl, isReport, isRunning, runAddress, runPath,
 import { Comparison } from "./compare/Comparison";
 import { History } from "./history/History";
 import { initialLanguage, LanguageContext, translate, useText, type Key, type Language } from "./i18n";
+import { QueuedRun } from "./queue/Waiting";
 import { DataCheck } from "./run/DataCheck";
 import { Lineage } from "./run/Lineage";
 import { Overview } from "./run/Overview";
@@ -62,8 +63,19 @@ function Run({ dagId, runId }: Required<PluginProps>) {
   const { data: head, error, loading } = useApi<Schema["RunHead"]>(runPath(runId), isRecorded ? 0 : POLL_MS);
   if (head && !isRecorded) setRecorded(true);
   if (head) return <RecordedRun dagId={dagId} runId={runId} first={head} />;
-  if (error instanceof ApiError && error.status === 404) return <p className="notice">{text("notRecorded")}</p>;
+  if (error instanceof ApiError && error.status === 404) return <Unrecorded dagId={dagId} runId={runId} />;
   return <p className="notice">{error instanceof ApiError ? error.message : text(loading ? "loading" : "unreachable")}</p>;
+}
+
+function Unrecorded({ dagId, runId }: Required<PluginProps>) {
+  const text = useText();
+  const { data: dagRun } = useDagRun(dagId, runId, AIRFLOW_MS);
+  return (
+    <>
+      <QueuedRun dagId={dagId} runId={runId} state={dagRun?.state} />
+      <p className="notice">{text("notRecorded")}</p>
+    </>
+  );
 }
 
 /** How long a run that has ended is followed: what is stopped on its hosts is recorded a moment later. */
@@ -106,6 +118,7 @@ function RecordedRun({ dagId, runId, first }: Required<PluginProps> & { first: S
         )}
       </div>
       {error && !isReport && <p className="notice bad-notice" role="status">{text("unreachable")}</p>}
+      {!isReport && <QueuedRun dagId={dagId} runId={runId} state={dagRun?.state} />}
       <div role="tabpanel" id={PANEL_ID} aria-labelledby={tabId(view)}>
         {view === "overview" && (
           <Overview dagId={dagId} runId={runId} head={head} dagRun={dagRun} curves={curves} state={state} live={isLive} />

@@ -64,6 +64,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Queue
+         * @description Return the commits that will be trained by themselves, in order; they come after Airflow's runs.
+         */
+        get: operations["queue_api_v1_queue_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs": {
         parameters: {
             query?: never;
@@ -256,6 +276,26 @@ export interface paths {
          * @description Return what a run was estimated to take, beside what it took.
          */
         get: operations["estimate_api_v1_runs__run__estimate_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/turn": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Turn
+         * @description Return the run that has claimed what this one trains: while that one runs, this one waits.
+         */
+        get: operations["turn_api_v1_runs__run__turn_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -831,6 +871,14 @@ export interface components {
         Commands: {
             /** Tasks */
             tasks: components["schemas"]["TaskCommands"][];
+        };
+        /**
+         * CommitQueue
+         * @description The commits that will be trained by themselves, in order.
+         */
+        CommitQueue: {
+            /** Commits */
+            commits: components["schemas"]["QueuedCommit"][];
         };
         /**
          * Comparison
@@ -1519,7 +1567,7 @@ export interface components {
              * Stage
              * @enum {string}
              */
-            stage: "dataset" | "split" | "base_model" | "checkpoint" | "adapter" | "merged" | "version";
+            stage: "dataset" | "split" | "base_model" | "start_adapter" | "checkpoint" | "adapter" | "merged" | "version";
             /**
              * Name
              * @description Repository, path or number; empty before it is there.
@@ -1716,6 +1764,16 @@ export interface components {
              * @description The nearest of these; not all of them.
              */
             examples: components["schemas"]["NearQuestion"][];
+        };
+        /**
+         * Owner
+         * @description A run of a DAG.
+         */
+        Owner: {
+            /** Dag Id */
+            dag_id: string;
+            /** Run Id */
+            run_id: string;
         };
         /**
          * PairedComparison
@@ -1932,6 +1990,22 @@ export interface components {
             questions: components["schemas"]["QuestionLine"][];
         };
         /**
+         * QueuedCommit
+         * @description A commit that will be trained by itself.
+         */
+        QueuedCommit: {
+            /** Commit */
+            commit: string;
+            /** Title */
+            title: string;
+            /**
+             * First Seen
+             * Format: date-time
+             */
+            first_seen: string;
+            wait: components["schemas"]["Wait"];
+        };
+        /**
          * Rank
          * @description One rank of a training.
          */
@@ -2104,6 +2178,7 @@ export interface components {
              * @enum {string}
              */
             state: "known" | "waiting" | "skipped" | "started" | "gone" | "trained";
+            wait: components["schemas"]["Wait"] | null;
             /** Run Id */
             run_id: string | null;
             /** Rows */
@@ -2862,6 +2937,13 @@ export interface components {
             at: string;
         };
         /**
+         * Turn
+         * @description Whose turn comes before a run's.
+         */
+        Turn: {
+            ahead: components["schemas"]["Owner"] | null;
+        };
+        /**
          * UnusableRow
          * @description A row whose answer does not run in SQLite; it is left out.
          */
@@ -2943,6 +3025,19 @@ export interface components {
              * @description Of these hours, where the cluster file has a price.
              */
             price: number | null;
+        };
+        /**
+         * Wait
+         * @description For what a commit waits. Runs that run or are queued come before it; Airflow knows of them.
+         */
+        Wait: {
+            /**
+             * Reason
+             * @enum {string}
+             */
+            reason: "no_tag" | "replaced" | "night" | "quiet" | "turn" | "unwatched" | "stale";
+            /** Until */
+            until: string | null;
         };
         /**
          * WithoutDoubtful
@@ -3171,6 +3266,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    queue_api_v1_queue_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommitQueue"];
                 };
             };
         };
@@ -3494,6 +3609,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RunEstimate"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    turn_api_v1_runs__run__turn_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Key of the run, or Airflow's run id. */
+                run: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Turn"];
                 };
             };
             /** @description Validation Error */

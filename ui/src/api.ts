@@ -146,6 +146,7 @@ export interface TaskInstance {
   end_date: string | null;
   duration: number | null;
   try_number: number;
+  trigger?: { classpath: string } | null;
 }
 
 export interface DagRun {
@@ -160,6 +161,9 @@ export interface DagRun {
 
 /** How often Airflow is asked for states; what the records hold is pushed. */
 export const AIRFLOW_MS = 10_000;
+
+/** The DAG that trains. */
+export const DAG_ID = "text2sql_retrain";
 
 const dagRunPath = (dagId: string, runId: string) =>
   `api/v2/dags/${encodeURIComponent(dagId)}/dagRuns/${encodeURIComponent(runId)}`;

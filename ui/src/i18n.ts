@@ -2,11 +2,13 @@ import { createContext, useContext } from "react";
 import * as compare from "./compare/strings";
 import * as estimate from "./estimate/strings";
 import * as history from "./history/strings";
+import * as queue from "./queue/strings";
 import * as run from "./run/strings";
 
 const en = {
   ...compare.en,
   ...history.en,
+  ...queue.en,
   ...run.en,
   ...estimate.en,
   run: "Run",
@@ -88,6 +90,7 @@ export type Key = keyof typeof en;
 const zh: Record<Key, string> = {
   ...compare.zh,
   ...history.zh,
+  ...queue.zh,
   ...run.zh,
   ...estimate.zh,
   run: "运行",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from pydantic import Field
 
@@ -14,6 +15,8 @@ from ssh_gang.model import Model
 
 BRANCH = "main"
 """The branch that is trained on where the form names no revision."""
+STALE = timedelta(minutes=15)
+"""A night does without the records if the hub has not answered the watcher for this long."""
 
 
 class Watched(Model):

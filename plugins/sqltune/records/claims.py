@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from sqltune.records import database
-from sqltune.records.models import TrainingClaim
+from sqltune.records.models import Run, TrainingClaim
 from sqltune.records.types import now
 
 
@@ -75,6 +75,21 @@ def release(fingerprint: str, run_id: str) -> None:
                 TrainingClaim.fingerprint == fingerprint, TrainingClaim.run_id == run_id
             )
         )
+
+
+def ahead_of(key: str) -> Owner | None:
+    """Return the run that has the claim on what a run trains, where that is another one.
+
+    Whether that one still runs, and whether the first one waits for it, is known to Airflow alone.
+    """
+    statement = (
+        select(TrainingClaim)
+        .join(Run, Run.fingerprint == TrainingClaim.fingerprint)
+        .where(Run.key == key, TrainingClaim.run_id != Run.run_id)
+    )
+    with database.reading() as session:
+        held = session.scalar(statement)
+        return Owner(held.dag_id, held.run_id) if held else None
 
 
 def _owned_by(owner: Owner) -> tuple[ColumnElement[bool], ...]:

@@ -8,7 +8,7 @@ reading starts from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -262,6 +262,23 @@ def waiting(feed: Feed) -> list[Revision]:
     return [r for r in listed(feed) if r.state is State.WAITING]
 
 
+def unjudged(revisions: Iterable[Revision]) -> list[Revision]:
+    """Return the revisions that a run has claimed and none has trained, behind the last that was trained.
+
+    Those before it were overtaken: a newer model than theirs was made.
+
+    Args:
+        revisions: A feed's, in the branch's order.
+    """
+    found: list[Revision] = []
+    for revision in revisions:
+        if revision.is_trained:
+            found = []
+        elif revision.state is State.STARTED:
+            found.append(revision)
+    return found
+
+
 def claim(
     feed: Feed, commit: str, run_id: str, fingerprint: str, *, is_partition: bool, skips_older: bool
 ) -> str | None:
@@ -296,6 +313,15 @@ def claim(
             older = (of_feed, RevisionRow.position < row.position, RevisionRow.state == State.WAITING)
             session.execute(update(RevisionRow).where(*older).values(state=State.SKIPPED))
         return row.run_id
+
+
+def give_back(feed: Feed, commit: str, run_id: str) -> None:
+    """Take a revision away from a run that has claimed it and is gone; it waits again."""
+    free = {"run_id": None, "fingerprint": None, "claimed_at": None, "is_partition": False}
+    with database.writing() as session:
+        of_feed = RevisionRow.feed_id == _locked(session, feed).id
+        held = (of_feed, RevisionRow.commit == commit, RevisionRow.run_id == run_id)
+        session.execute(update(RevisionRow).where(*held).values(state=State.WAITING, **free))
 
 
 def _is(feed: Feed) -> tuple[ColumnElement[bool], ...]:

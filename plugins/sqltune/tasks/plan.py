@@ -44,7 +44,7 @@ def plan() -> RunPlan | Literal[False]:
     _log_plan(run_plan)
     check_log_store(run_plan.key)
     runs.put_plan(run_plan)
-    revision.claim(run_plan, is_partition=commit_of(_partition_key()) is not None)
+    revision.claim(run_plan, is_partition=commit_of(_partition_key()) is not None, exists=_exists)
     # A forced run may train again what another one has trained: this one has nothing new all the same.
     if _has_nothing_new(run_plan):
         return False
@@ -99,6 +99,12 @@ def _has_nothing_new(plan: RunPlan) -> bool:
     if earlier != plan.run_id:
         runs.put_same_as(plan.key, earlier)
     return True
+
+
+def _exists(run_id: str) -> bool:
+    """Whether Airflow has a run of this DAG with this id, in whatever state."""
+    ti = get_current_context()["ti"]
+    return bool(ti.get_dr_count(ti.dag_id, run_ids=[run_id]))
 
 
 def _partition_key() -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqltune.config.plan import RunPlan
@@ -12,8 +14,9 @@ from sqltune.contracts import typed_task
 from sqltune.errors import HubError
 from sqltune.records import revisions
 from sqltune.records.revisions import Feed, Revision
+from sqltune.records.types import now
 from sqltune.revisions.history import follow
-from sqltune.revisions.policy import candidates, next_revision
+from sqltune.revisions.policy import Reason, candidates, next_revision, wait
 
 if TYPE_CHECKING:
     from airflow.sdk.types import DagRunProtocol
@@ -41,15 +44,18 @@ def list_waiting() -> list[str]:
 
 def reason(revision: Revision, waiting: list[Revision], policy: Revisions) -> str:
     """Say for what a revision waits."""
-    wanted = candidates(waiting, policy)
-    if revision not in wanted:
-        return "has no tag" if policy.policy == "tagged" else "a newer one is trained in its place"
+    match wait(revision, waiting, policy, now()).reason:
+        case Reason.NO_TAG:
+            return "has no tag"
+        case Reason.REPLACED:
+            return "a newer one is trained in its place"
+        case Reason.NIGHT:
+            return "the next night trains it"
+    place = candidates(waiting, policy).index(revision) + 1
     following = next_revision(waiting, policy)
-    if following is None:
-        return "the next night trains it"
-    place = wanted.index(revision) + 1
-    start = f"from {following.at:%Y-%m-%d %H:%M:%S} UTC on, when no other run trains"
-    return start if place == 1 else f"place {place} in the queue"
+    if following and place == 1:
+        return f"from {following.at:%Y-%m-%d %H:%M:%S} UTC on, when no other run trains"
+    return f"place {place} in the queue"
 
 
 def feed_of(plan: RunPlan) -> Feed:
@@ -70,10 +76,15 @@ def is_reprocessed(plan: RunPlan, run: DagRunProtocol) -> bool:
     )
 
 
-def claim(plan: RunPlan, is_partition: bool) -> None:
+def claim(plan: RunPlan, is_partition: bool, exists: Callable[[str], bool]) -> None:
     """Record that this run has its revision, where it trains as the recipe says.
 
     A run with settings of its own leaves the revision to a run that has the recipe's.
+
+    Args:
+        plan: The run's plan.
+        is_partition: Whether the run carries the commit as its partition key.
+        exists: Whether Airflow has a run with this id; what a deleted one has claimed is free.
     """
     if not plan.is_as_recipe:
         return
@@ -83,7 +94,8 @@ def claim(plan: RunPlan, is_partition: bool) -> None:
         follow(feed, plan.cluster.hub_endpoint, "plan")
     except HubError as e:
         log.warning("the revisions of %s are not recorded now: %s", feed.dataset_repo, e)
-    owner = revisions.claim(
+    take = partial(
+        revisions.claim,
         feed,
         plan.dataset_commit,
         plan.run_id,
@@ -91,5 +103,14 @@ def claim(plan: RunPlan, is_partition: bool) -> None:
         is_partition=is_partition,
         skips_older=plan.recipe.revisions.policy in ("nightly", "newest"),
     )
+    owner = take()
+    if (
+        owner
+        and owner in {r.run_id for r in revisions.unjudged(revisions.listed(feed))}
+        and not exists(owner)
+    ):
+        log.info("run %s had claimed this revision, and was deleted", owner)
+        revisions.give_back(feed, plan.dataset_commit, owner)
+        owner = take()
     if owner and owner != plan.run_id:
         log.info("run %s has claimed this revision before", owner)

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.exceptions import InvalidPartitionKeyError
 from airflow.sdk.timezone import coerce_datetime, utcnow
@@ -17,7 +17,7 @@ from airflow.timetables.base import DagRunInfo
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from sqltune.config.recipe import Revisions
-from sqltune.config.watched import Watched, watched
+from sqltune.config.watched import STALE, Watched, watched
 
 if TYPE_CHECKING:
     from airflow.timetables.base import DataInterval, TimeRestriction
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STALE = timedelta(minutes=15)
-"""A night does without the records if the hub has not answered the watcher for this long."""
 NIGHT = "night-%Y-%m-%dT%H:%M:%SZ"
 """Partition key of a night whose commit the run itself has to look for."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -162,10 +160,16 @@ class RevisionTimetable(CronTriggerTimetable):
         try:
             if feed is None or not revisions.watermark(feed).is_fresh(STALE):
                 return None, set()
-            waiting = revisions.waiting(feed)
+            listed = revisions.listed(feed)
         except (SqltuneError, SQLAlchemyError) as e:
             log.warning("the records' database cannot be read: %s", e)
             return None, set()
+        waiting = [revision for revision in listed if revision.state is revisions.State.WAITING]
+        if unjudged := revisions.unjudged(listed):
+            existing = self._existing([str(revision.run_id) for revision in unjudged])
+            # What a run has claimed that was deleted waits again.
+            waiting += [revision for revision in unjudged if revision.run_id not in existing]
+            waiting.sort(key=lambda revision: revision.position)
         with_run = self._with_run([revision.commit for revision in waiting])
         # The scheduler asks before it has committed the run that it has just created.
         return waiting, with_run | ({last.partition_key} if last and last.partition_key else set())
@@ -176,18 +180,29 @@ class RevisionTimetable(CronTriggerTimetable):
         The scheduler and the dag-processor hold a lock on the DAG's row when they ask, so no run is created
         between this query and their decision.
         """
-        if not commits:
+        return self._of_runs("partition_key", commits, of_this_dag=True)
+
+    def _existing(self, run_ids: Sequence[str]) -> set[str]:
+        """Those of the run ids that a run has, also one of a copy of the DAG."""
+        return self._of_runs("run_id", run_ids, of_this_dag=False)
+
+    def _of_runs(
+        self, column: Literal["partition_key", "run_id"], values: Sequence[str], *, of_this_dag: bool
+    ) -> set[str]:
+        """Those of the values that a run has in a column."""
+        if not values:
             return set()
         from airflow.models.dagrun import DagRun
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
-        statement = select(DagRun.partition_key).where(
-            DagRun.dag_id == self.dag_id, DagRun.partition_key.in_(commits)
-        )
+        found = getattr(DagRun, column)
+        statement = select(found).where(found.in_(values))
+        if of_this_dag:
+            statement = statement.where(DagRun.dag_id == self.dag_id)
         # Of its own: the usual one is the caller's, and would be closed at the end.
         with create_session(scoped=False) as session:
-            return {str(key) for key in session.scalars(statement)}
+            return {str(value) for value in session.scalars(statement)}
 
     def iter_partition_dagrun_infos(self, *, earliest: datetime, latest: datetime) -> Iterable[DagRunInfo]:
         """Return the revisions with a date in the range, in the branch's order, for a backfill.

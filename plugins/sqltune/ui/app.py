@@ -124,6 +124,12 @@ def revisions(cluster: str) -> revision_contracts.Revisions:
     return revisions_page.revisions(cluster)
 
 
+@router.get("/queue")
+def queue() -> revision_contracts.CommitQueue:
+    """Return the commits that will be trained by themselves, in order; they come after Airflow's runs."""
+    return revisions_page.queue()
+
+
 @router.get("/runs")
 def runs(
     cluster: Annotated[str | None, Query(description="Only the runs of this cluster.")] = None,
@@ -190,6 +196,12 @@ def commands(run: Run) -> gang_contracts.Commands:
 def estimate(run: Run) -> estimate_contracts.RunEstimate:
     """Return what a run was estimated to take, beside what it took."""
     return estimate_page.of_run(run_page.resolve(run))
+
+
+@router.get("/runs/{run}/turn")
+def turn(run: Run) -> revision_contracts.Turn:
+    """Return the run that has claimed what this one trains: while that one runs, this one waits."""
+    return revisions_page.turn(run_page.resolve(run))
 
 
 @router.get("/choices")

@@ -8,6 +8,46 @@ from typing import Literal
 from ssh_gang.model import Model
 
 
+class Owner(Model):
+    """A run of a DAG."""
+
+    dag_id: str
+    run_id: str
+
+
+class Turn(Model):
+    """Whose turn comes before a run's."""
+
+    ahead: Owner | None
+    """The run that has claimed what this one trains; null where none has, or this one."""
+
+
+class Wait(Model):
+    """For what a commit waits. Runs that run or are queued come before it; Airflow knows of them."""
+
+    reason: Literal["no_tag", "replaced", "night", "quiet", "turn", "unwatched", "stale"]
+    """no_tag, replaced: it is not trained by itself. night: the schedule trains it. quiet: until the branch
+    has been quiet for long enough. turn: when the runs before it have ended. unwatched: no schedule trains
+    this recipe's commits. stale: the hub has not answered the watcher, and the night's run looks itself."""
+    until: datetime | None
+    """Of `quiet`."""
+
+
+class QueuedCommit(Model):
+    """A commit that will be trained by itself."""
+
+    commit: str
+    title: str
+    first_seen: datetime
+    wait: Wait
+
+
+class CommitQueue(Model):
+    """The commits that will be trained by themselves, in order."""
+
+    commits: list[QueuedCommit]
+
+
 class RevisionLine(Model):
     """One commit of the dataset."""
 
@@ -17,6 +57,8 @@ class RevisionLine(Model):
     title: str
     tags: list[str]
     state: Literal["known", "waiting", "skipped", "started", "gone", "trained"]
+    wait: Wait | None
+    """Of one that waits."""
     run_id: str | None
     """Of the run that trained it, or else of the one that has claimed it."""
     rows: int | None

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sqltune.records import claims
+from sqltune.records import claims, runs
 from sqltune.records.claims import Owner
+from tests.plans import run_plan
 
 pytestmark = pytest.mark.usefixtures("engine")
 
@@ -84,3 +85,19 @@ def test_of_two_that_take_over_one_gets_it():
     dead = claims.take("f", A)
     claims.take_over(dead, B)
     assert claims.take_over(dead, C).owner == B
+
+
+def test_the_run_ahead_is_the_one_that_has_the_claim():
+    first, second = run_plan("first"), run_plan("second")
+    runs.put_plan(second)
+    assert claims.ahead_of(second.key) is None
+    owner = Owner("retrain", first.run_id)
+    claims.take(second.fingerprint, owner)
+    assert claims.ahead_of(second.key) == owner
+
+
+def test_no_run_is_ahead_of_the_one_that_has_the_claim():
+    plan = run_plan("first")
+    runs.put_plan(plan)
+    claims.take(plan.fingerprint, Owner("retrain", plan.run_id))
+    assert claims.ahead_of(plan.key) is None

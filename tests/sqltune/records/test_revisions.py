@@ -153,6 +153,30 @@ def test_one_of_many_claims_at_once_wins(engine):
     assert len(set(owners)) == 1
 
 
+def test_what_is_given_back_waits_again(engine):
+    see("ab")
+    claim("b", "r1")
+    revisions.give_back(FEED, "b" * 40, "r1")
+    assert waiting() == "b"
+    assert claim("b", "r2") == "r2"
+
+
+def test_only_what_a_run_has_is_taken_from_it(engine):
+    see("ab")
+    claim("b", "r1")
+    revisions.give_back(FEED, "b" * 40, "r2")
+    assert claim("b", "r3") == "r1"
+
+
+def test_unjudged_is_what_runs_have_claimed_since_the_last_that_was_trained(engine):
+    see("a")
+    see("abcd")
+    for letter in "abc":
+        claim(letter, f"r{letter}")
+    judged("rb", "b")
+    assert [r.commit[0] for r in revisions.unjudged(revisions.listed(FEED))] == ["c"]
+
+
 def test_a_claim_of_the_newest_skips_those_that_waited_before_it(engine):
     see("a")
     see("abc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -63,9 +64,10 @@ class Airflow:
     def _push(self, key: str, value: object) -> None:
         self.pushed[key] = value
 
-    def _count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+    def _count(self, dag_id: str, run_ids: list[str], states: list[str] | None = None) -> int:
         assert dag_id == DAG
-        return sum(self.states.get(run_id) in states for run_id in run_ids)
+        found = [self.states[run_id] for run_id in run_ids if run_id in self.states]
+        return sum(states is None or state in states for state in found)
 
 
 @pytest.fixture
@@ -301,8 +303,15 @@ def test_shared_storage_is_the_masters(plan):
     assert planned.storages(plan) == ["host-a"]
 
 
-def partition_run(monkeypatch, run_id: str, commit: str | None, run_type: str = "scheduled", **form: object):
-    """The plan of a run whose partition is a commit."""
+def partition_run(
+    monkeypatch,
+    run_id: str,
+    commit: str | None,
+    run_type: str = "scheduled",
+    existing: Collection[str] = (),
+    **form: object,
+):
+    """The plan of a run whose partition is a commit; Airflow has some other runs, and none of them runs."""
     run = SimpleNamespace(
         run_id=run_id,
         run_type=run_type,
@@ -312,7 +321,7 @@ def partition_run(monkeypatch, run_id: str, commit: str | None, run_type: str = 
     )
     ti = SimpleNamespace(
         dag_id=DAG,
-        get_dr_count=lambda *_, **__: 0,
+        get_dr_count=lambda dag_id, run_ids, states=None: 0 if states else len({*run_ids} & {*existing}),
         xcom_push=lambda **_: None,
         get_first_reschedule_date=lambda context: None,
     )
@@ -358,6 +367,14 @@ def test_a_second_backfill_of_a_trained_partition_trains_it_again(plan, history,
     verdicts.put("r1", passed=False, table="", decision={}, rules=[])
     assert first["force"] is False
     assert partition_run(monkeypatch, "r2", history[0], DagRunType("backfill"))["force"] is True
+
+
+def test_what_a_deleted_run_had_claimed_is_the_next_ones(plan, history, monkeypatch):
+    partition_run(monkeypatch, "r1", history[1])
+    partition_run(monkeypatch, "r2", history[1], existing={"r1"})
+    assert recorded()[history[1]] == "started r1"
+    partition_run(monkeypatch, "r3", history[1], existing=set())
+    assert recorded()[history[1]] == "started r3"
 
 
 def test_a_second_run_of_a_trained_partition_has_nothing_new(plan, history, monkeypatch):

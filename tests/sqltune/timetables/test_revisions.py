@@ -43,7 +43,15 @@ def clock(records, monkeypatch) -> Clock:
 
 
 @pytest.fixture
-def with_run(monkeypatch) -> set[str]:
+def deleted(monkeypatch) -> set[str]:
+    """Runs that Airflow has no more."""
+    gone: set[str] = set()
+    monkeypatch.setattr(RevisionTimetable, "_existing", lambda self, asked: set(asked) - gone)
+    return gone
+
+
+@pytest.fixture
+def with_run(monkeypatch, deleted) -> set[str]:
     """Commits that have a run in Airflow."""
     commits: set[str] = set()
     monkeypatch.setattr(RevisionTimetable, "_with_run", lambda self, asked: commits & set(asked))
@@ -209,6 +217,32 @@ def test_under_newest_an_older_commit_is_not_trained_after_the_newest(clock, wit
     see("ab")
     with_run.add("b" * 40)
     assert following("newest") is None
+
+
+@pytest.mark.parametrize("policy", ["newest", "each"])
+def test_what_a_run_has_claimed_that_was_deleted_waits_again(clock, with_run, deleted, policy):
+    see("a")
+    claimed("a", "r1")
+    assert following(policy) is None
+    deleted.add("r1")
+    assert following(policy) == "a 24 13:01"
+
+
+def test_a_trained_commit_does_not_wait_again_when_its_run_is_deleted(clock, with_run, deleted):
+    see("a")
+    claimed("a", "r1", judged=True)
+    deleted.add("r1")
+    assert following("each") is None
+
+
+def test_a_commit_whose_run_was_deleted_is_left_where_a_later_one_was_trained(clock, with_run, deleted):
+    """Old runs are deleted by `airflow db clean`."""
+    see("a")
+    see("ab")
+    claimed("a", "r1")
+    claimed("b", "r2", judged=True)
+    deleted |= {"r1", "r2"}
+    assert following("each") is None
 
 
 def listed(first: datetime, last: datetime) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import pytest
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Query
 from playwright.sync_api import Page
 
 from sqltune.records import database
@@ -35,6 +35,15 @@ class Site:
     """What the page has sent to Airflow to start runs."""
     refusal: str = ""
     """Airflow's reason to start no run."""
+    active: list[dict[str, Any]] = field(default_factory=list)
+    """Runs that are queued or running; the oldest first."""
+    ended: list[dict[str, Any]] = field(default_factory=list)
+    """Runs that have ended; the newest first."""
+    active_tasks: list[dict[str, Any]] = field(default_factory=list)
+    """Task instances that run or wait, of all runs."""
+    is_paused: bool = False
+    may_read: bool = True
+    """Whether the user may read the DAG in Airflow."""
 
     def address(self, run_id: str | None = None, **query: str) -> str:
         """Address of a run, or of the history."""
@@ -71,6 +80,32 @@ def page_beside_airflow(site: Site) -> FastAPI:
     """The page, and the answers of Airflow's REST API that it asks for."""
     app = FastAPI()
 
+    @app.get("/api/v2/dags/{dag_id}")
+    def dag(dag_id: str) -> dict[str, Any]:
+        if not site.may_read:
+            raise HTTPException(403, "Forbidden")
+        return {
+            "dag_id": dag_id,
+            "is_paused": site.is_paused,
+            "max_active_runs": 1,
+            "next_dagrun_run_after": "2026-12-01T02:00:00Z",
+        }
+
+    @app.get("/api/v2/dags/{dag_id}/dagRuns")
+    def dag_runs(state: Annotated[list[str], Query()]) -> dict[str, Any]:
+        if not site.may_read:
+            raise HTTPException(403, "Forbidden")
+        runs = site.active if "queued" in state else site.ended
+        return {"dag_runs": runs, "total_entries": len(runs)}
+
+    @app.get("/api/v2/dags/{dag_id}/dagRuns/~/taskInstances")
+    def active_tasks() -> dict[str, Any]:
+        return {"task_instances": site.active_tasks}
+
+    @app.get("/api/v2/backfills")
+    def backfills() -> dict[str, Any]:
+        return {"backfills": [{"is_paused": False}]}
+
     @app.post("/api/v2/dags/{dag_id}/dagRuns")
     def trigger(dag_id: str, body: dict[str, Any]) -> dict[str, Any]:
         if site.refusal:
@@ -99,6 +134,9 @@ def page_beside_airflow(site: Site) -> FastAPI:
             "duration": 598.0,
             "try_number": 1,
         }
+        own = [task for task in site.active_tasks if task["dag_run_id"] == run_id]
+        if own:
+            return {"task_instances": [common | task for task in own]}
         return {"task_instances": [common | {"task_id": n, "state": s} for n, s in TASKS.items()]}
 
     app.mount("/sqltune", create_app())

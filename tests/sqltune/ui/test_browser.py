@@ -116,6 +116,24 @@ def test_the_list_is_one_stop_of_the_tab_key_and_arrow_keys_go_through_it(site, 
     expect(options.last).to_have_attribute("aria-posinset", "2000")
 
 
+def test_the_list_keeps_up_with_fast_keys(site, open_page):
+    """Keys that come before the page has shown what the first of them chose, in and beyond what is drawn."""
+    page = site.show(open_page, "suite", query={"view": "comparison"})
+    options = questions(page)
+    options.first.focus()
+    press = """keys => keys.forEach(key =>
+        document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })))"""
+    for keys, position in (
+        (["ArrowDown"] * 3, "4"),
+        (["End", "ArrowUp"], "1999"),
+        (["Home", "ArrowDown"], "2"),
+    ):
+        page.evaluate(press, keys)
+        chosen = page.locator('[role="option"][aria-selected="true"]')
+        expect(chosen).to_have_attribute("aria-posinset", position)
+        expect(chosen).to_be_focused()
+
+
 def test_a_long_list_is_drawn_as_far_as_one_scrolls(site, open_page):
     page = site.show(open_page, "suite", query={"view": "comparison"})
     options = questions(page)

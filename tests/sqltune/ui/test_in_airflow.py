@@ -300,6 +300,49 @@ def test_configuration_of_a_new_run_fills_in_airflows_own_form(airflow, open_pag
     expect(form.get_by_text("quick look", exact=True)).to_be_visible()
 
 
+@pytest.fixture
+def queued(airflow) -> Iterator[list[str]]:
+    """Three runs that wait; the last one was triggered for an earlier moment than the others."""
+    headers = {"Authorization": f"Bearer {airflow.token}"}
+    runs = f"{airflow.url}/api/v2/dags/{DAG_ID}/dagRuns"
+    moments = {"queued-b": "2026-11-02T00:00:00Z", "queued-c": "2026-11-03T00:00:00Z"}
+    moments["queued-a"] = "2026-11-01T00:00:00Z"
+    with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+        for run_id, moment in moments.items():
+            body = {"dag_run_id": run_id, "logical_date": None, "run_after": moment, "conf": {}}
+            client.post(runs, json=body).raise_for_status()
+        yield sorted(moments)
+        for run_id in moments:
+            client.delete(f"{runs}/{run_id}").raise_for_status()
+
+
+def test_the_queue_has_airflows_order(airflow, queued, open_page):
+    page = airflow.show(open_page, "/plugin/text2sql-history")
+    rows = page.get_by_role("region", name="Queue").get_by_role("row")
+    expect(rows.filter(has_text="queued-c")).to_be_visible()
+    shown = [row.locator("th, td").all_inner_texts() for row in rows.all()[1:4]]
+    assert [[row[0], row[1]] for row in shown] == [[str(n + 1), run] for n, run in enumerate(queued)]
+    assert shown[0][-1] == "It is about to start."
+    assert shown[2][-1] == "Those before it come first."
+
+
+def test_a_queued_run_says_its_place(airflow, queued, open_page):
+    page = airflow.show(open_page, f"/dags/{DAG_ID}/runs/{queued[1]}/plugin/text2sql")
+    expect(page.get_by_text("Place 2 in the queue: Those before it come first.")).to_be_visible()
+
+
+def test_a_paused_dag_is_named_in_the_queue(airflow, queued, open_page):
+    headers = {"Authorization": f"Bearer {airflow.token}"}
+    with httpx.Client(headers=headers, timeout=60, trust_env=False) as client:
+        address = f"{airflow.url}/api/v2/dags/{DAG_ID}"
+        client.patch(address, json={"is_paused": True}).raise_for_status()
+        try:
+            page = airflow.show(open_page, "/plugin/text2sql-history")
+            expect(page.get_by_text("The DAG is paused: nothing starts")).to_be_visible()
+        finally:
+            client.patch(address, json={"is_paused": False}).raise_for_status()
+
+
 @pytest.fixture(scope="module")
 def framed(airflow, start) -> Iterator[Server]:
     """The same Airflow with the page in a frame."""

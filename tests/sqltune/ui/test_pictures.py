@@ -189,6 +189,17 @@ def test_the_revisions(camera, look):
 
 
 @pytest.mark.parametrize("look", LOOKS)
+def test_the_queue(camera, look):
+    """With runs that wait behind a training: trigger some while the demo trains."""
+    if not camera.airflow.get(f"/dags/{DAG_ID}/dagRuns", state="queued")["dag_runs"]:
+        pytest.skip("no run is queued")
+    page = camera.show(HISTORY, look, height=700)
+    queue = page.get_by_role("region", name=re.compile("^(Queue|队列)$"))
+    expect(queue.get_by_role("link").first).to_be_visible()
+    camera.shoot(queue, f"queue-{look}")
+
+
+@pytest.mark.parametrize("look", LOOKS)
 def test_a_new_run(camera, look):
     page = camera.show(HISTORY, look, height=900)
     name = re.compile("^(New run|新建运行)$")

@@ -1,4 +1,5 @@
 import { memo, useEffect, useMemo, useRef, useState, type KeyboardEvent } from "react";
+import { flushSync } from "react-dom";
 import { useText, type Translate } from "../i18n";
 import { groupOf, type QuestionLine } from "./filter";
 
@@ -30,8 +31,14 @@ export function QuestionList({ questions, current, onChoose }: Props) {
   if (filled.current.questions !== questions) filled.current = { questions, times: filled.current.times + 1 };
   const chunks = useMemo(() => chunked(questions, CHUNK), [questions]);
   const at = questions.indexOf(current);
+  // What is chosen follows the address, and comes a moment later: the focus goes ahead of it.
+  const chosenByKey = useRef<string>(undefined);
+  const [drawnFor, setDrawnFor] = useState(0);
 
   useEffect(() => {
+    const ahead = chosenByKey.current;
+    if (ahead !== undefined && ahead !== current.id && questions.some(({ id }) => id === ahead)) return;
+    chosenByKey.current = undefined;
     const row = list.current?.querySelector<HTMLElement>('[aria-selected="true"]');
     if (!list.current || !row) return;
     scrollInto(list.current, row);
@@ -39,11 +46,19 @@ export function QuestionList({ questions, current, onChoose }: Props) {
   }, [current.id]);
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: questions.length - 1 }[event.key];
+    const from = positionOf(event.target as HTMLElement);
+    const to = { ArrowDown: from + 1, ArrowUp: from - 1, Home: 0, End: questions.length - 1 }[event.key];
     const next = to === undefined ? undefined : questions[to];
     if (to === undefined) return;
     event.preventDefault();
-    if (next) onChoose(next.id);
+    if (!next || !list.current) return;
+    chosenByKey.current = next.id;
+    onChoose(next.id);
+    flushSync(() => setDrawnFor(to));
+    const row = list.current.querySelector<HTMLElement>(`[aria-posinset="${to + 1}"]`);
+    if (!row) return;
+    scrollInto(list.current, row);
+    row.focus();
   };
   return (
     <div className="list" ref={list} role="listbox" aria-label={text("questions", { n: questions.length })} onKeyDown={onKeyDown}>
@@ -54,6 +69,7 @@ export function QuestionList({ questions, current, onChoose }: Props) {
           first={i * CHUNK}
           total={questions.length}
           current={Math.floor(at / CHUNK) === i ? current : undefined}
+          hasFocus={Math.floor(drawnFor / CHUNK) === i}
           text={text}
           onChoose={stable}
         />
@@ -61,6 +77,9 @@ export function QuestionList({ questions, current, onChoose }: Props) {
     </div>
   );
 }
+
+/** Position of a row in the list, from 0. */
+const positionOf = (row: HTMLElement) => Number(row.getAttribute("aria-posinset")) - 1;
 
 const chunked = <T,>(all: T[], size: number): T[][] =>
   Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size));
@@ -72,15 +91,17 @@ interface ChunkProps {
   total: number;
   /** The chosen question, if it is one of these. */
   current: QuestionLine | undefined;
+  /** Whether a key has led to one of these. */
+  hasFocus: boolean;
   text: Translate;
   onChoose: (id: string) => void;
 }
 
 /** A part of the list; it is drawn when it comes near, as a list of thousands is too much to draw for each filter. */
-const Chunk = memo(function Chunk({ questions, first, total, current, text, onChoose }: ChunkProps) {
+const Chunk = memo(function Chunk({ questions, first, total, current, hasFocus, text, onChoose }: ChunkProps) {
   const place = useRef<HTMLDivElement>(null);
   const [isNear, setNear] = useState(first === 0);
-  const isDrawn = isNear || current !== undefined;
+  const isDrawn = isNear || hasFocus || current !== undefined;
   useEffect(() => {
     if (isDrawn || !place.current) return;
     const root = place.current.closest(".list");

@@ -1,11 +1,12 @@
 import { useMemo, useState } from "react";
 import { useSearchParams } from "react-router-dom";
-import { apiUrl, runAddress, useApi, withQuery, type Schema } from "../api";
+import { apiUrl, DAG_ID, runAddress, useApi, withQuery, type Schema } from "../api";
 import { Chart, type Curve } from "../Chart";
 import { Copyable } from "../Copyable";
 import { NewRun } from "../estimate/NewRun";
 import { commit, moment, percent } from "../format";
 import { useText } from "../i18n";
+import { Queue } from "../queue/Queue";
 import { Revisions } from "./Revisions";
 import { folded, hoursPerPoint, servedAt, type RunLine } from "./served";
 
@@ -17,6 +18,7 @@ export function History() {
   return (
     <>
       <NewRun />
+      <Queue />
       <div className="bar">
         <label>
           {text("cluster")}{" "}
@@ -45,8 +47,6 @@ function ClusterHistory({ cluster }: { cluster: string }) {
     </>
   );
 }
-
-const DAG_ID = "text2sql_retrain";
 
 function Versions({ cluster, versions }: { cluster: string; versions: Schema["VersionLine"][] }) {
   const text = useText();

@@ -1,10 +1,8 @@
 import { useState } from "react";
-import { runAddress, useApi, type Schema } from "../api";
+import { DAG_ID, runAddress, useApi, type Schema } from "../api";
 import { commit, moment } from "../format";
 import { useText } from "../i18n";
 import { expectedHours, inOrder, startRun, type RevisionLine } from "./revisions";
-
-const DAG_ID = "text2sql_retrain";
 
 /** The commits of the dataset; those that are ticked are trained in order. */
 export function Revisions({ cluster }: { cluster: string }) {
@@ -59,7 +57,10 @@ function FeedRevisions({ feed }: { feed: Schema["Feed"] }) {
               <td className="text">{r.author}</td>
               <td className="text">{[r.title, ...r.tags.map((tag) => `[${tag}]`)].join(" ")}</td>
               <td className="number">{r.rows}</td>
-              <td>{text(`revision_${r.state}`)}</td>
+              <td>
+                {text(`revision_${r.state}`)}
+                {r.wait && <span className="muted">{`, ${text(`wait_${r.wait.reason}`)}`}</span>}
+              </td>
               <td className={r.passed === null ? undefined : r.passed ? "good" : "bad"}>
                 {r.matched != null && `${r.matched} / ${r.questions}`}
               </td>

@@ -4,6 +4,7 @@ import { Chart } from "../Chart";
 import { between, commit, duration, moment } from "../format";
 import { RunEstimate } from "../estimate/RunEstimate";
 import { useText, type Key } from "../i18n";
+import { HeldTask } from "../queue/Waiting";
 import { Failure } from "./Failure";
 import type { StreamState } from "./stream";
 import { Strip } from "./Strip";
@@ -25,6 +26,7 @@ export function Overview({ dagId, runId, head, dagRun, curves, state, live }: Pr
   const run = head.key;
   return (
     <>
+      {live && <HeldTask dagId={dagId} runId={runId} tasks={tasks} />}
       <Failure dagId={dagId} runId={runId} run={run} state={state} tasks={tasks} hasFailed={dagRun?.state === "failed"} />
       <Facts head={head} dagRun={dagRun} live={live} />
       <Curves curves={curves} />
