@@ -179,7 +179,7 @@ def alerted() -> Iterator[Services]:
 def announced(postgres: Postgres, alerted: Services, tmp_path_factory) -> Iterator[RevisionsAirflow]:
     """An Airflow that looks at its hub once an hour, or when the hub's webhook says so.
 
-    Of the five commits that were there, the second and the fifth are trained.
+    Of the five commits that were there, the fifth is trained.
     """
     hub = ChangingHub(REPO)
     hub.push("first", "second", "third", "fourth", "fifth")
@@ -194,9 +194,6 @@ def announced(postgres: Postgres, alerted: Services, tmp_path_factory) -> Iterat
         with revisions_airflow(home, postgres, hub, EACH, **settings) as started:
             patch.setenv("SQLTUNE_DATABASE_URL", started.components.env["SQLTUNE_DATABASE_URL"])
             wait_for_runs(started, commits(hub, 4))
-            chosen = {"logical_date": None, "partition_key": commits(hub)[1]}
-            started.api.call("POST", f"/dags/{DAG}/dagRuns", json=chosen).raise_for_status()
-            wait_for_runs(started, [commits(hub)[1], commits(hub)[4]])
             yield started
             database.close()
 
@@ -231,8 +228,20 @@ def backfill(page: Page, airflow: RevisionsAirflow, how: str, runs: int) -> list
     return [run for run in airflow.runs() if run["dag_run_id"] not in before]
 
 
-def test_a_backfill_in_airflows_page_announces_and_makes_the_runs_that_are_missing(announced, open_page):
-    page = open_page(locale="en-US")
+@pytest.fixture
+def two_trained(announced: RevisionsAirflow) -> RevisionsAirflow:
+    """The same Airflow, whose second commit is trained, too."""
+    second = commits(announced.hub)[1]
+    if second not in announced.successful():
+        chosen = {"logical_date": None, "partition_key": second}
+        announced.api.call("POST", f"/dags/{DAG}/dagRuns", json=chosen).raise_for_status()
+        wait_for_runs(announced, [second])
+    return announced
+
+
+@pytest.mark.chaos
+def test_a_backfill_in_airflows_page_announces_and_makes_the_runs_that_are_missing(two_trained, open_page):
+    announced, page = two_trained, open_page(locale="en-US")
     page.goto(announced.url)
     for name in ("Username", "Password"):
         page.get_by_role("textbox", name=name).fill("admin")
@@ -253,10 +262,10 @@ def test_a_backfill_in_airflows_page_announces_and_makes_the_runs_that_are_missi
 
 
 @pytest.mark.pictures
-def test_picture_of_a_backfill(announced, open_page):
+def test_picture_of_a_backfill(two_trained, open_page):
     page = open_page(locale="en-US", viewport={"width": 1280, "height": 760})
-    log_in(page, announced.url, announced.api.token)
-    dialog = backfill_dialog(page, announced, "Missing Runs")
+    log_in(page, two_trained.url, two_trained.api.token)
+    dialog = backfill_dialog(page, two_trained, "Missing Runs")
     expect(dialog.get_by_text("runs will be triggered.")).to_be_visible()
     page.screenshot(path=ROOT / "docs/page/backfill-en-light.png", animations="disabled")
 
@@ -303,7 +312,8 @@ def test_a_push_that_the_hub_announces_ten_times_has_one_run_within_seconds(anno
     assert statistics.median(took) < 0.05
     # The watcher looks once an hour: it was the webhook.
     assert seconds < 120
-    print(Counter(hub.paths[asked:]))
+    # The ten messages are a look or two; `plan` looks once more.
+    assert Counter(hub.paths[asked:])["refs"] <= 4
     (run,) = [run for run in announced.runs() if run["partition_key"] == newest]
     assert (run["run_type"], newest[:12] in run["dag_run_id"]) == ("scheduled", True)
     (alert,) = wait_until(lambda: [r for r in alerted.received if run["dag_run_id"] in r.body["message"]], 60)
