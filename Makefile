@@ -79,7 +79,7 @@ ui: ## build the page into plugins/sqltune/ui/static; needs Node 20
 	@cd ui && npm ci --no-audit --no-fund --ignore-scripts && npm run types && npm run build && npm test
 
 pictures: ## take the docs' pictures of the page, of a demo that is up
-	@$(CONTROL)/python -m pytest -m pictures tests/sqltune/ui
+	@$(CONTROL)/python -m pytest -m pictures tests/sqltune/ui tests/chain/test_revisions.py
 
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"

@@ -7,10 +7,7 @@ import re
 import socket
 
 import pytest
-import yaml
-from airflow.sdk._shared.observability.metrics import stats as backend
 from airflow.sdk.observability import stats
-from airflow.sdk.observability.metrics import stats_utils
 
 from sqltune.metrics import METRICS, emit
 from sqltune.operators.train_metrics import emit_training
@@ -21,11 +18,12 @@ from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
 from tests.conftest import ROOT
 from tests.plans import run_plan
+from tests.sqltune.statsd import Mappings, airflow_sends_to
 
 DOCUMENT = ROOT / "docs" / "metrics.md"
 BLOCK = re.compile(r"(<!-- metrics -->\n)(.*?)(<!-- /metrics -->)", re.S)
 DASHBOARD = json.loads((ROOT / "include/grafana/sqltune.json").read_text())
-MAPPINGS = yaml.safe_load((ROOT / "include/grafana/statsd-mapping.yaml").read_text())["mappings"]
+MAPPINGS = Mappings(ROOT / "include/grafana/statsd-mapping.yaml")
 AIRFLOWS = (
     "dagrun.duration.success.text2sql_retrain",
     "dagrun.duration.failed.text2sql_retrain",
@@ -36,16 +34,11 @@ AIRFLOWS = (
 
 
 @pytest.fixture
-def listener(monkeypatch):
+def listener():
     """A StatsD server; what it has received, line by line, when called."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(0.3)
-        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_ON", "True")
-        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_HOST", "127.0.0.1")
-        monkeypatch.setenv("AIRFLOW__METRICS__STATSD_PORT", str(server.getsockname()[1]))
-        # As Airflow does when a task's process starts.
-        stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
 
         def received() -> list[str]:
             lines = []
@@ -55,11 +48,8 @@ def listener(monkeypatch):
             except TimeoutError:
                 return lines
 
-        yield received
-        # Airflow drops its client without closing it.
-        backend._get_backend().statsd.close()
-    monkeypatch.undo()
-    stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+        with airflow_sends_to(server.getsockname()[1]):
+            yield received
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -126,16 +116,12 @@ def test_airflow_has_these_metrics():
 
 
 def exported() -> set[str]:
-    """Names that Prometheus sees: each metric, through the first mapping that matches."""
+    """Names that Prometheus sees."""
     names = set()
     for sent in [f"sqltune.lab.{m.name}" for m in METRICS] + list(AIRFLOWS):
-        for mapping in MAPPINGS:
-            pattern = re.escape(mapping["match"]).replace(r"\*", r"([^.]+)")
-            if match := re.fullmatch(pattern, f"airflow.{sent}"):
-                names.add(re.sub(r"\$(\d)", lambda group: match[int(group[1])], mapping["name"]))
-                break
-        else:
-            pytest.fail(f"no mapping for airflow.{sent}")
+        found = MAPPINGS.find(f"airflow.{sent}")
+        assert found, f"no mapping for airflow.{sent}"
+        names.add(found[0])
     return names
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 NIGHT = "night-%Y-%m-%dT%H:%M:%SZ"
 """Partition key of a night whose commit the run itself has to look for."""
+FIRST_NIGHT = timedelta(minutes=1)
+"""For this long the first night is due: until the scheduler has looked, nobody may call it past."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHORT = 12
 """Characters of a commit in a run id."""
@@ -118,7 +120,8 @@ class RevisionTimetable(CronTriggerTimetable):
         """The first night that has something to train: the last one, if it was missed, or the next one."""
         now = coerce_datetime(utcnow())
         missed = self._align_to_prev(now)
-        nights = [*([missed] if last and missed > last.run_after else []), self._get_next(now)]
+        is_missed = missed > last.run_after if last else now - missed < FIRST_NIGHT
+        nights = [*([missed] if is_missed else []), self._get_next(now)]
         return next(filter(None, (self._night(night, waiting, with_run) for night in nights)), None)
 
     def _night(

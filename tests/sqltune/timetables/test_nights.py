@@ -68,6 +68,15 @@ def test_each_night_has_one_run(monkeypatch):
     assert airflow.nights == ["11-21 02:00", "11-22 02:00", "11-23 02:00"]
 
 
+def test_the_first_night_is_not_lost_where_the_dag_is_read_just_before_the_scheduler_looks(monkeypatch):
+    """Later nights are safe: a run before them says that they were missed."""
+    airflow = Airflow(monkeypatch, "2026-11-20T13:00")
+    airflow.are_down(until="2026-11-21T02:00:20")
+    airflow.read()
+    airflow.work(until="2026-11-22T13:00")
+    assert airflow.nights == ["11-21 02:00", "11-22 02:00"]
+
+
 def test_of_a_week_without_airflow_the_last_night_is_made_up(monkeypatch):
     airflow = Airflow(monkeypatch, "2026-11-20T13:00")
     airflow.work(until="2026-11-21T13:00")
