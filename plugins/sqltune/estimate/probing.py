@@ -32,8 +32,8 @@ def with_choice(plan: RunPlan, fitting: Sequence[DeepSpeed], known: Sequence[Mea
     """Return a plan with the fastest strategy, or with those to be measured where one is not known yet.
 
     All are measured then, to be compared under the same conditions; those that have failed are left out,
-    unless all have. The plan's own strategy, or one that fits in its place, is the one to train with where all
-    fail.
+    unless all have. The plan's own strategy, or one that fits in its place, is the one to train with where
+    all fail.
 
     Args:
         plan: The plan.
