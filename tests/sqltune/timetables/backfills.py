@@ -73,6 +73,27 @@ def following(reference: DagRun | None) -> str | None:
         return key and key[0]
 
 
+def started() -> list[str]:
+    """The order in which the scheduler starts runs that are queued: the one that the page's queue shows."""
+    now = datetime.now(UTC)
+    with create_session() as session:
+        session.execute(update(DagModel).values(is_paused=False))
+        second = session.scalars(select(Backfill.id).order_by(Backfill.id)).all()[1]
+        session.execute(
+            update(DagRun)
+            .where(DagRun.backfill_id == second)
+            .values(state=DagRunState.QUEUED, run_after=START)
+        )
+        for name, hours, seen in (("new", 1, None), ("seen", 3, now), ("old", 2, None), ("later", -1, None)):
+            at = now - timedelta(hours=hours)
+            run = DagRun(dag_id=DAG, run_id=name, run_type="manual", state=DagRunState.QUEUED, run_after=at)
+            run.last_scheduling_decision = seen
+            session.add(run)
+        session.flush()
+        found = DagRun.get_queued_dag_runs_to_set_running(session)
+        return [run.run_id.rpartition("__")[2][:4] for run in found]
+
+
 def trained(letter: str, run_id: str, is_partition: bool) -> None:
     from tests.plans import run_plan
 
@@ -107,6 +128,7 @@ def main() -> dict[str, Any]:
     commits.append(Commit("0" * 40, START + timedelta(days=9), "author", "0"))
     revisions.observe(FEED, Reading(commits=commits, read_from="f" * 40), "watcher")
     saw["scheduled for a new commit"] = following(last)
+    saw["started"] = started()
     return saw
 
 

@@ -71,3 +71,8 @@ def test_beside_a_backfill_nothing_is_scheduled(saw):
 
 def test_a_commit_that_comes_later_is_scheduled(saw):
     assert saw["scheduled for a new commit"] == "0"
+
+
+def test_queued_runs_start_in_the_order_that_the_page_shows(saw):
+    """`inStartOrder` in ui/src/queue/queue.ts; what is planned for later is not asked for."""
+    assert saw["started"] == ["old", "new", "seen", "dddd", "eeee", "ffff"]
