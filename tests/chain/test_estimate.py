@@ -50,7 +50,7 @@ def test_once_a_run_was_made_the_estimate_of_the_next_one_is_within_a_fifth(seco
 
 
 def test_a_loss_that_jumps_is_told_while_the_training_goes_on(lab, second):
-    """The tests' recipe calls it a jump when a loss is 1 % above those before it."""
+    """The tests' recipe calls it a jump when a loss is 0.1 % above those before it."""
     told = lab.alert(second.run_id, "training loss is off")
     assert "times the median of the 20 before it" in told
     assert "What happens: the training goes on" in told
