@@ -76,7 +76,7 @@ def test_green_with_the_report_for_scripts(lab):
     ):
         assert expected in lab.first, expected
     told = lab.alert(lab.first_run, "version 1 is served now")
-    assert "Score: 0/12\nDecided by: passed the gate" in told
+    assert "Score: 0/12 (base) → 0/12\nDecided by: passed the gate" in told
     assert f"Details: {report['airflow_url']}/dags/{DAG}/runs/" in told
 
 
