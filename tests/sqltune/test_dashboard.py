@@ -136,6 +136,35 @@ def test_a_nights_durations_are_shown_until_the_next_one():
     assert hours * 4 / 5 >= 24
 
 
+def test_a_week_counts_each_event_once_also_after_the_exporter_was_restarted(tmp_path):
+    """Models are held back on days 2, 12 and 25; on day 20, the exporter starts anew and has no series."""
+    program = shutil.which("promtool")
+    if program is None:
+        pytest.skip("no promtool is here: apt-get install prometheus")
+    day = 24 * 60 // 5
+    values = f"_x{2 * day - 1} 1x{10 * day - 1} 2x{8 * day - 1} _x{5 * day - 1} 1x{5 * day}"
+    expression = f"sum(round({filled(QUERIES['Verdicts and promotions, a week B'])}, 0.1))"
+    counts = {3: 1, 11: 0, 13: 1, 22: 0, 26: 1, 28: 1}
+    tested = {
+        "interval": "5m",
+        "input_series": [
+            {"series": 'airflow_sqltune_verdict_held_back{cluster="lab"}', "values": values},
+        ],
+        "promql_expr_test": [
+            {
+                "expr": expression,
+                "eval_time": f"{at}d",
+                "exp_samples": [{"labels": "{}", "value": count}],
+            }
+            for at, count in counts.items()
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [tested]}))
+    command = [program, "test", "rules", tmp_path / "test.yml"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_exporter_accepts_the_mapping():
     program = shutil.which("statsd_exporter")
     if program is None:
