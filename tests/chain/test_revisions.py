@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
+import statistics
 import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
+from playwright.sync_api import Locator, Page, expect
 
 from sqltune.records import database, revisions
 from sqltune.records.revisions import Feed
+from sqltune.ui.webhook import BODY_LIMIT
+from tests.browser import log_in
 from tests.chain.revisions_airflow import DAG, RECIPE, REPO, RevisionsAirflow, revisions_airflow
 from tests.changing_hub import ChangingHub
-from tests.conftest import serving
-from tests.databases import running_postgres
+from tests.conftest import ROOT, serving
+from tests.databases import Postgres, running_postgres
+from tests.sqltune.alerts.services import Services, http_server
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 FEED = Feed("lab", RECIPE, REPO)
+EACH = {"policy": "each", "quiet_period": 0}
+WEBHOOK_SECRET = "secret of the hub's webhook"
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +50,7 @@ def hub():
 
 @pytest.fixture
 def airflow(postgres, hub, tmp_path: Path, monkeypatch):
-    policy = {"policy": "each", "quiet_period": 0}
-    with revisions_airflow(tmp_path, postgres, hub, policy) as started:
+    with revisions_airflow(tmp_path, postgres, hub, EACH) as started:
         monkeypatch.setenv("SQLTUNE_DATABASE_URL", started.components.env["SQLTUNE_DATABASE_URL"])
         yield started
         database.close()
@@ -154,3 +165,157 @@ def test_two_hundred_kills_lose_no_commit_and_train_none_twice(airflow, hub):
     hub.push("last")
     assert_each_once(airflow, hub)
     print(f"{dict(killed)}; {len(hub.commits) - 3} commits arrived meanwhile")
+
+
+@pytest.fixture(scope="module")
+def alerted() -> Iterator[Services]:
+    """Who is told by the alerts of `announced`."""
+    services = Services()
+    with http_server(services) as services.port:
+        yield services
+
+
+@pytest.fixture(scope="module")
+def announced(postgres: Postgres, alerted: Services, tmp_path_factory) -> Iterator[RevisionsAirflow]:
+    """An Airflow that looks at its hub once an hour, or when the hub's webhook says so.
+
+    Of the five commits that were there, the fifth is trained.
+    """
+    hub = ChangingHub(REPO)
+    hub.push("first", "second", "third", "fourth", "fifth")
+    alerts = {"conn_type": "apprise", "extra": {"config": [{"path": f"json://127.0.0.1:{alerted.port}"}]}}
+    settings = {
+        "SQLTUNE_WATCH_SECONDS": "3600",
+        "SQLTUNE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "AIRFLOW_CONN_SQLTUNE_ALERTS": json.dumps(alerts),
+    }
+    with serving(hub) as hub.url, pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("announced")
+        with revisions_airflow(home, postgres, hub, EACH, **settings) as started:
+            patch.setenv("SQLTUNE_DATABASE_URL", started.components.env["SQLTUNE_DATABASE_URL"])
+            wait_for_runs(started, commits(hub, 4))
+            yield started
+            database.close()
+
+
+def backfill_dialog(page: Page, airflow: RevisionsAirflow, how: str) -> Locator:
+    """Airflow's dialog for a backfill, filled in for the day of all commits."""
+    page.goto(f"{airflow.url}/dags/{DAG}")
+    page.get_by_test_id("trigger-dag-button").click()
+    heading = page.get_by_role("heading", name=DAG)
+    dialog = page.get_by_role("dialog").filter(has=heading)
+    dialog.get_by_text("Backfill", exact=True).click()
+    for bound in ("From", "To"):
+        field = dialog.get_by_role("group").filter(has_text=re.compile(f"^{bound}"))
+        field.get_by_test_id("datetime-input").click()
+        page.get_by_placeholder("YYYY/MM/DD").fill("2026/11/01")
+        heading.click()
+        expect(page.get_by_placeholder("YYYY/MM/DD")).to_be_hidden()
+    dialog.get_by_text(how, exact=True).click()
+    return dialog
+
+
+def backfill(page: Page, airflow: RevisionsAirflow, how: str, runs: int) -> list[dict[str, object]]:
+    """Run a backfill by Airflow's page, which announces a number of runs; its runs, once all have ended."""
+    before = {run["dag_run_id"] for run in airflow.runs()}
+    dialog = backfill_dialog(page, airflow, how)
+    expect(dialog.get_by_text(f"{runs} runs will be triggered.")).to_be_visible()
+    dialog.get_by_role("button", name="Run Backfill").click()
+    expect(page.get_by_text("Backfill in progress")).to_be_visible()
+    wait_until(
+        lambda: all(b["completed_at"] for b in airflow.api.get("/backfills", dag_id=DAG)["backfills"]), 300
+    )
+    return [run for run in airflow.runs() if run["dag_run_id"] not in before]
+
+
+@pytest.fixture
+def two_trained(announced: RevisionsAirflow) -> RevisionsAirflow:
+    """The same Airflow, whose second commit is trained, too."""
+    second = commits(announced.hub)[1]
+    if second not in announced.successful():
+        chosen = {"logical_date": None, "partition_key": second}
+        announced.api.call("POST", f"/dags/{DAG}/dagRuns", json=chosen).raise_for_status()
+        wait_for_runs(announced, [second])
+    return announced
+
+
+@pytest.mark.chaos
+def test_a_backfill_in_airflows_page_announces_and_makes_the_runs_that_are_missing(two_trained, open_page):
+    announced, page = two_trained, open_page(locale="en-US")
+    page.goto(announced.url)
+    for name in ("Username", "Password"):
+        page.get_by_role("textbox", name=name).fill("admin")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{announced.url}/")
+    first, second, third, fourth, fifth = commits(announced.hub, 0, 5)
+
+    made = backfill(page, announced, "Missing Runs", runs=3)
+    assert [run["partition_key"] for run in made] == [first, third, fourth]
+    again = backfill(page, announced, "All Runs", runs=5)
+    assert [run["partition_key"] for run in again] == [first, second, third, fourth, fifth]
+    for run in made + again:
+        assert (run["run_type"], run["state"]) == ("backfill", "success")
+        assert run["partition_key"][:12] in run["dag_run_id"]
+    # One after the other, the oldest first.
+    for earlier, later in zip(made + again, [*made, *again][1:], strict=False):
+        assert earlier["end_date"] <= later["start_date"]
+
+
+@pytest.mark.pictures
+def test_picture_of_a_backfill(two_trained, open_page):
+    page = open_page(locale="en-US", viewport={"width": 1280, "height": 760})
+    log_in(page, two_trained.url, two_trained.api.token)
+    dialog = backfill_dialog(page, two_trained, "Missing Runs")
+    expect(dialog.get_by_text("runs will be triggered.")).to_be_visible()
+    page.screenshot(path=ROOT / "docs/page/backfill-en-light.png", animations="disabled")
+
+
+def announce(url: str, client: httpx.Client, **changes: object) -> httpx.Response:
+    """Send the hub's message that main was pushed to."""
+    message = {
+        "event": {"action": "update", "scope": "repo.content"},
+        "repo": {"type": "dataset", "name": REPO},
+        "updatedRefs": [{"ref": "refs/heads/main", "oldSha": "a" * 40, "newSha": "b" * 40}],
+    }
+    headers = {"X-Webhook-Secret": WEBHOOK_SECRET}
+    request = {"json": message, "headers": headers} | changes
+    return client.post(f"{url}/sqltune/hooks/v1/hub", **request)
+
+
+def test_a_push_that_the_hub_announces_ten_times_has_one_run_within_seconds(announced, alerted):
+    hub, url = announced.hub, announced.url
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        refused = [
+            announce(url, client, headers={"X-Webhook-Secret": "another"}).status_code,
+            announce(url, client, headers={}).status_code,
+            announce(url, client, content=b" " * (BODY_LIMIT + 1), json=None).status_code,
+        ]
+        assert refused == [401, 401, 413]
+        other = announce(url, client, json={"repo": {"type": "dataset", "name": "team/other"}})
+        assert other.json()["accepted"] is False
+        asked = len(hub.paths)
+        hub.push("announced")
+        (newest,) = commits(hub, -1)
+
+        def timed(_: int) -> float:
+            begun = time.perf_counter()
+            assert announce(url, client).json()["accepted"] is True
+            return time.perf_counter() - begun
+
+        pushed = time.monotonic()
+        took = [timed(n) for n in range(5)]
+        with ThreadPoolExecutor(5) as pool:
+            took += pool.map(timed, range(5))
+    wait_for_runs(announced, [newest])
+    seconds = time.monotonic() - pushed
+    print(f"answers: {statistics.median(took):.4f} to {max(took):.4f} s; the run ended after {seconds:.1f} s")
+    assert statistics.median(took) < 0.05
+    # The watcher looks once an hour: it was the webhook.
+    assert seconds < 120
+    # The ten messages are a look or two; `plan` looks once more.
+    assert Counter(hub.paths[asked:])["refs"] <= 4
+    (run,) = [run for run in announced.runs() if run["partition_key"] == newest]
+    assert (run["run_type"], newest[:12] in run["dag_run_id"]) == ("scheduled", True)
+    (alert,) = wait_until(lambda: [r for r in alerted.received if run["dag_run_id"] in r.body["message"]], 60)
+    assert alert.body["title"] == "[sqltune] new model held back"
+    assert "Rules not met: min_gain: 0.0 points" in alert.body["message"]
