@@ -62,7 +62,8 @@ test-fast: setup-dev ## run the tests without hosts, Airflow's components and a 
 chaos: setup-dev ## run every fault injection on real hosts and a real Airflow; about an hour
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node/test_serving.py \
 		tests/chain/test_stopping.py tests/chain/test_chain.py tests/chain/test_two_runs.py \
-		tests/chain/test_machines.py tests/chain/test_revisions.py tests/sqltune/revisions/test_kills.py
+		tests/chain/test_machines.py tests/chain/test_revisions.py tests/chain/test_estimate.py \
+		tests/sqltune/revisions/test_kills.py
 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint
@@ -79,7 +80,7 @@ ui: ## build the page into plugins/sqltune/ui/static; needs Node 20
 	@cd ui && npm ci --no-audit --no-fund --ignore-scripts && npm run types && npm run build && npm test
 
 pictures: ## take the docs' pictures of the page, of a demo that is up
-	@$(CONTROL)/python -m pytest -m pictures tests/sqltune/ui
+	@$(CONTROL)/python -m pytest -m pictures tests/sqltune/ui tests/chain/test_revisions.py
 
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"

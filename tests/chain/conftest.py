@@ -24,6 +24,8 @@ from lab.settings import Settings
 from sqltune.records import database
 from tests.browser import browser, open_page
 from tests.conftest import BASE, ROOT, free_port
+from tests.sqltune.alerts.services import Services, http_server
+from tests.waiting import wait_until
 
 DAG = "text2sql_retrain"
 STATE = BASE / "e2e"
@@ -35,6 +37,7 @@ class Lab:
     """The tests' lab, by its command line."""
 
     def __init__(self) -> None:
+        self.alerts = Services()
         # The recipe is the form's default too: its revisions are watched, and listed by a backfill.
         self.env = os.environ | {
             "SQLTUNE_RECIPE": FORM["recipe"],
@@ -142,6 +145,27 @@ class Lab:
         )
         return "\n".join(self.airflow.log(dag, run_id, task_id, tries, map_index))
 
+    def send_alerts_to(self, port: int) -> None:
+        """Make a webhook of this machine the one that is told by alerts."""
+        config = [{"path": f"json://127.0.0.1:{port}"}]
+        self.airflow.put_connection(
+            {
+                "connection_id": "sqltune_alerts",
+                "conn_type": "apprise",
+                "extra": json.dumps({"config": config}),
+            }
+        )
+
+    def alert(self, run_id: str, title: str) -> str:
+        """The message of a run's first alert with this title, once it has come."""
+
+        def found() -> list[str]:
+            bodies = [request.body for request in self.alerts.received]
+            messages = [body["message"] for body in bodies if body["title"] == f"[sqltune] {title}"]
+            return [message for message in messages if f"Run: {run_id}\n" in message]
+
+        return wait_until(found, 60, lambda: [r.body for r in self.alerts.received])[0]
+
     def completion(self, key: str = API_KEY) -> httpx.Response:
         """What the served model answers."""
         body = {"model": "text2sql", "prompt": "SELECT", "max_tokens": 4, "temperature": 0}
@@ -161,20 +185,24 @@ def lab() -> Iterator[Lab]:
     lab = Lab()
     lab.run("down")
     subprocess.run(["rm", "-rf", str(STATE)], check=True)
-    first = lab.run("demo")
-    (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
-    try:
-        assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
-        lab.read_records(patch)
-        lab.first, lab.first_run = first.stdout, lab.report["run_id"]  # type: ignore[attr-defined]
-        settings = lab_settings()
-        yield lab
-    finally:
-        database.close()
-        patch.undo()
-        down = lab.run("down")
-        assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
-        assert _left() == []
+    with http_server(lab.alerts) as port:
+        try:
+            started = lab.run("airflow")
+            assert started.returncode == 0, started.stdout[-4000:] + started.stderr[-2000:]
+            lab.send_alerts_to(port)
+            first = lab.run("demo")
+            (BASE / "logs" / "e2e-demo.log").write_text(first.stdout + first.stderr)
+            assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-2000:]
+            lab.read_records(patch)
+            lab.first, lab.first_run = first.stdout, lab.report["run_id"]  # type: ignore[attr-defined]
+            settings = lab_settings()
+            yield lab
+        finally:
+            database.close()
+            patch.undo()
+            down = lab.run("down")
+            assert "no process of the lab is left" in down.stdout, down.stdout + down.stderr
+            assert _left() == []
     # Airflow's log servers overwrite their environment, and the lab's mark with it.
     assert [port for port in (settings.log_port, settings.trigger_log_port) if inodes(port, LISTEN)] == []
 

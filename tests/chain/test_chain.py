@@ -75,6 +75,9 @@ def test_green_with_the_report_for_scripts(lab):
         report["password"],
     ):
         assert expected in lab.first, expected
+    told = lab.alert(lab.first_run, "version 1 is served now")
+    assert "Score: 0/12 (base) → 0/12\nDecided by: passed the gate" in told
+    assert f"Details: {report['airflow_url']}/dags/{DAG}/runs/" in told
 
 
 def test_both_hosts_trained_with_zero3_and_every_shard_was_gathered(lab):
@@ -211,6 +214,7 @@ def test_a_revision_that_lost_a_third_of_its_rows_stops_before_training(lab):
     assert "624 of 1870 questions are gone since" in log
     assert "max_lost is 10.0%" in log
     assert "accept_data" in log
+    assert "max_lost" in lab.alert(run, "data check failed")
 
 
 def test_a_base_model_that_one_host_lacks(lab):
@@ -224,6 +228,9 @@ def test_a_base_model_that_one_host_lacks(lab):
     assert state == "failed"
     assert (tasks["preflight[0]"], tasks["preflight[1]"]) == ("success", "failed")
     assert "host-b: the base model is missing" in lab.log_text(run, "preflight", 1)
+    told = lab.alert(run, "run failed")
+    assert "Task: preflight" in told
+    assert "host-b: the base model is missing" in told
 
 
 def test_a_changed_host_key(lab):
@@ -339,6 +346,8 @@ def test_a_chosen_revision_is_trained_and_a_person_says_no_and_then_yes(lab, wit
     run = answer.json()["dag_run_id"]
     assert until_answered(lab, run, "Reject")["promote"] == "skipped"
     assert served(lab) == before
+    asked = lab.alert(run, "approval needed: serve the new model?")
+    assert "/tasks/approve/required_actions" in asked
     lab.clear(run, "approve")
     assert until_answered(lab, run, "Approve")["promote"] == "success"
     assert served(lab) != before
