@@ -50,7 +50,7 @@ def load_adapter(llm: Any, folder: Path, digest: str) -> None:
         digest: Expected hash of the folder's files.
     """
     if not folder.is_dir():
-        sys.exit(f"{folder} is missing, which training was to go on from: clear the task `train`")
+        sys.exit(f"{folder} is missing, which training was to go on from: set start_from to base")
     if (found := folder_hash(folder)) != digest:
         sys.exit(
             f"{folder} has the hash {found}, and the version's record says {digest}: it was changed, or did "

@@ -230,7 +230,8 @@ class Watch:
             failed |= await failed_before(self.hosts, stopped_at, self._changed)
             blame = await first_to_fail(self.hook, self.hosts, failed)
             host, rank, reason = blame.host, blame.rank, await self._describe(blame)
-            how, code = blame.exit, blame.code
+            # Where a host was silent or could not be stopped, the ranks may have lost each other.
+            how, code = blame.exit, None if leftover or self._longest_silent() else blame.code
         else:
             host, rank, how, code = self._longest_silent(), None, "", None
         for name in self.hosts:

@@ -1,6 +1,6 @@
 """Airflow's metrics on their way to Prometheus: its StatsD client, and a stand-in for statsd_exporter.
 
-prometheus/statsd_exporter is a program that no package registry of this project has. The stand-in does what
+prometheus/statsd_exporter is a Go program, and no package in requirements-dev.txt. The stand-in does what
 that one's mapper, exporter and registry do with the rules that include/grafana's mapping uses: `*` is one
 part of a name, the first mapping wins, a timer is a summary in seconds, and a name without a mapping is kept
 with an underscore for each dot. What a summary forgets, and when, it does not imitate.

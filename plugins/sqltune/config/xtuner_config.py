@@ -38,6 +38,14 @@ def read_config(name: str) -> str:
     return _INCLUDE.sub(lambda match: _without_docstring(folder / "parts" / match[1]), source)
 
 
+def goes_on(name: str) -> bool:
+    """Whether a config in include/configs/xtuner can go on from an adapter (include/node/adapter_finetune.py)."""
+    source = read_config(name)
+    return {"start_adapter", "start_digest"} <= _first_assignments(
+        source
+    ).keys() and "AdapterFinetune" in source
+
+
 def set_values(source: str, values: Mapping[str, object]) -> str:
     """Replace the first top-level assignment of each name by `name = value`.
 
@@ -72,7 +80,7 @@ def _without_docstring(part: Path) -> str:
 
 def _settings(plan: RunPlan, train_path: str) -> dict[str, str | int | float | None]:
     training = plan.training
-    # A config of one's own need not know these as long as nothing goes on from a champion.
+    # A config of one's own may do without these as long as nothing goes on from a champion.
     start: dict[str, str | int | float | None] = (
         {"start_adapter": plan.start.path, "start_digest": plan.start.digest} if plan.start else {}
     )

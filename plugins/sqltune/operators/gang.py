@@ -56,6 +56,10 @@ class PlanGangOperator(BaseGangOperator):
         """Return what becomes of a bad loss; None where the gang has none."""
         return None
 
+    def spec_hash(self) -> str:
+        """Return a hash of what the gang runs: of the plan as it is handed on, so that an upgrade keeps it."""
+        return digest(self.plan)
+
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang of this task, for one attempt."""
         plan = self.run_plan
@@ -63,7 +67,7 @@ class PlanGangOperator(BaseGangOperator):
             context,
             attempt,
             installation=plan.installation,
-            spec_hash=digest(plan.model_dump(mode="json")),
+            spec_hash=self.spec_hash(),
             root=f"{plan.cluster.work_dir}/gangs",
             members=self.members(plan, attempt),
             limits=plan.cluster.limits,

@@ -6,6 +6,7 @@ import re
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from sqltune.operators.mmengine import PROGRESS_PATTERN
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ssh_gang.recorder import RecorderRef
 
 ITERATIONS = 20
+"""At least; as many more as one step of the optimizer takes."""
 
 
 class ProbeOperator(XtunerOperator):
@@ -51,9 +53,14 @@ class ProbeOperator(XtunerOperator):
     def run_plan(self) -> RunPlan:
         """The plan, with this strategy and a few iterations."""
         plan = super().run_plan.with_strategy(self.strategy)
-        few = {"max_steps": min(ITERATIONS, plan.training.max_steps or ITERATIONS), "max_epochs": None}
+        enough = max(ITERATIONS, WARM_UP + plan.training.accumulative_counts)
+        few = {"max_steps": min(enough, plan.training.max_steps or enough), "max_epochs": None}
         training = plan.training.model_copy(update=few | {"log_interval": 1})
         return plan.model_copy(update={"training": training})
+
+    def spec_hash(self) -> str:
+        """Return a hash of the plan and the strategy."""
+        return digest([self.plan, self.strategy])
 
     def new_attempt(self, context: Context) -> str:
         """Name the strategy too: the page shows the attempts of all strategies beside one another."""

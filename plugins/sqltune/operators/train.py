@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import OperationalError
 
 from sqltune.config import xtuner_config
+from sqltune.config.base import digest
 from sqltune.config.cluster import Host
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import DownloadedDataset, TrainedCheckpoint
@@ -96,7 +97,14 @@ class XtunerOperator(PlanGangOperator):
             source = plan.cluster.host(plan.start.host)
             for host in plan.cluster.hosts:
                 if host != source:
-                    await transfer.copy(source, host, plan.start.path)
+                    try:
+                        await transfer.copy(source, host, plan.start.path)
+                    except HostError as e:
+                        raise HostError(
+                            f"start_from: the adapter of version {plan.start.version}, {plan.start.path} on "
+                            f"{source.name}, cannot be copied to {host.name} ({e}). Where it is gone, set "
+                            "start_from to base"
+                        ) from e
                     self.log.info("the adapter of version %d copied to %s", plan.start.version, host.name)
         return gang
 
@@ -139,6 +147,11 @@ class TrainOperator(XtunerOperator):
     def work_dir(self, plan: RunPlan, attempt: str) -> str:
         """Return the folder of an attempt, with its checkpoints, on every host."""
         return CheckpointStore(plan).work_dir(attempt)
+
+    def spec_hash(self) -> str:
+        """Return the plan's hash, and with a strategy that was measured another one."""
+        used = fastest(self._measured)
+        return digest([self.plan, used]) if used else super().spec_hash()
 
     def execute(self, context: Context) -> None:
         """Train with the fastest strategy, in the run's turn."""
@@ -216,7 +229,10 @@ class TrainOperator(XtunerOperator):
     # Once: each look at a mapped task's XComs asks Airflow.
     @cached_property
     def _measured(self) -> list[MeasuredStrategy]:
-        return [MeasuredStrategy.model_validate(one) for one in self.probed or ()]
+        """What the run measured for this plan. Airflow keeps results of a plan that was cleared since."""
+        asked = super().run_plan.strategies
+        found = [MeasuredStrategy.model_validate(one) for one in self.probed or ()] if asked else []
+        return [one for one in found if one.strategy in asked]
 
     def _log_strategy(self) -> None:
         """Say which strategy is used, and how fast the others were."""

@@ -36,12 +36,15 @@ class StrategyRate(Base):
 
     cluster: Mapped[str] = mapped_column(primary_key=True)
     recipe: Mapped[str] = mapped_column(primary_key=True)
+    xtuner_config: Mapped[str] = mapped_column(primary_key=True)
     base_model: Mapped[str] = mapped_column(primary_key=True)
     """Its folder on the hosts."""
     hosts: Mapped[str] = mapped_column(primary_key=True)
     """Name and processes of each host."""
     max_length: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     batch_size: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    accumulative_counts: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lora_rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     strategy: Mapped[str] = mapped_column(primary_key=True)
     seconds_per_iteration: Mapped[float | None]
     """None where it failed."""

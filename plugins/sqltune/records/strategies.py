@@ -17,7 +17,8 @@ from ssh_gang.model import Model
 
 FAILURES_COUNT_FOR = timedelta(days=30)
 """After which a strategy that failed is tried again: what it lacked may have been installed meanwhile."""
-_KEYS = ["cluster", "recipe", "base_model", "hosts", "max_length", "batch_size", "strategy"]
+_SETTINGS = ("max_length", "batch_size", "accumulative_counts", "lora_rank")
+_KEYS = ["cluster", "recipe", "xtuner_config", "base_model", "hosts", *_SETTINGS, "strategy"]
 
 
 class MeasuredStrategy(Model):
@@ -66,8 +67,8 @@ def _key_of(plan: RunPlan) -> dict[str, str | int]:
     return {
         "cluster": plan.cluster_name,
         "recipe": plan.recipe_name,
+        "xtuner_config": plan.recipe.xtuner_config,
         "base_model": plan.base_model,
         "hosts": ", ".join(f"{host.name} {host.processes}" for host in plan.cluster.hosts),
-        "max_length": plan.training.max_length,
-        "batch_size": plan.training.batch_size,
+        **plan.training.model_dump(include={*_SETTINGS}),
     }

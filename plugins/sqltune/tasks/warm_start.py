@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sqltune.config import xtuner_config
 from sqltune.config.cluster import Cluster
 from sqltune.config.plan import Champion, StartAdapter
 from sqltune.config.recipe import Recipe, Training
@@ -49,6 +50,11 @@ def champions_adapter(
         *_host(version.number, version.host, cluster),
         *_differences(version.number, runs.plan(version.run_key), recipe, base_model, training),
     ]
+    if not xtuner_config.goes_on(recipe.xtuner_config):
+        mistakes.append(
+            f"start_from: {recipe.xtuner_config} cannot go on from an adapter: it needs start_adapter and "
+            f"start_digest in part 1, and AdapterFinetune as its model. Add them as in lab_lora.py, {REMEDY}"
+        )
     if mistakes:
         raise ConfigError(mistakes)
     return StartAdapter(
@@ -68,11 +74,12 @@ def _host(number: int, host: str, cluster: Cluster) -> Iterator[str]:
 def _differences(
     number: int, earlier: dict[str, Any] | None, recipe: Recipe, base_model: str, training: Training
 ) -> Iterator[str]:
-    """What stands between the version's training and one that would go on from it.
-
-    A version whose run is not in the records any more is compared on the hosts, by the shapes of its weights.
-    """
+    """What stands between the version's training and one that would go on from it."""
     if earlier is None:
+        yield (
+            f"start_from: the run that trained version {number} is not on record, nor what the version has seen: "
+            "set start_from to base"
+        )
         return
     fields = [
         ("base_model", earlier["base_model"], base_model),

@@ -36,7 +36,9 @@ def test_the_newest_measurement_takes_the_place_of_the_one_before():
     assert [one.seconds_per_iteration for one in measured(run_plan())] == [0.7]
 
 
-@pytest.mark.parametrize("training", [{"max_length": 512}, {"batch_size": 3}])
+@pytest.mark.parametrize(
+    "training", [{"max_length": 512}, {"batch_size": 3}, {"accumulative_counts": 4}, {"lora_rank": 64}]
+)
 def test_other_settings_are_not_measured(training):
     strategies.put(run_plan(), FAST)
     assert measured(changed(**training)) == []

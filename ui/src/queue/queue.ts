@@ -94,7 +94,7 @@ export function inStartOrder(runs: readonly QueuedRun[], now: number): QueuedRun
 
 /** For what a task that runs waits: the turn of its run, or hosts that another job occupies. */
 export function waitOf(task: Pick<ActiveTask, "task_id" | "state" | "trigger">): "turn" | "hosts" | undefined {
-  if (task.state === "up_for_reschedule" && (task.task_id === "plan" || task.task_id === "train")) return "turn";
+  if (task.state === "up_for_reschedule" && ["plan", "probe", "train"].includes(task.task_id)) return "turn";
   if (task.state === "deferred" && task.trigger?.classpath.endsWith(".HostsFreeTrigger")) return "hosts";
   return undefined;
 }

@@ -21,7 +21,9 @@ __import__("xtuner_host_shim")
 # ~ is the home directory of the host that trains.
 pretrained_model_name_or_path = __import__("os").path.expanduser(pretrained_model_name_or_path)
 data_path = __import__("os").path.expanduser(data_path)
-start_adapter = __import__("os").path.expanduser(start_adapter)
+# A config of one's own may do without these two.
+start_adapter = __import__("os").path.expanduser(globals().get("start_adapter", ""))
+start_digest = globals().get("start_digest", "")
 
 tokenizer = dict(
     type=AutoTokenizer.from_pretrained,
