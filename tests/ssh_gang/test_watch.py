@@ -101,7 +101,7 @@ def test_a_host_that_is_silent_for_too_long_ends_the_gang(monkeypatch):
 
     event = play(test)
     assert event.reason == "b: not reachable for 0 s (limit unreachable)"
-    assert event.failed_host == "b"
+    assert (event.failed_host, event.failed_code) == ("b", None)
 
 
 def test_of_two_silent_hosts_the_one_that_was_heard_last_is_not_blamed(monkeypatch):
@@ -132,7 +132,7 @@ def test_a_limit_of_the_whole_gang_blames_no_host():
 
     event = play(test)
     assert event.reason == "not done after 5 s (limit total)"
-    assert event.failed_host is None
+    assert (event.failed_host, event.failed_code) == (None, None)
     assert event.tail == ""
 
 

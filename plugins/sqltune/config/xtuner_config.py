@@ -39,7 +39,7 @@ def read_config(name: str) -> str:
 
 
 def goes_on(name: str) -> bool:
-    """Whether a config in include/configs/xtuner can go on from an adapter (include/node/adapter_finetune.py)."""
+    """Whether a config in include/configs/xtuner can go on from an adapter (`adapter_finetune.py`)."""
     source = read_config(name)
     return {"start_adapter", "start_digest"} <= _first_assignments(
         source

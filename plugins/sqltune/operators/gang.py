@@ -57,7 +57,7 @@ class PlanGangOperator(BaseGangOperator):
         return None
 
     def spec_hash(self) -> str:
-        """Return a hash of what the gang runs: of the plan as it is handed on, so that an upgrade keeps it."""
+        """Return a hash of what the gang runs: the plan as `plan` wrote it, so that an upgrade keeps it."""
         return digest(self.plan)
 
     def gang(self, context: Context, attempt: str) -> Gang:

@@ -77,8 +77,8 @@ def _differences(
     """What stands between the version's training and one that would go on from it."""
     if earlier is None:
         yield (
-            f"start_from: the run that trained version {number} is not on record, nor what the version has seen: "
-            "set start_from to base"
+            f"start_from: the run that trained version {number} is not on record, nor what it has seen: set "
+            "start_from to base"
         )
         return
     fields = [

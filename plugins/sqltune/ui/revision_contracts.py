@@ -28,7 +28,8 @@ class Wait(Model):
     reason: Literal["no_tag", "replaced", "night", "quiet", "turn", "unwatched", "stale"]
     """no_tag, replaced: it is not trained by itself. night: the schedule trains it. quiet: until the branch
     has been quiet for long enough. turn: when the runs before it have ended. unwatched: no schedule trains
-    this recipe's commits. stale: the hub has not answered the watcher, and the night's run looks itself."""
+    this recipe's commits. stale: the hub has not answered the watcher; a night's run looks
+    itself, unless only tags are trained."""
     until: datetime | None
     """Of `quiet`."""
 

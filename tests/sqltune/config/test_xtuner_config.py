@@ -54,7 +54,7 @@ def test_included_parts_are_in_place(config):
 @pytest.mark.parametrize("config", CONFIGS)
 def test_settings_are_assigned_before_they_are_used(config):
     """mmengine runs the file from top to bottom."""
-    known = set(dir(__builtins__)) | {"dict", "max", "round", "__import__"}
+    known = set(dir(__builtins__)) | {"dict", "globals", "max", "round", "__import__"}
     for statement in ast.parse(read_config(config)).body:
         names = [n for n in ast.walk(statement) if isinstance(n, ast.Name)]
         assert {n.id for n in names if isinstance(n.ctx, ast.Load)} <= known, ast.unparse(statement)
@@ -90,6 +90,16 @@ def test_every_config_can_go_on_from_an_adapter(recipe):
 @pytest.mark.parametrize("recipe", ["codellama_7b_qlora", "codellama_7b_qlora_fast", "lab_tiny"])
 def test_the_rendered_config(golden, recipe):
     golden(f"{recipe}.py.txt", render(run_plan(recipe_file=recipe), "~/code/data/train.jsonl"))
+
+
+def test_a_config_of_ones_own_may_do_without_an_adapter_to_go_on_from():
+    """It includes the shared part, as configs did before there was one."""
+    settings = "pretrained_model_name_or_path = 'm'\ndata_path = 'd'\n"
+    shared = (paths.CONFIGS / "xtuner/parts/common.py").read_text()
+    first_lines = settings + shared[shared.index("pretrained_model") : shared.index("tokenizer = dict(")]
+    values: dict[str, object] = {}
+    exec(first_lines, values)
+    assert (values["start_adapter"], values["start_digest"]) == ("", "")
 
 
 def test_parts_are_no_choice_for_a_recipe():

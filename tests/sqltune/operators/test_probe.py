@@ -91,6 +91,10 @@ def test_it_trains_no_more_than_the_training():
     assert operator(max_steps=7).run_plan.training.max_steps == 7
 
 
+def test_a_step_of_the_optimizer_is_part_of_it():
+    assert operator(max_steps=None, max_epochs=1, accumulative_counts=64).run_plan.training.max_steps == 66
+
+
 def test_each_strategy_has_a_gang_and_a_folder_of_its_own_beside_the_trainings():
     made = operator("zero1")
     attempt = made.new_attempt(context())

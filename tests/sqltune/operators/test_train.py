@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
 
+from sqltune.config.base import digest
 from sqltune.operators.train import TrainOperator, final_progress
 from sqltune.records import claims, database, installation
 from sqltune.records.claims import Owner
@@ -215,14 +216,31 @@ def strategy_of(member) -> str:
     return member.argv[member.argv.index("--deepspeed") + 1]
 
 
-def probing_plan():
-    plan = run_plan()
+def probing_plan(*strategies: str):
+    """A plan that asked for these strategies to be measured; without a name, for all that the tests use."""
+    plan = run_plan(strategies=list(strategies or ("zero1", "zero2", "zero3")))
     return plan.model_copy(update={"training": plan.training.model_copy(update={"probe": True})})
 
 
 def test_the_fastest_strategy_that_was_measured_is_trained_with():
     made = probed(probing_plan(), zero3=2.0, zero2=1.0, zero1=None)
     assert {strategy_of(m) for m in made.members(made.run_plan, "try1-ab")} == {"deepspeed_zero2"}
+
+
+@pytest.mark.parametrize(
+    ("plan", "used"), [(probing_plan("zero3"), "deepspeed_zero3"), (run_plan(), "deepspeed_zero3_offload")]
+)
+def test_results_of_a_plan_that_was_cleared_since_do_not_count(plan, used):
+    """Airflow keeps what a mapped task handed on until the same index runs again."""
+    made = probed(plan, zero3=2.0, zero2=1.0)
+    assert {strategy_of(m) for m in made.members(made.run_plan, "try1-ab")} == {used}
+
+
+def test_a_plan_of_an_earlier_version_keeps_its_ranks():
+    plan = run_plan().model_dump(mode="json")
+    del plan["strategies"], plan["start_from"], plan["start"], plan["training"]["probe"]
+    made = TrainOperator(task_id="train", plan=plan, master_addr="10.0.0.1", datasets=[DATASET])
+    assert made.gang(context(), "try1").spec_hash == digest(plan)
 
 
 def test_where_every_strategy_failed_the_plans_is_trained_with(records, hosts, capsys):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
 
+from sqltune.config import paths
 from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
 from sqltune.records import promotions, runs, versions
@@ -114,7 +116,19 @@ def test_a_champion_that_held_more_out_has_seen_nothing_that_judges_it(plan, ser
     assert plan().start is not None
 
 
-def test_a_champion_whose_run_is_not_in_the_records_is_left_to_the_hosts(plan, serve, monkeypatch):
+def test_a_champion_whose_run_is_not_on_record_may_have_seen_anything(plan, serve, monkeypatch):
     serve()
     monkeypatch.setattr(runs, "plan", lambda key: None)
-    assert plan().start is not None
+    with pytest.raises(ConfigError, match="start_from: the run that trained version 1 is not on record"):
+        plan()
+
+
+@pytest.mark.parametrize("lost", ['start_digest = ""', "AdapterFinetune"])
+def test_a_config_that_cannot_go_on_from_an_adapter_is_a_mistake(plan, serve, monkeypatch, tmp_path, lost):
+    serve()
+    configs = shutil.copytree(paths.CONFIGS, tmp_path / "configs")
+    config = configs / "xtuner/lab_lora.py"
+    config.write_text(config.read_text().replace(lost, ""))
+    monkeypatch.setattr(paths, "CONFIGS", configs)
+    with pytest.raises(ConfigError, match=r"start_from: lab_lora.py cannot go on from an adapter: it needs"):
+        plan()

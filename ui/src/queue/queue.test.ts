@@ -70,6 +70,7 @@ describe("waitOf", () => {
   it.each([
     ["plan", "up_for_reschedule", undefined, "turn"],
     ["train", "up_for_reschedule", undefined, "turn"],
+    ["probe", "up_for_reschedule", undefined, "turn"],
     ["other", "up_for_reschedule", undefined, undefined],
     ["train", "deferred", "ssh_gang.trigger.HostsFreeTrigger", "hosts"],
     ["train", "deferred", "ssh_gang.trigger.GangTrigger", undefined],
