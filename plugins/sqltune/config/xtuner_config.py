@@ -40,10 +40,10 @@ def read_config(name: str) -> str:
 
 def goes_on(name: str) -> bool:
     """Whether a config in include/configs/xtuner can go on from an adapter (`adapter_finetune.py`)."""
-    source = read_config(name)
-    return {"start_adapter", "start_digest"} <= _first_assignments(
-        source
-    ).keys() and "AdapterFinetune" in source
+    # In its own part 1: what `common.py` makes of the two is not to be replaced.
+    own = (paths.CONFIGS / "xtuner" / name).read_text(encoding="utf-8")
+    settings = {"start_adapter", "start_digest"}
+    return settings <= _first_assignments(own).keys() and "AdapterFinetune" in read_config(name)
 
 
 def set_values(source: str, values: Mapping[str, object]) -> str:

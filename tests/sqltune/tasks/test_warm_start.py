@@ -128,7 +128,7 @@ def test_a_config_that_cannot_go_on_from_an_adapter_is_a_mistake(plan, serve, mo
     serve()
     configs = shutil.copytree(paths.CONFIGS, tmp_path / "configs")
     config = configs / "xtuner/lab_lora.py"
-    config.write_text(config.read_text().replace(lost, ""))
+    config.write_text(config.read_text().replace(lost, "SupervisedFinetune"))
     monkeypatch.setattr(paths, "CONFIGS", configs)
     with pytest.raises(ConfigError, match=r"start_from: lab_lora.py cannot go on from an adapter: it needs"):
         plan()
