@@ -78,6 +78,7 @@ def queue(page: Page) -> list[list[str]]:
     return [[row[0], row[1], row[-1]] for row in cells]
 
 
+@pytest.mark.chaos
 def test_the_page_shows_what_trains_and_what_waits(airflow, open_page):
     with airflow.trainings_held():
         (trained,) = push(airflow, "shown first")
@@ -140,6 +141,7 @@ def test_a_commit_whose_run_is_deleted_after_its_claim_gets_another_one(airflow)
     assert recorded(commit).run_id == another["dag_run_id"]
 
 
+@pytest.mark.chaos
 def test_while_the_dag_is_paused_a_training_ends_and_nothing_follows_it(airflow):
     with airflow.trainings_held():
         first, second = push(airflow, "trains while paused", "comes while paused")
