@@ -9,6 +9,7 @@ import os
 import signal
 import time
 import uuid
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +26,7 @@ from tests.chain.conftest import DAG, STATE
 from tests.hosts.gangs import remaining_processes
 
 LOG = logging.getLogger("test")
+STEPS = 24
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def trained(lab, connected, records, tmp_path):
     base = airflow.xcom(DAG, run, "plan")
 
     def make(run_id, number):
-        training = base["training"] | {"max_steps": 12, "save_steps": 4, "seed": 5}
+        training = base["training"] | {"max_steps": STEPS, "save_steps": 4, "save_total_limit": 3, "seed": 5}
         plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
         op = TrainOperator(
             task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets
@@ -89,26 +91,37 @@ def trained(lab, connected, records, tmp_path):
     return train
 
 
+def checkpoints(host, plan) -> Path:
+    """The work folder of the first try."""
+    return STATE / f"hosts/{host}/home/code/runs/{plan.key}/train/try1"
+
+
+def sealed(host, plan) -> set[int]:
+    """Steps of the checkpoints that were written whole."""
+    seals = checkpoints(host, plan).glob("iter_*.pth/seal.*.json")
+    return {int(seal.parent.stem.removeprefix("iter_")) for seal in seals}
+
+
 def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
     assert event.ok
-    assert sorted(whole) == list(range(1, 13))
+    assert sorted(whole) == list(range(1, STEPS + 1))
     event, begun, plan = trained("broken", 1, kill_after=9)
     assert not event.ok
     assert event.failed_host == "host-b"
     assert event.failed_rank == 1
     # One byte of the latest checkpoint is wrong on one host.
-    shards = sorted(
-        STATE.glob(f"hosts/host-b/home/code/runs/{plan.key}/train/try1/iter_8.pth/*_optim_states.pt")
-    )
-    with shards[0].open("r+b") as f:
+    *_, before, latest = sorted(sealed("host-a", plan) & sealed("host-b", plan))
+    (shard,) = checkpoints("host-b", plan).glob(f"iter_{latest}.pth/*_optim_states.pt")
+    with shard.open("r+b") as f:
         f.seek(-2000, os.SEEK_END)
         byte = f.read(1)
         f.seek(-2000, os.SEEK_END)
         f.write(bytes([byte[0] ^ 1]))
     event, resumed, _ = trained("broken", 2)
     assert event.ok
-    assert sorted(resumed) == list(range(5, 13)), "not from the checkpoint before the damaged one"
+    expected = list(range(before + 1, STEPS + 1))
+    assert sorted(resumed) == expected, "not from the checkpoint before the damaged one"
     for step, loss in (begun | resumed).items():
         assert loss == pytest.approx(whole[step], abs=2e-4), step
 
@@ -130,8 +143,8 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
     with pytest.raises(GangError, match="every rank ended with 0, but the last iteration in the log is none"):
         op.judge(idle, event, "")
     # Iterations in the log, and no shard on any host.
-    with pytest.raises(GangError, match=r"iter_12.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
-        op.judge(idle, event.model_copy(update={"progress": Progress(step=12, total=12, loss=1.0)}), "")
+    with pytest.raises(GangError, match=r"iter_24.pth has 0 of 2 shards \(host-a: 0, host-b: 0\)"):
+        op.judge(idle, event.model_copy(update={"progress": Progress(step=STEPS, total=STEPS, loss=1.0)}), "")
     op._with_hook(idle, lambda hook: hook.refuse())
     decision, event = asyncio.run(ran(idle.model_copy(update={"attempt": "try2"})))
     assert decision is Decision.TERMINAL_RESUBMIT
@@ -139,9 +152,9 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
 
 
 def test_old_checkpoints_do_not_fill_the_other_host(lab):
-    """mmengine keeps two on rank 0's host, and all elsewhere."""
+    """mmengine keeps three on rank 0's host, and all elsewhere."""
     kept = {
         host: sorted(p.name for p in STATE.glob(f"hosts/{host}/home/code/runs/whole/train/try1/iter_*.pth"))
         for host in ("host-a", "host-b")
     }
-    assert kept["host-a"] == kept["host-b"] == ["iter_12.pth", "iter_8.pth"]
+    assert kept["host-a"] == kept["host-b"] == ["iter_16.pth", "iter_20.pth", "iter_24.pth"]
