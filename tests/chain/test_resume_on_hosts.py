@@ -27,6 +27,8 @@ from tests.hosts.gangs import remaining_processes
 
 LOG = logging.getLogger("test")
 STEPS = 24
+ANOTHER_AIRFLOW = uuid.uuid4().hex
+"""The lab's own does not know these runs: its housekeeping would stop their ranks."""
 
 
 @pytest.fixture
@@ -39,7 +41,8 @@ def trained(lab, connected, records, tmp_path):
 
     def make(run_id, number):
         training = base["training"] | {"max_steps": STEPS, "save_steps": 4, "save_total_limit": 3, "seed": 5}
-        plan = RunPlan.model_validate(base | {"run_id": run_id, "training": training})
+        own = {"run_id": run_id, "training": training, "installation": ANOTHER_AIRFLOW}
+        plan = RunPlan.model_validate(base | own)
         op = TrainOperator(
             task_id="train", plan=plan.model_dump(mode="json"), master_addr=master, datasets=datasets
         )
