@@ -24,6 +24,7 @@ from sqltune.ui import (
     explained_page,
     export,
     failure_page,
+    frame,
     gang_contracts,
     history_page,
     hosts_page,
@@ -40,27 +41,6 @@ from sqltune.ui.live import Feeds, moment
 
 STATIC = FilePath(__file__).parent / "static"
 """The built app."""
-FRAME = """<!doctype html>
-<html lang="en">
-  <head>
-    <meta charset="utf-8" />
-    <meta name="viewport" content="width=device-width, initial-scale=1" />
-    <meta name="color-scheme" content="light dark" />
-    <base href="{base}" />
-    <title>Text-to-SQL</title>
-  </head>
-  <body>
-    <div id="root"></div>
-    <script src="sqltune/static/frame.js"></script>
-  </body>
-</html>
-"""
-"""The app as a document of its own; `base` leads from its address to Airflow's."""
-FRAME_POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src-attr 'unsafe-inline'; "
-    "base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
-)
-"""The charts set style attributes; everything else comes from Airflow's own address."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
@@ -372,26 +352,12 @@ def create_app(access: Sequence[params.Depends] = ()) -> FastAPI:
     )
     app.state.feeds = Feeds()
     app.include_router(router, dependencies=list(access))
+    app.include_router(frame.router)
     app.mount("/static", RevalidatedFiles(directory=STATIC), name="static")
     app.add_exception_handler(UnknownRun, _not_found)
     app.add_exception_handler(NotRecorded, _not_found)
     app.add_exception_handler(SchemaError, _unavailable)
-
-    @app.get("/frame", include_in_schema=False)
-    def history_frame() -> HTMLResponse:
-        """Return the history as a document of its own, for an Airflow that loads no React plugins."""
-        return _frame("../")
-
-    @app.get("/frame/{dag_id}/{run_id}", include_in_schema=False)
-    def run_frame(dag_id: str, run_id: str) -> HTMLResponse:
-        """Return a run as a document of its own. The app reads from the address which run it is."""
-        return _frame("../../../")
-
     return app
-
-
-def _frame(base: str) -> HTMLResponse:
-    return HTMLResponse(FRAME.format(base=base), headers={"Content-Security-Policy": FRAME_POLICY})
 
 
 def _not_found(_: Request, error: Exception) -> JSONResponse:

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
+from sqltune.config.plan import StartAdapter
 from sqltune.records import checkups, promotions, runs, versions
 from sqltune.records.versions import Version
 from sqltune.registry import mlflow_mirror
@@ -38,7 +39,7 @@ def _steps(key: str, plan: dict[str, Any], version: Version | None) -> list[Line
         ("dataset", repo, commit, _dataset_address(plan)),
         ("split", _split(plan), known.get("split_hash"), None),
         ("base_model", plan["base_model"], known.get("base_model_hash") or base_model, None),
-        *_start(plan.get("start")),
+        *_start(StartAdapter.model_validate(plan["start"]) if plan.get("start") else None),
         ("checkpoint", known.get("checkpoint", ""), known.get("checkpoint_hash"), None),
         ("adapter", known.get("adapter", ""), known.get("adapter_hash"), None),
         ("merged", version.merged_path if version else "", version.model_hash if version else None, None),
@@ -50,11 +51,11 @@ def _steps(key: str, plan: dict[str, Any], version: Version | None) -> list[Line
     ]
 
 
-def _start(adapter: dict[str, Any] | None) -> list[Step]:
+def _start(adapter: StartAdapter | None) -> list[Step]:
     """The adapter that training went on from, where it did."""
     if adapter is None:
         return []
-    return [("start_adapter", f"version {adapter['version']}: {adapter['path']}", adapter["digest"], None)]
+    return [("start_adapter", f"version {adapter.version}: {adapter.path}", adapter.digest, None)]
 
 
 def _split(plan: dict[str, Any]) -> str:

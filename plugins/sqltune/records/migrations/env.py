@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from sqltune.records import estimate_tables, models, revision_tables  # noqa: F401 # the tables enter Base's metadata
+# The tables enter Base's metadata.
+from sqltune.records import estimate_tables, models, revision_tables  # noqa: F401
 from sqltune.records.base import Base
 from sqltune.records.database import VERSION_TABLE
 
