@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from sqltune.config import paths
+from sqltune.config import paths, xtuner_config
 from sqltune.config.cluster import Cluster
 from sqltune.config.recipe import Recipe, Training
 
@@ -20,7 +20,7 @@ def inconsistencies(recipe: Recipe, cluster: Cluster, training: Training) -> lis
 
 def _xtuner_config(recipe: Recipe) -> Iterator[str]:
     folder = paths.CONFIGS / "xtuner"
-    if not (folder / recipe.xtuner_config).is_file():
+    if not xtuner_config.exists(recipe.xtuner_config):
         choices = ", ".join(sorted(p.name for p in folder.glob("*.py")))
         yield (
             f"recipe.xtuner_config: {recipe.xtuner_config!r} is not in include/configs/xtuner "

@@ -38,8 +38,17 @@ def read_config(name: str) -> str:
     return _INCLUDE.sub(lambda match: _without_docstring(folder / "parts" / match[1]), source)
 
 
-def goes_on(name: str) -> bool:
-    """Whether a config in include/configs/xtuner can go on from an adapter (`adapter_finetune.py`)."""
+def exists(name: str) -> bool:
+    """Whether there is a config of this name in include/configs/xtuner."""
+    return (paths.CONFIGS / "xtuner" / name).is_file()
+
+
+def takes_adapter(name: str) -> bool:
+    """Whether a config in include/configs/xtuner can go on from an adapter (`adapter_finetune.py`).
+
+    Args:
+        name: Name of the file, which exists.
+    """
     # In its own part 1: what `common.py` makes of the two is not to be replaced.
     own = (paths.CONFIGS / "xtuner" / name).read_text(encoding="utf-8")
     settings = {"start_adapter", "start_digest"}

@@ -50,7 +50,8 @@ def champions_adapter(
         *_host(version.number, version.host, cluster),
         *_differences(version.number, runs.plan(version.run_key), recipe, base_model, training),
     ]
-    if not xtuner_config.goes_on(recipe.xtuner_config):
+    # That the file is missing is said without an adapter too (`config.consistency`).
+    if xtuner_config.exists(recipe.xtuner_config) and not xtuner_config.takes_adapter(recipe.xtuner_config):
         mistakes.append(
             f"start_from: {recipe.xtuner_config} cannot go on from an adapter: it needs start_adapter and "
             f"start_digest in part 1, and AdapterFinetune as its model. Add them as in lab_lora.py, {REMEDY}"

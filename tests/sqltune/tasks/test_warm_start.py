@@ -132,3 +132,13 @@ def test_a_config_that_cannot_go_on_from_an_adapter_is_a_mistake(plan, serve, mo
     monkeypatch.setattr(paths, "CONFIGS", configs)
     with pytest.raises(ConfigError, match=r"start_from: lab_lora.py cannot go on from an adapter: it needs"):
         plan()
+
+
+def test_a_config_that_is_missing_is_named_among_the_mistakes(plan, serve, monkeypatch, tmp_path):
+    serve()
+    configs = shutil.copytree(paths.CONFIGS, tmp_path / "configs")
+    (configs / "xtuner/lab_lora.py").unlink()
+    monkeypatch.setattr(paths, "CONFIGS", configs)
+    with pytest.raises(ConfigError, match=r"recipe.xtuner_config: 'lab_lora.py' is not in") as caught:
+        plan(max_length=16)
+    assert "max_length: 16 tokens hold no example" in str(caught.value)
