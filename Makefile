@@ -63,7 +63,7 @@ chaos: setup-dev ## run every fault injection on real hosts and a real Airflow; 
 	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node \
 		tests/chain/test_stopping.py tests/chain/test_chain.py tests/chain/test_two_runs.py \
 		tests/chain/test_machines.py tests/chain/test_revisions.py tests/chain/test_estimate.py \
-		tests/sqltune/revisions/test_kills.py
+		tests/chain/test_page.py tests/sqltune/revisions/test_kills.py
 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint

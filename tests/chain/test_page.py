@@ -122,19 +122,29 @@ RECORD_STEPS = """
 """
 
 
-def test_an_iteration_is_on_the_screen_within_two_seconds_of_its_line_on_the_host(training, tab):
+@pytest.fixture
+def delays(training: Training, tab: Page) -> dict[int, float]:
+    """Seconds from an iteration's line on the host until it is on the screen, for 20 iterations."""
     training.until_it_trains()
     expect(tab.get_by_role("img", name="Loss:")).to_be_visible()
     tab.evaluate(RECORD_STEPS)
     with Lines(training) as printed:
         last = until_newer(tab, shown_step(tab) + 20)
     shown = tab.evaluate("window.shownSteps")
-    delays = {
+    return {
         step: min(one["at"] for one in shown if one["step"] >= step) - at
         for step, at in printed.items()
         if step <= last
     }
+
+
+def test_iterations_come_to_the_screen_while_it_trains(delays):
     assert len(delays) >= 20
+
+
+@pytest.mark.chaos
+def test_an_iteration_is_on_the_screen_within_two_seconds_of_its_line_on_the_host(delays):
+    """On a machine that does nothing else."""
     assert max(delays.values()) < ON_SCREEN, delays
 
 

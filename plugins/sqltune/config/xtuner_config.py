@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
 
 _INCLUDE = re.compile(r"^# include: ([\w.]+)$", re.M)
+_PARSER = threading.Lock()
 
 
 def render(plan: RunPlan, train_path: str) -> str:
@@ -81,9 +83,22 @@ def set_values(source: str, values: Mapping[str, object]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parse(source: str) -> ast.Module:
+    """The syntax tree of a config.
+
+    One thread at a time: CPython 3.11 counts the depth of the trees that it builds for all threads together,
+    and fails with "AST constructor recursion depth mismatch" where two build theirs at once.
+
+    Raises:
+        SyntaxError: It is not Python.
+    """
+    with _PARSER:
+        return ast.parse(source)
+
+
 def _without_docstring(part: Path) -> str:
     source = part.read_text(encoding="utf-8")
-    docstring = ast.parse(source).body[0]
+    docstring = parse(source).body[0]
     return "\n".join(source.splitlines()[docstring.end_lineno :])
 
 
@@ -114,7 +129,7 @@ def _settings(plan: RunPlan, train_path: str) -> dict[str, str | int | float | N
 def _first_assignments(source: str) -> dict[str, tuple[int, int]]:
     """First and last line (from 0, the last exclusive) of each name's first top-level assignment."""
     places: dict[str, tuple[int, int]] = {}
-    for node in ast.parse(source).body:
+    for node in parse(source).body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             places.setdefault(node.targets[0].id, (node.lineno - 1, node.end_lineno or node.lineno))
     return places

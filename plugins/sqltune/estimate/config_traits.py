@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from sqltune.config.xtuner_config import read_config
+from sqltune.config.xtuner_config import parse, read_config
 from ssh_gang.model import Model
 
 NF4_BITS = 4.127
@@ -34,7 +34,7 @@ def traits(xtuner_config: str) -> ConfigTraits:
 
     A value that the file computes counts as xtuner's default.
     """
-    tree = ast.parse(read_config(xtuner_config))
+    tree = parse(read_config(xtuner_config))
     values = dict(_values(tree))
     bits = (
         NF4_BITS if values.get("load_in_4bit") == "True" else _WIDTHS.get(values.get("torch_dtype", ""), 16)

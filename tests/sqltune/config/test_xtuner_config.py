@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import difflib
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from sqltune.config import paths
 from sqltune.config.loading import recipe_names
 from sqltune.config.plan import StartAdapter
-from sqltune.config.xtuner_config import read_config, render, set_values
+from sqltune.config.xtuner_config import parse, read_config, render, set_values
 from sqltune.errors import ConfigError
 from tests.plans import run_plan
 
@@ -104,3 +107,18 @@ def test_a_config_of_ones_own_may_do_without_an_adapter_to_go_on_from():
 
 def test_parts_are_no_choice_for_a_recipe():
     assert sorted(p.name for p in (paths.CONFIGS / "xtuner").glob("*.py")) == CONFIGS
+
+
+def test_two_threads_read_a_config_at_once():
+    """The garbage collector runs while a tree is built, and lets another thread build its own meanwhile."""
+    source = read_config("codellama_7b_qlora.py")
+    limits, let_others_run = gc.get_threshold(), lambda *_: time.sleep(0.0001)
+    gc.callbacks.append(let_others_run)
+    gc.set_threshold(50)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            trees = list(threads.map(parse, [source] * 20))
+    finally:
+        gc.set_threshold(*limits)
+        gc.callbacks.remove(let_others_run)
+    assert {ast.dump(tree) for tree in trees} == {ast.dump(ast.parse(source))}

@@ -25,7 +25,7 @@ function Panel() {
   const { data: choices } = useApi<Schema["Choices"]>("sqltune/api/v1/choices");
   const [chosen, setChosen] = useState<{ recipe?: string; cluster?: string; preset?: string }>({});
   const form = { recipe: chosen.recipe ?? choices?.recipe, cluster: chosen.cluster ?? choices?.cluster, preset: chosen.preset || undefined };
-  const { data } = useApi<Schema["NewRunEstimate"]>(choices ? withQuery("sqltune/api/v1/estimate", form) : null);
+  const { data, error } = useApi<Schema["NewRunEstimate"]>(choices ? withQuery("sqltune/api/v1/estimate", form) : null);
   if (!choices) return <p className="muted">{text("loading")}</p>;
   return (
     <section aria-label={text("newRun")}>
@@ -40,6 +40,11 @@ function Panel() {
         />
       </div>
       <Meaning choices={[choices.recipes, choices.clusters, choices.presets]} names={[form.recipe, form.cluster, form.preset]} />
+      {error && (
+        <p className="notice bad-notice" role="alert">
+          {text("noEstimate", { problem: error.message })}
+        </p>
+      )}
       {data && <Estimated answer={data} />}
       {data?.mistakes.length === 0 && <Trigger form={form} />}
     </section>
