@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sqltune.config.base import Name
 from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
@@ -54,6 +54,17 @@ class Serving(Model):
     ready_timeout: float = Field(
         600, gt=0, description="Seconds within which a model must answer its first prompt."
     )
+
+    @field_validator("bind")
+    @classmethod
+    def _one_address(cls, bind: str) -> str:
+        # The servers register with each other, and Airflow reaches them, under this address.
+        if bind in ("0.0.0.0", "::"):
+            raise ValueError(
+                "every address of the host cannot be asked for answers: name the one that Airflow and your "
+                "users reach, or 127.0.0.1"
+            )
+        return bind
 
     @property
     def url(self) -> str:

@@ -155,7 +155,10 @@ def _values(kind: str, name: str) -> Any:
 
 
 def _expand(value: Any, where: str, mistakes: list[str]) -> Any:
-    """Replace ${NAME} and ${NAME:-default} in every string of a YAML document, as docker-compose does."""
+    """Replace ${NAME} and ${NAME:-default} in every string of a YAML document.
+
+    As in a shell, the default takes the place of an empty value too.
+    """
     if isinstance(value, dict):
         return {k: _expand(v, f"{where}.{k}", mistakes) for k, v in value.items()}
     if isinstance(value, list):
@@ -165,7 +168,9 @@ def _expand(value: Any, where: str, mistakes: list[str]) -> Any:
 
     def replacement(match: re.Match[str]) -> str:
         name, default = match[1], match[2]
-        setting = os.environ.get(name, default)
+        setting = os.environ.get(name)
+        if default is not None:
+            return setting or default
         if setting is None:
             mistakes.append(
                 f"{where}: ${{{name}}} is not set: set it in Airflow's environment, "

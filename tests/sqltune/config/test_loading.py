@@ -42,6 +42,23 @@ def test_a_variable_that_is_not_set_is_named(clusters):
         loading.load_cluster("c")
 
 
+@pytest.mark.parametrize("setting", [None, ""])
+def test_a_default_takes_the_place_of_an_empty_variable(monkeypatch, setting):
+    """A name that `.env` leaves empty is set, and is empty."""
+    monkeypatch.delenv("SQLTUNE_SERVING_BIND", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("SQLTUNE_SERVING_BIND", setting)
+    assert loading.load_cluster("gpu_2x4").serving.bind == "127.0.0.1"
+
+
+def test_an_address_that_is_not_one_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setenv("SQLTUNE_SERVING_BIND", "0.0.0.0")
+    with pytest.raises(
+        ConfigError, match=r"gpu_2x4.yaml.serving.bind: '0.0.0.0' .* name the one that Airflow"
+    ):
+        loading.load_cluster("gpu_2x4")
+
+
 @pytest.fixture
 def recipes(tmp_path, monkeypatch):
     """A copy of the folder of recipes."""

@@ -232,7 +232,9 @@ def test_new_run_shows_what_it_would_take_and_the_values_for_the_form(site, open
 
 def test_new_run_says_why_there_is_no_estimate(site, open_page):
     page = site.show(open_page)
-    page.route("**/api/v1/estimate?*", lambda route: route.fulfill(status=503, json={"detail": "no database"}))
+    page.route(
+        "**/api/v1/estimate?*", lambda route: route.fulfill(status=503, json={"detail": "no database"})
+    )
     page.get_by_role("button", name="New run").click()
     alert = page.get_by_role("region", name="New run").get_by_role("alert")
     expect(alert).to_have_text("No estimate: no database")
