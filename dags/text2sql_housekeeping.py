@@ -11,16 +11,16 @@ another Airflow, or processes that do not belong to a gang.
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 from sqltune.config.loading import cluster_names
+from sqltune.environment import setting
 from sqltune.operators.reap import reap_orphans
 from sqltune.tasks.mlflow import send_to_mlflow
 
-SCHEDULE = os.environ.get("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
+SCHEDULE = setting("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 
 
 @dag(

@@ -23,7 +23,6 @@ are on its page, under Required Actions. To go back to the previous model, trigg
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -40,6 +39,7 @@ from sqltune.alerts.notifier import (
     leave_cause,
 )
 from sqltune.config.form import params
+from sqltune.environment import setting
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
 from sqltune.operators.convert import ConvertAdapterOperator
@@ -55,7 +55,7 @@ from sqltune.tasks import plan as planned
 from sqltune.timetables.revisions import schedule
 
 DAG_ID = "text2sql_retrain"
-SCHEDULE = os.environ.get("SQLTUNE_SCHEDULE", "0 2 * * *")
+SCHEDULE = setting("SQLTUNE_SCHEDULE", "0 2 * * *")
 RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 TEARDOWN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=20)}
 

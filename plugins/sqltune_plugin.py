@@ -7,7 +7,6 @@ API is there in each case. The webhook of the dataset's hub is there where SQLTU
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -15,6 +14,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
 from fastapi import Depends
 
+from sqltune.environment import setting
 from sqltune.timetables.revisions import RevisionTimetable
 from sqltune.ui.app import create_app
 from sqltune.ui.contracts import DAG_ID
@@ -62,4 +62,4 @@ class SqltunePlugin(AirflowPlugin):
     name = "sqltune"
     fastapi_apps = apps()
     timetables = [RevisionTimetable]  # noqa: RUF012 # Airflow's declaration
-    react_apps, external_views = views(os.environ.get("SQLTUNE_PAGE", "tab"))
+    react_apps, external_views = views(setting("SQLTUNE_PAGE", "tab"))

@@ -6,7 +6,6 @@ starts without Airflow.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -241,6 +240,7 @@ def ask(
     """
     from sqltune.config.loading import load_cluster
     from sqltune.config.recipe import Decoding
+    from sqltune.environment import secret
     from sqltune.errors import SqltuneError
     from sqltune.serving.client import Endpoint
     from sqltune.serving.client import ask as complete
@@ -249,7 +249,7 @@ def ask(
 
     try:
         serving = load_cluster(cluster).serving
-        key = os.environ.get(serving.api_key_env) if serving.api_key_env else None
+        key = (secret(serving.api_key_env) or None) if serving.api_key_env else None
         endpoint = Endpoint(url or serving.url, model or serving.model_name, key)
         # As in training: names that need quotes have them.
         prompt = render(question, quote_context(context))

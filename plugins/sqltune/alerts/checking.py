@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from airflow.models.connection import Connection
@@ -12,6 +11,7 @@ from sqltune.alerts.delivery import deliver, unknown_tags
 from sqltune.alerts.event import Alert, Event
 from sqltune.alerts.message import language
 from sqltune.alerts.settings import CONNECTION, entries
+from sqltune.environment import setting
 
 
 def main(test: bool) -> int:
@@ -28,7 +28,7 @@ def main(test: bool) -> int:
     except ValueError as e:
         return _refuse(str(e))
     mistakes = [unknown_tags(entry) for entry in listed if entry.unknown_tags]
-    wanted = os.environ.get("SQLTUNE_ALERT_LANGUAGE") or language()
+    wanted = setting("SQLTUNE_ALERT_LANGUAGE", language())
     if wanted != language():
         mistakes.append(f"SQLTUNE_ALERT_LANGUAGE is {wanted!r}, expected en or zh: English is used")
     for entry in listed:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from datetime import timedelta
 
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from sqltune.alerts.notifier import Overrun
+from sqltune.environment import setting
 
 SETTING = "SQLTUNE_DEADLINE"
 
@@ -20,7 +20,7 @@ def deadline() -> DeadlineAlert | None:
     It counts from the moment at which the run was queued, so that the time in which it waits for another run
     counts too. The scheduler looks at deadlines; the triggerer sends the alert.
     """
-    hours = _hours(os.environ.get(SETTING) or "")
+    hours = _hours(setting(SETTING))
     if hours is None:
         return None
     return DeadlineAlert(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqltune.alerts.message import first_lines
 from sqltune.config.plan import RunPlan
 from sqltune.dataset.data_check import excesses
+from sqltune.environment import setting
 from sqltune.evaluation.verdict import Verdict
 from sqltune.records import data_checks, promotions, runs, series
 from ssh_gang.model import slug
@@ -44,7 +44,7 @@ def run_link(dag_id: str, run_id: str, page: str = "") -> str:
     base_url = conf.get("api", "base_url", fallback="") or ""
     if not base_url:
         return ""
-    if not page and dag_id == "text2sql_retrain" and os.environ.get("SQLTUNE_PAGE", "tab") != "off":
+    if not page and dag_id == "text2sql_retrain" and setting("SQLTUNE_PAGE", "tab") != "off":
         page = "plugin/text2sql"
     return f"{base_url.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}/{page}".rstrip("/")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
 from airflow.sdk.log import redact  # type: ignore[attr-defined] # exported without a word
 
 from sqltune.alerts.event import ANSWER_PAGE, Alert, Event
+from sqltune.environment import setting
 from ssh_gang.masking import masked_text
 
 LONGEST_FACT = 400
@@ -104,7 +104,7 @@ def language() -> str:
 
     An unknown one becomes English with a remark in `sqltune alert`: an alert must not fail of it.
     """
-    wanted = os.environ.get("SQLTUNE_ALERT_LANGUAGE") or "en"
+    wanted = setting("SQLTUNE_ALERT_LANGUAGE", "en")
     return wanted if wanted in _TITLES else "en"
 
 

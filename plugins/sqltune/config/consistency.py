@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 from sqltune.config import paths, xtuner_config
 from sqltune.config.cluster import Cluster
 from sqltune.config.recipe import Recipe, Training
+from sqltune.environment import secret
+from sqltune.errors import ConfigError
 
 SHORTEST_PROMPT = 64
 """Tokens below which max_length holds no example: the prompt template alone is longer."""
@@ -64,8 +65,17 @@ def _serving(cluster: Cluster) -> Iterator[str]:
             f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory} has no effect on one GPU, which "
             "FastChat fills as it needs: set num_gpus to 2 or more, or remove it"
         )
-    if serving.api_key_env and not os.environ.get(serving.api_key_env):
-        yield (
-            f"cluster.serving.api_key_env: {serving.api_key_env} is not set: set it in Airflow's "
-            "environment, or serve without a key"
-        )
+    yield from _api_key(serving.api_key_env)
+
+
+def _api_key(variable: str | None) -> Iterator[str]:
+    try:
+        if not variable or secret(variable):
+            return
+    except ConfigError as e:
+        yield from e.mistakes
+        return
+    yield (
+        f"cluster.serving.api_key_env: {variable} is not set: set it in Airflow's environment, or serve "
+        "without a key"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from airflow.sdk import Param
@@ -12,6 +11,7 @@ from sqltune.config.json_schema import flat_schema
 from sqltune.config.loading import cluster_names, load_recipe, recipe_names
 from sqltune.config.presets import preset_names
 from sqltune.config.spec import RunSpec
+from sqltune.environment import setting
 from sqltune.errors import ConfigError
 
 EMPTY = "(empty)"
@@ -66,7 +66,7 @@ def _select(
     A default without a file stays in the list: it would make the DAG unimportable, while the task `plan`
     names the mistake.
     """
-    default = os.environ.get(variable, default)
+    default = setting(variable, default)
     return schema | {"enum": sorted({*names, default})}, default
 
 

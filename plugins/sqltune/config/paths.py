@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from sqltune.environment import setting
 
 _INCLUDE = Path(__file__).resolve().parents[3] / "include"
 
-CONFIGS = Path(os.environ.get("SQLTUNE_CONFIGS", _INCLUDE / "configs"))
+CONFIGS = Path(setting("SQLTUNE_CONFIGS", str(_INCLUDE / "configs")))
 """Clusters, recipes, xtuner configs, suites and the gate's rules."""
 
 NODE_FILES = _INCLUDE / "node"

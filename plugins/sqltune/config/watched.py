@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from pydantic import Field
 from sqltune.config.loading import load_cluster, load_recipe
 from sqltune.config.recipe import Revisions
 from sqltune.config.spec import RunSpec
+from sqltune.environment import setting
 from sqltune.errors import ConfigError
 from ssh_gang.model import Model
 
@@ -50,4 +50,4 @@ def watched() -> Watched | None:
 
 
 def _default(field: str, variable: str) -> str:
-    return os.environ.get(variable, str(RunSpec.model_fields[field].default))
+    return setting(variable, str(RunSpec.model_fields[field].default))

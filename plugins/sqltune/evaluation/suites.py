@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from sqltune.config import paths
 from sqltune.config.loading import describe
 from sqltune.dataset.rows import read_rows
+from sqltune.environment import setting
 from sqltune.errors import ConfigError, ScoringError
 from sqltune.evaluation import corrections
 from sqltune.evaluation.questions import REFERENCE, Question, question_from_row
@@ -124,9 +125,7 @@ def _with_absolute_database(question: Question, folder: Path) -> Question:
 
 def _benchmarks() -> dict[str, Path]:
     """Return the benchmarks by name, from the folders in SQLTUNE_SUITES (separated by colons)."""
-    roots = [
-        Path(root).expanduser() for root in os.environ.get("SQLTUNE_SUITES", "").split(os.pathsep) if root
-    ]
+    roots = [Path(root).expanduser() for root in setting("SQLTUNE_SUITES").split(os.pathsep) if root]
     folders = [folder for root in roots if root.is_dir() for folder in sorted(root.iterdir())]
     return {f.name: f for f in folders if _questions_file(f) and (f / "sqlite").is_dir()}
 

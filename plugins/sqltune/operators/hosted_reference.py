@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import task
 
+from sqltune.environment import setting
 from sqltune.serving.hosted import CONNECTION, ask_hosted
 
-PYTHON = os.environ.get("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/reference-env/bin/python")
+PYTHON = setting("SQLTUNE_REFERENCE_PYTHON", "/opt/sqltune/reference-env/bin/python")
 """Python of the environment with zhipuai, which needs another version of pyjwt than Airflow."""
 
 _CONNECTION = f"conn.get('{CONNECTION}')"

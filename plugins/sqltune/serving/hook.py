@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import Site
+from sqltune.environment import secret
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from sqltune.serving.client import Endpoint
 
@@ -28,7 +28,7 @@ class ServingHook:
         self.site, self.settings = site, site.cluster.serving
         self.host: Host = site.cluster.serving_host
         variable = self.settings.api_key_env
-        self.api_key = os.environ.get(variable) if variable else None
+        self.api_key = (secret(variable) or None) if variable else None
         self.server_settings = server_settings(site, dtype)
 
     def up(self, name: str, model: str) -> ServingResponse:

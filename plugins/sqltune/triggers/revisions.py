@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,6 +12,7 @@ from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from sqltune.config.watched import watched
+from sqltune.environment import setting
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ WEBHOOK_POLL = 2.0
 def dataset_asset() -> Asset:
     """Return the watched dataset as an asset; without a watcher where SQLTUNE_WATCH_SECONDS is 0."""
     dataset = watched()
-    seconds = float(os.environ.get("SQLTUNE_WATCH_SECONDS", "60"))
+    seconds = float(setting("SQLTUNE_WATCH_SECONDS", "60"))
     if dataset is None or seconds <= 0:
         return Asset(ASSET)
     trigger = RevisionTrigger(

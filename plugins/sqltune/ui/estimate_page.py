@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.config.presets import Preset, load_preset, preset_names
 from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
+from sqltune.environment import setting
 from sqltune.errors import ConfigError
 from sqltune.estimate.estimating import require_memory
 from sqltune.estimate.model import Estimate
@@ -74,8 +74,8 @@ def _defaults() -> dict[str, str]:
     """Recipe and cluster that the form opens with."""
     form = RunSpec()
     return {
-        "recipe": os.environ.get("SQLTUNE_RECIPE", form.recipe),
-        "cluster": os.environ.get("SQLTUNE_CLUSTER", form.cluster),
+        "recipe": setting("SQLTUNE_RECIPE", form.recipe),
+        "cluster": setting("SQLTUNE_CLUSTER", form.cluster),
     }
 
 

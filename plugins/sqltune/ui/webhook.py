@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 from typing import Annotated, Any
 
 from fastapi import BackgroundTasks, FastAPI, Header, HTTPException, Request
 from pydantic import BaseModel
 
+from sqltune import environment
 from sqltune.config.watched import Watched, watched
 from sqltune.records import revisions
 from sqltune.records.revisions import Feed
@@ -35,7 +35,7 @@ class Answer(BaseModel):
 
 def create_webhook() -> FastAPI | None:
     """Return the app, or None where SQLTUNE_WEBHOOK_SECRET is not set."""
-    secret = os.environ.get(VARIABLE, "")
+    secret = environment.secret(VARIABLE)
     if not secret:
         return None
     app = FastAPI(title="sqltune webhook", version="1", docs_url=None, redoc_url=None, openapi_url=None)
