@@ -57,6 +57,11 @@ print(package["download_info"]["url"] if package["metadata"]["version"].endswith
   "$uv" pip install --python "$target/bin/python" "$target/torchvision_cpu_shim"
 fi
 grep -v '^torch==' "$here/requirements.txt" >"$target/requirements.txt"
+# mmengine asks for the build with windows, which needs libraries of a desktop. Environments of earlier versions
+# have it, and the two builds share their files.
+if "$uv" pip show --quiet --python "$target/bin/python" opencv-python 2>/dev/null; then
+  "$uv" pip uninstall --python "$target/bin/python" opencv-python opencv-python-headless
+fi
 "$uv" pip install --python "$target/bin/python" --overrides "$here/overrides.txt" -r "$target/requirements.txt"
 if ! has_gpu; then
   # DeepSpeed compiles this helper at its first run on a CPU. Compiled here once, no two homes do it at the
@@ -65,5 +70,9 @@ if ! has_gpu; then
 from deepspeed.accelerator import get_accelerator
 get_accelerator().create_op_builder("ShareMemCommBuilder").load(verbose=False)'
 fi
-"$target/bin/python" -c 'import torch; print("node environment: torch", torch.__version__)'
+# What training and serving import. A library that the host lacks is named here, and not in the middle of a night.
+"$target/bin/python" -c '
+import torch, xtuner.tools.train, fastchat.serve.model_worker, fastchat.serve.openai_api_server
+print("node environment: torch", torch.__version__)' ||
+  fail "the node environment in $target cannot be imported: install what the last line names, and run this again"
 echo "$stamp" >"$target/.stamp"

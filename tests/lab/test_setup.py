@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +38,11 @@ def test_the_sqltune_command_is_written_once(control: Path) -> None:
     before = (control / "bin/sqltune").stat().st_mtime_ns
     setup.ensure_command()
     assert (control / "bin/sqltune").stat().st_mtime_ns == before
+
+
+def test_training_needs_no_library_of_a_desktop(node_python: Path) -> None:
+    """The build of OpenCV with windows links against libxcb and libGL, which a bare host lacks."""
+    module = next((node_python.parents[1] / "lib").glob("python3*/site-packages/cv2/*.so"))
+    linked = subprocess.run(["ldd", module], capture_output=True, text=True, check=True).stdout
+    assert "libc.so" in linked
+    assert not re.findall(r"lib(?:xcb|X11|GL|glib)\S*", linked)
