@@ -178,6 +178,29 @@ class Lab:
         )
 
 
+def answer_approval(lab: Lab, run: str, option: str) -> None:
+    """Wait for the approval request, and answer it as Airflow's page does.
+
+    Answers again if the task's retry requests approval again, as ModelApprovalOperator documents.
+    """
+    deadline = time.monotonic() + 400
+    path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve"
+    answered = 0
+    while (task := lab.airflow.get(path))["state"] not in ("success", "failed"):
+        assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
+        if task["state"] == "awaiting_input" and task["try_number"] > answered:
+            request = lab.airflow.get(f"{path}/-1/hitlDetails")
+            assert "execution match" in request["body"]
+            assert f"Serve the new model of {run} on lab?" in request["subject"]
+            response = lab.airflow.call(
+                "PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}}
+            )
+            assert response.status_code == 200, response.text
+            answered = task["try_number"]
+        time.sleep(0.5)
+    assert answered
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A fresh lab, and its first run; nothing of it is left afterwards."""

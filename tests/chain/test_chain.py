@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 import pytest
 from mlflow import MlflowClient
@@ -17,7 +16,7 @@ from lab.settings import REPO
 from sqltune.evaluation import stored
 from sqltune.records import promotions
 from ssh_gang.model import slug
-from tests.chain.conftest import DAG, FORM, STATE, command_lines
+from tests.chain.conftest import DAG, FORM, STATE, answer_approval, command_lines
 from tests.conftest import ROOT
 
 DUSQL = (ROOT / os.environ.get("SQLTUNE_DATA", "../shared/data")).resolve() / "dusql_dev"
@@ -35,29 +34,6 @@ def served(lab) -> str:
 def last_promotion() -> promotions.Promotion:
     """What was promoted last."""
     return promotions.history("lab")[-1]
-
-
-def answer_approval(lab, run: str, option: str) -> None:
-    """Wait for the approval request, and answer it as Airflow's page does.
-
-    Answers again if the task's retry requests approval again, as ModelApprovalOperator documents.
-    """
-    deadline = time.monotonic() + 400
-    path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve"
-    answered = 0
-    while (task := lab.airflow.get(path))["state"] not in ("success", "failed"):
-        assert time.monotonic() < deadline, lab.airflow.tasks(DAG, run)
-        if task["state"] == "awaiting_input" and task["try_number"] > answered:
-            request = lab.airflow.get(f"{path}/-1/hitlDetails")
-            assert "execution match" in request["body"]
-            assert f"Serve the new model of {run} on lab?" in request["subject"]
-            response = lab.airflow.call(
-                "PATCH", f"{path}/-1/hitlDetails", json={"chosen_options": [option], "params_input": {}}
-            )
-            assert response.status_code == 200, response.text
-            answered = task["try_number"]
-        time.sleep(0.5)
-    assert answered
 
 
 def test_green_with_the_report_for_scripts(lab):

@@ -1,10 +1,11 @@
-import { useCallback, useEffect, useMemo, useRef } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import type { Schema } from "../api";
 import { named, useText, type Key, type Translate } from "../i18n";
 import type { Address } from "./address";
 import { ANY, BUCKETS, filtered, FILTERS, groupOf, LEFT_OUT, options, type ChoiceName, type Filter, type QuestionLine } from "./filter";
 import { QuestionList } from "./QuestionList";
 import { QuestionView } from "./QuestionView";
+import { Wanted } from "./wanted";
 
 const NONE: QuestionLine[] = [];
 
@@ -35,13 +36,10 @@ export function Questions({ run, against, address: { params, set }, data }: Prop
   const chosen = Math.max(0, questions.findIndex((q) => q.id === params.get("question")));
   const current = questions[chosen];
 
-  // The address follows a moment later: keys that come meanwhile go on from what was chosen last.
-  const wanted = useRef<string>(undefined);
-  useEffect(() => {
-    wanted.current = current?.id;
-  }, [current?.id]);
+  const [wanted] = useState(() => new Wanted());
+  useEffect(() => wanted.show(current?.id), [current?.id]);
   const choose = (id: string) => {
-    wanted.current = id;
+    wanted.choose(id);
     set({ question: id });
   };
 
@@ -50,7 +48,7 @@ export function Questions({ run, against, address: { params, set }, data }: Prop
       const target = event.target as HTMLElement;
       if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea")) return;
       const step = { j: 1, k: -1 }[event.key];
-      const next = step && questions[Math.max(0, questions.findIndex((q) => q.id === wanted.current)) + step];
+      const next = step && questions[Math.max(0, questions.findIndex((q) => q.id === wanted.id)) + step];
       if (next) choose(next.id);
     };
     window.addEventListener("keydown", onKey);
