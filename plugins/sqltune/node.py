@@ -21,7 +21,9 @@ from sqltune.errors import DatasetError, OtherCode
 from sqltune.node_contracts.script import BAD_DATA, NodeScript, RequestT, ResponseT, result_in
 from ssh_gang.commands import env_value, path
 from ssh_gang.errors import HostError
+from ssh_gang.log import LOG_LIMIT, SHOWN_CHARACTERS
 from ssh_gang.ssh import bash, connected
+from ssh_gang.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -170,15 +172,24 @@ class _Output:
     host: str
     result: str = ""
     last: list[str] = field(default_factory=list)
+    logged: int = 0
 
     def add(self, line: str) -> None:
         if (result := result_in(line)) is not None:
             self.result = result
         elif line.strip():
             # Of a progress bar, what a terminal would show at the end.
-            text = line.rstrip("\r\n").rpartition("\r")[2]
+            text = printable(line.rstrip("\r\n").rpartition("\r")[2])[:SHOWN_CHARACTERS]
             self.last = [*self.last[1 - KEPT_LINES :], text]
-            log.info("[%s] %s", self.host, text)
+            self._log(text)
+
+    def _log(self, text: str) -> None:
+        if self.logged > LOG_LIMIT:
+            return
+        self.logged += len(text)
+        log.info("[%s] %s", self.host, text)
+        if self.logged > LOG_LIMIT:
+            log.warning("[%s] more than %.0f MB of log: no more is shown", self.host, LOG_LIMIT / 1e6)
 
     @property
     def tail(self) -> str:

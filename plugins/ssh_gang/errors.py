@@ -8,12 +8,18 @@ SshGangError
 
 from __future__ import annotations
 
+from ssh_gang.text import printable
+
 
 class SshGangError(Exception):
     """Base of all errors raised on purpose.
 
-    The message states what was found, what was expected and what to do.
+    The message states what was found, what was expected and what to do. What it quotes of a host is
+    printable.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class HostError(SshGangError):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Protocol
 
+from ssh_gang.text import decode
+
 
 class TaskLog(Protocol):
     """The methods of a logger that are used here; the standard library's and Airflow's have them."""
@@ -70,7 +72,8 @@ _SIGNS = (
 class LineBuffer:
     """Turns bytes, as they arrive, into whole lines.
 
-    A character is never cut; broken UTF-8 becomes the replacement character.
+    A character is never cut; broken UTF-8 and control characters become the replacement character, and escape
+    sequences, such as colours, are left out.
     """
 
     def __init__(self) -> None:
@@ -91,11 +94,11 @@ class LineBuffer:
             final: Whether no more will come, so that the rest counts as a line too.
         """
         before, newline, self._rest = self._split(data)
-        lines = before.decode(errors="replace").split("\n") if newline else []
+        lines = decode(before).split("\n") if newline else []
         if (final and self._rest) or len(self._rest) > LONGEST_UNTERMINATED:
-            lines.append(self._rest.decode(errors="replace"))
+            lines.append(decode(self._rest))
             self._rest = b""
-        if b"\r" in data:
+        if b"\r" in before or final:
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
         return [line[:SHOWN_CHARACTERS] for line in lines]
 

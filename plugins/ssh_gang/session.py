@@ -13,18 +13,38 @@ import asyncssh
 READ_LIMIT = 1024 * 1024
 """Bytes of stdout; while twice as many wait, the channel is paused, and so is the host's program."""
 
+LINE_LIMIT = 64 * 1024
+"""Bytes of a line on stderr, with the same effect."""
+
+
+class _Valve:
+    """Pauses the channel while one of its two readers is full: both outputs come through it."""
+
+    def __init__(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel, self._full = channel, 0
+
+    def pause_reading(self) -> None:
+        self._full += 1
+        self._channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._full -= 1
+        if not self._full:
+            self._channel.resume_reading()
+
 
 class InteractiveSession(asyncssh.SSHClientSession[bytes]):
     """A script on a host that stays connected; its readers raise the error that broke the connection."""
 
     def __init__(self) -> None:
         self.stdout = asyncio.StreamReader(limit=READ_LIMIT)
-        self.stderr = asyncio.StreamReader()
+        self.stderr = asyncio.StreamReader(limit=LINE_LIMIT)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Keep the channel, so that a full reader can pause it; called by asyncssh."""
-        self._channel = chan
-        self.stdout.set_transport(chan)  # type: ignore[arg-type]  # It needs the two methods that pause and resume.
+        self._channel, valve = chan, _Valve(chan)
+        for reader in (self.stdout, self.stderr):
+            reader.set_transport(valve)  # type: ignore[arg-type]  # It needs the two methods that pause and resume.
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Feed the reader that the data belongs to; called by asyncssh."""

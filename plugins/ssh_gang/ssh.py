@@ -16,7 +16,9 @@ from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 from ssh_gang.errors import HostError
 
 if TYPE_CHECKING:
-    from asyncssh import SSHClientConnection, SSHCompletedProcess
+    from asyncssh import SSHClientConnection
+
+    from ssh_gang.answer import Answer
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +34,9 @@ FIRST_PAUSE = 0.1
 
 LONGEST_PAUSE = 3.0
 """Seconds between two tries, at most."""
+
+ANSWER_LIMIT = 32 * 1024 * 1024
+"""Bytes that a script may print; the largest answer, the hashes of a checkpoint, has some kilobytes."""
 
 ERROR_TAIL = 1500
 """Characters of a failed script's output that its error message holds."""
@@ -120,22 +125,29 @@ async def bash(connection: SSHClientConnection, script: str, limit: float | None
         limit: Seconds that it may take; None for any number.
 
     Raises:
-        HostError: The script failed or took too long, or the connection was lost; the message has the host's
-            name and the end of the script's output.
+        HostError: The script failed, took too long or printed too much, or the connection was lost; the
+            message has the host's name and the end of the script's output.
     """
     import asyncssh
+
+    from ssh_gang.answer import TooLong
 
     host = connection.get_extra_info(_HOST_NAME)
     try:
         async with asyncio.timeout(limit) as deadline:
-            result = await _run(connection, script)
+            answer = await _run(connection, script)
+    except TooLong as e:
+        raise HostError(
+            f"{host}: a script printed more than {ANSWER_LIMIT >> 20} MiB and was given up: look at what its "
+            "shell prints there (.bashrc, /etc/profile)"
+        ) from e
     except (asyncssh.Error, OSError) as e:
         if deadline.expired():
             raise HostError(f"{host}: a script did not end within {limit} s") from e
         raise lost(host, e) from e
-    if result.exit_status != 0:
-        raise HostError(f"{host}: {_failure(result)}")
-    return as_bytes(result.stdout)
+    if answer.exit_status != 0:
+        raise HostError(f"{host}: {_failure(answer)}")
+    return bytes(answer.stdout)
 
 
 async def on_all(items: Iterable[T], call: Callable[[T], Awaitable[R]]) -> list[R | BaseException]:
@@ -170,13 +182,19 @@ def _opening_slot(conn_id: str) -> asyncio.Semaphore:
     return slots.setdefault(conn_id, asyncio.Semaphore(OPENING_AT_ONCE))
 
 
-async def _run(connection: SSHClientConnection, script: str) -> SSHCompletedProcess:
-    process = await connection.create_process("bash -s", input=script.encode(), encoding=None)
+async def _run(connection: SSHClientConnection, script: str) -> Answer:
+    from ssh_gang.answer import Answer
+
+    answer = Answer(ANSWER_LIMIT)
+    channel, _ = await connection.create_session(lambda: answer, "bash -s", encoding=None)
     try:
-        return await process.wait()
+        channel.write(script.encode())
+        channel.write_eof()
+        await answer.wait()
     finally:
         # Whoever stops waiting gives the channel back: sshd allows ten in one connection (MaxSessions).
-        process.close()
+        channel.close()
+    return answer
 
 
 def as_bytes(output: bytes | str | None) -> bytes:
@@ -184,15 +202,15 @@ def as_bytes(output: bytes | str | None) -> bytes:
     return output if isinstance(output, bytes) else (output or "").encode()
 
 
-def _failure(result: SSHCompletedProcess) -> str:
+def _failure(answer: Answer) -> str:
     """How a script failed, and the end of what it said."""
-    if result.exit_signal:
-        end = f"the host's shell was killed by signal {result.exit_signal[0]}"
-    elif result.exit_status is None:
+    if answer.exit_signal:
+        end = f"the host's shell was killed by signal {answer.exit_signal}"
+    elif answer.exit_status is None:
         end = "the connection was lost before the host's shell had ended"
     else:
-        end = f"the host's shell ended with exit code {result.exit_status}"
-    output = as_bytes(result.stderr) or as_bytes(result.stdout)
+        end = f"the host's shell ended with exit code {answer.exit_status}"
+    output = answer.stderr or answer.stdout
     tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
     return f"{end}: {tail}" if tail else end
 

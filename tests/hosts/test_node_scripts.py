@@ -102,6 +102,21 @@ def test_a_script_without_a_result_is_an_error(site, host, code):
         node.run(site, host, CHECKPOINTS, REQUEST)
 
 
+def test_a_script_that_prints_without_end_does_not_fill_the_log(site, host, code, caplog, monkeypatch):
+    monkeypatch.setattr(node, "LOG_LIMIT", 1000)
+    caplog.set_level("INFO", logger="sqltune.node")
+    replace(
+        code,
+        "for n in range(5000): print(f'\\x1b[31mline {n}')\nraise SystemExit('\\x1b]0;title\\x07the end')",
+    )
+    with pytest.raises(HostError, match=r"line 4999\nthe end$"):
+        node.run(site, host, CHECKPOINTS, REQUEST)
+    shown = caplog.messages
+    assert shown[0] == f"[{host.name}] line 0"
+    assert shown[-1] == f"[{host.name}] more than 0 MB of log: no more is shown"
+    assert 1000 < sum(map(len, shown)) < 4000
+
+
 def test_a_missing_node_environment_is_named(site, host, code):
     empty = site.cluster.model_copy(update={"node_env": "~/nowhere", "env": {"PATH": "/nowhere"}})
     with pytest.raises(HostError, match=r"found no Python in ~/nowhere/bin: run include/node/bootstrap.sh"):

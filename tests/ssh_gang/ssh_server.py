@@ -58,9 +58,9 @@ async def in_bash(process: asyncssh.SSHServerProcess, home: Path | None = None) 
     exits.cancel()
     input_.cancel()
     await asyncio.gather(exits, hangs_up, input_, return_exceptions=True)
-    await shell.wait()
-    # asyncio closes the pipes by itself only when all output was read.
+    # asyncio closes the pipes by itself only when all output was read, and waits for that.
     shell._transport.close()
+    await shell.wait()
 
 
 async def _pass_on(source: Any, target: Any) -> None:

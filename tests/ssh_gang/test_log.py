@@ -41,6 +41,18 @@ def test_feed_does_not_keep_bytes_without_an_end_for_ever():
     assert lines.held_bytes == 0
 
 
+def test_feed_returns_no_escape_sequences():
+    lines = LineBuffer()
+    assert lines.feed(b"\x1b[32mloss\x1b[0m 0.5\nprotocol\x1b[1A\x1b[2K\n\x1b[3") == ["loss 0.5", "protocol"]
+    assert lines.feed(b"1mred", final=True) == ["red"]
+
+
+def test_feed_keeps_the_last_state_of_a_line_that_comes_in_parts():
+    lines = LineBuffer()
+    lines.feed(b"Map: 1%\rMap: 5")
+    assert lines.feed(b"0%\n") == ["Map: 50%"]
+
+
 def test_held_bytes_counts_bytes_not_characters():
     lines = LineBuffer()
     lines.feed("whole\n半".encode())

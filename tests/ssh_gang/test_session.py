@@ -130,6 +130,30 @@ def test_output_that_nobody_reads_pauses_the_hosts_program_and_none_is_lost(monk
     play(monkeypatch, endless, test)
 
 
+def test_an_endless_stderr_pauses_the_hosts_program_too(monkeypatch):
+    written = 0
+    paused = asyncio.Event()
+
+    async def endless(process: asyncssh.SSHServerProcess) -> None:
+        nonlocal written
+        while not paused.is_set():
+            process.stderr.write(b"a line\n" * 10_000)
+            written += 70_000
+            try:
+                async with asyncio.timeout(0.2):
+                    await process.stderr.drain()
+            except TimeoutError:
+                paused.set()
+        await process.stderr.drain()
+        process.exit(0)
+
+    async def test(session: InteractiveSession, server: Server) -> None:
+        await paused.wait()
+        assert sum([len(line) async for line in session.stderr]) == written
+
+    play(monkeypatch, endless, test)
+
+
 def test_close_ends_the_scripts_input(monkeypatch):
     ended = asyncio.Event()
 

@@ -66,6 +66,14 @@ def test_bash_returns_stdout_alone(monkeypatch):
     assert run_on_server(monkeypatch, "echo out; echo err >&2") == b"out\n"
 
 
+def test_bash_gives_up_a_host_that_answers_without_end(monkeypatch):
+    monkeypatch.setattr(ssh, "ANSWER_LIMIT", 1 << 20)
+    with pytest.raises(HostError, match="^a: a script printed more than 1 MiB and was given up: look at"):
+        run_on_server(monkeypatch, "exec yes")
+    with pytest.raises(HostError, match="^a: a script printed more than 1 MiB and was given up: look at"):
+        run_on_server(monkeypatch, "exec yes >&2")
+
+
 def test_bash_takes_a_script_that_is_longer_than_an_argument_may_be(monkeypatch):
     assert run_on_server(monkeypatch, f": {'x' * 300_000}\necho end") == b"end\n"
 
