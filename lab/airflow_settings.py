@@ -45,6 +45,9 @@ def _airflow(s: Settings) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": token("jwt"),
         # Each pass of the scheduler takes CPU from the training on two cores; each task waits for one.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        # A DAG that is not read in time is gone until it is read again, and a busy machine reads slowly.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+        "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         # Each time that the file is read, the revisions that wait are looked at. The tests wait for none.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": os.environ.get("SQLTUNE_PARSE_SECONDS", "30"),

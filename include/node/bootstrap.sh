@@ -71,7 +71,8 @@ from deepspeed.accelerator import get_accelerator
 get_accelerator().create_op_builder("ShareMemCommBuilder").load(verbose=False)'
 fi
 # What training and serving import. A library that the host lacks is named here, and not in the middle of a night.
-"$target/bin/python" -c '
+# Without LOGDIR, FastChat would write logs into the current folder.
+LOGDIR="" "$target/bin/python" -c '
 import torch, xtuner.tools.train, fastchat.serve.model_worker, fastchat.serve.openai_api_server
 print("node environment: torch", torch.__version__)' ||
   fail "the node environment in $target cannot be imported: install what the last line names, and run this again"

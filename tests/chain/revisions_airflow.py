@@ -192,6 +192,9 @@ def revisions_airflow(
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API__SECRET_KEY": SECRET,
             "AIRFLOW__API_AUTH__JWT_SECRET": SECRET,
+            # A DAG that is not read in time is gone until it is read again, and a busy machine reads slowly.
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "120",
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "180",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "1",
             "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",

@@ -17,7 +17,7 @@ from tests.conftest import serving
 from tests.databases import running_postgres
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 FEED = Feed("lab", RECIPE, REPO)
 WATCHER = "text2sql_revisions"
 
@@ -78,7 +78,6 @@ def queue(page: Page) -> list[list[str]]:
     return [[row[0], row[1], row[-1]] for row in cells]
 
 
-@pytest.mark.chaos
 def test_the_page_shows_what_trains_and_what_waits(airflow, open_page):
     with airflow.trainings_held():
         (trained,) = push(airflow, "shown first")
@@ -141,7 +140,6 @@ def test_a_commit_whose_run_is_deleted_after_its_claim_gets_another_one(airflow)
     assert recorded(commit).run_id == another["dag_run_id"]
 
 
-@pytest.mark.chaos
 def test_while_the_dag_is_paused_a_training_ends_and_nothing_follows_it(airflow):
     with airflow.trainings_held():
         first, second = push(airflow, "trains while paused", "comes while paused")
@@ -167,7 +165,6 @@ def test_while_the_dag_is_paused_a_training_ends_and_nothing_follows_it(airflow)
     assert [len(airflow.runs_of(commit)) for commit in (first, second, third)] == [1, 1, 1]
 
 
-@pytest.mark.chaos
 def test_a_verdict_stands_when_its_run_is_deleted(airflow):
     (first,) = push(airflow, "deleted when it was trained")
     wait_until_trained(airflow, first)
@@ -178,7 +175,6 @@ def test_a_verdict_stands_when_its_run_is_deleted(airflow):
     assert airflow.runs_of(first) == []
 
 
-@pytest.mark.chaos
 def test_commits_that_come_while_the_watcher_is_paused_are_seen_when_it_goes_on(airflow):
     airflow.set_paused(WATCHER, True)
     wait_until(lambda: is_unasked(airflow.hub, 4), 60)
@@ -198,7 +194,6 @@ def is_unasked(hub: ChangingHub, seconds: float) -> bool:
     return len(hub.paths) == asked
 
 
-@pytest.mark.chaos
 def test_after_the_dag_was_deleted_only_what_has_no_verdict_is_trained_again(airflow):
     with airflow.trainings_held():
         (commit,) = push(airflow, "trains while the DAG is deleted")
