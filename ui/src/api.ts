@@ -64,6 +64,8 @@ export interface Loaded<T> {
   data: T | undefined;
   error: Error | undefined;
   loading: boolean;
+  /** Whether this path has been answered, or refused; of no path nothing is expected. */
+  settled: boolean;
 }
 
 const KEPT = 50;
@@ -84,7 +86,7 @@ function keep(path: string, answer: unknown) {
  * while the server restarts goes on by itself.
  */
 export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
-  const [state, setState] = useState<Loaded<T> & { path: string | null }>({
+  const [state, setState] = useState<Omit<Loaded<T>, "settled"> & { path: string | null }>({
     path,
     data: path === null ? undefined : (answers.get(path) as T | undefined),
     error: undefined,
@@ -124,7 +126,8 @@ export function useApi<T>(path: string | null, pollMs = 0): Loaded<T> {
       clearTimeout(timer);
     };
   }, [path, pollMs]);
-  return state;
+  const settled = path === null || (state.path === path && (state.data !== undefined || !state.loading));
+  return { ...state, settled };
 }
 
 /** A value, once it has stayed the same for a while; undefined before. */

@@ -21,25 +21,28 @@ export interface LoadedQueue extends Queue {
  */
 export function useQueue(): LoadedQueue | undefined {
   const ask = (path: string, isNeeded = true) => (isNeeded && !isReport ? path : null);
-  const dag = useApi<Dag>(ask(DAG), AIRFLOW_MS).data;
-  const listed = useApi<{ dag_runs: QueuedRun[]; total_entries: number }>(ask(ACTIVE), AIRFLOW_MS).data;
-  const commits = useApi<Schema["CommitQueue"]>(ask("sqltune/api/v1/queue"), AIRFLOW_MS).data?.commits ?? [];
-  const runs = listed?.dag_runs ?? [];
+  const dag = useApi<Dag>(ask(DAG), AIRFLOW_MS);
+  const listed = useApi<{ dag_runs: QueuedRun[]; total_entries: number }>(ask(ACTIVE), AIRFLOW_MS);
+  const waiting = useApi<Schema["CommitQueue"]>(ask("sqltune/api/v1/queue"), AIRFLOW_MS);
+  const runs = listed.data?.dag_runs ?? [];
+  const commits = waiting.data?.commits ?? [];
   const isRunning = runs.some((run) => run.state === "running");
   const hasQueuedBackfill = runs.some((run) => run.state === "queued" && run.run_type === "backfill");
   const hasDue = commits.some((one) => one.wait.reason === "turn");
-  const tasks = useApi<{ task_instances: ActiveTask[] }>(ask(TASKS, isRunning), AIRFLOW_MS).data?.task_instances;
-  const ended = useApi<{ dag_runs: QueuedRun[] }>(ask(ENDED, hasDue), AIRFLOW_MS).data?.dag_runs;
-  const backfill = useApi<{ backfills: { is_paused: boolean }[] }>(ask(BACKFILLS, hasQueuedBackfill), AIRFLOW_MS).data?.backfills[0];
-  if (!dag || !listed) return undefined;
+  const tasks = useApi<{ task_instances: ActiveTask[] }>(ask(TASKS, isRunning), AIRFLOW_MS);
+  const ended = useApi<{ dag_runs: QueuedRun[] }>(ask(ENDED, hasDue), AIRFLOW_MS);
+  const backfills = useApi<{ backfills: { is_paused: boolean }[] }>(ask(BACKFILLS, hasQueuedBackfill), AIRFLOW_MS);
+  // Shown once it is whole: places and reasons would change while one reads them.
+  if (![dag, listed, waiting, tasks, ended, backfills].every((one) => one.settled)) return undefined;
+  if (!dag.data || !listed.data) return undefined;
   const queue = queueOf({
-    dag,
+    dag: dag.data,
     runs,
-    tasks: tasks ?? [],
+    tasks: tasks.data?.task_instances ?? [],
     commits,
-    ended: ended ?? [],
-    isBackfillPaused: backfill?.is_paused ?? false,
+    ended: ended.data?.dag_runs ?? [],
+    isBackfillPaused: backfills.data?.backfills[0]?.is_paused ?? false,
     now: Date.now(),
   });
-  return { ...queue, dag, more: Math.max(0, listed.total_entries - runs.length) };
+  return { ...queue, dag: dag.data, more: Math.max(0, listed.data.total_entries - runs.length) };
 }

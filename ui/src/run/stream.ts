@@ -109,6 +109,6 @@ export function useLive<T>(run: string, name: Name, state: StreamState): Loaded<
   const path = pathOf(run, name);
   const news = useSyncExternalStore(pushed.subscribe, () => pushed.get(path)) as T | undefined;
   const asked = useApi<T>(isPushed(state) ? null : path, state === "failed" ? POLL_MS : 0);
-  if (isPushed(state)) return { data: news, error: undefined, loading: news === undefined };
+  if (isPushed(state)) return { data: news, error: undefined, loading: news === undefined, settled: news !== undefined };
   return { ...asked, data: asked.data ?? news };
 }
