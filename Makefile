@@ -11,7 +11,7 @@ PROCESSES ?= 2
 PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos lint bench-gang bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint bench-gang bench-overhead lock ui
 .PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
@@ -57,13 +57,14 @@ test: setup-dev ## run every test, with the chain end to end
 	@$(PYTEST)
 
 test-fast: setup-dev ## run the tests without hosts, Airflow's components and a browser; about a minute
-	@$(PYTEST) -m "not slow and not chaos and not pictures"
+	@$(PYTEST) -m "not slow and not chaos and not pictures and not compose"
 
 chaos: setup-dev ## run every fault injection on real hosts and a real Airflow; about an hour
-	@$(CONTROL)/python -m pytest -m "" tests/hosts tests/ssh_gang/shell tests/node \
-		tests/chain/test_stopping.py tests/chain/test_chain.py tests/chain/test_two_runs.py \
-		tests/chain/test_machines.py tests/chain/test_revisions.py tests/chain/test_estimate.py \
-		tests/chain/test_page.py tests/sqltune/revisions/test_kills.py
+	@$(CONTROL)/python -m pytest -m "not pictures and not compose" tests/hosts tests/ssh_gang/shell tests/node \
+		tests/chain tests/sqltune/revisions/test_kills.py
+
+compose-test: setup-dev ## deploy docker-compose.yaml on a Docker engine of its own, in both shapes; root, Debian, 20 minutes
+	@$(CONTROL)/python -m pytest -n0 -v -s -m compose tests/deploy
 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint
@@ -85,7 +86,8 @@ pictures: ## take the docs' pictures of the page, of a demo that is up
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-lock: ## compile requirements.in, requirements-dev.in and lab/mlflow.in
+lock: ## compile requirements.in, requirements-dev.in, requirements-image.in and lab/mlflow.in
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) requirements-image.in -c requirements-dev.txt -o requirements-image.txt
 	$(COMPILE) lab/mlflow.in -o lab/mlflow.txt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -14,12 +13,6 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize("check", lint.checks(), ids=lambda check: check.name)
 def test_each_check_has_its_tool(check):
     assert (lint.BIN / check.command[0]).exists()
-
-
-def test_every_variable_that_compose_requires_has_an_example_value():
-    required = re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yaml").read_text())
-    example = lint.example_environment()
-    assert [name for name in required if not example.get(name)] == []
 
 
 def test_every_tracked_shell_file_is_checked():

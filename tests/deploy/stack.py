@@ -1,0 +1,198 @@
+"""docker-compose.yaml as a user starts it: in a checkout of its own, with two hosts to train on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.airflow_api import Airflow
+from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
+from tests.deploy.engine import Engine
+from tests.waiting import wait_until
+
+DAG = "text2sql_retrain"
+HOSTS = ("host-a", "host-b")
+PROJECT = "sqltune"
+PASSWORD = "p@ss/w:rd #100%$HOME\"'"
+"""Of PostgreSQL: each of its characters means something to an address, a shell or Compose."""
+HUB_PORT = 8090
+
+
+@dataclass
+class Stack:
+    """A checkout, and the services that its docker-compose.yaml starts.
+
+    Args:
+        engine: The engine.
+        folder: The checkout.
+        settings: Lines of `.env`, by name.
+    """
+
+    engine: Engine
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.port = free_port()
+        self.settings = {
+            "AIRFLOW_PORT": str(self.port),
+            "MLFLOW_PORT": str(free_port()),
+            "COMPOSE_PROJECT_NAME": PROJECT,
+            "SQLTUNE_RECIPE": "lab_tiny",
+            "SQLTUNE_CLUSTER": "lab",
+            # As `.env` writes a text that is taken as it is.
+            "POSTGRES_PASSWORD": "'" + PASSWORD.replace("'", "\\'") + "'",
+        } | self.settings
+
+    def check_out(self) -> None:
+        """Copy what git knows, make `.env`, and a key for the hosts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        listing = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        pack = ["tar", "-c", "--null", "--files-from=-"]
+        archive = subprocess.run(pack, cwd=ROOT, input=listing.stdout, capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x"], cwd=self.folder, input=archive, check=True)
+        env = self.folder / ".env"
+        env.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        subprocess.run(["bash", "deploy/fill-env.sh"], cwd=self.folder, check=True)
+        ssh = self.folder / "ssh"
+        ssh.mkdir()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The secrets in `.env`, as they are meant."""
+        lines = (self.folder / ".env").read_text().splitlines()
+        values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        ends = ("_PASSWORD", "_KEY", "_SECRET")
+        found = {n: v for n, v in values.items() if n.endswith(ends) and v}
+        return found | {"POSTGRES_PASSWORD": PASSWORD}
+
+    def compose(self, *arguments: str, **options: Any) -> str:
+        """Run `docker compose` in the checkout."""
+        return self.engine.docker("compose", *arguments, cwd=self.folder, **options)
+
+    def up(self) -> float:
+        """Start everything; seconds until all is healthy."""
+        started = time.monotonic()
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "240")
+        code = self.engine.docker(
+            "inspect", "--format", "{{.State.ExitCode}}", self.container("init")
+        ).strip()
+        assert code == "0", self.compose("logs", "--no-color", "init")[-3000:]
+        return time.monotonic() - started
+
+    def down(self) -> None:
+        """Stop everything, and remove its data."""
+        subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
+        self.compose("--profile", "CeleryExecutor", "down", "--volumes", "--timeout", "5")
+
+    def log_in(self) -> Airflow:
+        """A client of Airflow's REST API, as the first user."""
+        return Airflow(f"http://127.0.0.1:{self.port}", "admin", self.secrets["ADMIN_PASSWORD"])
+
+    def start_hosts(self, airflow: Airflow) -> None:
+        """Start two hosts in the services' network, and tell Airflow of them."""
+        python = NODE_PYTHON.resolve().parents[1]
+        node = BASE / "node-env"
+        for host in HOSTS:
+            # A training takes a lock there.
+            own = self.folder / f"{host}-torch_extensions"
+            shutil.copytree(node / "torch_extensions", own)
+            self.engine.docker(
+                *("run", "--detach", "--name", host, "--hostname", host, "--network", f"{PROJECT}_default"),
+                *("--volume", f"{python}:{python}:ro", "--volume", f"{node}:{node}:ro", "--shm-size", "1g"),
+                *(
+                    "--volume",
+                    f"{own}:{node}/torch_extensions",
+                    "--volume",
+                    f"{BASE / 'models'}:/root/models:ro",
+                ),
+                *("--init", "sqltune-gpu-host"),
+            )
+            self.engine.docker("cp", str(self.folder / "ssh/id_ed25519.pub"), f"{host}:/root/key.pub")
+            keys = "mkdir -p -m 700 /root/.ssh && install -m 600 /root/key.pub /root/.ssh/authorized_keys"
+            self.engine.docker("exec", host, "sh", "-c", keys)
+        known = "".join(
+            f"{host} {self.engine.docker('exec', host, 'cat', '/etc/ssh/ssh_host_ed25519_key.pub')}"
+            for host in HOSTS
+        )
+        (self.folder / "ssh/known_hosts").write_text(known)
+        for path in (self.folder / "ssh", *(self.folder / "ssh").iterdir()):
+            os.chown(path, 1000, 1000)
+        extra = {"key_file": "/opt/sqltune/ssh/id_ed25519", "known_hosts": "/opt/sqltune/ssh/known_hosts"}
+        for host in HOSTS:
+            airflow.put_connection(
+                {
+                    "connection_id": f"sqltune_lab_{host[-1]}",
+                    "conn_type": "ssh",
+                    "host": host,
+                    "login": "root",
+                    "extra": json.dumps(extra),
+                }
+            )
+
+    def container(self, service: str, number: int = 1) -> str:
+        """Name of a service's container."""
+        return f"{PROJECT}-{service}-{number}"
+
+    def kill(self, container: str) -> None:
+        """Kill a container's first process, as the kernel does when memory runs out.
+
+        `docker kill` would count as stopped by hand: the engine would not start it again.
+        """
+        os.kill(self.pid(container), signal.SIGKILL)
+
+    def pid(self, container: str) -> int:
+        """A container's first process, as this machine sees it; 0 while there is none."""
+        return int(self.engine.docker("inspect", "--format", "{{.State.Pid}}", container))
+
+    def memory(self) -> dict[str, float]:
+        """MiB that each container uses, without the page cache."""
+        lines = self.engine.docker("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}").splitlines()
+        units = {"KiB": 1 / 1024, "MiB": 1.0, "GiB": 1024.0}
+        found = {}
+        for line in lines:
+            name, used = line.split()[:2]
+            found[name] = float(used[:-3]) * units[used[-3:]]
+        return found
+
+
+def gateway(engine: Engine) -> str:
+    """This machine's address in the services' network."""
+    form = "{{(index .IPAM.Config 0).Gateway}}"
+    return engine.docker("network", "inspect", f"{PROJECT}_default", "--format", form).strip()
+
+
+def serve_hub(address: str) -> subprocess.Popen[bytes]:
+    """Serve the lab's dataset hub on an address of this machine."""
+    hub = subprocess.Popen(
+        [BASE / "control-env/bin/python", "-m", "lab.hub", address, str(HUB_PORT)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until(lambda: _answers(address), 40)
+    return hub
+
+
+def _answers(address: str) -> bool:
+    import httpx
+
+    try:
+        return httpx.get(f"http://{address}:{HUB_PORT}/", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
