@@ -18,6 +18,7 @@ def wait_until(
     seconds: float = 40,
     problem: Callable[[], object] | None = None,
     not_yet: type[Exception] = OSError,
+    pause: float = PAUSE,
 ) -> T:
     """Wait until a condition is met, and return its value.
 
@@ -26,10 +27,11 @@ def wait_until(
         seconds: How long to wait before the test fails.
         problem: What the failure's message shows, such as the end of a log.
         not_yet: An exception that counts as a condition that is not met yet.
+        pause: Seconds between two polls, where a poll costs much.
     """
     polls = _polls(condition, seconds, problem, not_yet)
     while not (value := next(polls)):
-        time.sleep(PAUSE)
+        time.sleep(pause)
     return value
 
 

@@ -27,7 +27,7 @@ SUBNET, GATEWAY = "10.214.0.0/24", "10.214.0.1"
 SHAPES = {"local": "LocalExecutor", "celery": "CeleryExecutor"}
 IDLE_MIB = {"local": 2500, "celery": 3200}
 ALWAYS = ["api-server", "scheduler", "dag-processor", "triggerer", "postgres", "mlflow"]
-STEPS = 1500
+STEPS = 300
 """Iterations of the training that the faults meet: enough for all of them."""
 
 
@@ -134,7 +134,11 @@ def test_a_run_is_promoted(stack, airflow):
 def until_ended(airflow, run: str, seconds: float = 600) -> None:
     ended = ("success", "failed")
     wait_until(
-        lambda: airflow.run_state(DAG, run) in ended, seconds, lambda: states(airflow, run), httpx.HTTPError
+        lambda: airflow.run_state(DAG, run) in ended,
+        seconds,
+        lambda: states(airflow, run),
+        httpx.HTTPError,
+        pause=1,
     )
 
 
@@ -153,7 +157,7 @@ def failures(airflow, run: str) -> str:
 def training(airflow) -> str:
     """A run that trains for some minutes."""
     run = airflow.trigger(DAG, {"recipe": "lab_tiny", "max_steps": STEPS, "seed": 7})
-    wait_until(lambda: step(airflow, run) > 5, 300, lambda: failures(airflow, run), httpx.HTTPError)
+    wait_until(lambda: step(airflow, run) > 5, 300, lambda: failures(airflow, run), httpx.HTTPError, pause=1)
     return run
 
 
@@ -168,7 +172,9 @@ def step(airflow, run: str) -> int:
 
 def newer_step(airflow, run: str, than: int) -> None:
     """Wait until a newer iteration is on the page."""
-    wait_until(lambda: step(airflow, run) > than, 300, lambda: failures(airflow, run), httpx.HTTPError)
+    wait_until(
+        lambda: step(airflow, run) > than, 300, lambda: failures(airflow, run), httpx.HTTPError, pause=1
+    )
 
 
 def until_well(stack: Stack, container: str, other_than: int) -> None:
@@ -179,7 +185,7 @@ def until_well(stack: Stack, container: str, other_than: int) -> None:
         pid, health = stack.engine.docker("inspect", "--format", form, container).split()
         return int(pid) not in (0, other_than) and health == "healthy"
 
-    wait_until(is_well, 240)
+    wait_until(is_well, 240, pause=1)
 
 
 @pytest.mark.parametrize("service", [*ALWAYS, "worker", "redis"])
