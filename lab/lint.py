@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+COMPOSE = Path(sysconfig.get_path("purelib"), "compose", "docker-compose")
+"""Compose itself: the program of that name beside Python ends with 0 whatever Compose ends with."""
 WORKERS = 2
 """Checks that run at the same time; mypy takes most of the time and keeps one core busy alone."""
 
@@ -72,9 +75,7 @@ def checks() -> list[Check]:
         # Golden files are generated from shell files that are checked themselves.
         Check("ShellCheck", ["shellcheck", *tracked("*.sh", ":!*/golden/*"), ".ci/run"]),
         Check("hadolint", ["hadolint", "Dockerfile"]),
-        Check(
-            "Compose", ["docker-compose", "config", "--quiet", "--no-env-resolution"], example_environment()
-        ),
+        Check("Compose", [str(COMPOSE), "config", "--quiet", "--no-env-resolution"], example_environment()),
     ]
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.lint import COMPOSE
 from tests.conftest import BASE, ROOT
 from tests.waiting import wait_until
 
@@ -126,7 +127,7 @@ def _compose_plugin(folder: Path) -> None:
     plugin = folder / "config/cli-plugins/docker-compose"
     plugin.parent.mkdir(parents=True, exist_ok=True)
     plugin.unlink(missing_ok=True)
-    plugin.symlink_to(BASE / "control-env/bin/docker-compose")
+    plugin.symlink_to(COMPOSE)
 
 
 def _rules() -> str:

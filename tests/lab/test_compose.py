@@ -48,6 +48,12 @@ def test_every_variable_is_in_the_example_or_has_a_default():
     assert set(re.findall(r"\$\{(\w+)\}", TEXT)) | SECRETS <= example
 
 
+def test_an_empty_secret_stops_compose_with_the_remedy():
+    optional = {"SQLTUNE_API_KEY", "SQLTUNE_WEBHOOK_SECRET"}
+    required = dict(re.findall(r"\$\{(\w+):\?([^}]*)\}", TEXT))
+    assert required == dict.fromkeys(SECRETS - optional, "run bash deploy/fill-env.sh")
+
+
 def test_no_secret_is_in_a_containers_environment():
     """`docker inspect` shows a container's environment to everybody in the group docker."""
     for name, service in SERVICES.items():

@@ -15,6 +15,14 @@ def test_each_check_has_its_tool(check):
     assert (lint.BIN / check.command[0]).exists()
 
 
+def test_compose_without_its_secrets_fails_with_the_remedy():
+    (check,) = lint.select(["Compose"])
+    empty = lint.Check(check.name, check.command, dict.fromkeys(check.environment, ""))
+    outcome = lint.run(empty)
+    assert not outcome.passed
+    assert "is missing a value: run bash deploy/fill-env.sh" in outcome.output
+
+
 def test_every_tracked_shell_file_is_checked():
     scripts = {str(path.relative_to(ROOT)) for path in Path(ROOT / "plugins").rglob("*.sh")}
     assert scripts <= set(lint.tracked("*.sh"))
