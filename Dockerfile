@@ -1,5 +1,4 @@
-# Two images: Airflow with sqltune, and MLflow's server. docker-compose.yaml and deploy/helm use the first for each
-# of Airflow's components.
+# Two images: Airflow with sqltune, which docker-compose.yaml uses for each component, and MLflow's server.
 FROM python:3.11.13-slim-bookworm AS base
 # Compiled once, here: the tasks' user can't keep what it compiles, and would compile Airflow again for every
 # task (three seconds of it).

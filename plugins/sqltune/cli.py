@@ -240,7 +240,6 @@ def ask(
     """
     from sqltune.config.loading import load_cluster
     from sqltune.config.recipe import Decoding
-    from sqltune.environment import secret
     from sqltune.errors import SqltuneError
     from sqltune.serving.client import Endpoint
     from sqltune.serving.client import ask as complete
@@ -249,8 +248,7 @@ def ask(
 
     try:
         serving = load_cluster(cluster).serving
-        key = (secret(serving.api_key_env) or None) if serving.api_key_env else None
-        endpoint = Endpoint(url or serving.url, model or serving.model_name, key)
+        endpoint = Endpoint(url or serving.url, model or serving.model_name, serving.api_key)
         # As in training: names that need quotes have them.
         prompt = render(question, quote_context(context))
         typer.echo(complete(endpoint, [prompt], Decoding())[0].strip())

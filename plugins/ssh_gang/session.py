@@ -44,7 +44,8 @@ class InteractiveSession(asyncssh.SSHClientSession[bytes]):
         """Keep the channel, so that a full reader can pause it; called by asyncssh."""
         self._channel, valve = chan, _Valve(chan)
         for reader in (self.stdout, self.stderr):
-            reader.set_transport(valve)  # type: ignore[arg-type]  # It needs the two methods that pause and resume.
+            # It needs no more of a transport than these two methods.
+            reader.set_transport(valve)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Feed the reader that the data belongs to; called by asyncssh."""

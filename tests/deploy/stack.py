@@ -118,13 +118,13 @@ class Stack:
                     "--volume",
                     f"{own}:{node}/torch_extensions",
                     "--volume",
-                    f"{BASE / 'models'}:/root/models:ro",
+                    f"{BASE / 'models'}:/models:ro",
                 ),
                 *("--init", "sqltune-gpu-host"),
             )
-            self.engine.docker("cp", str(self.folder / "ssh/id_ed25519.pub"), f"{host}:/root/key.pub")
-            keys = "mkdir -p -m 700 /root/.ssh && install -m 600 /root/key.pub /root/.ssh/authorized_keys"
-            self.engine.docker("exec", host, "sh", "-c", keys)
+            authorize = "umask 077; mkdir ~/.ssh; cat >~/.ssh/authorized_keys; ln -s /models ~/models"
+            with (self.folder / "ssh/id_ed25519.pub").open() as key:
+                self.engine.docker("exec", "--interactive", host, "sh", "-c", authorize, stdin=key)
         known = "".join(
             f"{host} {self.engine.docker('exec', host, 'cat', '/etc/ssh/ssh_host_ed25519_key.pub')}"
             for host in HOSTS

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from sqltune.config.base import Name
+from sqltune.environment import secret
 from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
 
 
@@ -70,6 +71,15 @@ class Serving(Model):
     def url(self) -> str:
         """Base address of the OpenAI-style API."""
         return f"http://{self.bind}:{self.api_port}/v1"
+
+    @property
+    def api_key(self) -> str | None:
+        """Key of the API, from this process's environment; None where it is served without one.
+
+        Raises:
+            ConfigError: The command that prints the key fails.
+        """
+        return (secret(self.api_key_env) or None) if self.api_key_env else None
 
 
 class Keep(Model):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sqltune.config import paths, xtuner_config
-from sqltune.config.cluster import Cluster
+from sqltune.config.cluster import Cluster, Serving
 from sqltune.config.recipe import Recipe, Training
-from sqltune.environment import secret
 from sqltune.errors import ConfigError
 
 SHORTEST_PROMPT = 64
@@ -65,17 +64,17 @@ def _serving(cluster: Cluster) -> Iterator[str]:
             f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory} has no effect on one GPU, which "
             "FastChat fills as it needs: set num_gpus to 2 or more, or remove it"
         )
-    yield from _api_key(serving.api_key_env)
+    yield from _api_key(serving)
 
 
-def _api_key(variable: str | None) -> Iterator[str]:
+def _api_key(serving: Serving) -> Iterator[str]:
     try:
-        if not variable or secret(variable):
+        if not serving.api_key_env or serving.api_key:
             return
     except ConfigError as e:
         yield from e.mistakes
         return
     yield (
-        f"cluster.serving.api_key_env: {variable} is not set: set it in Airflow's environment, or serve "
-        "without a key"
+        f"cluster.serving.api_key_env: {serving.api_key_env} is not set: set it in Airflow's environment, or "
+        "serve without a key"
     )

@@ -7,7 +7,6 @@ from typing import Literal
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import Site
-from sqltune.environment import secret
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from sqltune.serving.client import Endpoint
 
@@ -27,8 +26,7 @@ class ServingHook:
     def __init__(self, site: Site, dtype: str) -> None:
         self.site, self.settings = site, site.cluster.serving
         self.host: Host = site.cluster.serving_host
-        variable = self.settings.api_key_env
-        self.api_key = (secret(variable) or None) if variable else None
+        self.api_key = self.settings.api_key
         self.server_settings = server_settings(site, dtype)
 
     def up(self, name: str, model: str) -> ServingResponse:
