@@ -52,7 +52,7 @@ class Lab:
         for name in [n for n in self.env if n.startswith("AIRFLOW")]:
             del self.env[name]
 
-    def run(self, verb: str, timeout: float = 800) -> subprocess.CompletedProcess[str]:
+    def run(self, verb: str, timeout: float = 1600) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "lab", verb],
             cwd=ROOT,
@@ -106,7 +106,7 @@ class Lab:
             json.loads((STATE / "secrets/passwords.json").read_text())["admin"],
         )
 
-    def until_ended(self, run_id: str, seconds: float = 400, dag: str = DAG) -> tuple[str, dict[str, str]]:
+    def until_ended(self, run_id: str, seconds: float = 800, dag: str = DAG) -> tuple[str, dict[str, str]]:
         """State of a run when it has ended, and of its tasks."""
         airflow = self.airflow
         deadline = time.monotonic() + seconds
@@ -183,7 +183,7 @@ def answer_approval(lab: Lab, run: str, option: str) -> None:
 
     Answers again if the task's retry requests approval again, as ModelApprovalOperator documents.
     """
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 800
     path = f"/dags/{DAG}/dagRuns/{run}/taskInstances/approve"
     answered = 0
     while (task := lab.airflow.get(path))["state"] not in ("success", "failed"):

@@ -67,7 +67,7 @@ def shown_step(page: Page) -> int:
     return int(re.search(r"\((\d+)\)", shown)[1])
 
 
-def until_newer(page: Page, step: int, seconds: float = 150) -> int:
+def until_newer(page: Page, step: int, seconds: float = 300) -> int:
     """Wait until a newer step than this is on the screen; return it."""
     deadline = time.monotonic() + seconds
     while (shown := shown_step(page)) <= step:
@@ -138,13 +138,17 @@ def delays(training: Training, tab: Page) -> dict[int, float]:
     }
 
 
-def test_iterations_come_to_the_screen_while_it_trains(delays):
-    assert len(delays) >= 20
+def test_iterations_come_to_the_screen_while_it_trains(training, tab):
+    training.until_it_trains()
+    expect(tab.get_by_role("img", name="Loss:")).to_be_visible()
+    for _ in range(3):
+        until_newer(tab, shown_step(tab))
 
 
 @pytest.mark.chaos
 def test_an_iteration_is_on_the_screen_within_two_seconds_of_its_line_on_the_host(delays):
     """On a machine that does nothing else."""
+    assert len(delays) >= 20
     assert max(delays.values()) < ON_SCREEN, delays
 
 

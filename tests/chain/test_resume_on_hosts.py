@@ -105,6 +105,8 @@ def sealed(host, plan) -> set[int]:
     return {int(seal.parent.stem.removeprefix("iter_")) for seal in seals}
 
 
+# Three trainings; in every `make test`, test_page sees one resume.
+@pytest.mark.chaos
 def test_killed_and_gone_on_with_the_loss_is_that_of_one_never_killed(trained):
     event, whole, _ = trained("whole", 1)
     assert event.ok
@@ -154,6 +156,7 @@ def test_a_program_that_ends_with_0_and_has_not_trained_is_refused_and_started_a
     assert event.ok
 
 
+@pytest.mark.chaos
 def test_old_checkpoints_do_not_fill_the_other_host(lab):
     """mmengine keeps three on rank 0's host, and all elsewhere."""
     kept = {

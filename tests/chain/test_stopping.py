@@ -1,6 +1,7 @@
 """What people and faults do to a training that runs under Airflow; in the order of the file, on one run.
 
-A killed rank, a killed triggerer and a run that is marked as failed are in test_page, under an open page.
+A killed rank, a killed triggerer and a run that is marked as failed are in test_page, under an open page,
+and so in every `make test`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from ssh_gang.model import Gang, Member
 from tests.chain.conftest import DAG, STATE
 from tests.chain.training import Training, processes
 
+pytestmark = pytest.mark.chaos
+
 
 @pytest.fixture(scope="module")
 def training(lab):
@@ -29,7 +32,6 @@ def training(lab):
     lab.supervisor("start", "triggerer")
 
 
-@pytest.mark.chaos
 def test_training_goes_on_when_a_triggerer_that_was_away_comes_back(training):
     """Another one has taken it over; Airflow kills the first one's trigger as if a user had acted."""
     before = training.until_it_trains()
@@ -52,7 +54,6 @@ def test_training_goes_on_when_a_triggerer_that_was_away_comes_back(training):
     training.until(lambda: training.step > at + 20, "the training is not found again")
 
 
-@pytest.mark.chaos
 def test_training_goes_on_when_scheduler_and_database_restart(training):
     before = training.until_it_trains()
     for component in ("scheduler", "postgres"):
@@ -113,7 +114,6 @@ def test_a_run_that_timed_out_leaves_nothing(training):
     assert training.task["state"] == "skipped"
 
 
-@pytest.mark.chaos
 def test_a_deferral_that_timed_out_leaves_nothing_though_no_triggerer_lives(training):
     training.clear()
     before = training.until_it_trains()

@@ -61,7 +61,7 @@ class Training:
     def attempts(self) -> list[str]:
         return sorted(processes(self.gang))
 
-    def until(self, condition: Callable[[], object], what: str, seconds: float = 150) -> None:
+    def until(self, condition: Callable[[], object], what: str, seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, (
