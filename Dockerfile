@@ -1,4 +1,5 @@
-# Two images: Airflow with sqltune, which docker-compose.yaml uses for each component, and MLflow's server.
+# Three images: Airflow with sqltune, which docker-compose.yaml uses for each component, MLflow's server, and Caddy.
+ARG CADDY_IMAGE=caddy:2.10.2-alpine
 FROM python:3.11.13-slim-bookworm AS base
 # Compiled once, here: the tasks' user can't keep what it compiles, and would compile Airflow again for every
 # task (three seconds of it).
@@ -37,3 +38,10 @@ RUN uv pip install --system --no-cache -r /tmp/requirements.txt && install -d -o
 # By number, so that the user can be resolved anywhere.
 USER 1000
 WORKDIR /mlflow
+
+FROM $CADDY_IMAGE AS proxy
+COPY deploy/Caddyfile /etc/caddy/Caddyfile
+# Where it keeps certificates.
+RUN install -d -o 1000 -g 1000 /data/caddy /config/caddy
+USER 1000
+CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-LOCAL = ("http://127.0.0.1:", "http://127.0.0.1/", "file://", "data:", "blob:")
+LOCAL = ("http://127.0.0.1:", "http://127.0.0.1/", "https://localhost:", "file://", "data:", "blob:")
 """Addresses that a page may ask for."""
 TIMEOUT_MS = 60_000
 """How long a page has to show what is expected: on a busy machine."""

@@ -26,6 +26,7 @@ PYTHON_IMAGE = "python:3.11.13-slim-bookworm"
 STAND_INS = {
     "postgres:17.6-bookworm": "postgres",
     "redis:7.4.5-bookworm": "redis",
+    "caddy:2.10.2-alpine": "caddy",
     "sqltune-gpu-host": "gpu-host",
 }
 """Dockerfiles in `images`, by the name of the image that each stands for."""
@@ -35,13 +36,42 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 @dataclass
 class Engine:
-    """A running engine.
+    """An engine.
 
     Attributes:
         folder: Its data, its socket and the client's configuration.
     """
 
     folder: Path
+    _daemon: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the daemon, which starts what ran when it was stopped."""
+        folder = self.folder
+        with (folder / "dockerd.log").open("a") as log:
+            self._daemon = subprocess.Popen(
+                [
+                    *("dockerd", "--host", f"unix://{folder}/docker.sock"),
+                    *("--pidfile", f"{folder}/dockerd.pid", "--log-level", "warn"),
+                    *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait_until(self._answers, 60)
+
+    def stop(self) -> None:
+        """Stop all containers and the daemon, as a machine that shuts down does."""
+        if self._daemon:
+            self._daemon.terminate()
+            self._daemon.wait(120)
+
+    def _answers(self) -> bool:
+        assert self._daemon, "start comes first"
+        assert self._daemon.poll() is None, (self.folder / "dockerd.log").read_text()[-3000:]
+        return subprocess.run(["docker", "info"], env=self.env, capture_output=True).returncode == 0
 
     @property
     def env(self) -> dict[str, str]:
@@ -91,25 +121,13 @@ def engine(folder: Path = BASE / "engine") -> Iterator[Engine]:
     before, rules = forwarding.read_text(), _rules()
     # Set before the engine starts, it leaves the policy of FORWARD as it is.
     forwarding.write_text("1")
-    with (folder / "dockerd.log").open("w") as log:
-        daemon = subprocess.Popen(
-            [
-                *("dockerd", "--host", f"unix://{folder}/docker.sock", "--pidfile", f"{folder}/dockerd.pid"),
-                *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--log-level", "warn"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
     made = Engine(folder)
     try:
-        wait_until(lambda: _answers(made, daemon), 60)
+        made.start()
         _make_images(made)
         yield made
     finally:
-        daemon.terminate()
-        daemon.wait(60)
+        made.stop()
         subprocess.run(["ip", "link", "delete", "docker0"], check=False, capture_output=True)
         _restore(rules)
         forwarding.write_text(before)
@@ -141,11 +159,6 @@ def _restore(rules: str) -> None:
         subprocess.run(["iptables", "-t", table, "-F"], check=True)
         subprocess.run(["iptables", "-t", table, "-X"], check=True)
     subprocess.run(["iptables-restore"], input=rules, text=True, check=True)
-
-
-def _answers(made: Engine, daemon: subprocess.Popen[bytes]) -> bool:
-    assert daemon.poll() is None, (made.folder / "dockerd.log").read_text()[-3000:]
-    return subprocess.run(["docker", "info"], env=made.env, capture_output=True).returncode == 0
 
 
 def _make_images(made: Engine) -> None:

@@ -8,9 +8,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from lab.airflow_api import Airflow
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
@@ -21,7 +25,9 @@ DAG = "text2sql_retrain"
 HOSTS = ("host-a", "host-b")
 PROJECT = "sqltune"
 PASSWORD = "p@ss/w:rd #100%$HOME\"'"
-"""Of PostgreSQL: each of its characters means something to an address, a shell or Compose."""
+"""Of PostgreSQL and Redis: each of its characters means something to an address, a shell or Compose."""
+SUBNET, GATEWAY = "10.213.214.0/24", "10.213.214.1"
+"""Of the services' network."""
 HUB_PORT = 8090
 
 
@@ -49,6 +55,7 @@ class Stack:
             "SQLTUNE_CLUSTER": "lab",
             # As `.env` writes a text that is taken as it is.
             "POSTGRES_PASSWORD": "'" + PASSWORD.replace("'", "\\'") + "'",
+            "REDIS_PASSWORD": "'" + PASSWORD.replace("'", "\\'") + "'",
         } | self.settings
 
     def check_out(self) -> None:
@@ -78,7 +85,7 @@ class Stack:
         values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
         ends = ("_PASSWORD", "_KEY", "_SECRET")
         found = {n: v for n, v in values.items() if n.endswith(ends) and v}
-        return found | {"POSTGRES_PASSWORD": PASSWORD}
+        return found | {"POSTGRES_PASSWORD": PASSWORD, "REDIS_PASSWORD": PASSWORD}
 
     def compose(self, *arguments: str, **options: Any) -> str:
         """Run `docker compose` in the checkout."""
@@ -97,22 +104,35 @@ class Stack:
     def down(self) -> None:
         """Stop everything, and remove its data."""
         subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
-        self.compose("--profile", "CeleryExecutor", "down", "--volumes", "--timeout", "5")
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
 
     def log_in(self) -> Airflow:
         """A client of Airflow's REST API, as the first user."""
         return Airflow(f"http://127.0.0.1:{self.port}", "admin", self.secrets["ADMIN_PASSWORD"])
 
-    def start_hosts(self, airflow: Airflow) -> None:
-        """Start two hosts in the services' network, and tell Airflow of them."""
+    def start_hosts(self, put_connection: Callable[[Mapping[str, object]], None]) -> None:
+        """Start two hosts in the services' network, and make a Connection of each."""
         python = NODE_PYTHON.resolve().parents[1]
         node = BASE / "node-env"
-        for host in HOSTS:
+        for number, host in enumerate(HOSTS):
             # A training takes a lock there.
             own = self.folder / f"{host}-torch_extensions"
             shutil.copytree(node / "torch_extensions", own)
             self.engine.docker(
-                *("run", "--detach", "--name", host, "--hostname", host, "--network", f"{PROJECT}_default"),
+                *(
+                    "run",
+                    "--detach",
+                    "--restart",
+                    "unless-stopped",
+                    "--name",
+                    host,
+                    "--hostname",
+                    host,
+                    "--network",
+                    f"{PROJECT}_default",
+                ),
+                # A real host keeps its address when it reboots.
+                *("--ip", f"{SUBNET.removesuffix('0/24')}{101 + number}"),
                 *("--volume", f"{python}:{python}:ro", "--volume", f"{node}:{node}:ro", "--shm-size", "1g"),
                 *(
                     "--volume",
@@ -134,7 +154,7 @@ class Stack:
             os.chown(path, 1000, 1000)
         extra = {"key_file": "/opt/sqltune/ssh/id_ed25519", "known_hosts": "/opt/sqltune/ssh/known_hosts"}
         for host in HOSTS:
-            airflow.put_connection(
+            put_connection(
                 {
                     "connection_id": f"sqltune_lab_{host[-1]}",
                     "conn_type": "ssh",
@@ -170,14 +190,9 @@ class Stack:
         return found
 
 
-def gateway(engine: Engine) -> str:
-    """This machine's address in the services' network."""
-    form = "{{(index .IPAM.Config 0).Gateway}}"
-    return engine.docker("network", "inspect", f"{PROJECT}_default", "--format", form).strip()
-
-
-def serve_hub(address: str) -> subprocess.Popen[bytes]:
-    """Serve the lab's dataset hub on an address of this machine."""
+@contextmanager
+def serve_hub(address: str) -> Iterator[None]:
+    """Serve the lab's dataset hub on an address of this machine for the length of a block."""
     hub = subprocess.Popen(
         [BASE / "control-env/bin/python", "-m", "lab.hub", address, str(HUB_PORT)],
         cwd=ROOT,
@@ -185,13 +200,15 @@ def serve_hub(address: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait_until(lambda: _answers(address), 40)
-    return hub
+    try:
+        wait_until(lambda: _answers(address), 40)
+        yield
+    finally:
+        hub.terminate()
+        hub.wait(30)
 
 
 def _answers(address: str) -> bool:
-    import httpx
-
     try:
         return httpx.get(f"http://{address}:{HUB_PORT}/", trust_env=False).status_code == 200
     except httpx.HTTPError:

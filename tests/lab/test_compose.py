@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_what_is_mounted_from_the_checkout_cannot_be_written():
     assert all(mount.endswith(":ro") for mount in mounts)
     for mount in mounts:
         source = mount.split(":")[0]
-        assert source == "./ssh" or (ROOT / source).exists(), source
+        assert source in ("./ssh", "./tls") or (ROOT / source).exists(), source
 
 
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer", "worker"])
@@ -100,9 +101,9 @@ def test_components_start_after_a_healthy_api_server(component):
 
 def test_published_ports_are_on_loopback_unless_env_says_otherwise():
     ports = [port for s in SERVICES.values() for port in s.get("ports", [])]
-    assert len(ports) == 2
-    assert all(re.match(r"\$\{BIND:-127\.0\.0\.1\}:", port) for port in ports)
-    assert re.findall(r"^BIND=(.*)$", EXAMPLE, re.M) == ["127.0.0.1"]
+    assert len(ports) == 3
+    assert all(re.match(r"\$\{(PROXY_)?BIND:-127\.0\.0\.1\}:", port) for port in ports)
+    assert re.findall(r"^(?:PROXY_)?BIND=(.*)$", EXAMPLE, re.M) == ["127.0.0.1"] * 2
 
 
 def test_what_services_say_to_each_other_takes_no_proxy():
@@ -123,12 +124,13 @@ def test_each_image_is_built_once():
     assert {name: s["build"]["target"] for name, s in SERVICES.items() if "build" in s} == {
         "init": "airflow",
         "mlflow": "mlflow",
+        "proxy": "proxy",
     }
 
 
 def test_the_images_run_without_root():
-    stages = (ROOT / "Dockerfile").read_text().split("\nFROM base AS ")[1:]
-    assert len(stages) == 2
+    _, _, *stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
+    assert len(stages) == 3
     assert all("\nUSER 1000\n" in stage for stage in stages)
 
 
@@ -136,7 +138,7 @@ def test_nothing_but_what_the_image_needs_goes_to_the_engine():
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*"
     copied = re.findall(r"^COPY (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
-    assert {line[1:] for line in lines if line.startswith("!")} == set(copied)
+    assert {line[1:] for line in lines if line.startswith("!")} == set(copied) - {"deploy/Caddyfile"}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,19 @@ def test_a_password_with_any_character_makes_an_address(tmp_path, url):
     # Airflow takes a line end as a part of the value, and expands variables in it.
     assert "\n" not in printed
     assert "$" not in printed
+
+
+def test_a_redis_password_with_any_character_is_quoted_in_its_configuration(tmp_path):
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    shell, option, script = shlex.split(SERVICES["redis"]["command"].replace("$$", "$"))
+    script = script.replace("/run/secrets/redis_password", str(tmp_path / "password"))
+    assert script.endswith("| exec redis-server -")
+    script = script.replace("exec redis-server -", "cat")
+    printed = subprocess.run([shell, option, script], capture_output=True, text=True, check=True).stdout
+    first, second = printed.splitlines()
+    assert first == "appendonly yes"
+    # Redis undoes a backslash between double quotes, as here.
+    assert shlex.split(second) == ["requirepass", PASSWORD]
 
 
 @pytest.fixture

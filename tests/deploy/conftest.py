@@ -1,0 +1,132 @@
+"""The deployments that the tests look at, one after the other, each up for all tests of its shape."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from lab.airflow_api import Airflow
+from tests.browser import browser, open_page
+from tests.conftest import BASE, free_port
+from tests.deploy import aws, measured
+from tests.deploy.engine import Engine, engine
+from tests.deploy.stack import DAG, GATEWAY, HOSTS, PROJECT, SUBNET, Stack, serve_hub
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A way to deploy: what `.env` and airflow.env say, and what may be used.
+
+    Attributes:
+        env: Settings of `.env`.
+        airflow_env: Settings of airflow.env.
+        idle_mib: Memory of all containers while nothing runs, at most.
+        steps: Iterations of the training that the faults meet: enough for all of them.
+    """
+
+    env: dict[str, str]
+    airflow_env: dict[str, str]
+    idle_mib: int
+    steps: int
+    services: list[str] = field(default_factory=list)
+
+
+PROXY_PORT = free_port()
+ALWAYS = ["api-server", "scheduler", "dag-processor", "triggerer", "postgres", "mlflow"]
+SHAPES = {
+    # One machine: TLS in front, under a path.
+    "local": Shape(
+        {
+            "EXECUTOR": "LocalExecutor",
+            "PROXY": "proxy",
+            "PROXY_PORT": str(PROXY_PORT),
+            "BASE_URL": f"https://localhost:{PROXY_PORT}/text2sql",
+        },
+        {},
+        2500,
+        400,
+        [*ALWAYS, "proxy"],
+    ),
+    # Several: logs in an object store, Connections from a secrets backend.
+    "celery": Shape(
+        {
+            "EXECUTOR": "CeleryExecutor",
+            "AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
+            "SQLTUNE_LOG_STORE": f"s3://{aws.BUCKET}/gangs",
+        },
+        aws.settings(GATEWAY),
+        3200,
+        600,
+        [*ALWAYS, "worker", "redis"],
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Engine]:
+    with engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=SHAPES)
+def stack(request: pytest.FixtureRequest, docker: Engine) -> Iterator[Stack]:
+    """A deployment that is up."""
+    shape = SHAPES[request.param]
+    made = Stack(docker, BASE / "engine" / request.param, shape.env)
+    made.check_out()
+    lab = {
+        "NODE_ENV": BASE / "node-env",
+        "INTERFACE": "eth0",
+        "SERVING": HOSTS[0],
+        "HUB": f"http://{GATEWAY}:8090",
+    }
+    settings = {f"SQLTUNE_LAB_{name}": value for name, value in lab.items()} | shape.airflow_env
+    lines = [f"{name}={value}\n" for name, value in settings.items()]
+    (made.folder / "airflow.env").write_text("".join(lines))
+    with ExitStack() as running:
+        running.enter_context(network(docker))
+        running.enter_context(serve_hub(GATEWAY))
+        if shape.airflow_env:
+            running.enter_context(aws.serve(GATEWAY))
+        running.callback(made.down)
+        with measured.seconds(request.param, "build"):
+            made.compose("build", "--quiet")
+        with measured.seconds(request.param, "start"):
+            made.up()
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shape(stack: Stack) -> Shape:
+    """What the deployment is made of."""
+    return SHAPES[stack.folder.name]
+
+
+@pytest.fixture(scope="session")
+def airflow(stack: Stack, shape: Shape) -> Airflow:
+    """A client of the deployment's Airflow; two hosts are there to train on."""
+    made = stack.log_in()
+    stack.start_hosts(aws.put_connection if shape.airflow_env else made.put_connection)
+    made.wait_for_dag(DAG)
+    answer = made.call("PATCH", f"/dags/{DAG}", json={"is_paused": False})
+    assert answer.status_code == 200, answer.text
+    return made
+
+
+@contextmanager
+def network(docker: Engine) -> Iterator[None]:
+    """The network that Compose would make, with an address that is known before."""
+    name, labels = f"{PROJECT}_default", {"project": PROJECT, "network": "default"}
+    options = [f"--label=com.docker.compose.{label}={value}" for label, value in labels.items()]
+    docker.docker("network", "create", f"--subnet={SUBNET}", f"--gateway={GATEWAY}", *options, name)
+    try:
+        yield
+    finally:
+        subprocess.run(["docker", "network", "rm", name], env=docker.env, capture_output=True, check=False)
+
+
+__all__ = ["browser", "open_page"]

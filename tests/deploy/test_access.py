@@ -1,0 +1,98 @@
+"""Who may do what, and through which door: users with roles, TLS, a path before every address."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lab.airflow_api import Airflow
+from tests.deploy.rights import ACTIONS, ROLES, Action
+from tests.deploy.stack import Stack
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
+
+PASSWORD = "of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def users(stack: Stack, airflow: Airflow) -> dict[str, Airflow]:
+    """A client for each role, and one of a user without any right."""
+    if "FabAuthManager" in stack.settings.get("AUTH_MANAGER", "FabAuthManager"):
+        for role in ROLES:
+            user = {
+                "username": role,
+                "email": f"{role}@localhost",
+                "first_name": role,
+                "last_name": role,
+                "password": PASSWORD,
+                "roles": [{"name": role}],
+            }
+            headers = {"Authorization": f"Bearer {airflow.token}"}
+            url = f"{airflow.url}/auth/fab/v1/users"
+            answer = httpx.post(url, json=user, headers=headers, trust_env=False, timeout=60)
+            assert answer.status_code in (200, 409), answer.text
+        return {role: Airflow(airflow.url, role, PASSWORD) for role in ROLES}
+    pytest.skip("the simple auth manager has one user here")
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: action.name)
+def test_each_role_may_do_what_the_table_says(users, action):
+    allowed = {}
+    for role, user in users.items():
+        allowed[role] = status(user.url, action, {"Authorization": f"Bearer {user.token}"})
+    assert {role: code != 403 for role, code in allowed.items()} == {
+        role: role in action.roles for role in ROLES
+    }, allowed
+
+
+def test_without_a_login_nothing_but_the_login_answers(stack):
+    url = f"http://127.0.0.1:{stack.port}"
+    for action in ACTIONS:
+        assert status(url, action) in (401, 403), action.name
+
+
+def status(url: str, action: Action, headers: Mapping[str, str] | None = None) -> int:
+    """What Airflow answers."""
+    asked = httpx.Request(action.method, url + action.path, json=action.body, headers=headers)
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        return client.send(asked).status_code
+
+
+@pytest.fixture(scope="module")
+def door(stack, shape) -> Iterator[httpx.Client]:
+    """A client that comes through the proxy, and trusts nobody but its authority."""
+    if "proxy" not in shape.services:
+        pytest.skip("not part of this shape")
+    root = stack.engine.docker(
+        "exec", stack.container("proxy"), "cat", "/data/caddy/pki/authorities/local/root.crt"
+    )
+    trusted = ssl.create_default_context(cadata=root)
+    with httpx.Client(base_url=shape.env["BASE_URL"], verify=trusted, trust_env=False, timeout=60) as client:
+        yield client
+
+
+def test_airflow_answers_through_the_proxy_under_its_path(stack, door):
+    page = door.get("/")
+    assert page.status_code == 200, page.text
+    assert '<base href="/text2sql/' in page.text
+    login = {"username": "admin", "password": stack.secrets["ADMIN_PASSWORD"]}
+    answer = door.post("/auth/token", json=login)
+    assert answer.status_code == 201, answer.text
+    token = answer.json()["access_token"]
+    runs = door.get("/sqltune/api/v1/runs", headers={"Authorization": f"Bearer {token}"})
+    assert runs.status_code == 200, runs.text
+
+
+def test_the_page_opens_behind_the_proxy(stack, shape, door, open_page, airflow):
+    page = open_page(ignore_https_errors=True, locale="en-US")
+    base = shape.env["BASE_URL"]
+    page.goto(f"{base}/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(stack.secrets["ADMIN_PASSWORD"])
+    page.get_by_role("button", name="Sign In").click()
+    page.wait_for_url(f"{base}/**")
+    page.screenshot(path=Path("/tmp/airflow-behind-proxy.png"))
