@@ -78,14 +78,7 @@ def stack(request: pytest.FixtureRequest, docker: Engine) -> Iterator[Stack]:
     shape = SHAPES[request.param]
     made = Stack(docker, BASE / "engine" / request.param, shape.env)
     made.check_out()
-    lab = {
-        "NODE_ENV": BASE / "node-env",
-        "INTERFACE": "eth0",
-        "SERVING": HOSTS[0],
-        "HUB": f"http://{GATEWAY}:8090",
-    }
-    settings = {f"SQLTUNE_LAB_{name}": value for name, value in lab.items()} | shape.airflow_env
-    lines = [f"{name}={value}\n" for name, value in settings.items()]
+    lines = [f"{name}={value}\n" for name, value in (lab_settings() | shape.airflow_env).items()]
     (made.folder / "airflow.env").write_text("".join(lines))
     with ExitStack() as running:
         running.enter_context(network(docker))
@@ -115,6 +108,16 @@ def airflow(stack: Stack, shape: Shape) -> Airflow:
     answer = made.call("PATCH", f"/dags/{DAG}", json={"is_paused": False})
     assert answer.status_code == 200, answer.text
     return made
+
+
+def lab_settings() -> dict[str, str]:
+    """What the cluster file of the lab reads, for hosts in the services' network."""
+    return {
+        "SQLTUNE_LAB_NODE_ENV": str(BASE / "node-env"),
+        "SQLTUNE_LAB_INTERFACE": "eth0",
+        "SQLTUNE_LAB_SERVING": HOSTS[0],
+        "SQLTUNE_LAB_HUB": f"http://{GATEWAY}:8090",
+    }
 
 
 @contextmanager

@@ -60,23 +60,28 @@ class Stack:
 
     def check_out(self) -> None:
         """Copy what git knows, make `.env`, and a key for the hosts."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        listing = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
-        pack = ["tar", "-c", "--null", "--files-from=-"]
-        archive = subprocess.run(pack, cwd=ROOT, input=listing.stdout, capture_output=True, check=True).stdout
-        subprocess.run(["tar", "-x"], cwd=self.folder, input=archive, check=True)
-        env = self.folder / ".env"
-        env.write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        self.make(self.settings)
+        self.copy_files()
         subprocess.run(["bash", "deploy/fill-env.sh"], cwd=self.folder, check=True)
+
+    def make(self, settings: Mapping[str, str]) -> None:
+        """Make the folder anew, with `.env` and a key for the hosts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
         ssh = self.folder / "ssh"
-        ssh.mkdir()
+        ssh.mkdir(parents=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", ssh / "id_ed25519"], check=True)
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+
+    def copy_files(self, commit: str = "") -> None:
+        """Copy the files of a commit into the folder; without one, those that git knows or would add."""
+        if commit:
+            pack, listing = ["git", "archive", commit], b""
+        else:
+            pack = ["tar", "-c", "--null", "--files-from=-"]
+            list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+            listing = subprocess.run(list_files, cwd=ROOT, capture_output=True, check=True).stdout
+        archive = subprocess.run(pack, cwd=ROOT, input=listing, capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x"], cwd=self.folder, input=archive, check=True)
 
     @property
     def secrets(self) -> dict[str, str]:

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Bring a deployment to the checkout's version:  git pull && bash deploy/upgrade.sh
+# Both databases are migrated; trainings on the hosts go on, and are found again. Run it again if it was interrupted.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash deploy/fill-env.sh
+docker compose build --quiet
+project=$(docker compose config | sed -n 's/^name: //p')
+
+# 0.2 kept logs with everything else in the volume `airflow`, and ran MLflow as root.
+old=${project}_airflow logs=${project}_logs
+is_moved() {
+  docker volume inspect "$logs" >/dev/null 2>&1 && docker run --rm -v "$logs:/logs" sqltune test -e /logs/.moved
+}
+if docker volume inspect "$old" >/dev/null 2>&1 && ! is_moved; then
+  docker compose --profile '*' down --remove-orphans
+  # Makes the volumes, as Compose labels them.
+  docker compose create
+  docker run --rm --user 0 -v "$old:/old:ro" -v "$logs:/logs" -v "${project}_mlflow:/mlflow" sqltune sh -ec '
+    mkdir -p /logs/sqltune
+    [ ! -d /old/logs ] || cp -a /old/logs/. /logs/
+    [ ! -d /old/sqltune/logs ] || cp -a /old/sqltune/logs/. /logs/sqltune/
+    touch /logs/.moved
+    chown -R 1000:1000 /logs /mlflow'
+  echo "The logs of $old are in $logs now. Once you have seen them: docker volume rm $old"
+fi
+
+known=$(grep -oh '[A-Za-z_]*' docker-compose.yaml .env.example | sort -u)
+unread=$(sed -n 's/^\([A-Za-z_]*\)=.*/\1/p' .env | grep -vxF "$known" | paste -sd ' ' || true)
+if [ -n "$unread" ]; then
+  echo ".env: no longer read: $unread. Settings of Airflow and sqltune go into airflow.env; see .env.example" >&2
+fi
+docker compose up --detach --remove-orphans
