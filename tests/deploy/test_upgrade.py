@@ -92,7 +92,7 @@ def test_a_training_goes_on_and_the_new_version_judges_it(upgraded, old):
 
 
 def test_connections_logs_and_records_are_there(upgraded, old):
-    airflow, run, at = upgraded
+    airflow, run, _ = upgraded
     assert {c["connection_id"] for c in airflow.get("/connections")["connections"]} >= {
         "sqltune_lab_a",
         "sqltune_lab_b",
