@@ -9,8 +9,10 @@ RUN pip install --no-cache-dir uv==0.13.9 && useradd --uid 1000 --create-home --
 FROM base AS airflow
 # Debian removes a package's old version from its mirrors, so a pinned one would soon fail to install.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends openssh-client \
+RUN apt-get update && apt-get install -y --no-install-recommends openssh-client tini \
  && rm -rf /var/lib/apt/lists/* \
+ # The probes of Airflow's Helm chart call the entrypoint of Airflow's own image, with a command.
+ && ln -s /usr/bin/env /entrypoint \
  # zhipuai can't live beside Airflow: they need different versions of pyjwt.
  && uv venv /opt/reference-env \
  && uv pip install --python /opt/reference-env/bin/python --no-cache zhipuai==2.1.5.20250825 sniffio==1.3.1
