@@ -111,9 +111,14 @@ class Stack:
         subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
         self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
 
+    @property
+    def url(self) -> str:
+        """Where Airflow listens on this machine."""
+        return f"http://127.0.0.1:{self.port}{self.settings.get('BASE_PATH', '')}"
+
     def log_in(self) -> Airflow:
         """A client of Airflow's REST API, as the first user."""
-        return Airflow(f"http://127.0.0.1:{self.port}", "admin", self.secrets["ADMIN_PASSWORD"])
+        return Airflow(self.url, "admin", self.secrets["ADMIN_PASSWORD"])
 
     def start_hosts(self, put_connection: Callable[[Mapping[str, object]], None]) -> None:
         """Start two hosts in the services' network, and make a Connection of each."""

@@ -50,9 +50,8 @@ def test_each_role_may_do_what_the_table_says(users, action):
 
 
 def test_without_a_login_nothing_but_the_login_answers(stack):
-    url = f"http://127.0.0.1:{stack.port}"
     for action in ACTIONS:
-        assert status(url, action) in (401, 403), action.name
+        assert status(stack.url, action) in (401, 403), action.name
 
 
 def status(url: str, action: Action, headers: Mapping[str, str] | None = None) -> int:
@@ -71,7 +70,12 @@ def door(stack, shape) -> Iterator[httpx.Client]:
         "exec", stack.container("proxy"), "cat", "/data/caddy/pki/authorities/local/root.crt"
     )
     trusted = ssl.create_default_context(cadata=root)
-    with httpx.Client(base_url=shape.env["BASE_URL"], verify=trusted, trust_env=False, timeout=60) as client:
+    with httpx.Client(
+        base_url=stack.settings["BASE_URL"] + stack.settings["BASE_PATH"],
+        verify=trusted,
+        trust_env=False,
+        timeout=60,
+    ) as client:
         yield client
 
 
@@ -87,9 +91,9 @@ def test_airflow_answers_through_the_proxy_under_its_path(stack, door):
     assert runs.status_code == 200, runs.text
 
 
-def test_the_page_opens_behind_the_proxy(stack, shape, door, open_page, airflow):
+def test_the_page_opens_behind_the_proxy(stack, door, open_page):
     page = open_page(ignore_https_errors=True, locale="en-US")
-    base = shape.env["BASE_URL"]
+    base = str(door.base_url).rstrip("/")
     page.goto(f"{base}/")
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(stack.secrets["ADMIN_PASSWORD"])

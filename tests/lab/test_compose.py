@@ -39,7 +39,10 @@ def test_every_component_has_the_same_settings():
     for name in AIRFLOW:
         assert SERVICES[name]["environment"] == SERVICES["scheduler"]["environment"]
     env = SERVICES["scheduler"]["environment"]
-    assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "${API_SERVER:-http://api-server:8080}/execution/"
+    assert (
+        env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"]
+        == "${API_SERVER:-http://api-server:8080}${BASE_PATH:-}/execution/"
+    )
     assert "mlflow:5000" in SERVICES["mlflow"]["command"]
     assert env["MLFLOW_TRACKING_URI"] == "${MLFLOW_TRACKING_URI:-http://mlflow:5000}"
 
