@@ -29,13 +29,13 @@ ACCEPTED: dict[str, tuple[str, str]] = {
 
 def declared(metadata: PackageMetadata) -> str:
     """What a package declares: its SPDX expression, else its classifiers, else its own words."""
-    if expression := metadata.get("License-Expression"):
-        return expression
+    if expressions := metadata.get_all("License-Expression"):
+        return str(expressions[0])
     licences = [text for text in metadata.get_all("Classifier", []) if text.startswith("License :: ")]
     names = [text.rpartition(" :: ")[2] for text in licences]
     stated = [name for name in names if name not in ("OSI Approved", "DFSG approved")]
     # A whole licence may stand there: its first line is its name.
-    return "; ".join(stated) or (metadata.get("License") or "").strip().partition("\n")[0]
+    return "; ".join(stated) or "".join(metadata.get_all("License", [])).strip().partition("\n")[0]
 
 
 def is_allowed(licence: str) -> bool:
