@@ -8,7 +8,8 @@ import pytest
 
 from lab.repositories import blob_id
 from sqltune.dataset.hub import fetch
-from sqltune.errors import HubError, HubUnreachable
+from sqltune.dataset.rows import read_rows
+from sqltune.errors import DatasetError, HubError, HubUnreachable
 from tests.conftest import serving
 from tests.lying_hub import NAME, ROWS, LyingHub
 
@@ -146,3 +147,11 @@ def test_a_list_of_files_that_is_none_is_an_error_of_the_hub(lying, get, entries
     lying.tree = lambda _: entries
     with pytest.raises(HubError, match="team/data|hub at"):
         get()
+
+
+@pytest.mark.parametrize("content", [b'{"question": "\xff"}', b"[" * 100_000, b'{"a":' * 100_000])
+def test_rows_that_cannot_be_read_are_named(tmp_path, content):
+    file = tmp_path / "train.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(DatasetError, match="train.jsonl"):
+        list(read_rows([file]))
