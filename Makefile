@@ -11,7 +11,7 @@ PROCESSES ?= 2
 PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint bench-gang bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint audit sbom bench-gang bench-overhead lock ui
 .PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
@@ -69,6 +69,21 @@ compose-test: setup-dev ## deploy docker-compose.yaml on a Docker engine of its 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint
 
+AUDIT = $(CONTROL)/uv run --quiet --isolated --no-project --with-requirements requirements-audit.txt
+SHIPPED = requirements.txt requirements-image.txt lab/mlflow.txt include/node/requirements.txt
+# Vulnerabilities that are accepted: `--ignore-vuln ID`, each with its reason in a line above.
+ACCEPTED =
+
+audit: ## look the pinned packages up in PyPI's list of vulnerabilities; needs the network
+	@$(AUDIT) pip-audit --strict --disable-pip --no-deps --progress-spinner off $(ACCEPTED) $(SHIPPED:%=-r %)
+
+sbom: ## write a bill of materials (CycloneDX) of each requirements file to build/sbom
+	@mkdir -p build/sbom
+	@for file in $(SHIPPED); do \
+		$(AUDIT) cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-format JSON \
+			--output-file build/sbom/$$(echo $${file%.txt} | tr / -).cdx.json $$file || exit 1; \
+	done; ls build/sbom/*
+
 bench-gang: setup-dev ## compare a gang with Airflow's SSH operators and plain torchrun; prints JSON lines
 	@$(CONTROL)/python bench/gang.py
 
@@ -86,8 +101,9 @@ pictures: ## take the docs' pictures of the page, of a demo that is up
 COMPILE = $(CONTROL)/uv pip compile --python-version 3.11 --no-emit-index-url \
 	--custom-compile-command "make lock"
 
-lock: ## compile requirements.in, requirements-dev.in, requirements-image.in and lab/mlflow.in
+lock: ## compile requirements.in, requirements-dev.in, -image.in, -audit.in and lab/mlflow.in
 	$(COMPILE) requirements.in -o requirements.txt
 	$(COMPILE) requirements-dev.in -c requirements.txt -o requirements-dev.txt
 	$(COMPILE) requirements-image.in -c requirements-dev.txt -o requirements-image.txt
+	$(COMPILE) requirements-audit.in -o requirements-audit.txt
 	$(COMPILE) lab/mlflow.in -o lab/mlflow.txt

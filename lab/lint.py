@@ -75,6 +75,7 @@ def checks() -> list[Check]:
         # Golden files are generated from shell files that are checked themselves.
         Check("ShellCheck", ["shellcheck", *tracked("*.sh", ":!*/golden/*"), ".ci/run"]),
         Check("hadolint", ["hadolint", "Dockerfile"]),
+        Check("licences", ["python", "-m", "lab.licences"]),
         Check("Compose", [str(COMPOSE), "config", "--quiet", "--no-env-resolution"], example_environment()),
     ]
 

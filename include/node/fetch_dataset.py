@@ -9,8 +9,6 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from huggingface_hub.errors import RevisionNotFoundError
-
 from sqltune.dataset.changes import check_rows, compare
 from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
@@ -64,7 +62,7 @@ def changes_since(request: FetchRequest, rows: list[object]) -> RevisionChanges 
     folder = Path(request.previous_folder).expanduser() / "raw"
     try:
         earlier = list(read_rows(fetch(request.repo, since, request.files, request.endpoint, folder)))
-    except (RevisionNotFoundError, SqltuneError) as e:
+    except SqltuneError as e:
         print(f"not compared with {since[:12]}, the revision trained before: {e}")
         return None
     return compare(earlier, rows, since, request.percent)

@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ssh_gang import commands, protocol
@@ -138,5 +138,8 @@ async def _blame(hook: GangHook, host: HostWatch, state: JobState) -> Blame:
         at = host.clock.to_local(ended_at)
         return Blame(name, None, f"{name}: {state.outcome}", state.outcome, state.exit_code, at)
     at = host.clock.to_local(ended_at if failure.at is None else failure.at)
+    if failure.rank not in hook.gang.ranks_of(name):
+        # What the host printed is not torchrun's own: it has no such rank.
+        failure = replace(failure, rank=None)
     code = failure.code if state.exit_code is not None else None
     return Blame(name, failure.rank, f"{name} {failure}", describe_exit(failure.code), code, at)

@@ -7,6 +7,8 @@ import json
 
 from pydantic import BaseModel, Field
 
+from ssh_gang.progress import MOST
+
 MIB = 1024 * 1024
 _TEMPERATURE = "Temperature (Sensor {}) (C)"
 
@@ -14,14 +16,18 @@ _TEMPERATURE = "Temperature (Sensor {}) (C)"
 class Gpu(BaseModel, frozen=True):
     """One GPU at one moment."""
 
-    index: int = Field(description="Number of the GPU on its host.")
+    index: int = Field(ge=0, le=MOST, description="Number of the GPU on its host.")
     use: float | None = Field(
-        None, description="Share of the time in which it computed, in percent; None where it is not reported."
+        None,
+        allow_inf_nan=False,
+        description="Share of the time in which it computed, in percent; None where it is not reported.",
     )
-    memory_used: int = Field(description="Memory in use, in MiB.")
-    memory_total: int = Field(description="Memory in all, in MiB.")
+    memory_used: int = Field(ge=0, le=MOST, description="Memory in use, in MiB.")
+    memory_total: int = Field(ge=0, le=MOST, description="Memory in all, in MiB.")
     temperature: float | None = Field(
-        None, description="Temperature in degrees Celsius; None where it is not reported."
+        None,
+        allow_inf_nan=False,
+        description="Temperature in degrees Celsius; None where it is not reported.",
     )
 
     def __str__(self) -> str:

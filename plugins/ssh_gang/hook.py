@@ -15,6 +15,7 @@ from ssh_gang.model import Gang, Member
 from ssh_gang.resume import Decision, decide
 from ssh_gang.ssh import bash, connect, disconnect, lost, on_all, raise_all
 from ssh_gang.state import JobState
+from ssh_gang.text import decode
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
@@ -188,8 +189,7 @@ class GangHook:
 
     async def tail(self, member: Member, rank: int | None = None, lines: int = 30) -> str:
         """Return the last lines of a member's output, or of one rank's."""
-        output = await self.run(member, commands.tail_command(self.gang, rank, lines))
-        return output.decode(errors="replace")
+        return decode(await self.run(member, commands.tail_command(self.gang, rank, lines)))
 
     @asynccontextmanager
     async def _connected(self, member: Member) -> AsyncIterator[SSHClientConnection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,9 @@ LAST_OUTPUT = 5.0
 SILENT = 15.0
 """Seconds without a sign after which a host is called silent; it reports its state every five."""
 
+SAMPLE_PAUSE = 5.0
+"""Seconds between two samples of a host's GPUs that are recorded, at least; it sends one in fifteen."""
+
 CLOCK_QUESTIONS = 3
 """Number of requests for a host's time at the start of a session; the fastest answer counts."""
 
@@ -94,6 +98,8 @@ class HostWatch:
         self.elapsed = 0.0
         """Seconds since the start signal, up to the job's end, by the host's clock."""
         self._reports: dict[int, RankReport] = {}
+        self._ranks = self.gang.ranks_of(member.host)
+        self._sampled_at = -math.inf
         self._heard_at = self._moved_at = time.monotonic()
         self._is_held_up = False
         self._warned = False
@@ -169,8 +175,15 @@ class HostWatch:
             self._warn(f"[{self.member.host}] has not answered for {self.silence:.0f} s")
 
     def log_summary(self) -> None:
-        """Log how much of the output was not shown, and how much did not arrive."""
+        """Log how much of the output was not shown, not recorded, and did not arrive."""
         self.output.log_summary()
+        if self.writer.is_recording and self.output.received > self.gang.max_log_bytes:
+            self.log.info(
+                "[%s] of %.0f MB of its output, the first %.0f MB are recorded",
+                self.member.host,
+                self.output.received / 1e6,
+                self.gang.max_log_bytes / 1e6,
+            )
         size = None if self.state is None else self.state.output_size
         if size is not None and self.output.received < size:
             self.log.warning(
@@ -338,13 +351,16 @@ class HostWatch:
         attempt, at, host = self.gang.attempt, time.time(), self.member.host
         # A host that prints nothing would fill the memory with its samples: these and reports of ranks are
         # given up.
-        if samples and not self.writer.is_full:
+        is_due = time.monotonic() - self._sampled_at >= SAMPLE_PAUSE
+        if samples and is_due and not self.writer.is_full:
+            self._sampled_at = time.monotonic()
             self.writer.put(lambda recorder: recorder.gpu_samples(attempt, at, host, samples))
 
     def _record_ranks(self, reports: Iterable[RankReport]) -> None:
-        """Record the reports that are new: the host repeats the others, so that none is lost."""
+        """Record what is new of this host's ranks: the host repeats the others, so that none is lost."""
         attempt, host = self.gang.attempt, self.member.host
-        new = [report for report in reports if self._reports.get(report.rank) != report]
+        own = [report for report in reports if report.rank in self._ranks]
+        new = [report for report in own if self._reports.get(report.rank) != report]
         if not new or not self.clock.is_known or self.writer.is_full:
             return
         self._reports |= {report.rank: report for report in new}

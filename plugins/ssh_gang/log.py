@@ -29,7 +29,7 @@ LONGEST_UNTERMINATED = 1024 * 1024
 """Bytes without a newline that are taken for a line."""
 
 LOG_LIMIT = 16 * 1024 * 1024
-"""Characters of a host's output in the task's log; beyond it only errors and progress are shown."""
+"""Characters of a host's output in the task's log; errors and progress are shown up to twice that."""
 
 LINES_PER_ENTRY = 200
 """Lines in one log entry when many come at once: entries cost the triggerer more than bytes."""
@@ -96,9 +96,10 @@ class LineBuffer:
         before, newline, self._rest = self._split(data)
         lines = decode(before).split("\n") if newline else []
         if (final and self._rest) or len(self._rest) > LONGEST_UNTERMINATED:
+            before += self._rest
             lines.append(decode(self._rest))
             self._rest = b""
-        if b"\r" in before or final:
+        if b"\r" in before:
             lines = [line.rstrip("\r").rpartition("\r")[2] for line in lines]
         return [line[:SHOWN_CHARACTERS] for line in lines]
 
@@ -139,8 +140,8 @@ class LogFilter:
     """Chooses what of a host's output goes to the task's log; the recorder keeps the whole of it.
 
     Every line is shown, with host and rank in front, except unfinished progress bars and NCCL's details
-    (counted). Beyond a limit only errors and progress are shown, so that a rank that logs without end does
-    not bury the triggerer.
+    (counted). Beyond a limit only errors and progress are shown, and beyond twice that nothing, so that a
+    rank that logs without end does not bury the triggerer.
 
     Args:
         host: Name of the host.
@@ -153,6 +154,7 @@ class LogFilter:
         """What the first traceback ended with, or the first other line that looks like an error."""
         self._traceback_of: tuple[int | None] | None = None
         self._shown = self._nccl_details = self._left_out = 0
+        self._exceeded: set[int] = set()
 
     def filter(self, lines: list[str], progress: Collection[int] = ()) -> Iterator[str]:
         """Return log entries for lines.
@@ -161,9 +163,13 @@ class LogFilter:
             lines: Lines of the host's output.
             progress: Positions of the lines that report a step.
         """
+        is_full = 2 * self.limit in self._exceeded
+        if is_full and self.first_error and self._traceback_of is None:
+            self._left_out += len(lines)
+            return
         text = "\n".join(lines)
         signs = [sign for sign in _SIGNS if sign in text]
-        if self._shown > self.limit and not signs and not progress:
+        if self._shown > self.limit and not signs and (is_full or not progress):
             self._left_out += len(lines)
             return
         entry: list[str] = []
@@ -193,9 +199,10 @@ class LogFilter:
             self._nccl_details += 1
             return None
         shown = self._named(rank, text)
-        if self._shown > self.limit and not is_error and not is_progress:
-            return self._leave_out()
-        self._shown += len(text)
+        limit = 2 * self.limit if is_error or is_progress else self.limit
+        if self._shown > limit:
+            return self._leave_out(limit)
+        self._shown += len(shown)
         return shown
 
     def _named(self, rank: int | None, text: str) -> str:
@@ -217,12 +224,13 @@ class LogFilter:
             self._traceback_of = (rank,) if begins else None
         return is_error
 
-    def _leave_out(self) -> str | None:
+    def _leave_out(self, limit: int) -> str | None:
         self._left_out += 1
-        if self._left_out > 1:
+        if limit in self._exceeded:
             return None
-        limit = f"{self.limit / 1e6:.0f} MB"
-        return f"[{self.host}] more than {limit} of log: only errors and progress are shown from here on"
+        self._exceeded.add(limit)
+        rest = "only errors and progress are" if limit == self.limit else "nothing is"
+        return f"[{self.host}] more than {limit / 1e6:.0f} MB of log: {rest} shown from here on"
 
 
 def _is_nccl_detail(text: str) -> bool:

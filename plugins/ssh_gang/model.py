@@ -30,6 +30,10 @@ MAX_NAME = 120
 """Characters of a gang's name, which is a file name on the hosts, at most."""
 
 
+MAX_LOG_BYTES = 1024**3
+"""Bytes of each host's output that are recorded, unless a gang says otherwise."""
+
+
 class Model(BaseModel):
     """Base of frozen models that refuse unknown keys."""
 
@@ -187,7 +191,11 @@ class Gang(Model):
             "Named group: step."
         ),
     )
-
+    max_log_bytes: int = Field(
+        MAX_LOG_BYTES,
+        ge=0,
+        description="Bytes of each host's output that are recorded; what follows is counted, and not kept.",
+    )
     loss: LossPolicy | None = Field(
         None, description="What becomes of a training whose loss is bad; None: it is not looked at."
     )
@@ -221,6 +229,12 @@ class Gang(Model):
     def folder(self) -> str:
         """Folder of the gang on each host."""
         return f"{self.root}/{self.name}"
+
+    def ranks_of(self, host: str) -> range:
+        """Return the global ranks of a host: torchrun's node ranks are the members' order."""
+        at = [member.host for member in self.members].index(host)
+        first = sum(member.ranks for member in self.members[:at])
+        return range(first, first + self.members[at].ranks)
 
     @property
     def marker(self) -> str:

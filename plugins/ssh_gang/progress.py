@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST = 2**31 - 1
+"""The largest step or memory that counts: a host may print any number, and a database has a largest one."""
+
 
 class Progress(BaseModel):
     """Where a training stands, from one line of its log.
@@ -116,7 +119,7 @@ class ProgressTracker:
 
 
 class CheckpointFinder:
-    """The checkpoints that one host reports.
+    """The checkpoints that one host reports; their steps grow.
 
     Args:
         pattern: Finds the group `step` in a log line.
@@ -126,13 +129,14 @@ class CheckpointFinder:
     def __init__(self, pattern: str, found: Callable[[int], None]) -> None:
         self._pattern = re.compile(pattern)
         self._found = found
-        self._steps: set[int] = set()
+        self._latest = 0
 
     def read(self, lines: Sequence[str]) -> None:
         """Report the checkpoints in lines that were not reported before."""
-        for step in (int(match["step"]) for match in map(self._pattern.search, lines) if match):
-            if step not in self._steps:
-                self._steps.add(step)
+        for match in filter(None, map(self._pattern.search, lines)):
+            step = _whole_number(match["step"])
+            if step is not None and step > self._latest:
+                self._latest = step
                 self._found(step)
 
 
@@ -152,6 +156,8 @@ def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
     if step is None or total is None:
         return None
     loss, memory = _number(groups.get("loss")), _number(groups.get("memory"))
+    if memory is not None and not 0 <= memory <= MOST:
+        memory = None
     return Progress(
         step=step,
         total=total,
@@ -166,8 +172,10 @@ def parse_progress(pattern: re.Pattern[str], line: str) -> Progress | None:
 
 
 def _whole_number(text: str | None) -> int | None:
-    """None for a group that did not take part in the match, and for what is not a whole number."""
-    return int(text) if text and text.isdecimal() else None
+    """None for a group that did not take part in the match, and for what is no whole number up to MOST."""
+    if not text or not text.isdecimal() or len(text) > len(str(MOST)):
+        return None
+    return number if (number := int(text)) <= MOST else None
 
 
 def _number(text: str | None) -> float | None:

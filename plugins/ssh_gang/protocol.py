@@ -38,6 +38,13 @@ from ssh_gang import gpus, ranks
 from ssh_gang.gpus import Gpu
 from ssh_gang.ranks import RankReport
 from ssh_gang.state import JobState
+from ssh_gang.text import decode, printable
+
+LAST_SECOND = 2**32
+"""No host's clock is beyond this, in 2106; what is calculated from such times is a date."""
+
+LAST_BYTE = 2**62
+"""No output is longer."""
 
 
 @dataclass(frozen=True)
@@ -204,14 +211,14 @@ def parse_line(line: str | bytes) -> Message:
     Raises:
         ValueError: the line begins like one of the protocol and its value is cut short or malformed.
     """
-    text = (line.decode(errors="replace") if isinstance(line, bytes) else line).strip()
+    text = (decode(line) if isinstance(line, bytes) else printable(line)).strip()
     keyword, _, value = text.partition("=")
     parse = _WITH_VALUE.get(keyword) if "=" in text else _WITHOUT_VALUE.get(text)
     if parse is None:
         return Unrecognised(text)
     try:
         return parse(value)
-    except (ValueError, KeyError) as e:
+    except Exception as e:  # a host may send anything
         raise ValueError(f"malformed line from the host ({type(e).__name__}: {e}): {text[:200]!r}") from e
 
 
@@ -221,6 +228,7 @@ def parse_lines(output: str | bytes) -> Iterator[Message]:
 
 
 _FIELD = re.compile(r"(\w+)=(\S*)")
+_EXIT_STATUS = re.compile(r"[0-9]{0,3}|not_started|stopped|refused")
 
 
 def _state(value: str) -> StateReport:
@@ -238,15 +246,35 @@ def _state(value: str) -> StateReport:
         rebooted=fields["boot"] == "other",
         started_at=_optional_seconds(fields["started"]),
         ranks_started=int(fields["ranks"]),
-        exit_status=fields["exit"],
+        exit_status=_exit_status(fields["exit"]),
         ended_at=_optional_seconds(fields["ended"]),
-        output_size=int(fields["size"]) if fields["size"] else None,
+        output_size=_offset(fields["size"]) if fields["size"] else None,
     )
-    return StateReport(state, float(fields["now"]))
+    return StateReport(state, _seconds(fields["now"]))
 
 
 def _optional_seconds(text: str) -> float | None:
-    return float(text) if text else None
+    return _seconds(text) if text else None
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= LAST_SECOND:
+        raise ValueError(f"{text} is not a time")
+    return seconds
+
+
+def _offset(text: str) -> int:
+    offset = int(text)
+    if not 0 <= offset <= LAST_BYTE:
+        raise ValueError(f"{text} is not a position in the output")
+    return offset
+
+
+def _exit_status(text: str) -> str:
+    if not _EXIT_STATUS.fullmatch(text):
+        raise ValueError(f"{text} is not an exit status")
+    return text
 
 
 def _running(value: str) -> RunningGang:
@@ -275,9 +303,9 @@ _WITH_VALUE: dict[str, Callable[[str], Message]] = {
     "busy": Busy,
     "refused": Refused,
     "state": _state,
-    "from": lambda value: OutputStart(int(value)),
-    "acknowledged": lambda value: Acknowledged(int(value)),
-    "clock": lambda value: Clock(float(value)),
+    "from": lambda value: OutputStart(_offset(value)),
+    "acknowledged": lambda value: Acknowledged(_offset(value)),
+    "clock": lambda value: Clock(_seconds(value)),
     "gpu": lambda value: GpuSamples(tuple(gpus.parse(value.replace("|", "\n")))),
     "ranks": lambda value: RankReports(tuple(ranks.parse(value.replace("|", "\n")))),
     "stopped": lambda value: Stopped(int(value)),

@@ -11,13 +11,13 @@ from ssh_gang.state import describe_exit
 # E1123 08:10:11.123456 4711 torch/distributed/elastic/multiprocessing/api.py:882] failed (exitcode: -9)
 # local_rank: 0 (pid: 4720) of binary: …
 _FAILED = re.compile(
-    r"^E(?P<time>\d{4} \d\d:\d\d:\d\d\.\d+) .*failed \(exitcode: (?P<code>-?\d+)\) "
+    r"^E(?P<time>\d{4} \d\d:\d\d:\d\d\.\d+) .*failed \(exitcode: (?P<code>-?\d{1,9})\) "
     r"local_rank: \d+ \(pid: \d+\)",
     re.M,
 )
 _ROOT_CAUSE = re.compile(
-    r"Root Cause \(first observed failure\):.*?^\s*rank\s*: (?P<rank>\d+) \(local_rank: \d+\)\s*$"
-    r".*?^\s*exitcode\s*: (?P<code>-?\d+)",
+    r"Root Cause \(first observed failure\):.*?^\s*rank\s*: (?P<rank>\d{1,9}) \(local_rank: \d+\)\s*$"
+    r".*?^\s*exitcode\s*: (?P<code>-?\d{1,9})",
     re.S | re.M,
 )
 
@@ -60,8 +60,11 @@ def rank_failure(output: str, ended_at: float) -> RankFailure | None:
     )
 
 
-def _moment(text: str, near: float) -> float:
+def _moment(text: str, near: float) -> float | None:
     """A time that is written without year and zone: of all zones, the one that brings it next to `near`."""
     year = datetime.fromtimestamp(near, UTC).year
-    as_utc = datetime.strptime(f"{year} {text}", "%Y %m%d %H:%M:%S.%f").replace(tzinfo=UTC).timestamp()
+    try:
+        as_utc = datetime.strptime(f"{year} {text}", "%Y %m%d %H:%M:%S.%f").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
     return as_utc + round((near - as_utc) / _TIME_ZONE_STEP) * _TIME_ZONE_STEP

@@ -13,6 +13,7 @@ import re
 from pydantic import Field, ValidationError
 
 from ssh_gang.model import Model
+from ssh_gang.progress import MOST
 
 REPORTS = "SSH_GANG_REPORTS"
 """Variable in a rank's environment that names the folder of the reports."""
@@ -23,16 +24,18 @@ _FIELD = re.compile(r"(\w+)=(\S+)")
 class RankReport(Model):
     """Where one rank is, and how long its steps take."""
 
-    rank: int = Field(ge=0, description="Global rank.")
-    step: int = Field(ge=0, description="Its last step.")
-    at: float = Field(description="When it reported, by its host's clock; seconds since the epoch.")
+    rank: int = Field(ge=0, le=MOST, description="Global rank.")
+    step: int = Field(ge=0, le=MOST, description="Its last step.")
+    at: float = Field(
+        ge=0, le=2**32, description="When it reported, by its host's clock; seconds since the epoch."
+    )
     seconds: float | None = Field(
-        None, ge=0, description="Seconds that a step takes, on average since the last."
+        None, ge=0, allow_inf_nan=False, description="Seconds that a step takes, on average since the last."
     )
     data_seconds: float | None = Field(
-        None, ge=0, description="The part of them in which it waited for its next batch."
+        None, ge=0, allow_inf_nan=False, description="The part of them in which it waited for its next batch."
     )
-    memory: int | None = Field(None, ge=0, description="Peak GPU memory that it allocated, in MiB.")
+    memory: int | None = Field(None, ge=0, le=MOST, description="Peak GPU memory that it allocated, in MiB.")
 
 
 def parse(text: str) -> list[RankReport]:

@@ -40,12 +40,9 @@ class _Write:
     call: Callable[[GangRecorder], None]
     size: int = 0
     """Bytes of output in it."""
+    memory: int = NUMBERS
+    """Bytes that it takes while it waits."""
     done: Callable[[], None] = lambda: None
-
-    @property
-    def memory(self) -> int:
-        """Bytes that it takes while it waits."""
-        return self.size or NUMBERS
 
 
 @dataclass(frozen=True)
@@ -55,19 +52,19 @@ class _Output:
     attempt: str
     host: str
     offset: int
+    end: int
+    """Position after its last byte."""
     data: bytes
+    """What of it is kept: less than all of it, or nothing, beyond the limit."""
     recorded: Callable[[int], None]
 
-    @property
-    def end(self) -> int:
-        return self.offset + len(self.data)
-
     def as_write(self) -> _Write:
-        return _Write(
-            call=lambda recorder: recorder.output(self.attempt, self.host, self.offset, self.data),
-            size=len(self.data),
-            done=lambda: self.recorded(self.end),
-        )
+        def write(recorder: GangRecorder) -> None:
+            if self.data:
+                recorder.output(self.attempt, self.host, self.offset, self.data)
+
+        size = len(self.data)
+        return _Write(write, size=size, memory=size, done=lambda: self.recorded(self.end))
 
 
 @dataclass
@@ -94,6 +91,7 @@ class RecordWriter:
         written: Called after each write that succeeded.
         capacity: Bytes that may wait.
         longest_pause: Seconds between two tries, at most.
+        output_limit: Bytes of each host's output that are written; what follows counts as written.
     """
 
     def __init__(
@@ -103,7 +101,9 @@ class RecordWriter:
         written: Callable[[], None] = lambda: None,
         capacity: int = CAPACITY,
         longest_pause: float = LONGEST_PAUSE,
+        output_limit: int | None = None,
     ) -> None:
+        self._output_limit = output_limit
         self._recorder = recorder
         self._log = log
         self._written = written
@@ -157,12 +157,13 @@ class RecordWriter:
             data: The bytes.
             recorded: Called in the event loop once they are recorded, with the position after the last one.
         """
-        piece = _Output(attempt, host, offset, data, recorded)
+        end = offset + len(data)
         if not self.is_recording:
-            recorded(piece.end)
+            recorded(end)
             return
-        self._outputs.setdefault(host, deque()).append(piece)
-        self._waiting_bytes += len(data)
+        kept = self._within_limit(host, offset, data)
+        self._outputs.setdefault(host, deque()).append(_Output(attempt, host, offset, end, kept, recorded))
+        self._waiting_bytes += len(kept)
         self._filled.set()
 
     async def run(self) -> None:
@@ -197,6 +198,19 @@ class RecordWriter:
         self._waiting_bytes = 0
         for piece in pieces:
             piece.recorded(piece.end)
+
+    def _within_limit(self, host: str, offset: int, data: bytes) -> bytes:
+        """What of a piece is kept. The piece in which the limit lies is logged: there is one on each host."""
+        limit = self._output_limit
+        if limit is None or offset + len(data) <= limit:
+            return data
+        if offset <= limit:
+            self._log.warning(
+                "[%s] more than %.0f MB of output: what follows is not recorded (limit max_log_bytes)",
+                host,
+                limit / 1e6,
+            )
+        return data[: max(limit - offset, 0)]
 
     def _next(self) -> _Write | None:
         """Numbers first, then the hosts' output in turn."""
@@ -285,4 +299,4 @@ def _joined(pieces: deque[_Output]) -> _Output:
         taken.append(pieces.popleft())
     last = taken[-1]
     data = b"".join(piece.data for piece in taken)
-    return _Output(last.attempt, last.host, taken[0].offset, data, last.recorded)
+    return _Output(last.attempt, last.host, taken[0].offset, last.end, data, last.recorded)

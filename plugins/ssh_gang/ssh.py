@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
 from ssh_gang.errors import HostError
+from ssh_gang.text import decode
 
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
@@ -211,7 +212,8 @@ def _failure(answer: Answer) -> str:
     else:
         end = f"the host's shell ended with exit code {answer.exit_status}"
     output = answer.stderr or answer.stdout
-    tail = output.decode(errors="replace").strip()[-ERROR_TAIL:]
+    # Indented, so that no line of it looks like another host's.
+    tail = decode(bytes(output)).strip().replace("\n", "\n  ")[-ERROR_TAIL:]
     return f"{end}: {tail}" if tail else end
 
 

@@ -6,8 +6,8 @@ import re
 
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[ -/]*[0-~])")
 """Escape sequences (ECMA-48): colours and cursor movements; titles and links; all others."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but tab and line ends, and those that turn the direction of text."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters but tab and line ends, Unicode's own line ends, and what turns the direction of text."""
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xE2} | {*b"\t\n\r"})
 """Bytes that are part of no such character in UTF-8."""
 

@@ -55,7 +55,13 @@ class Watch:
     ) -> None:
         self.hook, self.gang, self.log = hook, hook.gang, log
         self._changed = asyncio.Event()
-        self._writer = RecordWriter(recorder, log, written=self._changed.set, capacity=CAPACITY)
+        self._writer = RecordWriter(
+            recorder,
+            log,
+            written=self._changed.set,
+            capacity=CAPACITY,
+            output_limit=self.gang.max_log_bytes,
+        )
         self._launched = launched
         self._progress = ProgressTracker(self.gang.progress_pattern, self._record_progress)
         self.hosts = {

@@ -83,7 +83,7 @@ def test_a_host_that_is_lost_is_blamed_before_one_that_failed():
 
 def test_the_rank_that_torchrun_names_is_blamed_with_its_own_last_lines():
     async def test() -> None:
-        hook = FakeHook(gang("a", ranks=2))
+        hook = FakeHook(gang("a", ranks=4))
         async with watching(hook) as ending:
             hook.hosts["a"].print("[rank 2]:fine\n[rank 3]:no memory\n" + SUMMARY.format(fraction=123456))
             hook.hosts["a"].end(1)

@@ -282,7 +282,7 @@ def test_reports_of_ranks_are_recorded_once_and_by_this_machines_clock():
     recorder = MemoryRecorder()
 
     async def test() -> None:
-        followed = Followed(recorder)
+        followed = Followed(recorder, ranks=2)
         followed.host.clock_ahead = 3600
         async with followed.following():
             await until(lambda: followed.watch.clock.is_known)

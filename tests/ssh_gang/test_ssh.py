@@ -91,7 +91,7 @@ def test_bash_quotes_stdout_where_a_failed_script_left_stderr_empty(monkeypatch)
 def test_bash_quotes_the_end_of_a_long_error(monkeypatch):
     with pytest.raises(HostError) as error:
         run_on_server(monkeypatch, "seq 100000 >&2; exit 1")
-    assert str(error.value).endswith("\n99999\n100000")
+    assert str(error.value).endswith("\n  99999\n  100000")
     assert len(str(error.value)) <= len("a: the host's shell ended with exit code 1: ") + ssh.ERROR_TAIL
 
 

@@ -102,10 +102,13 @@ class MemoryRecorder:
 class Followed:
     """A host that the test plays, and the watch that follows it."""
 
-    def __init__(self, recorder: MemoryRecorder | None = None, capacity: int = 1_000_000) -> None:
-        self.hook = FakeHook(gang("a"))
+    def __init__(
+        self, recorder: MemoryRecorder | None = None, capacity: int = 1_000_000, **more: Any
+    ) -> None:
+        self.hook = FakeHook(gang("a", **more))
         self.host: FakeHost = self.hook.hosts["a"]
-        self.writer = RecordWriter(recorder, LOG, capacity=capacity, longest_pause=0.01)
+        limit = self.hook.gang.max_log_bytes
+        self.writer = RecordWriter(recorder, LOG, capacity=capacity, longest_pause=0.01, output_limit=limit)
         self.progress = ProgressTracker(PATTERN, lambda progress: None)
         [member] = self.hook.gang.members
         self.watch = HostWatch(self.hook, member, LOG, self.writer, self.progress, asyncio.Event())

@@ -6,16 +6,31 @@ import hashlib
 import json
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from ssh_gang.model import HostName, HostPath
 
+
+def _leads_nowhere_else(path: str) -> str:
+    if ".." in path.split("/"):
+        raise ValueError("it must not contain '..' between slashes: name the folder or revision itself")
+    return path
+
+
 # Every value is quoted where it becomes part of a command; a value that needs quoting is still a mistake in
-# a form, and refused.
+# a form, and refused. So is one that would lead elsewhere, as a path or in a hub's address.
 Name = HostName
-ModelPath = HostPath
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$")]
-RepoId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")]
+ModelPath = Annotated[HostPath, AfterValidator(_leads_nowhere_else)]
+Revision = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,127}$"),
+    AfterValidator(_leads_nowhere_else),
+]
+RepoId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_.-]{1,95}$"),
+    AfterValidator(_leads_nowhere_else),
+]
 SuiteNames = Annotated[
     str,
     StringConstraints(

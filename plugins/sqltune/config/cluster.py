@@ -123,6 +123,13 @@ class Cluster(Model):
     )
     serving: Serving = Field(description="Where and how the model is served.")
     limits: Limits = Field(Limits(), description="Time limits of jobs on the hosts.")
+    max_log_gib: float = Field(
+        1,
+        gt=0,
+        le=1024,
+        description="Output that is recorded of each host in each try of a job, in GiB; what follows is "
+        "counted, and not kept.",
+    )
     keep: Keep = Field(Keep(), description="What stays on the hosts after a run.")
     gpu_memory_gib: float | None = Field(
         None,

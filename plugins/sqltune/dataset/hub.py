@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqltune.errors import HubError, HubUnreachable
 
@@ -94,12 +94,16 @@ def errors_of_hub(repo: str, endpoint: str) -> Iterator[None]:
         repo: The dataset repository that is asked for.
         endpoint: Address of the hub.
     """
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
         yield
     except HubError:
         raise
+    except RevisionNotFoundError:
+        raise HubError(
+            f"dataset_revision: {repo} on {endpoint} no longer has the commit: name another revision"
+        ) from None
     except RepositoryNotFoundError:
         raise HubError(
             f"dataset_repo: {repo!r} is not on {endpoint}, or cannot be read without a token: correct it in "
@@ -130,20 +134,24 @@ def _unknown_revision(api: HfApi, repo: str, revision: str) -> str:
 def fetch(repo: str, commit: str, patterns: list[str], endpoint: str, target: Path) -> list[Path]:
     """Download files of a pinned commit, and verify each by size and hash.
 
-    Resumable: a whole file is not fetched again, an interrupted download goes on where it ended.
+    Resumable: a whole file is not fetched again, an interrupted download goes on where it ended. A commit
+    never changes: its files' hashes are kept beside them, and must be the same each time.
 
     Args:
         repo: The dataset repository, as owner/name.
         commit: The commit's full id.
         patterns: Glob patterns; the files of the first one that matches any are fetched.
         endpoint: Address of the hub.
-        target: Where the files go.
+        target: Where the files go; used for this commit only.
 
     Raises:
-        HubError: no file matches, or a file arrived damaged.
+        HubError: no file matches, a file arrived damaged, or is another one than before.
+        HubUnreachable: the hub does not answer, or answers with an error; the message names the endpoint.
     """
     api = _api(endpoint)
-    return [_fetch_file(api, repo, commit, file, target) for file in _select(api, repo, commit, patterns)]
+    with errors_of_hub(repo, endpoint):
+        files = _select(api, repo, commit, patterns)
+        return [_fetch_file(api, repo, commit, file, target) for file in files]
 
 
 def _select(api: HfApi, repo: str, commit: str, patterns: list[str]) -> list[RepoFile]:
@@ -161,39 +169,81 @@ def _select(api: HfApi, repo: str, commit: str, patterns: list[str]) -> list[Rep
 
 
 def _fetch_file(api: HfApi, repo: str, commit: str, file: RepoFile, target: Path) -> Path:
-    path = target / file.path
-    sha256 = file.lfs.sha256 if file.lfs else None
-    if path.is_file() and verified(path, file.size, file.blob_id, sha256):
-        return path
-    # The client trusts its own record of what it fetched more than the file.
-    path.unlink(missing_ok=True)
-    path = Path(api.hf_hub_download(repo, file.path, repo_type="dataset", revision=commit, local_dir=target))
-    if verified(path, file.size, file.blob_id, sha256):
-        return path
-    size = path.stat().st_size
-    path.unlink()
-    raise HubError(
-        f"{file.path} of {repo} at {commit[:12]} arrived damaged ({size} bytes, expected {file.size}; or "
-        "another hash) and was deleted: clear the task to fetch it again"
-    )
+    name = f"{file.path} of {repo} at {commit[:12]}"
+    path = _inside(target, file.path, repo)
+    stated = FileId.stated(file)
+    known = path.with_name(f".{path.name}.id")
+    if known.is_file() and (before := known.read_text(encoding="utf-8")) != str(stated):
+        raise HubError(
+            f"{name} has changed under the same id (expected {before}, found {stated}): the hub, or what is "
+            "between, is not to be trusted; ask the dataset's owner, and name another revision"
+        )
+    if not (path.is_file() and FileId.of(path, stated.kind) == stated):
+        # The client trusts its own record of what it fetched more than the file.
+        path.unlink(missing_ok=True)
+        _download(api, repo, commit, file.path, target, f"{name} did not arrive whole (expected {stated})")
+        if (found := FileId.of(path, stated.kind)) != stated:
+            path.unlink()
+            raise HubError(
+                f"{name} arrived damaged (expected {stated}, found {found}) and was deleted: clear the task "
+                "to fetch it again"
+            )
+    known.write_text(str(stated), encoding="utf-8")
+    return path
 
 
-def verified(path: Path, size: int, blob_id: str, sha256: str | None) -> bool:
-    """Whether a file has the size and the hash that the hub's tree states.
+def _download(api: HfApi, repo: str, commit: str, path: str, target: Path, problem: str) -> None:
+    from huggingface_hub.errors import HfHubHTTPError
 
-    Args:
-        path: The file.
-        size: Its expected size in bytes.
-        blob_id: git's id of it, which is compared if there is no SHA-256.
-        sha256: SHA-256 of an LFS file; None for other files.
-    """
-    if path.stat().st_size != size:
-        return False
-    hasher = hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % size)
-    with path.open("rb") as f:
-        while block := f.read(BLOCK):
-            hasher.update(block)
-    return hasher.hexdigest() == (sha256 or blob_id)
+    try:
+        api.hf_hub_download(repo, path, repo_type="dataset", revision=commit, local_dir=target)
+    except HfHubHTTPError:
+        raise
+    except Exception as e:  # a connection that breaks, or another size than announced
+        raise HubUnreachable(f"{problem}: {type(e).__name__}: {e}; clear the task to go on with it") from e
+
+
+def _inside(target: Path, name: str, repo: str) -> Path:
+    """Where a file goes. The hub names it: its name must not lead elsewhere."""
+    parts = name.split("/")
+    if "\\" in name or "\0" in name or not all(part not in ("", ".", "..") for part in parts):
+        raise HubError(
+            f"{repo} has a file {name!r}, whose name is no path inside the repository: it was not fetched; "
+            "name another dataset_repo or revision"
+        )
+    return target.joinpath(*parts)
+
+
+@dataclass(frozen=True)
+class FileId:
+    """What tells whether a file is the one that a commit has."""
+
+    size: int
+    """Bytes."""
+    kind: Literal["sha256", "git blob"]
+    """The hash: SHA-256 for files in LFS, git's own for others."""
+    digest: str
+    """The hash, in hexadecimal."""
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes, {self.kind} {self.digest}"
+
+    @classmethod
+    def stated(cls, file: RepoFile) -> FileId:
+        """Return what the hub states of a file."""
+        if file.lfs:
+            return cls(file.size, "sha256", file.lfs.sha256)
+        return cls(file.size, "git blob", file.blob_id)
+
+    @classmethod
+    def of(cls, path: Path, kind: Literal["sha256", "git blob"]) -> FileId:
+        """Return what a file is."""
+        size = path.stat().st_size
+        hasher = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % size)
+        with path.open("rb") as f:
+            while block := f.read(BLOCK):
+                hasher.update(block)
+        return cls(size, kind, hasher.hexdigest())
 
 
 def fetch_model_file(repo: str, name: str, endpoint: str, target: Path) -> Path:

@@ -19,14 +19,17 @@ def read_rows(files: Iterable[Path]) -> Iterator[Any]:
         DatasetError: a file or line is not JSON; the message names it.
     """
     for file in files:
-        text = file.read_text(encoding="utf-8")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as e:
+            raise DatasetError(f"{file.name}: not UTF-8 ({e}): {REMEDY}") from e
         yield from _list(file, text) if text.lstrip().startswith("[") else _lines(file, text)
 
 
 def _list(file: Path, text: str) -> Iterator[Any]:
     try:
         yield from json.loads(text)
-    except json.JSONDecodeError as e:
+    except (json.JSONDecodeError, RecursionError) as e:
         raise DatasetError(f"{file.name}: not a JSON list ({e}): {REMEDY}") from e
 
 
@@ -36,5 +39,5 @@ def _lines(file: Path, text: str) -> Iterator[Any]:
             continue
         try:
             yield json.loads(line)
-        except json.JSONDecodeError as e:
+        except (json.JSONDecodeError, RecursionError) as e:
             raise DatasetError(f"{file.name} line {number}: not JSON ({e}): {REMEDY}") from e

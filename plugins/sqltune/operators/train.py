@@ -113,7 +113,14 @@ class XtunerOperator(PlanGangOperator):
 
     @property
     def _dataset(self) -> DownloadedDataset:
-        return DownloadedDataset.model_validate(next(iter(self.datasets)))
+        everywhere = [DownloadedDataset.model_validate(one) for one in self.datasets]
+        if len({one.train_hash for one in everywhere}) > 1:
+            hashes = ", ".join(f"{one.host}: {one.train_hash}" for one in everywhere)
+            raise GangError(
+                f"the hosts have different training rows of one commit ({hashes}): the hub answered them "
+                "differently. Remove the commit's folder there, and clear download_dataset"
+            )
+        return everywhere[0]
 
     def _config_path(self, plan: RunPlan, attempt: str) -> str:
         """The config on every host, in a folder of its own.

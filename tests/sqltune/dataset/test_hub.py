@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from lab.settings import REPO
-from sqltune.dataset.hub import fetch, pin, verified
+from sqltune.dataset.hub import FileId, fetch, pin
 from sqltune.errors import HubError
 
 
@@ -45,12 +45,11 @@ def test_no_such_file(hub, commit, tmp_path):
         fetch(REPO, commit, ["*.parquet"], hub, tmp_path)
 
 
-def test_size_and_hash_both_count(tmp_path):
+def test_a_files_id_is_that_of_git_and_of_lfs(tmp_path):
     file = tmp_path / "f"
     file.write_bytes(b"hello\n")
-    assert verified(file, 6, "ce013625030ba8dba906f756967f9e9ca394464a", None)  # git hash-object
-    assert not verified(file, 7, "ce013625030ba8dba906f756967f9e9ca394464a", None)
-    assert not verified(file, 6, "0" * 40, None)
-    assert verified(
-        file, 6, "", "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
-    )  # sha256sum
+    # git hash-object; sha256sum
+    assert str(FileId.of(file, "git blob")) == "6 bytes, git blob ce013625030ba8dba906f756967f9e9ca394464a"
+    assert (
+        FileId.of(file, "sha256").digest == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+    )

@@ -57,6 +57,20 @@ def test_the_command_of_each_host(golden):
     golden("train.commands.txt", "".join(f"[{m.host}] {shlex.join(m.argv)}\n" for m in members))
 
 
+def test_hosts_with_different_rows_of_one_commit_train_nothing():
+    other = DATASET | {"host": "host-b", "train_hash": "cd"}
+    training = TrainOperator(
+        task_id="train",
+        plan=run_plan().model_dump(mode="json"),
+        master_addr="10.0.0.1",
+        datasets=[DATASET, other],
+    )
+    with pytest.raises(
+        GangError, match=r"different training rows .* \(host-a: ab, host-b: cd\).*clear download_dataset"
+    ):
+        training.members(run_plan(), "try1-ab")
+
+
 def test_config_and_plan_are_written_beside_the_checkpoints():
     plan = run_plan()
     member = operator(plan).members(plan, "try1-ab")[0]

@@ -115,6 +115,8 @@ exec 1>&-
 send_reports() {
   local file report reports=
   for file in "$folder"/reports/*; do
+    # The program names the files: another name could begin a line of the protocol.
+    [[ ${file##*/} =~ ^[0-9]+$ ]] || continue
     report=
     { read -r report <"$file"; } 2>/dev/null
     [ -z "$report" ] || reports+="${reports:+|}${file##*/} $report"

@@ -127,3 +127,18 @@ def test_the_newest_report_of_each_rank_arrives_with_the_heartbeat(tmp_path):
         assert reports == (RankReport(rank=0, step=10, at=5.5), RankReport(rank=1, step=11, at=5.5))
     finally:
         stop(g)
+
+
+def test_a_report_whose_name_is_no_rank_begins_no_line_of_the_protocol(tmp_path):
+    report = (
+        "echo x >$SSH_GANG_REPORTS/$'0\\nstopped=7'; echo step=1 at=5.5 >$SSH_GANG_REPORTS/1; exec sleep 30"
+    )
+    g = gang(tmp_path, ["bash", "-c", report], ranks=2)
+    launch(g)
+    try:
+        until_file(tmp_path / "gangs" / g.name / "reports" / "1", b"step=1")
+        with session(commands.follow_command(g, g.members[0], heartbeat=1)) as followed:
+            reports = followed.until_stderr_message(RankReports).reports
+        assert reports == (RankReport(rank=1, step=1, at=5.5),)
+    finally:
+        stop(g)
