@@ -38,11 +38,13 @@ def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> bool:
     Without the Connection `sqltune_alerts`, nobody is told.
 
     Returns:
-        Whether everybody who wants it was told.
+        Whether everybody who wants it was told; without the Connection, nobody was.
     """
     try:
         connection = _connection()
-        deliveries = _deliver(Alert(event, run_id, link, facts), connection) if connection else []
+        if connection is None:
+            return False
+        deliveries = _deliver(Alert(event, run_id, link, facts), connection)
         _log(deliveries)
         return not any(delivery.error for delivery in deliveries)
     except Exception as e:  # an alert that cannot be sent fails nothing
