@@ -8,7 +8,7 @@ days=$1
   echo "AIRFLOW_KEEP_DAYS is '$days', expected a number of days, or 0 to keep everything: correct it in .env" >&2
   exit 1
 }
-logs=/opt/airflow/logs
+logs=$AIRFLOW_HOME/logs
 while [ "$days" != 0 ]; do
   removed=$(find "$logs" -not -path "$SQLTUNE_LOG_STORE/*" -type f -mtime "+$days" -print -delete | wc -l)
   # One that was made a moment ago is empty until its first file comes.
