@@ -85,8 +85,8 @@ for database in airflow sqltune; do
   postgres pg_restore --username airflow --dbname "$database" --no-owner --single-transaction <"$parts/$database.dump"
 done
 echo "logs and MLflow"
-gunzip <"$parts/logs.tar.gz" | compose run --rm -T --no-deps api-server tar -C /opt/airflow/logs -x
-gunzip <"$parts/mlflow.tar.gz" | compose run --rm -T --no-deps mlflow tar -C /mlflow -x
+compose run --rm -T --no-deps api-server tar -C /opt/airflow/logs -xz <"$parts/logs.tar.gz"
+compose run --rm -T --no-deps mlflow tar -C /mlflow -xz <"$parts/mlflow.tar.gz"
 echo "settings and keys"
 cp -a "$files/." .
 [ "$(id -u)" = 0 ] || [ ! -d ssh ] || echo "The containers' user must read the keys: sudo chown -R 1000 ssh"

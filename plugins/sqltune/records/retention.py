@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, and_, delete, exists, not_, select, text
+from sqlalchemy import ColumnElement, CursorResult, Delete, and_, delete, exists, not_, select, text, union
 
 from sqltune.records import database
 from sqltune.records.models import (
@@ -57,12 +57,15 @@ def remove_answers(before: datetime, kept: Collection[str]) -> int:
         kept: Keys of runs that stay whole, however old they are.
     """
     removed = _remove_of_runs(Judgement, before, kept)
-    needed = (
+    evaluated = (
         select(Evaluation.model_hash)
         .join(Run, Run.id == Evaluation.run_id)
         .where(not_(_is_old(before, kept)))
     )
-    return removed + _execute(delete(Answer).where(Answer.at < before, Answer.model_hash.not_in(needed)))
+    # An evaluation that began again with another model has judgements of the one before until it has ended.
+    judged = select(Answer.model_hash).join(Judgement, Judgement.answer_id == Answer.id)
+    needed = Answer.model_hash.in_(union(evaluated, judged))
+    return removed + _execute(delete(Answer).where(Answer.at < before, not_(needed)))
 
 
 def size() -> int:

@@ -78,6 +78,11 @@ def test_answers_of_old_runs_go_and_those_that_a_newer_run_shares_stay():
         assert session.scalar(select(func.count()).select_from(Answer)) == 4
 
 
+def test_an_evaluation_that_began_again_with_another_model_keeps_its_answers_until_it_is_judged():
+    evaluations.put_progress("new", "before", "other", "other", answered=0, questions=1)
+    assert retention.remove_answers(now() - YEAR, set()) == 2 + 1
+
+
 def test_a_run_that_is_to_stay_stays_whole():
     assert retention.remove_series(now() - YEAR, {"old"}) == 0
     assert retention.remove_answers(now() - YEAR, {"old"}) == 0
