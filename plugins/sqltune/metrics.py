@@ -43,7 +43,12 @@ METRICS = (
     Metric("verdict.passed", "counter", "1", "candidates that the gate passed"),
     Metric("verdict.held_back", "counter", "1", "candidates that the gate held back"),
     Metric("promotions", "counter", "1", "versions that began to serve"),
+    Metric("disk_free", "gauge", "GiB", "free space for the work folder, on the host that has the least"),
+    Metric("records_size", "gauge", "GiB", "size of the records' database, once a day"),
+    Metric("log_store_size", "gauge", "GiB", "size of all whole logs, once a day"),
 )
+CONTROL_PLANE = "airflow"
+"""Stands in the place of the cluster in a metric of the machine that Airflow runs on."""
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 

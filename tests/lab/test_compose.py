@@ -21,7 +21,7 @@ from tests.conftest import ROOT, serving
 TEXT = (ROOT / "docker-compose.yaml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SERVICES = COMPOSE["services"]
-AIRFLOW = {"init", "api-server", "scheduler", "dag-processor", "triggerer", "worker"}
+AIRFLOW = {"init", "api-server", "scheduler", "dag-processor", "triggerer", "worker", "cleanup"}
 SECRETS = {s["environment"] for s in COMPOSE["secrets"].values()}
 """Variables of `.env` that are secret."""
 LONG_RUNNING = SERVICES.keys() - {"init"}

@@ -123,7 +123,7 @@ def _type(event: Event) -> NotifyType:
     match event:
         case Event.FAILURE | Event.DATA_CHECK:
             return NotifyType.FAILURE
-        case Event.HELD_BACK | Event.OVERRUN | Event.LOSS:
+        case Event.HELD_BACK | Event.OVERRUN | Event.LOSS | Event.DISK:
             return NotifyType.WARNING
         case Event.PROMOTED:
             return NotifyType.SUCCESS

@@ -27,17 +27,19 @@ class Event(StrEnum):
     """A run waits for a person's answer."""
     LOSS = "loss"
     """The loss of a training is not finite, or has jumped."""
+    DISK = "disk"
+    """A disk is nearly full."""
     TEST = "test"
     """A person tries the settings; every entry gets it."""
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One event of one run.
+    """One event, mostly of one run.
 
     Attributes:
         event: What happened.
-        run_id: Airflow's id of the run; empty for a test.
+        run_id: Airflow's id of the run; empty where it concerns none.
         link: Address of the page that shows more, or that answers.
         facts: What the message says beside that, by the names in `message`; those that are empty are left
             out.

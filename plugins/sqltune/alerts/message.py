@@ -23,6 +23,7 @@ _TITLES: dict[str, dict[Event, str]] = {
         Event.DATA_CHECK: "data check failed",
         Event.APPROVAL: "approval needed: serve the new model?",
         Event.LOSS: "training loss is off",
+        Event.DISK: "disk is nearly full: {place}",
         Event.TEST: "test message",
     },
     "zh": {
@@ -33,6 +34,7 @@ _TITLES: dict[str, dict[Event, str]] = {
         Event.DATA_CHECK: "数据检查未通过",
         Event.APPROVAL: "等待审批：新模型是否上线？",
         Event.LOSS: "训练 loss 异常",
+        Event.DISK: "磁盘空间不足：{place}",
         Event.TEST: "测试消息",
     },
 }

@@ -32,17 +32,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> None:
+def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> bool:
     """Send an alert from a task; log what could not be delivered. It never raises.
 
     Without the Connection `sqltune_alerts`, nobody is told.
+
+    Returns:
+        Whether everybody who wants it was told; without the Connection, nobody was.
     """
     try:
         connection = _connection()
-        if connection is not None:
-            _log(_deliver(Alert(event, run_id, link, facts), connection))
+        if connection is None:
+            return False
+        deliveries = _deliver(Alert(event, run_id, link, facts), connection)
+        _log(deliveries)
+        return not any(delivery.error for delivery in deliveries)
     except Exception as e:  # an alert that cannot be sent fails nothing
         _log_failure(event, e)
+        return False
 
 
 async def tell_of_loss(owner: dict[str, str], problem: str, stops: bool) -> None:

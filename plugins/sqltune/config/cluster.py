@@ -113,6 +113,12 @@ class Cluster(Model):
     master_port: int = Field(12345, ge=1024, le=65535, description="Port of the rendezvous on the master.")
     shared_storage: bool = Field(False, description="Whether work_dir is the same folder on all hosts.")
     min_free_disk_gb: float = Field(20, ge=0, description="Free space required under work_dir, in GiB.")
+    alert_free_disk_gb: float | None = Field(
+        None,
+        ge=0,
+        description="Free space under work_dir below which an alert is sent, in GiB; 0: none. Empty: twice "
+        "min_free_disk_gb, so that it comes before a run is refused.",
+    )
     min_free_memory_gb: float = Field(16, ge=0, description="Free memory required, in GiB.")
     env: dict[EnvName, str] = Field(
         default_factory=dict, description="Environment variables of everything that runs on the hosts."
@@ -150,6 +156,11 @@ class Cluster(Model):
     def storage_hosts(self) -> list[Host]:
         """One host for each `work_dir`: every host, or only the master where storage is shared."""
         return self.hosts[:1] if self.shared_storage else self.hosts
+
+    @property
+    def low_disk_gb(self) -> float:
+        """Free space under `work_dir` below which an alert is sent, in GiB."""
+        return 2 * self.min_free_disk_gb if self.alert_free_disk_gb is None else self.alert_free_disk_gb
 
     @property
     def serving_host(self) -> Host:

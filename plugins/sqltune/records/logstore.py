@@ -151,6 +151,24 @@ class LogStore:
         """Return the names of a run's logs."""
         return sorted(name for name in self._list(f"{self._root}/{run_key}"))
 
+    def runs(self) -> list[str]:
+        """Return the keys of the runs that have logs."""
+        return sorted(self._list(self._root))
+
+    def remove(self, run_key: str) -> None:
+        """Remove all logs of a run."""
+        self._fs.rm(f"{self._root}/{run_key}", recursive=True)
+
+    def total_size(self) -> int:
+        """Return the bytes of all logs; it looks at every block."""
+        self._fs.invalidate_cache()
+        return int(self._fs.du(self._root)) if self._fs.exists(self._root) else 0
+
+    @property
+    def folder(self) -> Path | None:
+        """The store where it is a folder; None for object storage."""
+        return Path(self._root) if _is_local(self._fs) else None
+
     def size(self, run_key: str, log: str) -> int:
         """Return the offset after the last byte of a log; 0 for a log that does not exist."""
         return max((block.end for block in self._blocks(run_key, log)), default=0)

@@ -254,7 +254,8 @@ class Judgement(Base):
     """One answer and what it is worth."""
 
     __tablename__ = "judgements"
-    __table_args__ = CLUSTERED
+    # An engine that removes an answer looks for its judgements.
+    __table_args__ = (Index(None, "answer_id"), CLUSTERED)
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     phase: Mapped[str] = mapped_column(primary_key=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import datetime
 
 from sqltune.config.loading import cluster_names
@@ -23,6 +24,7 @@ __all__ = [
     "promote",
     "register",
     "served_at",
+    "served_runs",
     "version",
     "versions",
 ]
@@ -64,6 +66,14 @@ def before(cluster: str) -> Version:
             "name a version"
         )
     return version(cluster, earlier[-1])
+
+
+def served_runs(cluster: str) -> set[str]:
+    """Keys of the runs that trained the champion and the version that was served before it."""
+    served = {champion(cluster)}
+    with suppress(RegistryError):
+        served.add(before(cluster).champion)
+    return {v.run_key for v in versions(cluster) if v.champion in served}
 
 
 def main(cluster: str, at: str | None) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 
 from sqltune import node
 from sqltune.config.cluster import Keep
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import typed_task
-from sqltune.errors import RegistryError
 from sqltune.node_contracts.retention import RETENTION, RetentionRequest, RetentionResponse
 from sqltune.records.runs import by_activity
 from sqltune.registry import versions
@@ -54,9 +52,5 @@ def retention(plan: RunPlan) -> RetentionRequest:
 
 def _runs_with_kept_model(cluster_name: str, keep: Keep) -> set[str]:
     """Runs of the newest versions, of the champion, and of the version served before it."""
-    registered = versions.versions(cluster_name)
-    served = {versions.champion(cluster_name)}
-    with contextlib.suppress(RegistryError):
-        served.add(versions.before(cluster_name).champion)
-    newest = {v.run_key for v in registered[-keep.merged_models :]}
-    return newest | {v.run_key for v in registered if v.champion in served}
+    newest = {v.run_key for v in versions.versions(cluster_name)[-keep.merged_models :]}
+    return newest | versions.served_runs(cluster_name)

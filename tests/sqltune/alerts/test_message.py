@@ -18,6 +18,12 @@ FACTS = {
         "cause": "the loss of iteration 40 is 9.1, before about 0.4",
         "action": "tell",
     },
+    Event.DISK: {
+        "place": "gpu-1",
+        "cause": "gpu-1: 31.0 of 900.0 GiB are free under ~/sqltune, less than 40.0 (alert_free_disk_gb): "
+        "delete old runs there, or lower keep in the cluster file",
+        "cluster": "gpu_2x4",
+    },
     Event.TEST: {"note": "Sent by sqltune alert --test."},
 }
 

@@ -177,7 +177,7 @@ def test_an_overrun_is_told_with_the_progress(sent, records):
 
 
 def test_a_task_tells_of_an_event_by_itself(sent):
-    tell(Event.DATA_CHECK, "r1", "", {"cause": "34 % of the rows are gone"})
+    assert tell(Event.DATA_CHECK, "r1", "", {"cause": "34 % of the rows are gone"})
     assert "Cause: 34 % of the rows are gone" in body(sent)
 
 
@@ -204,7 +204,7 @@ def test_what_is_not_known_in_detail_is_told_all_the_same(sent, monkeypatch):
 CALLS = {
     "failure": lambda: RunFailed()({"dag": dag_of(), "run_id": "r1", "reason": "task_failure"}),
     "approval": lambda: ApprovalNeeded()({"ti": TaskInstance("approve")}),
-    "task": lambda: tell(Event.LOSS, "r1", "", {}),
+    "task": lambda: tell(Event.LOSS, "r1", "", {}) and pytest.fail("nobody was told"),
     "loss": lambda: asyncio.run(tell_of_loss({"dag_id": "d", "run_id": "r1"}, "NaN", stops=False)),
     "overrun": lambda: asyncio.run(Overrun().async_notify({"dag_run": {"dag_id": "d", "dag_run_id": "r1"}})),
 }
@@ -231,7 +231,7 @@ def test_what_is_not_delivered_is_logged(webhook, told, logged, monkeypatch):
     monkeypatch.setattr(delivery, "RETRY_WAIT", 0.01)
     webhook.statuses = [500] * 9
     told(f"json://127.0.0.1:{webhook.port}/a-token-in-the-path")
-    tell(Event.TEST, "r1", "", {})
+    assert not tell(Event.TEST, "r1", "", {})
     (line,) = [line for line in logged if line.startswith("alert:")]
     assert line.startswith("alert: entry 1 (JSON): not delivered after 4 tries: Failed to send JSON")
 

@@ -205,3 +205,18 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(tmp_path):
 def test_the_default_is_a_folder_under_the_home(records):
     LogStore().write(RUN, LOG, 0, b"x")
     assert (records / "logs" / RUN / LOG / "0000000000000000-1").read_bytes() == b"x"
+
+
+def test_the_logs_of_a_run_are_removed_and_no_others(store):
+    for run in ("r1", "r2"):
+        store.write(run, LOG, 0, b"hello\n")
+        store.write(run, "reap.1", 0, b"hello\n")
+    assert store.runs() == ["r1", "r2"]
+    assert store.total_size() == 24
+    store.remove("r1")
+    assert store.runs() == ["r2"]
+    assert store.total_size() == 12
+
+
+def test_a_store_without_a_log_is_empty(store):
+    assert (store.runs(), store.total_size()) == ([], 0)
