@@ -14,6 +14,7 @@ from tests.browser import browser, open_page
 from tests.conftest import BASE, free_port
 from tests.deploy import aws, measured
 from tests.deploy.engine import Engine, engine
+from tests.deploy.runs import until_step
 from tests.deploy.stack import DAG, GATEWAY, HOSTS, PROJECT, SUBNET, Stack, serve_hub
 
 
@@ -119,6 +120,14 @@ def lab_settings() -> dict[str, str]:
         "SQLTUNE_LAB_SERVING": HOSTS[0],
         "SQLTUNE_LAB_HUB": f"http://{GATEWAY}:8090",
     }
+
+
+@pytest.fixture(scope="session")
+def training(airflow: Airflow, shape: Shape) -> str:
+    """A run that trains for some minutes."""
+    run = airflow.trigger(DAG, {"recipe": "lab_tiny", "max_steps": shape.steps, "seed": 7})
+    until_step(airflow, run, 5)
+    return run
 
 
 @contextmanager

@@ -174,6 +174,12 @@ class Stack:
                 }
             )
 
+    def query(self, statement: str) -> str:
+        """What a query of the records' database answers: a line for each row, with | between columns."""
+        psql = ("psql", "--username=airflow", "--dbname=sqltune", "--tuples-only", "--no-align")
+        command = (*psql, "--command", statement)
+        return self.engine.docker("exec", "--user", "postgres", self.container("postgres"), *command).strip()
+
     def container(self, service: str, number: int = 1) -> str:
         """Name of a service's container."""
         return f"{PROJECT}-{service}-{number}"

@@ -54,14 +54,6 @@ def test_no_program_of_ours_runs_as_root(stack, shape):
         assert {line.split()[1] for line in lines} == {"1000"}, lines
 
 
-@pytest.fixture(scope="module")
-def training(airflow, shape) -> str:
-    """A run that trains for some minutes."""
-    run = airflow.trigger(DAG, {"recipe": "lab_tiny", "max_steps": shape.steps, "seed": 7})
-    until_step(airflow, run, 5)
-    return run
-
-
 def until_well(stack: Stack, container: str, other_than: int) -> None:
     """Wait until the engine has started a container again, and it is healthy where it has a check."""
     form = "{{.State.Pid}} {{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}"
@@ -142,13 +134,13 @@ def test_the_training_was_one_and_its_model_is_served(stack, shape, airflow, tra
     of_it = f"FROM iterations JOIN runs ON runs.id = iterations.run_id WHERE runs.run_id = '{training}'"
     # The reboot began another one, from a checkpoint.
     attempts = 1 if "worker" in shape.services else 2
-    assert query(stack, f"SELECT count(DISTINCT attempt), count(DISTINCT step) {of_it}") == (
+    assert stack.query(f"SELECT count(DISTINCT attempt), count(DISTINCT step) {of_it}") == (
         f"{attempts}|{shape.steps}"
     )
-    firsts = query(stack, f"SELECT min(step) {of_it} GROUP BY attempt ORDER BY 1").splitlines()
+    firsts = stack.query(f"SELECT min(step) {of_it} GROUP BY attempt ORDER BY 1").splitlines()
     assert len(firsts) == attempts
     assert all(int(first) > 5 for first in firsts[1:]), firsts
-    assert query(stack, "SELECT count(*) FROM versions") == "1"
+    assert stack.query("SELECT count(*) FROM versions") == "1"
 
 
 def test_the_logs_of_tasks_and_gangs_are_in_the_object_store(stack, shape, airflow, training):
@@ -166,17 +158,3 @@ def test_nothing_is_left_on_a_host(stack, training):
         running = stack.engine.docker("exec", host, "ps", "-eo", "args")
         assert "xtuner.tools.train" not in running
         assert "torchrun" not in running
-
-
-def query(stack: Stack, statement: str) -> str:
-    """What a query of the records' database answers."""
-    psql = (
-        "psql",
-        "--username=airflow",
-        "--dbname=sqltune",
-        "--tuples-only",
-        "--no-align",
-        "--command",
-        statement,
-    )
-    return stack.engine.docker("exec", "--user", "postgres", stack.container("postgres"), *psql).strip()
