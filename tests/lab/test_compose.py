@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url
 
 from tests.conftest import ROOT, serving
+from tests.deploy import rights
 
 TEXT = (ROOT / "docker-compose.yaml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
@@ -243,3 +244,10 @@ def test_health_without_an_answer_is_bad():
     done = healthy("scheduler", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
+
+
+def test_the_rights_in_the_documentation_are_those_that_are_tested():
+    docs = (ROOT / "docs/deploy.md").read_text()
+    for action in rights.ACTIONS:
+        cells = " | ".join("yes" if role in action.roles else "" for role in rights.ROLES)
+        assert f"\n| {action.name} | {cells} |\n" in docs

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
 from lab.airflow_api import Airflow
+from ssh_gang.model import slug
+from tests.browser import OpenPage
+from tests.conftest import BASE
 from tests.deploy.rights import ACTIONS, ROLES, Action
-from tests.deploy.stack import Stack
+from tests.deploy.stack import DAG, Stack
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
@@ -23,8 +28,9 @@ def users(stack: Stack, airflow: Airflow) -> dict[str, Airflow]:
     """A client for each role, and one of a user without any right."""
     if "FabAuthManager" in stack.settings.get("AUTH_MANAGER", "FabAuthManager"):
         for role in ROLES:
+            # Names are the same with capitals or without, and `admin` is taken.
             user = {
-                "username": role,
+                "username": f"of-role-{role}",
                 "email": f"{role}@localhost",
                 "first_name": role,
                 "last_name": role,
@@ -34,8 +40,8 @@ def users(stack: Stack, airflow: Airflow) -> dict[str, Airflow]:
             headers = {"Authorization": f"Bearer {airflow.token}"}
             url = f"{airflow.url}/auth/fab/v1/users"
             answer = httpx.post(url, json=user, headers=headers, trust_env=False, timeout=60)
-            assert answer.status_code in (200, 409), answer.text
-        return {role: Airflow(airflow.url, role, PASSWORD) for role in ROLES}
+            assert answer.status_code == 200, answer.text
+        return {role: Airflow(airflow.url, f"of-role-{role}", PASSWORD) for role in ROLES}
     pytest.skip("the simple auth manager has one user here")
 
 
@@ -79,24 +85,52 @@ def door(stack, shape) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_airflow_answers_through_the_proxy_under_its_path(stack, door):
-    page = door.get("/")
-    assert page.status_code == 200, page.text
-    assert '<base href="/text2sql/' in page.text
+@pytest.fixture(scope="module")
+def token(stack: Stack, door: httpx.Client) -> str:
+    """What a login through the proxy gives."""
     login = {"username": "admin", "password": stack.secrets["ADMIN_PASSWORD"]}
     answer = door.post("/auth/token", json=login)
     assert answer.status_code == 201, answer.text
-    token = answer.json()["access_token"]
+    return str(answer.json()["access_token"])
+
+
+def test_the_page_answers_through_the_proxy_under_its_path(door, token):
+    page = door.get("/")
+    assert page.status_code == 200, page.text
+    assert '<base href="/text2sql/' in page.text
     runs = door.get("/sqltune/api/v1/runs", headers={"Authorization": f"Bearer {token}"})
     assert runs.status_code == 200, runs.text
 
 
-def test_the_page_opens_behind_the_proxy(stack, door, open_page):
+def test_a_login_is_a_cookie_for_tls_and_the_path_alone(stack, door, open_page):
+    page = log_in(stack, door, open_page)
+    (cookie,) = [c for c in page.context.cookies() if c["name"] == "_token"]
+    assert (cookie["secure"], cookie["path"]) == (True, "/text2sql/")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+
+
+def test_what_a_run_does_comes_through_the_proxy_as_it_happens(stack, door, token, training, open_page):
+    path = f"/sqltune/api/v1/runs/{slug(training)}/events"
+    with door.stream("GET", path, headers={"Authorization": f"Bearer {token}"}) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        assert next(line for line in lines if line.startswith("event: "))
+    page = log_in(stack, door, open_page)
+    page.goto(f"{door.base_url}dags/{DAG}/runs/{quote(training, safe='')}/plugin/text2sql")
+    loss = page.get_by_role("figure").filter(has_text="Loss").get_by_role("status")
+    expect(loss).to_have_text(re.compile(r"\(\d+\)"))
+    shown = loss.inner_text()
+    expect(loss).not_to_have_text(shown)
+    page.screenshot(path=BASE / "engine/behind-the-proxy.png")
+
+
+def log_in(stack: Stack, door: httpx.Client, open_page: OpenPage) -> Page:
+    """A page of Airflow, behind the proxy, after the login's form."""
     page = open_page(ignore_https_errors=True, locale="en-US")
-    base = str(door.base_url).rstrip("/")
-    page.goto(f"{base}/")
+    page.goto(str(door.base_url))
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(stack.secrets["ADMIN_PASSWORD"])
     page.get_by_role("button", name="Sign In").click()
-    page.wait_for_url(f"{base}/**")
-    page.screenshot(path=Path("/tmp/airflow-behind-proxy.png"))
+    expect(page.get_by_role("link", name="Models")).to_be_visible()
+    return page
