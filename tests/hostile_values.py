@@ -175,3 +175,14 @@ def hostile_forms(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
     further = itertools.islice(hostile_values(seed), LISTED, None)
     forms = itertools.chain(pairs, zip(itertools.cycle(RunSpec.model_fields), further, strict=False))
     yield from ({name: value} for name, value in itertools.islice(forms, n))
+
+
+PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/~@+, "
+"""The characters of a plain word or path."""
+
+
+def is_harmless(value: object) -> bool:
+    """Whether a value that a field took is a plain word, path or number."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return True
+    return isinstance(value, str) and len(value) <= 500 and set(value) <= set(PLAIN) and ".." not in value

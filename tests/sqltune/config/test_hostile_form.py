@@ -20,7 +20,7 @@ from sqltune.operators.train import TrainOperator
 from sqltune.tasks.dataset import _request
 from sqltune.tasks.planning import make_plan
 from ssh_gang.commands import command_line
-from tests.hostile_values import MARK, hostile_forms, hostile_values
+from tests.hostile_values import MARK, hostile_forms, hostile_values, is_harmless
 from tests.sqltune.operators.test_train import DATASET
 
 FORMS = 1000
@@ -82,16 +82,6 @@ def test_each_form_is_refused_with_its_fields_name_or_is_a_plan(checked):
     assert {name: values for name, values in harmless.items() if values} == {}
     # A test in which everything is refused for another reason would prove nothing.
     assert sum(map(len, accepted.values())) > 20
-
-
-def is_harmless(value: object) -> bool:
-    """Whether a value that a field took is a plain word, path or number."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return True
-    return isinstance(value, str) and len(value) <= 500 and set(value) <= set(PLAIN) and ".." not in value
-
-
-PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/~@+, "
 
 
 def assert_no_more_than_an_argument(plan) -> None:
