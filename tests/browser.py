@@ -81,7 +81,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
     yield opened
     for context in browser.contexts:
         context.close()
-    assert problems.found == []
+    assert problems.found == [], problems.found
 
 
 def log_in(page: Page, url: str, token: str) -> None:

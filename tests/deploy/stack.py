@@ -99,7 +99,10 @@ class Stack:
     def up(self) -> float:
         """Start everything; seconds until all is healthy."""
         started = time.monotonic()
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "240")
+        try:
+            self.compose("up", "--detach", "--wait", "--wait-timeout", "240")
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.compose('logs', '--no-color', '--tail', '40')}") from None
         code = self.engine.docker(
             "inspect", "--format", "{{.State.ExitCode}}", self.container("init")
         ).strip()
