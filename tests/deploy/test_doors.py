@@ -57,7 +57,7 @@ def test_each_role_may_do_what_the_table_says(users, action):
     }, allowed
 
 
-def test_without_a_login_nothing_but_the_login_answers(stack):
+def test_without_a_login_nothing_but_the_login_answers(stack, users):
     for action in ACTIONS:
         assert status(stack.url, action) in (401, 403), action.name
 
