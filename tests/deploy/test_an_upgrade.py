@@ -1,4 +1,7 @@
-"""From the version before docker-compose.yaml was made for a team, while a training runs."""
+"""From the version before docker-compose.yaml was made for a team, while a training runs.
+
+In its name before the other files: it is gone before the deployments that they share are there.
+"""
 
 from __future__ import annotations
 
