@@ -43,7 +43,7 @@ async def _launches(hosts: Sequence[loopback.Sshd]) -> None:
 async def _stops(hosts: Sequence[loopback.Sshd]) -> None:
     seconds = []
     for _ in range(STOPS):
-        async with GangHook(gang_of(hosts, NEVER_ENDS)) as hook:
+        async with GangHook(gang_of(hosts, ["sleep", "600"])) as hook:
             _, gang = await hook.launch()
             began = time.monotonic()
             await hook.stop(gang.attempt)
