@@ -72,11 +72,9 @@ def _measure(questions: Sequence[Question]) -> None:
     verdict = timed("judged by the gate", lambda: decide(scores["before"], scores["after"], run_plan().gate))
     stored.put_verdict(KEY, RecordedVerdict.of(verdict, "before  after"))
     timed("one evaluation read", lambda: stored.required_score(KEY, "after"))
-    for name, who in (
-        ("this process", resource.RUSAGE_SELF),
-        ("a scoring process", resource.RUSAGE_CHILDREN),
-    ):
-        report(f"peak memory of {name}", resource.getrusage(who).ru_maxrss / 1e3, "MB", **facts)
+    report(
+        "peak memory of this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, "MB", **facts
+    )
     with database.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
         for table in TABLES:
