@@ -57,19 +57,21 @@ async def _watch(hosts: Sequence[loopback.Sshd], count: int) -> None:
         async with slots, GangHook(gang) as hook:
             await hook.launch()
 
-    await asyncio.gather(*map(launched, gangs))
-    recorders = [_recorder(gang) for gang in gangs]
-    for name, refs in (("no records", []), ("PostgreSQL and a log store", recorders)):
-        found = await asyncio.to_thread(watched_elsewhere, gangs, WATCHED_SECONDS, refs)
-        facts = {"gangs": count, "records": name}
-        report("CPU of the watching process", found["cores"], "cores", **facts)
-        report("memory by which it grew", found["after_mb"] - found["before_mb"], "MB", **facts)
-        report("threads", found["threads"], "threads", **facts)
-        report("until every host is followed", found["followed_after"], "s", **facts)
-        report_spread("how late a line is in the task's log", found["shown"], "s", **facts)
-        if refs:
-            report_spread("how late a line is durable in the log store", found["recorded"], "s", **facts)
-    await kill_processes_of(mark)
+    try:
+        await asyncio.gather(*map(launched, gangs))
+        recorders = [_recorder(gang) for gang in gangs]
+        for name, refs in (("no records", []), ("PostgreSQL and a log store", recorders)):
+            found = await asyncio.to_thread(watched_elsewhere, gangs, WATCHED_SECONDS, refs)
+            facts = {"gangs": count, "records": name}
+            report("CPU of the watching process", found["cores"], "cores", **facts)
+            report("memory by which it grew", found["after_mb"] - found["before_mb"], "MB", **facts)
+            report("threads", found["threads"], "threads", **facts)
+            report("until every host is followed", found["followed_after"], "s", **facts)
+            report_spread("how late a line is in the task's log", found["shown"], "s", **facts)
+            if refs:
+                report_spread("how late a line is durable in the log store", found["recorded"], "s", **facts)
+    finally:
+        await kill_processes_of(mark)
 
 
 def _pair(hosts: Sequence[loopback.Sshd], number: int) -> Sequence[loopback.Sshd]:

@@ -85,7 +85,11 @@ def measure() -> None:
         airflow_home.mkdir()
         opened = revisions_airflow(airflow_home, server, hub, {}, **AS_SHIPPED, **connections, **settings)
         with opened as airflow:
-            _measure(airflow, hosts)
+            try:
+                _measure(airflow, hosts)
+            finally:
+                # Also after a failure: nothing else ends what runs on the hosts.
+                (airflow_home / "go").touch()
 
 
 def _configs(home: Path, hosts: Sequence[loopback.Sshd]) -> Path:

@@ -73,10 +73,12 @@ async def _deaths(hosts: Sequence[loopback.Sshd]) -> None:
 async def _watch(hosts: Sequence[loopback.Sshd]) -> None:
     mark = uuid.uuid4().hex
     gang = gang_of(hosts, ["env", f"BENCH_MARK={mark}", *NEVER_ENDS])
-    async with GangHook(gang) as hook:
-        await hook.launch()
-    found = await asyncio.to_thread(watched_elsewhere, [gang], WATCHED_SECONDS)
-    await kill_processes_of(mark)
+    try:
+        async with GangHook(gang) as hook:
+            await hook.launch()
+        found = await asyncio.to_thread(watched_elsewhere, [gang], WATCHED_SECONDS)
+    finally:
+        await kill_processes_of(mark)
     grown = found["after_mb"] - found["before_mb"]
     report("memory by which the watching process grew", grown, "MB", hosts=len(hosts))
     report("CPU of the watching process", found["cores"], "cores", hosts=len(hosts))
