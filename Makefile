@@ -11,7 +11,7 @@ PROCESSES ?= 2
 PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint audit sbom bench-gang bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint audit sbom bench-gang bench-scale bench-overhead lock ui
 .PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
@@ -86,6 +86,9 @@ sbom: ## write a bill of materials (CycloneDX) of each requirements file to buil
 
 bench-gang: setup-dev ## compare a gang with Airflow's SSH operators and plain torchrun; prints JSON lines
 	@$(CONTROL)/python bench/gang.py
+
+bench-scale: setup-dev ## measure 64 hosts, 100 gangs, 1,000 runs, 10,000 questions and 16 clusters; prints JSON lines
+	@$(CONTROL)/python -m bench.scale
 
 bench-overhead: ## measure the DAG against a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py

@@ -93,7 +93,7 @@ async def skew(hosts: Sequence[loopback.Sshd]) -> None:
     quick = SYSTEMS | {"SSHRemoteJobOperator x2": remote_job(poll=1)}
     for count in (2, 16):
         for name, system in quick.items():
-            skews, delays = zip(*[await _launch(system, hosts[:count]) for _ in range(LAUNCHES)], strict=True)
+            skews, delays = zip(*[await launch(system, hosts[:count]) for _ in range(LAUNCHES)], strict=True)
             name = name.replace("x2", f"x{count}")
             for q in (0.5, 0.95):
                 skew_ms = 1000 * quantile(skews, q)
@@ -106,7 +106,7 @@ async def skew(hosts: Sequence[loopback.Sshd]) -> None:
             )
 
 
-async def _launch(system: System, hosts: Sequence[loopback.Sshd]) -> tuple[float, float]:
+async def launch(system: System, hosts: Sequence[loopback.Sshd]) -> tuple[float, float]:
     """The skew of one launch, and the time from the call to the last start; both in seconds."""
     for host in hosts:
         (host.home / "at").unlink(missing_ok=True)

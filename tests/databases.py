@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from sqlalchemy import event
 
 from lab.postgres import as_postgres_user, initialise, postgres_bin
 from sqltune.records import database
@@ -99,3 +100,19 @@ def migrated(url: str) -> str:
         migrate()
         database.close()
     return url
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """The SQL that this process sends to the records' database."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    engine = database.engine()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(engine, "before_cursor_execute", note)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from sqltune.config.plan import Champion
 from sqltune.records import database
 from sqltune.records.models import Promotion as Row
-from sqltune.records.types import now
+from sqltune.records.types import UtcDateTime, now
 from sqltune.records.versions import Version
 
 
@@ -33,6 +33,20 @@ class Promotion:
     champion: Champion
     lineage: dict[str, str]
     """The version's lineage when it was promoted."""
+
+
+@dataclass(frozen=True)
+class ServedTime:
+    """A time in which a version served: a promotion without what the version was made from."""
+
+    at: datetime
+    until: datetime | None
+    """None while it serves."""
+    version: int
+    before: int | None
+    why: str
+    by: str
+    run_id: str
 
 
 def promote(version: Version, why: str, by: str) -> None:
@@ -79,6 +93,18 @@ def history(cluster: str) -> list[Promotion]:
     with database.reading() as session:
         rows = session.scalars(select(Row).where(Row.cluster == cluster).order_by(Row.number))
         return [_promotion(row) for row in rows]
+
+
+def served_times(cluster: str, version: int | None = None) -> list[ServedTime]:
+    """Return when a cluster's versions served, or one of them, oldest first."""
+    until = func.lead(Row.at, type_=UtcDateTime()).over(order_by=Row.number).label("until")
+    columns = (Row.at, until, Row.version, Row.before, Row.why, Row.by, Row.run_id)
+    times = select(Row.number, *columns).where(Row.cluster == cluster).subquery()
+    statement = select(*(times.c[column.name] for column in columns)).order_by(times.c.number)
+    if version is not None:
+        statement = statement.where(times.c.version == version)
+    with database.reading() as session:
+        return [ServedTime(*row) for row in session.execute(statement)]
 
 
 def served_at(cluster: str, moment: datetime) -> Promotion | None:

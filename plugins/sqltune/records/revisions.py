@@ -244,8 +244,8 @@ def feeds(cluster: str) -> list[Feed]:
         ]
 
 
-def listed(feed: Feed) -> list[Revision]:
-    """Return a feed's revisions in the branch's order, those that are gone included."""
+def listed(feed: Feed, *states: State) -> list[Revision]:
+    """Return a feed's revisions in the branch's order, also those that are gone; or those in some states."""
     trained = exists().where(Run.id == Verdict.run_id, Run.fingerprint == RevisionRow.fingerprint)
     statement = (
         select(RevisionRow, trained)
@@ -253,13 +253,15 @@ def listed(feed: Feed) -> list[Revision]:
         .where(*_is(feed))
         .order_by(RevisionRow.position)
     )
+    if states:
+        statement = statement.where(RevisionRow.state.in_(states))
     with database.reading() as session:
         return [_revision(row, is_trained) for row, is_trained in session.execute(statement)]
 
 
 def waiting(feed: Feed) -> list[Revision]:
     """Return the revisions that no run has claimed, and in whose place none was chosen, in order."""
-    return [r for r in listed(feed) if r.state is State.WAITING]
+    return listed(feed, State.WAITING)
 
 
 def unjudged(revisions: Iterable[Revision]) -> list[Revision]:

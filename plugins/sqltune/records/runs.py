@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, Select, exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, defer
 
 from sqltune.config.plan import RunPlan
 from sqltune.records import database
@@ -241,6 +241,7 @@ def _summaries() -> Select[*tuple[Any, ...]]:
     return (
         select(
             Run,
+            Run.trained.is_not(None),
             Verdict.passed,
             Version.number,
             _after.questions,
@@ -254,11 +255,13 @@ def _summaries() -> Select[*tuple[Any, ...]]:
             _before, (_before.run_id == Run.id) & (_before.phase == "before") & _before.score.is_not(None)
         )
         .outerjoin(_after, (_after.run_id == Run.id) & (_after.phase == "after") & _after.score.is_not(None))
+        # Most of a run, and nothing of it is in a summary.
+        .options(*(defer(column, raiseload=True) for column in (Run.plan, Run.trained, Run.estimate)))
     )
 
 
 def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
-    run, passed, version, questions, before, after, promoted = row
+    run, is_trained, passed, version, questions, before, after, promoted = row
     return RunSummary(
         key=run.key,
         run_id=run.run_id,
@@ -266,7 +269,7 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
         recipe=run.recipe,
         dataset_repo=run.dataset_repo,
         dataset_commit=run.dataset_commit,
-        state=_state(run, passed, promoted),
+        state=_state(run, is_trained, passed, promoted),
         same_as=run.same_as,
         version=version,
         questions=questions,
@@ -277,11 +280,11 @@ def _summary(row: Row[*tuple[Any, ...]]) -> RunSummary:
     )
 
 
-def _state(run: Run, passed: bool | None, promoted: bool) -> State:
+def _state(run: Run, is_trained: bool, passed: bool | None, promoted: bool) -> State:
     if run.same_as is not None:
         return State.NOTHING_NEW
     if promoted:
         return State.PROMOTED
     if passed is not None:
         return State.PASSED if passed else State.HELD_BACK
-    return State.PLANNED if run.trained is None else State.TRAINED
+    return State.TRAINED if is_trained else State.PLANNED

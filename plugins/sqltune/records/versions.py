@@ -99,6 +99,14 @@ def of_cluster(cluster: str) -> list[Version]:
         return [_version(row) for row in rows]
 
 
+def gpu_hours(cluster: str) -> dict[str, float]:
+    """Return the GPU-hours of each training whose version has them, by run id."""
+    hours = Row.lineage["gpu_hours"].as_string()
+    statement = select(Row.run_id, hours).where(Row.cluster == cluster, hours.is_not(None))
+    with database.reading() as session:
+        return {run_id: float(recorded) for run_id, recorded in session.execute(statement)}
+
+
 def find(cluster: str, number: int) -> Version | None:
     """Return one version, or None."""
     with database.reading() as session:

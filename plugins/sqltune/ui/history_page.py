@@ -27,7 +27,7 @@ def history(cluster: str) -> contracts.History:
             contracts.ServedVersion(
                 at=p.at, version=p.version, before=p.before, why=p.why, by=p.by, run_key=slug(p.run_id)
             )
-            for p in promotions.history(cluster)
+            for p in promotions.served_times(cluster)
         ],
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -63,13 +62,8 @@ def _split(plan: dict[str, Any]) -> str:
 
 
 def _served(version: Version) -> list[Served]:
-    history = promotions.history(version.cluster)
-    ends = [promotion.at for promotion in history[1:]]
-    return [
-        Served(since=promotion.at, until=until, why=promotion.why, by=promotion.by)
-        for promotion, until in zip_longest(history, ends)
-        if promotion.version == version.number
-    ]
+    times = promotions.served_times(version.cluster, version.number)
+    return [Served(since=time.at, until=time.until, why=time.why, by=time.by) for time in times]
 
 
 def _dataset_address(plan: dict[str, Any]) -> str | None:

@@ -12,7 +12,6 @@ from sqltune.records.revisions import State as RevisionState
 from sqltune.records.runs import RunSummary, State
 from sqltune.records.types import now
 from sqltune.revisions import policy
-from sqltune.ui.cost import gpu_hours
 from sqltune.ui.revision_contracts import (
     CommitQueue,
     Owner,
@@ -27,7 +26,7 @@ from sqltune.ui.revision_contracts import Feed as FeedLines
 
 def revisions(cluster: str) -> Revisions:
     """Return the commits of every branch that is followed for a cluster."""
-    hours = {version.run_id: gpu_hours(version.lineage) for version in versions.of_cluster(cluster)}
+    hours = versions.gpu_hours(cluster)
     return Revisions(feeds=[_feed(feed, hours) for feed in records.feeds(cluster)])
 
 
@@ -58,7 +57,7 @@ def turn(key: str) -> Turn:
     return Turn(ahead=Owner(dag_id=ahead.dag_id, run_id=ahead.run_id) if ahead else None)
 
 
-def _feed(feed: Feed, hours: Mapping[str, float | None]) -> FeedLines:
+def _feed(feed: Feed, hours: Mapping[str, float]) -> FeedLines:
     listed = records.listed(feed)
     judged = runs.judged({r.fingerprint for r in listed if r.fingerprint})
     rows = token_counts.rows_by_commit(feed.dataset_repo)
@@ -92,7 +91,7 @@ def _line(
     wait: Wait | None,
     run: RunSummary | None,
     rows: Mapping[str, int],
-    hours: Mapping[str, float | None],
+    hours: Mapping[str, float],
 ) -> RevisionLine:
     run_id = run.run_id if run else revision.run_id
     return RevisionLine(

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from sqltune.records import database, evaluations, promotions, runs, verdicts, versions
 from sqltune.records.evaluations import EvaluationRecord
+from tests.databases import statements
 from tests.plans import run_plan
 from tests.versions import registered
 
@@ -69,6 +70,30 @@ def test_the_champion_is_the_version_that_was_promoted_last():
         promotions.promote(version, "gate", "r")
     assert promotions.champion("lab") == first.champion
     assert [(p.version, p.before) for p in promotions.history("lab")] == [(1, None), (2, 1), (1, 2)]
+
+
+def test_the_times_in_which_versions_served():
+    first, second = registered("r1"), registered("r2")
+    for version in (first, second, first):
+        promotions.promote(version, "gate", "r")
+    one, two, three = (promotion.at for promotion in promotions.history("lab"))
+    with statements() as sent:
+        times = promotions.served_times("lab")
+    assert [(t.version, t.before, t.at, t.until) for t in times] == [
+        (1, None, one, two),
+        (2, 1, two, three),
+        (1, 2, three, None),
+    ]
+    assert [(t.at, t.until) for t in promotions.served_times("lab", 1)] == [(one, two), (three, None)]
+    assert promotions.served_times("gpu") == []
+    assert "lineage" not in "".join(sent)
+
+
+def test_the_gpu_hours_of_the_versions_that_have_them():
+    registered("r1", lineage={"gpu_hours": "1.500", "score": "7/10"})
+    registered("r2", lineage={"score": "7/10"})
+    assert versions.gpu_hours("lab") == {"r1": 1.5}
+    assert versions.gpu_hours("gpu") == {}
 
 
 def test_a_version_promoted_twice_in_a_row_is_recorded_once():

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 from sqltune.records import revisions, runs, verdicts
-from sqltune.records.revisions import Commit, Feed, Reading
+from sqltune.records.revisions import Commit, Feed, Reading, State
+from tests.databases import statements
 from tests.plans import run_plan
 
 FEED = Feed("lab", "lab_tiny", "team/data")
@@ -54,6 +55,17 @@ def test_all_commits_since_the_watermark_wait_in_order(engine):
     assert see("abcd") == "bcd"
     assert waiting() == "abcd"
     assert revisions.watermark(FEED).head == "d" * 40
+
+
+def test_only_those_that_wait_are_read_for_the_queue(engine):
+    """The page asks for the queue every few seconds, also after years of commits."""
+    see("ab")
+    claim("b", "r1")
+    see("abcd")
+    with statements() as sent:
+        assert waiting() == "cd"
+    assert "revisions.state IN" in sent[-1]
+    assert "".join(r.commit[0] for r in revisions.listed(FEED, State.KNOWN, State.STARTED)) == "ab"
 
 
 def test_a_second_reading_of_the_same_adds_nothing(engine):

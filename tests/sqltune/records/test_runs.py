@@ -10,6 +10,7 @@ from sqltune.records import evaluations, promotions, runs, verdicts
 from sqltune.records.errors import UnknownRun
 from sqltune.records.evaluations import EvaluationRecord
 from sqltune.records.runs import State
+from tests.databases import statements
 from tests.plans import run_plan
 from tests.versions import registered
 
@@ -109,6 +110,17 @@ def test_the_list_shows_the_newest_first_with_scores_and_version():
     assert (first.key, first.questions, first.matched_before, first.matched_after) == ("r1", 10, 3, 7)
     assert first.version == 1
     assert (second.key, second.matched_after, second.version) == ("r2", None, None)
+
+
+def test_the_list_reads_none_of_the_documents_of_a_run():
+    """They are most of a run: a page of the list would read a megabyte of them."""
+    runs.put_plan(run_plan())
+    runs.put_trained("r1", {"config_text": "lr = 1"})
+    with statements() as sent:
+        (summary,) = runs.summaries()
+    assert summary.state is State.TRAINED
+    assert [name for name in ("runs.plan", "runs.estimate", "runs.trained,") if name in "".join(sent)] == []
+    assert "runs.trained IS NOT NULL" in "".join(sent)
 
 
 def test_an_unfinished_evaluation_has_no_score_in_the_list():
