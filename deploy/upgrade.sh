@@ -25,8 +25,8 @@ if docker volume inspect "$old" >/dev/null 2>&1 && ! is_moved; then
   echo "The logs of $old are in $logs now. Once you have seen them: docker volume rm $old"
 fi
 
-known=$(grep -oh '[A-Za-z_]*' docker-compose.yaml .env.example | sort -u)
-unread=$(sed -n 's/^\([A-Za-z_]*\)=.*/\1/p' .env | grep -vxF "$known" | paste -sd ' ' || true)
+known=$(grep -oh '[A-Za-z_]*' docker-compose.yaml deploy/machines.yaml .env.example | sort -u)
+unread=$(sed -n 's/^\([A-Za-z_]*\)=.*/\1/p' .env | grep -vxF "$known" | grep -v '^COMPOSE_' | paste -sd ' ' || true)
 if [ -n "$unread" ]; then
   echo ".env: no longer read: $unread. Settings of Airflow and sqltune go into airflow.env; see .env.example" >&2
 fi

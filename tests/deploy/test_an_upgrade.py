@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -80,7 +81,9 @@ def upgraded(old: Stack) -> tuple[Airflow, str, int]:
             ["bash", "deploy/upgrade.sh"], cwd=old.folder, env=old.engine.env, capture_output=True, text=True
         )
     assert upgrade.returncode == 0, upgrade.stdout + upgrade.stderr
-    assert "no longer read: SQLTUNE_AIRFLOW_PORT SQLTUNE_MLFLOW_PORT SQLTUNE_LAB_" in upgrade.stderr
+    unread = re.search(r"\.env: no longer read: (.*)\. Settings", upgrade.stderr)
+    assert unread, upgrade.stderr
+    assert set(unread[1].split()) == {"SQLTUNE_AIRFLOW_PORT", "SQLTUNE_MLFLOW_PORT", *lab_settings()}
     after = wait_until(old.log_in, 120, not_yet=Exception)
     return after, run, at
 
