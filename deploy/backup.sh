@@ -40,7 +40,7 @@ schema() {
     fail "database $1 is not in this postgres: back it up where POSTGRES_HOST says"
 }
 
-airflow_schema=$(schema airflow alembic_version)
+schema airflow alembic_version >/dev/null
 sqltune_schema=$(schema sqltune sqltune_schema)
 log_store=$(docker compose exec -T api-server printenv SQLTUNE_LOG_STORE)
 
@@ -59,7 +59,7 @@ echo "MLflow"
 docker compose exec -T mlflow python -S - <deploy/pack_mlflow.py | gzip >"$parts/mlflow.tar.gz"
 echo "settings and keys"
 files=(.env include/configs)
-for file in airflow.env docker-compose.override.yaml ssh; do
+for file in airflow.env docker-compose.override.yaml docker-compose.override.yml ssh tls; do
   [ ! -e "$file" ] || files+=("$file")
 done
 tar --numeric-owner -czf "$parts/files.tar.gz" "${files[@]}" ||
@@ -72,7 +72,6 @@ cat >"$parts/MANIFEST" <<END
 made=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 sqltune=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-airflow_schema=$airflow_schema
 sqltune_schema=$sqltune_schema
 log_store=$log_store
 END

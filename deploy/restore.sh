@@ -15,7 +15,7 @@ fail() {
   exit 1
 }
 
-own=(.env airflow.env docker-compose.override.yaml ssh)
+own=(.env airflow.env docker-compose.override.yaml docker-compose.override.yml ssh tls)
 for file in "${own[@]}"; do
   [ ! -e "$file" ] || fail "$PWD/$file is there, so this checkout has a deployment: restore into a fresh clone, \
 or move $file away"
@@ -27,7 +27,8 @@ work=$(mktemp -d "$PWD/.restore-XXXXXX")
 files=$work/files parts=$work/parts
 mkdir "$files" "$parts"
 compose() {
-  docker compose --env-file "$files/.env" "$@"
+  # The address of the other machine is not this one's.
+  PRIVATE_BIND=127.0.0.1 docker compose --env-file "$files/.env" "$@"
 }
 # Whatever happens, a second try finds what this one found.
 clean_up() {
@@ -57,7 +58,9 @@ check out what it was made with, git checkout $(value commit)"
 fi
 
 tar --numeric-owner -C "$files" -xpzf "$parts/files.tar.gz"
-[ ! -e "$files/docker-compose.override.yaml" ] || cp -a "$files/docker-compose.override.yaml" .
+for file in "$files"/docker-compose.override.*; do
+  [ ! -e "$file" ] || cp -a "$file" .
+done
 project=$(compose config | sed -n 's/^name: //p')
 # In a folder without a Compose file, which would ask for its settings.
 remedy="(cd / && docker compose --project-name $project down --volumes)"
@@ -88,6 +91,9 @@ echo "logs and MLflow"
 compose run --rm -T --no-deps api-server tar -C /opt/airflow/logs -xz <"$parts/logs.tar.gz"
 compose run --rm -T --no-deps mlflow tar -C /mlflow -xz <"$parts/mlflow.tar.gz"
 echo "settings and keys"
-cp -a "$files/." .
+for file in "${own[@]}"; do
+  [ ! -e "$files/$file" ] || cp -a "$files/$file" .
+done
+cp -a "$files/include/configs/." include/configs/
 [ "$(id -u)" = 0 ] || [ ! -d ssh ] || echo "The containers' user must read the keys: sudo chown -R 1000 ssh"
 echo "Restored. Next: docker compose up -d"

@@ -3,25 +3,29 @@
 # Both databases are migrated; trainings on the hosts go on, and are found again. Run it again if it was interrupted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if grep -q '^POSTGRES_HOST=.' .env; then
+  echo "upgrade: the database is on another machine, this one has workers: upgrade that machine, and here
+  docker compose build init && docker compose up --detach --no-deps worker" >&2
+  exit 1
+fi
 bash deploy/fill-env.sh
 docker compose build --quiet
 project=$(docker compose config | sed -n 's/^name: //p')
+# Programs of the version before do not run on the migrated databases. A worker's task is let go on to its end.
+docker compose --profile '*' down --remove-orphans
 
 # 0.2 kept logs with everything else in the volume `airflow`, and ran MLflow as root.
 old=${project}_airflow logs=${project}_logs
-is_moved() {
-  docker volume inspect "$logs" >/dev/null 2>&1 && docker run --rm -v "$logs:/logs" sqltune test -e /logs/.moved
-}
-if docker volume inspect "$old" >/dev/null 2>&1 && ! is_moved; then
-  docker compose --profile '*' down --remove-orphans
+if docker volume inspect "$old" >/dev/null 2>&1; then
   # Makes the volumes, as Compose labels them.
   docker compose create
   docker run --rm --user 0 -v "$old:/old:ro" -v "$logs:/logs" -v "${project}_mlflow:/mlflow" sqltune sh -ec '
+    [ ! -e /logs/.moved ] || exit 0
     mkdir -p /logs/sqltune
     [ ! -d /old/logs ] || cp -a /old/logs/. /logs/
     [ ! -d /old/sqltune/logs ] || cp -a /old/sqltune/logs/. /logs/sqltune/
-    touch /logs/.moved
-    chown -R 1000:1000 /logs /mlflow'
+    chown -R 1000:1000 /logs /mlflow
+    touch /logs/.moved'
   echo "The logs of $old are in $logs now. Once you have seen them: docker volume rm $old"
 fi
 
@@ -30,4 +34,4 @@ unread=$(sed -n 's/^\([A-Za-z_]*\)=.*/\1/p' .env | grep -vxF "$known" | grep -v 
 if [ -n "$unread" ]; then
   echo ".env: no longer read: $unread. Settings of Airflow and sqltune go into airflow.env; see .env.example" >&2
 fi
-docker compose up --detach --remove-orphans
+docker compose up --detach

@@ -13,8 +13,24 @@ if [ ! -e .env ]; then
   exit 1
 fi
 host=${POSTGRES_HOST:?is not set, which names the PostgreSQL server: POSTGRES_HOST=db.example.com}
-# shellcheck source=/dev/null
-. ./.env
+
+# value NAME: what .env says, in Compose's format: as it is, or between single quotes.
+value() {
+  local text
+  text=$(sed -n "s/^$1=//p" .env | tail -n 1)
+  case $text in
+  \'*\') text=${text:1:-1} text=${text//\\\'/\'} ;;
+  \"*)
+    echo ".env: $1 is between double quotes, in which Compose expands variables: use single quotes" >&2
+    exit 1
+    ;;
+  esac
+  printf %s "$text"
+}
+for name in POSTGRES_PASSWORD REDIS_PASSWORD ADMIN_PASSWORD FERNET_KEY API_SECRET_KEY JWT_SECRET SQLTUNE_API_KEY \
+  SQLTUNE_WEBHOOK_SECRET; do
+  declare "$name=$(value "$name")"
+done
 
 # secret NAME KEY VALUE…
 secret() {

@@ -37,7 +37,7 @@ class Shape:
 
 
 PROXY_PORT = free_port()
-ALWAYS = ["api-server", "scheduler", "dag-processor", "triggerer", "postgres", "mlflow"]
+ALWAYS = ["api-server", "scheduler", "dag-processor", "triggerer", "postgres", "mlflow", "cleanup"]
 SHAPES = {
     # One machine: TLS in front, under a path.
     "local": Shape(

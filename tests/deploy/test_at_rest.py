@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.deploy import measured
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
 
@@ -31,6 +32,14 @@ def test_only_loopback_listens(stack):
     containers = json.loads(stack.engine.docker("inspect", *stack.compose("ps", "--all", "--quiet").split()))
     published = [ports for c in containers for ports in c["NetworkSettings"]["Ports"].values() if ports]
     assert {port["HostIp"] for ports in published for port in ports} == {"127.0.0.1"}
+
+
+def test_what_airflow_keeps_for_too_long_is_removed(stack):
+    """Once: it would begin again and again if Airflow's command failed."""
+    container = stack.container("cleanup")
+    wait_until(lambda: "sleep 1d" in stack.engine.docker("top", container, "-eo", "pid,args"), 120, pause=1)
+    assert "removed 0 files of task logs" in stack.engine.docker("logs", container)
+    assert stack.engine.docker("inspect", "--format", "{{.RestartCount}}", container).strip() == "0"
 
 
 def test_no_program_of_ours_runs_as_root(stack, shape):

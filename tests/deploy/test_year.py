@@ -71,6 +71,7 @@ def test_a_backup_of_a_deployment_that_runs_is_restored_on_an_empty_machine(
         made = script(stack, "backup.sh", tmp_path)
     assert made.returncode == 0, made.stdout + made.stderr
     (archive,) = tmp_path.iterdir()
+    modes = [path.stat().st_mode for path in (stack.folder, stack.folder / "include")]
     assert archive.stat().st_mode & 0o777 == 0o600
     files = {name: (stack.folder / name).read_bytes() for name in (".env", "airflow.env", "ssh/id_ed25519")}
 
@@ -84,6 +85,7 @@ def test_a_backup_of_a_deployment_that_runs_is_restored_on_an_empty_machine(
     assert restored.stdout.endswith("Next: docker compose up -d\n")
     assert {name: (stack.folder / name).read_bytes() for name in files} == files
     assert (stack.folder / "ssh/id_ed25519").stat().st_uid == 1000
+    assert [path.stat().st_mode for path in (stack.folder, stack.folder / "include")] == modes
     stack.up()
     assert known(stack, stack.log_in(), run) == before
 

@@ -1,6 +1,6 @@
 """What deploy/backup.sh and deploy/restore.sh refuse, and that a failure leaves nothing; without an engine.
 
-tests/deploy/test_backup.py makes a backup of a deployment and restores it.
+tests/deploy/test_year.py makes a backup of a deployment and restores it.
 """
 
 from __future__ import annotations

@@ -17,10 +17,15 @@ OLD, NEW = 181, 179
 @pytest.fixture
 def home(tmp_path) -> Path:
     """Airflow's folder, with an old and a new file of each kind, and what the script calls."""
-    for name in ("dag_id=d/run_id={}/train.log", "sqltune/{}/train/0-5", "dag_processor/{}/d.py.log"):
+    for name in (
+        "dag_id=d/run_id={}/train.log",
+        "sqltune/{}/train/0-5",
+        "dag_processor/{}/d.py.log",
+        ".moved/{}",
+    ):
         for days in (OLD, NEW):
             file = tmp_path / "logs" / name.format(f"r{days}")
-            file.parent.mkdir(parents=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
             # A folder is as old as the last change in it.
             for path in (file, file.parent):
@@ -35,7 +40,7 @@ def home(tmp_path) -> Path:
 
 
 def clean(home: Path, days: str) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"AIRFLOW_HOME": str(home), "SQLTUNE_LOG_STORE": f"{home}/logs/sqltune"}
+    env = os.environ | {"AIRFLOW_HOME": str(home)}
     env["PATH"] = f"{home}/bin:{env['PATH']}"
     command = ["bash", ROOT / "deploy/cleanup.sh", days]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
@@ -61,16 +66,18 @@ def test_airflows_tables_are_cleaned_up_to_the_same_day(home):
     assert call.endswith("Z --skip-archive --yes")
 
 
-def test_0_days_keep_everything(home):
+@pytest.mark.parametrize("days", ["0", "00"])
+def test_0_days_keep_everything(home, days):
     before = files(home)
-    assert clean(home, "0").returncode == 9
+    assert clean(home, days).returncode == 9
     assert files(home) == before
     assert not (home / "calls").exists()
 
 
-def test_days_that_are_no_number_are_refused(home):
+@pytest.mark.parametrize("days", ["half a year", "-1", "1", "029", ""])
+def test_days_in_which_a_run_may_still_train_are_refused(home, days):
     before = files(home)
-    done = clean(home, "half a year")
+    done = clean(home, days)
     assert done.returncode == 1
-    assert "AIRFLOW_KEEP_DAYS is 'half a year', expected a number of days, or 0" in done.stderr
+    assert f"AIRFLOW_KEEP_DAYS is '{days}', expected 30 days or more" in done.stderr
     assert files(home) == before

@@ -208,7 +208,7 @@ def printed(tmp_path_factory) -> dict[str, dict[str, str]]:
     shutil.copytree(ROOT / "deploy", checkout / "deploy")
     (checkout / "ssh").mkdir()
     (checkout / ".env").write_text(
-        "EXECUTOR=LocalExecutor\nADMIN_PASSWORD='a $b\"c'\nPOSTGRES_PASSWORD='p@ss/w:rd #1'\n"
+        "TLS=/tls/cert.pem /tls/key.pem\nADMIN_PASSWORD='a $b\"c\\'d'\nPOSTGRES_PASSWORD='p@ss/w:rd #1'\n"
         "REDIS_PASSWORD=r\nFERNET_KEY=f\nAPI_SECRET_KEY=a\nJWT_SECRET=j\n"
         "SQLTUNE_API_KEY=k\nSQLTUNE_WEBHOOK_SECRET=\n"
     )
@@ -237,7 +237,7 @@ def test_the_printed_secrets_are_those_that_the_values_name(printed):
 
 
 def test_the_printed_secrets_are_what_is_in_env(printed):
-    assert printed["sqltune-airflow"]["admin-password"] == 'a $b"c'
+    assert printed["sqltune-airflow"]["admin-password"] == "a $b\"c'd"
     assert printed["sqltune-ssh"]["id_ed25519"] == "-----END-----\n"
     database = {key: make_url(value) for key, value in printed["sqltune-database"].items()}
     assert {url.database for url in database.values()} == {"airflow", "sqltune"}
