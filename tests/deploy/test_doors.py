@@ -17,7 +17,7 @@ from ssh_gang.model import slug
 from tests.browser import OpenPage
 from tests.conftest import BASE
 from tests.deploy.rights import ACTIONS, ROLES, Action
-from tests.deploy.stack import DAG, HOSTS, Stack
+from tests.deploy.stack import DAG, Stack
 from tests.hostile_values import hostile_forms, is_harmless
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
@@ -74,12 +74,15 @@ def paused(airflow: Airflow) -> Iterator[None]:
     """While the DAG is paused, what is triggered waits; it is deleted afterwards."""
     assert airflow.call("PATCH", f"/dags/{DAG}", json={"is_paused": True}).status_code == 200
     yield
-    for run in airflow.get(f"/dags/{DAG}/dagRuns", state="queued", limit=1000)["dag_runs"]:
-        assert airflow.call("DELETE", f"/dags/{DAG}/dagRuns/{quote(run['dag_run_id'])}").status_code == 204
+    while queued := airflow.get(f"/dags/{DAG}/dagRuns", state="queued")["dag_runs"]:
+        for run in queued:
+            assert (
+                airflow.call("DELETE", f"/dags/{DAG}/dagRuns/{quote(run['dag_run_id'])}").status_code == 204
+            )
     assert airflow.call("PATCH", f"/dags/{DAG}", json={"is_paused": False}).status_code == 200
 
 
-def test_a_thousand_hostile_forms_are_refused_or_mean_what_they_say(stack, shape, airflow, paused):
+def test_a_thousand_hostile_forms_are_refused_or_mean_what_they_say(shape, airflow, paused):
     """What `plan` then says of those that are taken is tested without a deployment (test_hostile_form)."""
     if "proxy" not in shape.services:
         pytest.skip("the same in each shape")
@@ -96,11 +99,6 @@ def test_a_thousand_hostile_forms_are_refused_or_mean_what_they_say(stack, shape
                 assert answer.status_code in (400, 413, 422), (form, answer.status_code, answer.text[:500])
                 assert name in answer.text or "JSON" in answer.text, (form, answer.text[:500])
     assert taken > 20
-    places = [stack.container("api-server"), stack.container("scheduler"), *HOSTS]
-    for container in places:
-        assert (
-            stack.engine.docker("exec", container, "find", "/opt", "/tmp", "/root", "-name", "*PWNED*") == ""
-        )
 
 
 @pytest.fixture(scope="module")
