@@ -11,7 +11,7 @@ PROCESSES ?= 2
 PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test lint audit sbom bench-gang bench-scale bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test upgrade-test lint audit sbom bench-gang bench-scale bench-overhead lock ui
 .PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
@@ -64,7 +64,10 @@ chaos: setup-dev ## run every fault injection on real hosts and a real Airflow; 
 		tests/chain tests/sqltune/revisions/test_kills.py
 
 compose-test: setup-dev ## deploy docker-compose.yaml on a Docker engine of its own, in both shapes; root, Debian, 20 minutes
-	@$(CONTROL)/python -m pytest -n0 -v -s -m compose tests/deploy
+	@$(CONTROL)/python -m pytest -n0 -v -s -m compose tests/deploy --ignore tests/deploy/test_upgrade.py
+
+upgrade-test: setup-dev ## upgrade a deployment of the version before, on a Docker engine of its own; 5 minutes
+	@$(CONTROL)/python -m pytest -n0 -v -s -m compose tests/deploy/test_upgrade.py
 
 lint: setup-control ## run every static check: style, types, layers, shell, Dockerfile, Compose file
 	@$(CONTROL)/python -m lab.lint

@@ -50,7 +50,7 @@ SHAPES = {
         },
         {},
         2500,
-        400,
+        300,
         [*ALWAYS, "proxy"],
     ),
     # Several: logs in an object store, Connections from a secrets backend.
@@ -62,7 +62,7 @@ SHAPES = {
         },
         aws.settings(GATEWAY),
         3200,
-        600,
+        450,
         [*ALWAYS, "worker", "redis"],
     ),
 }

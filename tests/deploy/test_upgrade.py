@@ -1,7 +1,4 @@
-"""From the version before docker-compose.yaml was made for a team, while a training runs.
-
-In its name before the other files: it is gone before the deployments that they share are there.
-"""
+"""From the version before docker-compose.yaml was made for a team, while it trains: `make upgrade-test`."""
 
 from __future__ import annotations
 
