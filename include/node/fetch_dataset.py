@@ -13,7 +13,7 @@ from sqltune.dataset.changes import check_rows, compare
 from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import sample, split, write
-from sqltune.errors import DatasetError, SqltuneError
+from sqltune.errors import CommitGone, DatasetError, SqltuneError
 from sqltune.node_contracts.data_check import RevisionChanges
 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest, FetchResponse
 from sqltune.node_contracts.script import BAD_DATA
@@ -55,14 +55,14 @@ def prepare(request: FetchRequest) -> FetchResponse:
 
 
 def changes_since(request: FetchRequest, rows: list[object]) -> RevisionChanges | None:
-    """What the rows change against the earlier commit; None where there is none, or the hub lost it."""
+    """What the rows change against the earlier commit; None where there is none, or its rows are gone."""
     since = request.previous_commit
     if since is None:
         return None
     folder = Path(request.previous_folder).expanduser() / "raw"
     try:
         earlier = list(read_rows(fetch(request.repo, since, request.files, request.endpoint, folder)))
-    except SqltuneError as e:
+    except (CommitGone, DatasetError) as e:
         print(f"not compared with {since[:12]}, the revision trained before: {e}")
         return None
     return compare(earlier, rows, since, request.percent)

@@ -3,7 +3,10 @@
 SqltuneError
 ├── ConfigError            the form, a recipe or a cluster file is wrong: all mistakes at once, before a start
 ├── HubError               the dataset hub does not have what the plan names
-│   └── HubUnreachable     the hub does not answer: worth another try
+│   ├── HubUnreachable     the hub does not answer: worth another try
+│   ├── CommitGone         the hub no longer has a commit, or the commit has none of the files
+│   └── CommitChanged      the hub has other files under a commit's id than before
+├── DiskError              a file of this machine cannot be read or written
 ├── DatasetError           rows that cannot be trained on
 ├── ServingError           the model server does not start or does not answer
 ├── OtherCode              this machine has other scripts than the machine that planned the run
@@ -42,6 +45,18 @@ class HubError(SqltuneError):
 
 class HubUnreachable(HubError):
     """The dataset hub does not answer, or answers with an error of its own: worth another try."""
+
+
+class CommitGone(HubError):
+    """The dataset hub no longer has a commit, or the commit has none of the files that are named."""
+
+
+class CommitChanged(HubError):
+    """The dataset hub has other files under a commit's id than it had before."""
+
+
+class DiskError(SqltuneError):
+    """A file of this machine cannot be read or written."""
 
 
 class DatasetError(SqltuneError):

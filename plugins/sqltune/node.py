@@ -28,7 +28,7 @@ from ssh_gang.text import printable
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).resolve().parent
-SHARED = ("__init__.py", "errors.py", "dataset", "node_contracts", "sql")
+SHARED = ("__init__.py", "durable_files.py", "errors.py", "dataset", "node_contracts", "sql")
 """What the scripts import of this package: folders are copied whole."""
 KEPT_LINES = 30
 """Lines of a script's output that an error shows."""

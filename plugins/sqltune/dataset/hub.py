@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
+import os
+import re
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sqltune.errors import HubError, HubUnreachable
+from sqltune import durable_files
+from sqltune.errors import CommitChanged, CommitGone, DiskError, HubError, HubUnreachable, SqltuneError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +25,11 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 20
 """Bytes that are hashed at once."""
+GIB = 1 << 30
+WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write to an open file ends with; such an error names no file, as those of a connection."""
+KEPT_ID = re.compile(r"\d+ bytes, (sha256 [0-9a-f]{64}|git blob [0-9a-f]{40})")
+"""A whole `FileId` as text."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,10 @@ def errors_of_hub(repo: str, endpoint: str) -> Iterator[None]:
 
     try:
         yield
-    except HubError:
+    except SqltuneError:
         raise
     except RevisionNotFoundError:
-        raise HubError(
+        raise CommitGone(
             f"dataset_revision: {repo} on {endpoint} no longer has the commit: name another revision"
         ) from None
     except RepositoryNotFoundError:
@@ -118,6 +128,27 @@ def errors_of_hub(repo: str, endpoint: str) -> Iterator[None]:
         raise HubUnreachable(
             f"the hub at {endpoint} does not answer ({type(e).__name__}: {e}): check hub_endpoint and the "
             "proxy variables of the cluster file"
+        ) from e
+
+
+@contextmanager
+def _errors_of_disk(path: Path) -> Iterator[None]:
+    """Turn what this machine's disk raises, and nothing else, into an error that names file and disk.
+
+    Args:
+        path: What is read or written, where the error names no file.
+    """
+    try:
+        yield
+    except OSError as e:
+        if e.filename is None and e.errno not in WRITE_ERRORS:
+            raise
+        file = path if e.filename is None else Path(os.fsdecode(e.filename))
+        disk = next(p for p in (file.absolute(), *file.absolute().parents) if os.path.ismount(p))
+        usage = shutil.disk_usage(disk)
+        raise DiskError(
+            f"{file}: {e.strerror} ({usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB are free on the "
+            f"disk at {disk}): make room there, or correct the path's owner and mode, then clear the task"
         ) from e
 
 
@@ -145,12 +176,16 @@ def fetch(repo: str, commit: str, patterns: list[str], endpoint: str, target: Pa
         target: Where the files go; used for this commit only.
 
     Raises:
-        HubError: no file matches, a file arrived damaged, or is another one than before.
+        HubError: a file arrived damaged, or has a name that leads elsewhere.
+        CommitGone: the hub has no such commit, or no file of it matches.
+        CommitChanged: a file is another one than before.
         HubUnreachable: the hub does not answer, or answers with an error; the message names the endpoint.
+        DiskError: a file cannot be read or written here.
     """
     api = _api(endpoint)
     with errors_of_hub(repo, endpoint):
         files = _select(api, repo, commit, patterns)
+    with _errors_of_disk(target):
         return [_fetch_file(api, repo, commit, file, target) for file in files]
 
 
@@ -162,7 +197,7 @@ def _select(api: HfApi, repo: str, commit: str, patterns: list[str]) -> list[Rep
     for pattern in patterns:
         if selected := [file for file in files if fnmatch.fnmatch(file.path, pattern)]:
             return selected
-    raise HubError(
+    raise CommitGone(
         f"{repo} at {commit[:12]} has no file like {patterns} (it has {', '.join(f.path for f in files)}): "
         "set dataset_files in the recipe"
     )
@@ -172,41 +207,59 @@ def _fetch_file(api: HfApi, repo: str, commit: str, file: RepoFile, target: Path
     name = f"{file.path} of {repo} at {commit[:12]}"
     path = _inside(target, file.path, repo)
     stated = FileId.stated(file)
-    known = path.with_name(f".{path.name}.id")
-    if known.is_file() and (before := known.read_text(encoding="utf-8")) != str(stated):
-        raise HubError(
+    kept = path.with_name(f".{path.name}.id")
+    before = _whole_id(kept)
+    if before not in (None, str(stated)):
+        raise CommitChanged(
             f"{name} has changed under the same id (expected {before}, found {stated}): the hub, or what is "
-            "between, is not to be trusted; ask the dataset's owner, and name another revision"
+            "between, is not to be trusted; ask the dataset's owner, and name another revision, or remove "
+            f"{target} where the new one is right"
         )
     if not (path.is_file() and FileId.of(path, stated.kind) == stated):
         # The client trusts its own record of what it fetched more than the file.
         path.unlink(missing_ok=True)
-        _download(api, repo, commit, file.path, target, f"{name} did not arrive whole (expected {stated})")
+        _download(api, repo, commit, path, target, f"{name} did not arrive whole (expected {stated})")
         if (found := FileId.of(path, stated.kind)) != stated:
             path.unlink()
             raise HubError(
                 f"{name} arrived damaged (expected {stated}, found {found}) and was deleted: clear the task "
                 "to fetch it again"
             )
-    known.write_text(str(stated), encoding="utf-8")
+    if before is None:
+        durable_files.write(kept, str(stated).encode())
     return path
 
 
-def _download(api: HfApi, repo: str, commit: str, path: str, target: Path, problem: str) -> None:
+def _whole_id(file: Path) -> str | None:
+    """The id that was kept of a file; None where there is none, or a power cut left only a part of it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return text if KEPT_ID.fullmatch(text) else None
+
+
+def _download(api: HfApi, repo: str, commit: str, path: Path, target: Path, problem: str) -> None:
     from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        api.hf_hub_download(repo, path, repo_type="dataset", revision=commit, local_dir=target)
-    except HfHubHTTPError:
-        raise
-    except Exception as e:  # a connection that breaks, or another size than announced
-        raise HubUnreachable(f"{problem}: {type(e).__name__}: {e}; clear the task to go on with it") from e
+    name = path.relative_to(target).as_posix()
+    with errors_of_hub(repo, api.endpoint):
+        try:
+            with _errors_of_disk(path):
+                api.hf_hub_download(repo, name, repo_type="dataset", revision=commit, local_dir=target)
+        except (HfHubHTTPError, DiskError):
+            raise
+        except Exception as e:  # a connection that breaks, or another size than announced
+            raise HubUnreachable(
+                f"{problem}: {type(e).__name__}: {e}; clear the task to go on with it"
+            ) from e
 
 
 def _inside(target: Path, name: str, repo: str) -> Path:
     """Where a file goes. The hub names it: its name must not lead elsewhere."""
     parts = name.split("/")
-    if "\\" in name or "\0" in name or not all(part not in ("", ".", "..") for part in parts):
+    encodable = name.encode(errors="ignore").decode() == name
+    if not encodable or "\\" in name or "\0" in name or any(part in ("", ".", "..") for part in parts):
         raise HubError(
             f"{repo} has a file {name!r}, whose name is no path inside the repository: it was not fetched; "
             "name another dataset_repo or revision"

@@ -11,7 +11,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.dataset import hub
 from sqltune.dataset.rows import read_rows
 from sqltune.dataset.split import split
-from sqltune.errors import DatasetError, HubError
+from sqltune.errors import DatasetError, DiskError, HubError
 from sqltune.estimate.model import Tokens
 from sqltune.records import token_counts
 from sqltune.sql.prompt import training_row
@@ -42,8 +42,8 @@ def count_tokens(plan: RunPlan) -> Tokens | None:
     """The rows' tokens: known ones, or counted now with the base model's tokenizer, and recorded.
 
     Where the hub has no tokenizer of it, the characters are counted, and the hosts count the tokens when they
-    have the commit. None where the hub does not answer, or the rows cannot be used: `download_dataset` says
-    what is wrong with them.
+    have the commit. None where the hub does not answer, the disk is full, or the rows cannot be used:
+    `download_dataset` says what is wrong.
     """
     known = known_tokens(plan)
     if known and known.basis == "counted":
@@ -57,11 +57,8 @@ def count_tokens(plan: RunPlan) -> Tokens | None:
             rows = split(read_rows(files), plan.recipe.held_out_percent).train
             encoder = _tokenizer(plan, endpoint, Path(folder))
             turns = [training_row(**row)["conversation"][0] for row in rows]
-    except (DatasetError, HubError) as e:
+    except (DatasetError, DiskError, HubError, OSError) as e:
         log.warning("tokens are not counted: %s", e)
-        return known
-    except OSError as e:
-        log.warning("tokens are not counted: the hub at %s does not answer (%s)", endpoint, e)
         return known
     if encoder is None:
         characters = sum(len(turn["input"]) + len(turn["output"]) for turn in turns)

@@ -118,7 +118,7 @@ class XtunerOperator(PlanGangOperator):
             hashes = ", ".join(f"{one.host}: {one.train_hash}" for one in everywhere)
             raise GangError(
                 f"the hosts have different training rows of one commit ({hashes}): the hub answered them "
-                "differently. Remove the commit's folder there, and clear download_dataset"
+                f"differently. Remove {self.run_plan.data_dir} on each, and clear download_dataset"
             )
         return everywhere[0]
 

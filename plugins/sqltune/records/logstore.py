@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqltune.records import durable_files
+from sqltune import durable_files
 from sqltune.records.errors import LogStoreError
 from sqltune.records.settings import log_store_address
 

@@ -38,6 +38,37 @@ def test_a_whole_file_is_not_fetched_again(hub, commit, tmp_path):
     assert file.stat().st_mtime_ns == before
 
 
+def test_the_kept_id_of_a_file_is_written_once(hub, commit, tmp_path):
+    fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    known = tmp_path / ".train.jsonl.id"
+    before = known.stat()
+    fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    assert (known.stat().st_ino, known.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    "left", [b"", b"\0" * 70, b"3001 bytes, git bl", b"\xff"], ids=["empty", "zeros", "cut", "bytes"]
+)
+def test_an_id_of_which_a_power_cut_left_a_part_counts_as_absent(hub, commit, tmp_path, left):
+    fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    known = tmp_path / ".train.jsonl.id"
+    whole = known.read_bytes()
+    known.write_bytes(left)
+    fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+    assert known.read_bytes() == whole
+
+
+def test_an_id_is_never_seen_in_parts(hub, commit, tmp_path):
+    """Another run that fetches the same commit may read it at any moment."""
+    known = tmp_path / ".train.jsonl.id"
+    known.touch()
+    with known.open() as opened_before:
+        fetch(REPO, commit, ["*.jsonl"], hub, tmp_path)
+        assert opened_before.read() == ""
+    assert "git blob" in known.read_text()
+    assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {known.name, "train.jsonl"}
+
+
 def test_no_such_file(hub, commit, tmp_path):
     with pytest.raises(
         HubError, match=r"has no file like \['\*.parquet'\] \(it has README.md, train.jsonl\)"

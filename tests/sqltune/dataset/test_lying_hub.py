@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 
 import pytest
 
 from lab.repositories import blob_id
 from sqltune.dataset.hub import fetch
 from sqltune.dataset.rows import read_rows
-from sqltune.errors import DatasetError, HubError, HubUnreachable
+from sqltune.errors import CommitChanged, DatasetError, DiskError, HubError, HubUnreachable
 from tests.conftest import serving
 from tests.lying_hub import NAME, ROWS, LyingHub
 
@@ -109,11 +111,12 @@ def test_a_commit_that_changes_under_the_same_id_is_refused(lying, get):
     sha = lying.commit
     lying.publish(WRONG)
     lying.repos[NAME] = Renamed(lying.repos[NAME], sha)
-    with pytest.raises(HubError) as e:
+    with pytest.raises(CommitChanged) as e:
         get()
     assert f"train.jsonl of team/data at {sha[:12]} has changed under the same id" in str(e.value)
     assert f"expected {len(ROWS)} bytes, git blob {blob_id(ROWS)}" in str(e.value)
     assert f"found {len(WRONG)} bytes, git blob {blob_id(WRONG)}" in str(e.value)
+    assert f"remove {file.parent}" in str(e.value)
     assert file.read_bytes() == ROWS
 
 
@@ -128,7 +131,8 @@ class Renamed:
 
 
 @pytest.mark.parametrize(
-    "path", ["../../outside.jsonl", "/tmp/outside.jsonl", "a/../../outside.jsonl", "..\\x.jsonl"]
+    "path",
+    ["../../outside.jsonl", "/tmp/outside.jsonl", "a/../../outside.jsonl", "..\\x.jsonl", "\ud800.jsonl"],
 )
 def test_a_path_that_leads_out_of_the_folder_is_refused(lying, get, tmp_path, path):
     outside = tmp_path / "outside.jsonl"
@@ -147,6 +151,37 @@ def test_a_list_of_files_that_is_none_is_an_error_of_the_hub(lying, get, entries
     lying.tree = lambda _: entries
     with pytest.raises(HubError, match="team/data|hub at"):
         get()
+
+
+@pytest.mark.parametrize("in_the_way", ["raw/train.jsonl/", "raw/.cache", "raw"])
+def test_what_lies_in_the_way_on_the_disk_is_no_error_of_the_hub(get, tmp_path, in_the_way):
+    """Before the download, in it, and where its folder should be."""
+    path = tmp_path / in_the_way
+    path.parent.mkdir(exist_ok=True)
+    path.mkdir() if in_the_way.endswith("/") else path.touch()
+    with pytest.raises(
+        DiskError, match=r"GiB are free on the disk at /.*correct the path's owner and mode"
+    ) as e:
+        get()
+    assert str(e.value).startswith(str(path))
+    assert "hub" not in str(e.value).partition(": ")[2]
+
+
+@pytest.mark.filterwarnings("ignore:Not enough free disk space")
+def test_a_disk_that_is_full_is_no_error_of_the_hub(get, tmp_path):
+    """A small disk of its own, which takes root to mount."""
+    if os.geteuid():
+        pytest.skip("mounting a small disk takes root")
+    disk = tmp_path / "raw"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], check=True)
+    try:
+        with pytest.raises(DiskError) as e:
+            get()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert str(e.value).startswith(f"{disk / 'train.jsonl'}: No space left on device")
+    assert f"of 0.0 GiB are free on the disk at {disk})" in str(e.value)
 
 
 @pytest.mark.parametrize("content", [b'{"question": "\xff"}', b"[" * 100_000, b'{"a":' * 100_000])

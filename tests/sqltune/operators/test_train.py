@@ -67,8 +67,9 @@ def test_hosts_with_different_rows_of_one_commit_train_nothing():
     )
     with pytest.raises(
         GangError, match=r"different training rows .* \(host-a: ab, host-b: cd\).*clear download_dataset"
-    ):
+    ) as e:
         training.members(run_plan(), "try1-ab")
+    assert f"Remove {run_plan().data_dir} on each" in str(e.value)
 
 
 def test_config_and_plan_are_written_beside_the_checkpoints():
