@@ -12,6 +12,9 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from airflow.sdk.definitions.param import ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+
 from sqltune.config.spec import RunSpec
 
 MARK = "PWNED"
@@ -175,6 +178,19 @@ def hostile_forms(n: int, seed: int = 0) -> Iterator[dict[str, Any]]:
     further = itertools.islice(hostile_values(seed), LISTED, None)
     forms = itertools.chain(pairs, zip(itertools.cycle(RunSpec.model_fields), further, strict=False))
     yield from ({name: value} for name, value in itertools.islice(forms, n))
+
+
+def refusal(form: dict[str, object], params: ParamsDict) -> str:
+    """What Airflow says of a form, as it does when a run is triggered; empty where it takes it."""
+    [(name, value)] = form.items()
+    given = ParamsDict({name: params.get_param(name)})
+    try:
+        # A value that is not JSON does not get here.
+        given.update({name: value})
+        given.validate()
+    except (ParamValidationError, ValueError) as e:
+        return str(e)
+    return ""
 
 
 PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-/~@+, "

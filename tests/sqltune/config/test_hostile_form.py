@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 import pytest
 from airflow.sdk.definitions.param import ParamsDict
-from airflow.sdk.exceptions import ParamValidationError
 
 from sqltune import node
 from sqltune.config.form import params
@@ -20,25 +19,12 @@ from sqltune.operators.train import TrainOperator
 from sqltune.tasks.dataset import _request
 from sqltune.tasks.planning import make_plan
 from ssh_gang.commands import command_line
-from tests.hostile_values import MARK, hostile_forms, hostile_values, is_harmless
+from tests.hostile_values import MARK, hostile_forms, hostile_values, is_harmless, refusal
 from tests.sqltune.operators.test_train import DATASET
 
 FORMS = 1000
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 PINNED = hub.Pinned("c0ffee" + 34 * "0", NOW)
-
-
-def refusal(form: dict[str, object], params: ParamsDict) -> str:
-    """What Airflow says of a form, as it does when a run is triggered; empty where it takes it."""
-    [(name, value)] = form.items()
-    given = ParamsDict({name: params.get_param(name)})
-    try:
-        # A value that is not JSON does not get here.
-        given.update({name: value})
-        given.validate()
-    except (ParamValidationError, ValueError) as e:
-        return str(e)
-    return ""
 
 
 @pytest.fixture
