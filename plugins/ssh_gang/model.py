@@ -30,8 +30,8 @@ MAX_NAME = 120
 """Characters of a gang's name, which is a file name on the hosts, at most."""
 
 
-MAX_LOG_BYTES = 1024**3
-"""Bytes of each host's output that are recorded, unless a gang says otherwise."""
+MAX_LOG_GIB = 1.0
+"""GiB of each host's output that are recorded, unless a gang says otherwise."""
 
 
 class Model(BaseModel):
@@ -191,10 +191,10 @@ class Gang(Model):
             "Named group: step."
         ),
     )
-    max_log_bytes: int = Field(
-        MAX_LOG_BYTES,
+    max_log_gib: float = Field(
+        MAX_LOG_GIB,
         ge=0,
-        description="Bytes of each host's output that are recorded; what follows is counted, and not kept.",
+        description="GiB of each host's output that are recorded; what follows is counted, and not kept.",
     )
     loss: LossPolicy | None = Field(
         None, description="What becomes of a training whose loss is bad; None: it is not looked at."
@@ -229,6 +229,11 @@ class Gang(Model):
     def folder(self) -> str:
         """Folder of the gang on each host."""
         return f"{self.root}/{self.name}"
+
+    @property
+    def max_log_bytes(self) -> int:
+        """Bytes of each host's output that are recorded."""
+        return int(self.max_log_gib * 2**30)
 
     def ranks_of(self, host: str) -> range:
         """Return the global ranks of a host: torchrun's node ranks are the members' order."""

@@ -21,7 +21,7 @@ from ssh_gang.hook import GangHook
 from ssh_gang.loss import LossPolicy
 from ssh_gang.masking import masked
 from ssh_gang.milestone import Milestone
-from ssh_gang.model import MAX_LOG_BYTES, Accelerator, Gang, Limits, Member, gang_name
+from ssh_gang.model import MAX_LOG_GIB, Accelerator, Gang, Limits, Member, gang_name
 from ssh_gang.recorder import RecorderUnavailable
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
@@ -324,7 +324,7 @@ def task_gang(
     progress_pattern: str | None,
     checkpoint_pattern: str | None = None,
     loss: LossPolicy | None = None,
-    max_log_bytes: int = MAX_LOG_BYTES,
+    max_log_gib: float = MAX_LOG_GIB,
 ) -> Gang:
     """Return the gang of a task: its name, fencing token, generation and owner come from the task instance.
 
@@ -340,7 +340,7 @@ def task_gang(
         progress_pattern: Finds progress in a log line; None where the log has none.
         checkpoint_pattern: Finds a checkpoint in a log line; None where the log has none.
         loss: What becomes of a training whose loss is bad; None: it is not looked at.
-        max_log_bytes: Bytes of each host's output that are recorded.
+        max_log_gib: GiB of each host's output that are recorded.
     """
     ti = context["ti"]
     map_index = _map_index(ti)
@@ -364,7 +364,7 @@ def task_gang(
         | ({} if map_index < 0 else {"map_index": str(map_index)}),
         members=members,
         limits=limits,
-        max_log_bytes=max_log_bytes,
+        max_log_gib=max_log_gib,
         progress_pattern=progress_pattern,
         checkpoint_pattern=checkpoint_pattern,
         loss=loss,

@@ -206,9 +206,9 @@ class RecordWriter:
             return data
         if offset <= limit:
             self._log.warning(
-                "[%s] more than %.0f MB of output: what follows is not recorded (limit max_log_bytes)",
+                "[%s] more than %.3g GiB of output: what follows is not recorded (limit max_log_gib)",
                 host,
-                limit / 1e6,
+                limit / 2**30,
             )
         return data[: max(limit - offset, 0)]
 

@@ -88,9 +88,7 @@ def memory(field: str) -> int:
 def test_a_host_that_sends_gigabytes_fills_neither_memory_nor_disk(sshds, caplog, tmp_path, source, size):
     """Short lines, one line without an end, and lines that are shown beyond the first limit too."""
     caplog.set_level(logging.INFO)
-    g = gang(
-        sshds, bash(f"{source} | head -c {size}"), max_log_bytes=64 * MIB, progress_pattern=PROGRESS_PATTERN
-    )
+    g = gang(sshds, bash(f"{source} | head -c {size}"), max_log_gib=1 / 16, progress_pattern=PROGRESS_PATTERN)
     Path("/proc/self/clear_refs").write_text("5")
     before = memory("VmRSS")
     began = time.monotonic()

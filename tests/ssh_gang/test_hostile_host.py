@@ -248,7 +248,7 @@ def test_output_beyond_the_limit_is_taken_and_not_recorded(caplog):
     recorder = MemoryRecorder()
 
     async def test() -> None:
-        followed = Followed(recorder, max_log_bytes=10)
+        followed = Followed(recorder, max_log_gib=10 / 2**30)
         async with followed.following():
             followed.host.print("one\n")
             await followed.until_acknowledged()
@@ -261,7 +261,7 @@ def test_output_beyond_the_limit_is_taken_and_not_recorded(caplog):
 
     play(test)
     assert recorder.logs == {"a": b"one\ntwo\nth"}
-    assert sum("what follows is not recorded (limit max_log_bytes)" in m for m in caplog.messages) == 1
+    assert sum("what follows is not recorded (limit max_log_gib)" in m for m in caplog.messages) == 1
     assert caplog.messages[-1].startswith("[a] of 0 MB of its output, the first 0 MB are recorded")
     assert caplog.messages.count("[a] three") == 5
 

@@ -38,7 +38,7 @@ def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> bool:
     Without the Connection `sqltune_alerts`, nobody is told.
 
     Returns:
-        Whether everybody who wants it was told; without the Connection, nobody was.
+        Whether it has arrived anywhere: to send it again would send it to those again who have it.
     """
     try:
         connection = _connection()
@@ -46,7 +46,7 @@ def tell(event: Event, run_id: str, link: str, facts: dict[str, str]) -> bool:
             return False
         deliveries = _deliver(Alert(event, run_id, link, facts), connection)
         _log(deliveries)
-        return not any(delivery.error for delivery in deliveries)
+        return not all(delivery.error for delivery in deliveries)
     except Exception as e:  # an alert that cannot be sent fails nothing
         _log_failure(event, e)
         return False

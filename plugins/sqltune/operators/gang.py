@@ -71,7 +71,7 @@ class PlanGangOperator(BaseGangOperator):
             root=f"{plan.cluster.work_dir}/gangs",
             members=self.members(plan, attempt),
             limits=plan.cluster.limits,
-            max_log_bytes=int(plan.cluster.max_log_gib * 2**30),
+            max_log_gib=plan.cluster.max_log_gib,
             exclusive=self.exclusive,
             progress_pattern=self.progress_pattern,
             checkpoint_pattern=self.checkpoint_pattern,

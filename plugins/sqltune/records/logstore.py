@@ -162,7 +162,10 @@ class LogStore:
     def total_size(self) -> int:
         """Return the bytes of all logs; it looks at every block."""
         self._fs.invalidate_cache()
-        return int(self._fs.du(self._root)) if self._fs.exists(self._root) else 0
+        if not self._fs.exists(self._root):
+            return 0
+        # Not fsspec's `du`: it asks for each file again, and some are gone by then while logs are written.
+        return sum(file["size"] for file in self._fs.find(self._root, detail=True).values())
 
     @property
     def folder(self) -> Path | None:

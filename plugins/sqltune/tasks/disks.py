@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from airflow.sdk import Variable
@@ -18,7 +19,7 @@ from sqltune.alerts.notifier import tell
 from sqltune.config.cluster import Cluster, Host
 from sqltune.config.loading import cluster_names, load_cluster
 from sqltune.environment import setting
-from sqltune.errors import ConfigError
+from sqltune.errors import ConfigError, SqltuneError
 from sqltune.metrics import CONTROL_PLANE, emit
 from sqltune.records.logstore import LogStore
 from ssh_gang import commands
@@ -31,6 +32,9 @@ TOLD = "sqltune_low_disks"
 """Airflow Variable with the disks that were told as nearly full, and are not well again."""
 WELL = 1.1
 """Times the limit that must be free again: at the limit itself, every few megabytes would be an alert."""
+ANSWERS = 120.0
+"""Seconds that all hosts have to answer: the task has five minutes, and an alert takes up to 30 s."""
+OWN_LOGS = "logs of Airflow"
 LIMIT = "SQLTUNE_ALERT_FREE_DISK_GB"
 DEFAULT_LIMIT = "5"
 GIB = 1024**3
@@ -70,34 +74,57 @@ def check_disks() -> dict[str, float]:
 
     Returns:
         Free space in GiB, by cluster and host.
+
+    Raises:
+        SqltuneError: A disk could not be looked at for an unexpected reason; the others were, and were told.
     """
-    disks = [*_control_plane(), *_hosts()]
+    told: set[str] = set(Variable.get(TOLD, default=[], deserialize_json=True))
+    disks: list[Disk] = []
+    failed: list[str] = []
+    # Each is told before the next is looked for, Airflow's own first: hosts may hang.
+    for disk in chain(_control_plane(failed), _hosts(failed)):
+        _tell(disk, told)
+        disks.append(disk)
     for cluster in {disk.cluster for disk in disks}:
         emit(cluster, "disk_free", min(disk.free for disk in disks if disk.cluster == cluster))
-    told: list[str] = Variable.get(TOLD, default=[], deserialize_json=True)
-    still = _tell(disks, told)
-    if still != told:
-        Variable.set(TOLD, still, description="Disks that were told as nearly full", serialize_json=True)
+    if failed:
+        raise SqltuneError("\n".join(["these disks could not be looked at, all others were:", *failed]))
     return {disk.name: round(disk.free, 1) for disk in disks}
 
 
-def _tell(disks: Iterable[Disk], told: Iterable[str]) -> list[str]:
-    """Tell of disks that are low and were well before; return the names of all that are low and were told."""
-    still = set(told)
-    for disk in disks:
-        if disk.free >= disk.limit * WELL:
-            still.discard(disk.name)
-        elif disk.free < disk.limit:
-            log.warning("%s", disk)
-            cluster = "" if disk.cluster == CONTROL_PLANE else disk.cluster
-            facts = {"place": disk.place, "cause": str(disk), "cluster": cluster}
-            # One that was not delivered is sent again in ten minutes.
-            if disk.name not in still and tell(Event.DISK, "", "", facts):
-                still.add(disk.name)
-    return sorted(still)
+def _tell(disk: Disk, told: set[str]) -> None:
+    """Tell of a disk that is low and was well before; note at once which are low and were told."""
+    before = set(told)
+    if disk.free >= disk.limit * WELL:
+        told.discard(disk.name)
+    elif disk.free < disk.limit:
+        log.warning("%s", disk)
+        cluster = "" if disk.cluster == CONTROL_PLANE else disk.cluster
+        facts = {"place": disk.place, "cause": str(disk), "cluster": cluster}
+        # One that has arrived nowhere is sent again in ten minutes.
+        if disk.name not in told and tell(Event.DISK, "", "", facts):
+            told.add(disk.name)
+    if told != before:
+        description = "Disks that were told as nearly full"
+        Variable.set(TOLD, sorted(told), description=description, serialize_json=True)
 
 
-def _control_plane() -> Iterator[Disk]:
+@contextmanager
+def _noted(name: str, failed: list[str]) -> Iterator[None]:
+    """Log an exception, and note it for the end of the task."""
+    try:
+        yield
+    except Exception as e:
+        log.warning("%s: its disk cannot be looked at", name, exc_info=e)
+        failed.append(f"{name}: {type(e).__name__}: {e}")
+
+
+def _control_plane(failed: list[str]) -> Iterator[Disk]:
+    with _noted(OWN_LOGS, failed):
+        yield _own_disk()
+
+
+def _own_disk() -> Disk:
     """The disk of the log store, or of Airflow's own logs where the log store is on object storage."""
     value = setting(LIMIT, DEFAULT_LIMIT)
     try:
@@ -110,9 +137,9 @@ def _control_plane() -> Iterator[Disk]:
     while not folder.exists():
         folder = folder.parent
     usage = shutil.disk_usage(folder)
-    yield Disk(
+    return Disk(
         cluster=CONTROL_PLANE,
-        place="logs of Airflow",
+        place=OWN_LOGS,
         folder=str(folder),
         total=usage.total / GIB,
         free=usage.free / GIB,
@@ -122,21 +149,45 @@ def _control_plane() -> Iterator[Disk]:
     )
 
 
-def _hosts() -> Iterator[Disk]:
-    for name in cluster_names():
-        try:
-            cluster = load_cluster(name)
-        except ConfigError as e:
-            # A cluster that is not used here: its file names variables that are not set.
-            log.info("cluster %s is left out: %s", name, e)
-            continue
-        for disk in asyncio.run(on_all(cluster.storage_hosts, partial(_host, name, cluster))):
-            if isinstance(disk, HostError):
-                log.warning("%s", disk)
-            elif isinstance(disk, BaseException):
+def _hosts(failed: list[str]) -> Iterator[Disk]:
+    """The disks of the hosts that answer; all are asked at once."""
+    places = [(name, cluster, host) for name, cluster in _clusters(failed) for host in cluster.storage_hosts]
+    for (name, _, host), disk in zip(places, asyncio.run(on_all(places, _ask)), strict=True):
+        if isinstance(disk, HostError):
+            log.warning("%s", disk)
+        elif isinstance(disk, BaseException):
+            with _noted(f"{name}/{host.name}", failed):
                 raise disk
-            else:
-                yield disk
+        else:
+            yield disk
+
+
+def _clusters(failed: list[str]) -> Iterator[tuple[str, Cluster]]:
+    for name in cluster_names():
+        with _noted(f"cluster {name}", failed):
+            try:
+                cluster = load_cluster(name)
+            except ConfigError as e:
+                # A cluster that is not used here: its file names variables that are not set.
+                log.info("cluster %s is left out: %s", name, e)
+                continue
+            yield name, cluster
+
+
+async def _ask(place: tuple[str, Cluster, Host]) -> Disk:
+    """The disk of one host's work folder, within `ANSWERS`.
+
+    Raises:
+        HostError: The host does not answer in time, or says nothing that can be read.
+    """
+    name, cluster, host = place
+    try:
+        async with asyncio.timeout(ANSWERS):
+            return await _host(name, cluster, host)
+    except TimeoutError as e:
+        raise HostError(
+            f"{host.name}: its disk is not known after {ANSWERS:.0f} s: look at the host's load and network"
+        ) from e
 
 
 async def _host(name: str, cluster: Cluster, host: Host) -> Disk:

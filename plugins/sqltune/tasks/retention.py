@@ -10,6 +10,7 @@ Days since something was last recorded of the run; 0 keeps everything.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
 from airflow.sdk import Variable
@@ -26,7 +27,10 @@ from sqltune.registry import versions
 log = logging.getLogger(__name__)
 
 DONE = "sqltune_retention"
-"""Airflow Variable with the day on which it was last done: the log store's size is that of many files."""
+"""Airflow Variable with the day on which it was last done, and with which settings.
+
+Once a day is enough: the log store's size is that of many files. Changed settings are applied at once.
+"""
 SHORTEST = 30
 """Days; a run that waits for a person's answer records nothing meanwhile."""
 DEFAULTS = {"LOGS": 365, "SERIES": 365, "ANSWERS": 0}
@@ -52,35 +56,45 @@ def days(what: str) -> int:
 
 
 def apply_retention() -> dict[str, float] | None:
-    """Remove what is too old, and report the sizes; nothing where that was done today.
+    """Remove what is too old, and report the sizes; nothing where that was done today with these settings.
 
     Returns:
-        What was removed, and the sizes afterwards in GiB; None where it was done today.
+        What was removed, and the sizes afterwards in GiB, as far as they are known; None where it was done.
 
     Raises:
         ConfigError: A setting is wrong; nothing was removed.
     """
-    today = f"{now():%Y-%m-%d}"
-    if Variable.get(DONE, default=None) == today:
-        log.info("done today already")
-        return None
     kept_days = {what: days(what) for what in DEFAULTS}
+    this = " ".join([f"{now():%Y-%m-%d}", *(f"{what}={n}" for what, n in kept_days.items())])
+    if Variable.get(DONE, default=None) == this:
+        log.info("done today already, with these settings: %s", this)
+        return None
     kept, store = _served(), LogStore()
     before = {what: now() - timedelta(days=n) for what, n in kept_days.items() if n}
     logs = _remove_logs(store, records.old_runs(before["LOGS"], kept)) if "LOGS" in before else 0
     series = records.remove_series(before["SERIES"], kept) if "SERIES" in before else 0
     answers = records.remove_answers(before["ANSWERS"], kept) if "ANSWERS" in before else 0
-    sizes = {"records_size": records.size() / GIB, "log_store_size": store.total_size() / GIB}
-    for name, value in sizes.items():
-        emit(CONTROL_PLANE, name, value)
+    sizes = dict(_sizes({"records_size": records.size, "log_store_size": store.total_size}))
     log.info(
         "removed: logs of %d runs (kept for %d days), %d rows of series (%d), %d rows of answers (%d); "
-        "0 days: for ever. Left: records %.2f GiB, log store %.2f GiB",
+        "0 days: for ever. Left, in GiB: %s",
         *(logs, kept_days["LOGS"], series, kept_days["SERIES"], answers, kept_days["ANSWERS"]),
-        *sizes.values(),
+        ", ".join(f"{name} {value:.2f}" for name, value in sizes.items()),
     )
-    Variable.set(DONE, today, description="The day on which old logs and records were last removed")
+    Variable.set(DONE, this, description="When what is too old was last removed, and days of each kind")
     return {"logs": logs, "series": series, "answers": answers} | sizes
+
+
+def _sizes(measures: Mapping[str, Callable[[], int]]) -> Iterator[tuple[str, float]]:
+    """Measure in GiB, and send each as a metric; what cannot be measured is logged and left out."""
+    for name, measure in measures.items():
+        try:
+            size = measure() / GIB
+        except Exception as e:  # each kind of object storage has exceptions of its own
+            log.warning("%s is not known: %s: %s", name, type(e).__name__, e)
+        else:
+            emit(CONTROL_PLANE, name, size)
+            yield name, size
 
 
 def _served() -> set[str]:

@@ -236,6 +236,21 @@ def test_what_is_not_delivered_is_logged(webhook, told, logged, monkeypatch):
     assert line.startswith("alert: entry 1 (JSON): not delivered after 4 tries: Failed to send JSON")
 
 
+def test_who_was_not_reached_is_logged_and_the_alert_counts_as_sent(webhook, told, logged):
+    """As with one expired token among several: the others have it, and must not get it again."""
+    told(f"json://127.0.0.1:{webhook.port}", "a-service-that-no-one-has://token")
+    assert tell(Event.DISK, "", "", {"cause": "full"})
+    assert "Cause: full" in body(webhook.received)
+    (line,) = [line for line in logged if "not delivered" in line]
+    assert line.startswith("alert: entry 2 (a-service-that-no-one-has): not delivered")
+
+
+def test_an_alert_that_no_entry_wants_is_not_sent(webhook, told):
+    told({"path": f"json://127.0.0.1:{webhook.port}", "tag": "failure"})
+    assert not tell(Event.DISK, "", "", {"cause": "full"})
+    assert webhook.received == []
+
+
 def test_a_cause_that_cannot_be_left_fails_nothing(caplog):
     leave_cause({"ti": SimpleNamespace(map_index=-1, task_id="plan"), "exception": RuntimeError("x")})
     assert "the alert will not know this cause" in caplog.text

@@ -42,8 +42,37 @@ def test_logs_and_series_of_old_runs_go_after_a_year_and_the_log_says_so(caplog)
 def test_it_is_done_once_a_day(variables):
     assert retention.apply_retention() is not None
     assert retention.apply_retention() is None
-    variables[retention.DONE] = f"{now() - timedelta(days=1):%Y-%m-%d}"
+    today, yesterday = (f"{now() - timedelta(days=n):%Y-%m-%d}" for n in (0, 1))
+    variables[retention.DONE] = variables[retention.DONE].replace(today, yesterday)
     assert retention.apply_retention() is not None
+
+
+def test_changed_days_are_applied_on_the_same_day(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    monkeypatch.setenv("SQLTUNE_KEEP_LOGS_DAYS", "500")
+    assert retention.apply_retention()["logs"] == 0
+    assert retention.apply_retention() is None
+    assert "done today already, with these settings" in caplog.text
+    monkeypatch.setenv("SQLTUNE_KEEP_LOGS_DAYS", "365")
+    assert retention.apply_retention()["logs"] == 1
+    assert retention.apply_retention() is None
+
+
+@pytest.mark.parametrize("unknown", ["records_size", "log_store_size"])
+def test_a_size_that_is_not_known_fails_nothing(unknown, monkeypatch, caplog, variables):
+    def fail(*_: object) -> int:
+        raise OSError("Permission denied: lost+found")
+
+    owner, name = {
+        "records_size": (retention.records, "size"),
+        "log_store_size": (LogStore, "total_size"),
+    }[unknown]
+    monkeypatch.setattr(owner, name, fail)
+    result = retention.apply_retention()
+    assert result["logs"] == 1
+    assert unknown not in result
+    assert f"{unknown} is not known: OSError: Permission denied: lost+found" in caplog.text
+    assert retention.apply_retention() is None
 
 
 @pytest.mark.parametrize("served", [("old",), ("old", "new")], ids=["champion", "the one before it"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.slow
 SECRET = "secret-of-these-tests-and-of-no-other-airflow-at-all-64-bytes-long"
 RUN_ID = "whole"
 AIRFLOW = Path(sys.executable).with_name("airflow")
+SECURITY = ROOT / "SECURITY.md"
 
 
 def addresses() -> list[str]:
@@ -205,6 +207,16 @@ def test_the_api_has_routes():
 
 def test_who_is_not_logged_in_reads_nothing(airflow):
     assert airflow.other_than(401) == {}
+
+
+def test_what_airflow_answers_without_a_login_is_in_the_threat_model(airflow):
+    document = httpx.get(f"{airflow.url}/openapi.json", timeout=60, trust_env=False).json()
+    routes = [path for path, methods in document["paths"].items() if "get" in methods]
+    assert len(routes) > 50
+    answering = {path for path in routes if airflow.status(re.sub(r"\{\w+\}", "1", path)) not in (401, 403)}
+    assert "/api/v2/monitor/health" in answering
+    (row,) = re.findall(r"^\| the page's address without a login \|.*", SECURITY.read_text(), re.M)
+    assert {path for path in answering if f"`{path}`" not in row} == set()
 
 
 def test_who_may_not_read_the_dag_reads_nothing(airflow):
