@@ -79,6 +79,8 @@ def stack(request: pytest.FixtureRequest, docker: Engine) -> Iterator[Stack]:
     """A deployment that is up."""
     shape = SHAPES[request.param]
     made = Stack(docker, BASE / "engine" / request.param, shape.env)
+    # What a run that was killed has left.
+    made.down()
     made.check_out()
     lines = [f"{name}={value}\n" for name, value in (lab_settings() | shape.airflow_env).items()]
     (made.folder / "airflow.env").write_text("".join(lines))

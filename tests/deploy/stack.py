@@ -112,7 +112,9 @@ class Stack:
     def down(self) -> None:
         """Stop everything, and remove its data."""
         subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
-        self.compose("--profile", "*", "down", "--volumes", "--timeout", "5")
+        # Where there is no Compose file, by the project's labels: also what another version has made.
+        down = ("compose", "--project-name", PROJECT, "down", "--volumes", "--timeout", "5")
+        self.engine.docker(*down, cwd=Path("/"))
 
     @property
     def url(self) -> str:

@@ -19,7 +19,7 @@ from tests.deploy import measured
 from tests.deploy.conftest import lab_settings, network
 from tests.deploy.engine import Engine
 from tests.deploy.runs import failures, states, step, until_ended, until_step
-from tests.deploy.stack import DAG, GATEWAY, PROJECT, Stack, serve_hub
+from tests.deploy.stack import DAG, GATEWAY, Stack, serve_hub
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(1500)]
@@ -53,8 +53,6 @@ def old(docker: Engine) -> Iterator[Stack]:
     with ExitStack() as running:
         running.enter_context(network(docker))
         running.enter_context(serve_hub(GATEWAY))
-        # The volume that only the version before has.
-        running.callback(docker.docker, "volume", "rm", "--force", f"{PROJECT}_airflow")
         running.callback(made.down)
         made.compose("build", "--quiet")
         made.compose("up", "--detach", "--wait", "--wait-timeout", "240")
