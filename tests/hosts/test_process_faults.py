@@ -30,7 +30,8 @@ RANK = "import os, sys, time; print('rank', os.environ['RANK'], 'is up', flush=T
 def torchrun(sshds, program=RANK, grace=5, **more):
     """Two hosts with two ranks each, by the real torchrun.
 
-    Hosts do not meet at a rendezvous, so that a fault stays on its host.
+    Hosts do not meet at a rendezvous, so that a fault stays on its host. The second one's ranks are 0 and 1
+    too, and not 2 and 3 as in a gang that trains.
     """
     argvs = [
         ["torchrun", "--standalone", "--nproc_per_node=2", "--no-python", "python", "-c", program]
@@ -76,7 +77,7 @@ def test_a_killed_rank_is_blamed_by_its_number_and_no_process_is_left(sshds, tmp
             await until_up(g)
             victim = next(
                 p
-                for p in children(g, 1)["rank"]
+                for p in children(g, 0)["rank"]
                 if b"RANK=1" in Path(f"/proc/{p}/environ").read_bytes().split(b"\0")
             )
             os.kill(victim, signal.SIGKILL)
@@ -85,9 +86,9 @@ def test_a_killed_rank_is_blamed_by_its_number_and_no_process_is_left(sshds, tmp
             return g, event, time.monotonic() - killed
 
     g, event, took = asyncio.run(go())
-    assert event.failed_host == "b", event
+    assert event.failed_host == "a", event
     assert event.failed_rank == 1, event
-    assert event.reason.startswith("b rank 1: killed by signal 9"), event
+    assert event.reason.startswith("a rank 1: killed by signal 9"), event
     assert event.tail.strip() == "rank 1 is up"
     assert remaining_processes(g) == []
     # Far below the 30 s that torchrun gives its other rank, and the 300 s of its exit barrier.
