@@ -94,10 +94,10 @@ def test_a_backup_of_a_deployment_that_runs_is_restored_on_an_empty_machine(
     assert again.returncode == 1
     assert ".env is there, so this checkout has a deployment" in again.stderr
     (stack.folder / ".env").rename(tmp_path / ".env")
-    for name in ("airflow.env", "ssh"):
+    for name in ("airflow.env", "ssh", "tls"):
         (stack.folder / name).rename(tmp_path / name)
     again = script(stack, "restore.sh", archive)
-    for name in (".env", "airflow.env", "ssh"):
+    for name in (".env", "airflow.env", "ssh", "tls"):
         (tmp_path / name).rename(stack.folder / name)
     assert again.returncode == 1
     assert "there are volumes of a deployment sqltune (" in again.stderr
