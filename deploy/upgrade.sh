@@ -3,8 +3,8 @@
 # Both databases are migrated; trainings on the hosts go on, and are found again. Run it again if it was interrupted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-if grep -q '^POSTGRES_HOST=.' .env; then
-  echo "upgrade: the database is on another machine, this one has workers: upgrade that machine, and here
+if grep -qs '^API_SERVER=.' .env; then
+  echo "upgrade: API_SERVER in .env says that this machine has workers alone: upgrade that one first, and here
   docker compose build init && docker compose up --detach --no-deps worker" >&2
   exit 1
 fi

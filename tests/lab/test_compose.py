@@ -48,6 +48,12 @@ def test_every_component_has_the_same_settings():
     assert env["MLFLOW_TRACKING_URI"] == "${MLFLOW_TRACKING_URI:-http://mlflow:5000}"
 
 
+def test_every_address_of_the_database_names_the_driver_that_the_image_has():
+    addresses = re.findall(r"\S*postgresql\S*://", TEXT)
+    assert len(addresses) == 3
+    assert all(address.endswith("postgresql+psycopg2://") for address in addresses)
+
+
 def test_every_variable_is_in_the_example_or_has_a_default():
     example = set(re.findall(r"^(\w+)=", EXAMPLE, re.M))
     assert set(re.findall(r"\$\{(\w+)\}", TEXT)) | SECRETS <= example
