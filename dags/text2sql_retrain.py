@@ -39,7 +39,7 @@ from sqltune.alerts.notifier import (
     leave_cause,
 )
 from sqltune.config.form import params
-from sqltune.environment import setting
+from sqltune.environment import positive, setting
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
 from sqltune.operators.convert import ConvertAdapterOperator
@@ -56,6 +56,7 @@ from sqltune.timetables.revisions import schedule
 
 DAG_ID = "text2sql_retrain"
 SCHEDULE = setting("SQLTUNE_SCHEDULE", "0 2 * * *")
+ACTIVE_RUNS = positive("SQLTUNE_MAX_ACTIVE_RUNS", 1)
 RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=20)}
 TEARDOWN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=20)}
 
@@ -100,7 +101,8 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
     # Without a start_date: with one, switching the DAG on would train at once, for the night before.
     schedule=schedule(SCHEDULE, DAG_ID),
     catchup=False,
-    max_active_runs=1,
+    # Runs of one cluster wait for one another; more than one run is for several clusters.
+    max_active_runs=ACTIVE_RUNS,
     dagrun_timeout=timedelta(days=7),
     on_failure_callback=RunFailed(),
     deadline=deadline(),

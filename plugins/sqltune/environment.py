@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from functools import cache
@@ -18,6 +19,18 @@ SECONDS = 30
 def setting(name: str, default: str = "") -> str:
     """Return a variable, or its default where it is unset or empty: `NAME=` in `.env` sets no value."""
     return os.environ.get(name) or default
+
+
+def positive(name: str, default: int) -> int:
+    """Return a variable as a whole number above zero, or its default where it is unset or empty.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    value = setting(name, str(default))
+    if not re.fullmatch("[0-9]{1,6}", value) or int(value) == 0:
+        raise ConfigError([f"{name}: found {value!r}, expected a whole number from 1 to 999999: correct it"])
+    return int(value)
 
 
 def secret(name: str) -> str:

@@ -41,5 +41,5 @@ def test_of_two_runs_with_one_plan_one_trains_and_the_other_has_nothing_new(lab)
     assert summary.state is State.NOTHING_NEW
     assert summary.same_as == trained
     log = "\n".join(lab.airflow.log(DAG, waited, "plan", 1))
-    assert f"run {trained} trains the same plan" in log
+    assert f"run {trained} works on cluster lab" in log
     assert f"nothing new: run {trained} trained and judged the same plan" in log

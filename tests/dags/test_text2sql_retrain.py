@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 
 import pytest
+
+from tests.conftest import ROOT
+from tests.dags.conftest import parsed
 
 SPINE = [
     "plan",
@@ -93,8 +97,22 @@ def test_adapter_is_converted_only_when_no_rank_can_run(dag):
     assert "reap" in dag.get_task("convert_adapter").upstream_task_ids
 
 
-def test_one_run_at_a_time(dag):
+def test_one_run_at_a_time_unless_a_setting_says_otherwise(dag, monkeypatch):
     assert dag.max_active_runs == 1
+    monkeypatch.setenv("SQLTUNE_MAX_ACTIVE_RUNS", "3")
+    assert parsed(ROOT / "dags/text2sql_retrain.py").dags["text2sql_retrain"].max_active_runs == 3
+
+
+def test_the_nights_of_other_clusters_in_the_docs_start_runs_that_the_form_takes(dag, tmp_path):
+    text = (ROOT / "docs/deploy.md").read_text()
+    (tmp_path / "nights.py").write_text(text.split("```python\n")[1].split("```")[0])
+    (nights,) = parsed(tmp_path / "nights.py").dags.values()
+    assert nights.tasks
+    for started in nights.tasks:
+        assert started.trigger_dag_id == dag.dag_id
+        params = copy.deepcopy(dag.params)
+        params.update(started.conf)
+        params.validate()
 
 
 def test_schedule_is_nightly_without_catching_up(dag):

@@ -82,6 +82,7 @@ def stack(request: pytest.FixtureRequest, docker: Engine) -> Iterator[Stack]:
     # What a run that was killed has left.
     made.down()
     made.check_out()
+    made.add_clusters()
     lines = [f"{name}={value}\n" for name, value in (lab_settings() | shape.airflow_env).items()]
     (made.folder / "airflow.env").write_text("".join(lines))
     with ExitStack() as running:
@@ -121,6 +122,8 @@ def lab_settings() -> dict[str, str]:
         "SQLTUNE_LAB_INTERFACE": "eth0",
         "SQLTUNE_LAB_SERVING": HOSTS[0],
         "SQLTUNE_LAB_HUB": f"http://{GATEWAY}:8090",
+        # Of the lab, and of each host alone.
+        "SQLTUNE_MAX_ACTIVE_RUNS": "3",
     }
 
 

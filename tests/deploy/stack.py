@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from lab.airflow_api import Airflow
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
@@ -23,6 +24,8 @@ from tests.waiting import wait_until
 
 DAG = "text2sql_retrain"
 HOSTS = ("host-a", "host-b")
+CLUSTERS = ("left", "right")
+"""Clusters of one host each, beside the lab's of both."""
 PROJECT = "sqltune"
 PASSWORD = "p@ss/w:rd #100%$HOME\"'"
 """Of PostgreSQL and Redis: each of its characters means something to an address, a shell or Compose."""
@@ -63,6 +66,15 @@ class Stack:
         self.make(self.settings)
         self.copy_files()
         subprocess.run(["bash", "deploy/fill-env.sh"], cwd=self.folder, check=True)
+
+    def add_clusters(self) -> None:
+        """Write a cluster file for each host alone."""
+        folder = self.folder / "include/configs/clusters"
+        both = yaml.safe_load((folder / "lab.yaml").read_text())
+        for name, host in zip(CLUSTERS, both["hosts"], strict=True):
+            serving = both["serving"] | {"host": host["name"], "bind": host["name"]}
+            one = both | {"hosts": [host], "work_dir": f"~/code/{name}", "serving": serving}
+            (folder / f"{name}.yaml").write_text(yaml.safe_dump(one))
 
     def make(self, settings: Mapping[str, str]) -> None:
         """Make the folder anew, with `.env` and a key for the hosts."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
-from sqltune.environment import secret, setting
+from sqltune.environment import positive, secret, setting
 from sqltune.errors import ConfigError
 
 NAME = "SQLTUNE_EXAMPLE"
@@ -23,6 +24,19 @@ def test_an_empty_setting_is_one_that_is_not_set(monkeypatch, value, expected):
     if value is not None:
         monkeypatch.setenv(NAME, value)
     assert setting(NAME, "default") == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", 1), ("3", 3), ("010", 10)])
+def test_a_number_is_read_from_a_setting(monkeypatch, value, expected):
+    monkeypatch.setenv(NAME, value)
+    assert positive(NAME, 1) == expected
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "two", "1_0", "٣", "9999999"])
+def test_a_setting_that_is_no_number_above_zero_is_refused(monkeypatch, value):
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ConfigError, match=rf"{NAME}: found '{re.escape(value)}', expected a whole number"):
+        positive(NAME, 1)
 
 
 def test_a_secret_that_is_not_set_is_empty():

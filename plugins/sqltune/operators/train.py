@@ -64,12 +64,12 @@ class XtunerOperator(PlanGangOperator):
         raise NotImplementedError
 
     def execute(self, context: Context) -> None:
-        """Train, once no other run trains the same plan: a run that was cleared may have lost its turn."""
+        """Train in the run's turn, which a run that was cleared may have lost."""
         try:
             turns.wait_for_turn(self.run_plan, context["ti"])
         except OperationalError as e:
             # Ranks that run must be found again all the same, and `plan` has waited for this run's turn.
-            self.log.warning("whether another run trains the same plan is not known (%s); going on", e.orig)
+            self.log.warning("whether another run works on the cluster is not known (%s); going on", e.orig)
         super().execute(context)
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:

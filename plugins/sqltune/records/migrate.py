@@ -54,8 +54,8 @@ def _create_missing_database() -> None:
         server.dispose()
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the migrations that are missing, within the connection's transaction."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Run the migrations that are missing up to a revision, within the connection's transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -63,4 +63,4 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -363,12 +363,12 @@ class MlflowMessage(Base):
     """Until then, one process is sending it, and no other does."""
 
 
-class TrainingClaim(Base):
-    """The run that trains a fingerprint now; there can be one."""
+class ClusterClaim(Base):
+    """The run that works on a cluster now; there can be one."""
 
-    __tablename__ = "training_claims"
+    __tablename__ = "cluster_claims"
 
-    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    cluster: Mapped[str] = mapped_column(primary_key=True)
     dag_id: Mapped[str]
     run_id: Mapped[str]
     at: Mapped[datetime]

@@ -144,13 +144,16 @@ def trained(key: str) -> Json | None:
         return session.scalar(select(Run.trained).where(Run.key == key))
 
 
-def trained_before(fingerprint: str) -> str | None:
-    """Return the run id of the newest run that trained this very plan and has a verdict, or None."""
+def trained_before(cluster: str, fingerprint: str) -> str | None:
+    """Return the run id of the newest run that trained this very plan on a cluster, or None.
+
+    A run counts once it has a verdict. What another cluster trained does not: it has a champion of its own.
+    """
     with database.reading() as session:
         return session.scalar(
             select(Run.run_id)
             .join(Verdict, Verdict.run_id == Run.id)
-            .where(Run.fingerprint == fingerprint)
+            .where(Run.cluster == cluster, Run.fingerprint == fingerprint)
             .order_by(Verdict.at.desc())
             .limit(1)
         )
@@ -180,10 +183,12 @@ def commit_before(cluster: str, repo: str, commit: str, date: datetime) -> str |
         )
 
 
-def judged(fingerprints: Collection[str]) -> dict[str, RunSummary]:
-    """Return the newest run with a verdict for each of these fingerprints that has one."""
+def judged(cluster: str, fingerprints: Collection[str]) -> dict[str, RunSummary]:
+    """Return a cluster's newest run with a verdict for each of these fingerprints that has one."""
     statement = (
-        _summaries().where(Run.fingerprint.in_(fingerprints), Verdict.at.is_not(None)).order_by(Verdict.at)
+        _summaries()
+        .where(Run.cluster == cluster, Run.fingerprint.in_(fingerprints), Verdict.at.is_not(None))
+        .order_by(Verdict.at)
     )
     with database.reading() as session:
         return {row[0].fingerprint: _summary(row) for row in session.execute(statement)}

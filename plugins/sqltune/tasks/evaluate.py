@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from airflow.sdk import get_current_context
 from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.config.base import digest
@@ -18,7 +19,7 @@ from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import score_answers, with_flags
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
-from sqltune.records import evaluations
+from sqltune.records import evaluations, turns
 from sqltune.serving import client
 from sqltune.serving.hook import ServingHook
 from sqltune.sql.prompt import TEMPLATE_HASH, render
@@ -38,7 +39,12 @@ def serve(
     """Serve the model of a stage; it is ready once it has answered a prompt.
 
     Nothing is started when all its answers are known from an earlier run.
+
+    Raises:
+        AirflowRescheduleException: Another run works on the cluster, as this one was cleared; Airflow starts
+            the task again later.
     """
+    turns.wait_for_turn(plan, get_current_context()["ti"])
     name, model, model_hash = _identity(plan, facts, merged if stage == "after" else None)
     questions = suite_of(plan)
     known = len(answer_set(plan, model_hash).load(questions)) == len(questions)

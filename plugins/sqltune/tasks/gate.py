@@ -15,7 +15,6 @@ from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import with_flags
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from sqltune.metrics import emit
-from sqltune.records import claims
 from sqltune.tasks.evaluate import suite_of
 from sqltune.tasks.reference import reference_score
 
@@ -46,7 +45,6 @@ def judge(
     log.info("\n%s", run_report(was, now, recorded))
     stored.put_verdict(plan.key, recorded)
     _emit(plan, was, now, verdict)
-    claims.release(plan.fingerprint, plan.run_id)
     return verdict.without_answers
 
 

@@ -15,7 +15,7 @@ from sqltune.contracts import dumped, typed_task
 from sqltune.errors import ConfigError
 from sqltune.estimate.estimating import require_memory
 from sqltune.metrics import emit
-from sqltune.records import claims, runs, turns
+from sqltune.records import runs, turns
 from sqltune.records.logstore import check_log_store
 from sqltune.records.runs import trained_before
 from sqltune.tasks import estimates, planning
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def plan() -> RunPlan | Literal[False]:
     """Read the form, check all of it, and pin what it leaves open.
 
-    Of two runs with the same fingerprint one trains; the other is put off until that has ended (`turns`).
+    Of two runs on one cluster one goes on; the other is put off until that has ended (`turns`).
 
     Returns:
         The plan; False when a run with the same fingerprint was trained before, which ends this run green.
@@ -37,7 +37,7 @@ def plan() -> RunPlan | Literal[False]:
     Raises:
         AirflowFailException: The form has mistakes, or the training cannot fit the cluster's GPUs; a retry
             would find the same.
-        AirflowRescheduleException: Another run trains the same plan; Airflow starts the task again later.
+        AirflowRescheduleException: Another run works on the cluster; Airflow starts the task again later.
         LogStoreError: The log store cannot be written: the training could not end before it can.
     """
     run_plan = _read_form()
@@ -58,11 +58,8 @@ def plan() -> RunPlan | Literal[False]:
         "queue",
         (datetime.now(UTC) - waiting_since).total_seconds() if waiting_since else 0.0,
     )
-    # The run that had the claim until now may have trained the same.
-    if _has_nothing_new(run_plan):
-        claims.release(run_plan.fingerprint, run_plan.run_id)
-        return False
-    return run_plan
+    # The run that had the cluster until now may have trained the same.
+    return False if _has_nothing_new(run_plan) else run_plan
 
 
 def _estimate(plan: RunPlan, ti: Any) -> RunPlan:
@@ -87,7 +84,7 @@ def _has_nothing_new(plan: RunPlan) -> bool:
 
     That run may be this one: it was cleared as a whole, and keeps its verdict.
     """
-    earlier = trained_before(plan.fingerprint)
+    earlier = trained_before(plan.cluster_name, plan.fingerprint)
     if earlier is None or plan.force:
         return False
     log.info(

@@ -59,7 +59,7 @@ def turn(key: str) -> Turn:
 
 def _feed(feed: Feed, hours: Mapping[str, float]) -> FeedLines:
     listed = records.listed(feed)
-    judged = runs.judged({r.fingerprint for r in listed if r.fingerprint})
+    judged = runs.judged(feed.cluster, {r.fingerprint for r in listed if r.fingerprint})
     rows = token_counts.rows_by_commit(feed.dataset_repo)
     watermark = records.watermark(feed)
     waits = _waits(feed, watermark, [r for r in listed if r.state is RevisionState.WAITING])

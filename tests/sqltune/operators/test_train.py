@@ -174,7 +174,7 @@ def close_database(monkeypatch) -> None:
 
 def test_a_run_that_lost_its_turn_while_it_was_cleared_waits_before_it_trains(records, hosts):
     plan = run_plan()
-    claims.take(plan.fingerprint, Owner("d", "r2"))
+    claims.take(plan.cluster_name, Owner("d", "r2"))
     with pytest.raises(AirflowRescheduleException):
         operator(plan).execute(context(running=("r2",)))
     assert hosts.launched == 0
@@ -182,10 +182,10 @@ def test_a_run_that_lost_its_turn_while_it_was_cleared_waits_before_it_trains(re
 
 def test_a_run_that_was_cleared_trains_when_the_other_one_has_ended(records, hosts):
     plan = run_plan()
-    claims.take(plan.fingerprint, Owner("d", "r2"))
+    claims.take(plan.cluster_name, Owner("d", "r2"))
     with pytest.raises(TaskDeferred):
         operator(plan).execute(context())
-    assert claims.take(plan.fingerprint, Owner("d", "r3")).owner == Owner("d", "r1")
+    assert claims.take(plan.cluster_name, Owner("d", "r3")).owner == Owner("d", "r1")
 
 
 def test_a_retry_finds_its_ranks_while_the_database_is_away(records, hosts, monkeypatch):

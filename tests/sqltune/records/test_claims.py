@@ -1,4 +1,4 @@
-"""Which run trains a fingerprint now."""
+"""Which run works on a cluster now."""
 
 from __future__ import annotations
 
@@ -16,73 +16,41 @@ A, B, C = (Owner("retrain", name) for name in "abc")
 
 
 def test_of_two_runs_one_gets_the_claim():
-    assert claims.take("f", A).owner == A
-    assert claims.take("f", B).owner == A
+    assert claims.take("left", A).owner == A
+    assert claims.take("left", B).owner == A
 
 
 def test_of_many_at_once_one_gets_the_claim():
     owners = [Owner("retrain", str(number)) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        holding = set(pool.map(lambda owner: claims.take("f", owner).owner, owners))
+        holding = set(pool.map(lambda owner: claims.take("left", owner).owner, owners))
     assert len(holding) == 1
 
 
 def test_a_run_that_claims_again_has_it_still():
-    claims.take("f", A)
-    assert claims.take("f", A).owner == A
+    claims.take("left", A)
+    assert claims.take("left", A).owner == A
 
 
-def test_a_run_has_one_claim():
-    claims.take("f", A)
-    claims.take("g", A)
-    assert claims.take("f", B).owner == B
-
-
-def test_a_run_gives_up_its_claim_even_where_another_run_has_what_it_wants_now():
-    """Else each of two runs that were planned anew could wait for what the other one had before."""
-    claims.take("f", A)
-    claims.take("g", B)
-    claims.take("g", A)
-    assert claims.take("f", B).owner == B
-
-
-def test_another_fingerprint_is_another_claim():
-    claims.take("f", A)
-    assert claims.take("g", B).owner == B
-
-
-def test_a_released_claim_is_free():
-    claims.take("f", A)
-    claims.release("f", A.run_id)
-    assert claims.take("f", B).owner == B
-
-
-def test_only_its_owner_releases_a_claim():
-    claims.take("f", A)
-    claims.release("f", B.run_id)
-    assert claims.take("f", B).owner == A
+def test_another_cluster_is_another_claim():
+    claims.take("left", A)
+    assert claims.take("right", B).owner == B
 
 
 def test_a_dead_runs_claim_is_taken_over():
-    dead = claims.take("f", A)
+    dead = claims.take("left", A)
     assert claims.take_over(dead, B).owner == B
 
 
 def test_a_claim_that_was_renewed_since_it_was_read_is_not_taken_over():
     """Its run had failed, and was cleared at that moment."""
-    read = claims.take("f", A)
-    claims.take("f", A)
+    read = claims.take("left", A)
+    claims.take("left", A)
     assert claims.take_over(read, B).owner == A
 
 
-def test_a_claim_that_was_released_since_it_was_read_is_free():
-    read = claims.take("f", A)
-    claims.release("f", A.run_id)
-    assert claims.take_over(read, B).owner == B
-
-
 def test_of_two_that_take_over_one_gets_it():
-    dead = claims.take("f", A)
+    dead = claims.take("left", A)
     claims.take_over(dead, B)
     assert claims.take_over(dead, C).owner == B
 
@@ -92,12 +60,12 @@ def test_the_run_ahead_is_the_one_that_has_the_claim():
     runs.put_plan(second)
     assert claims.ahead_of(second.key) is None
     owner = Owner("retrain", first.run_id)
-    claims.take(second.fingerprint, owner)
+    claims.take(second.cluster_name, owner)
     assert claims.ahead_of(second.key) == owner
 
 
 def test_no_run_is_ahead_of_the_one_that_has_the_claim():
     plan = run_plan("first")
     runs.put_plan(plan)
-    claims.take(plan.fingerprint, Owner("retrain", plan.run_id))
+    claims.take(plan.cluster_name, Owner("retrain", plan.run_id))
     assert claims.ahead_of(plan.key) is None

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
 
 from sqltune.records import database, installation
 from sqltune.records.base import Base
 from sqltune.records.errors import SchemaError
-from sqltune.records.migrate import MIGRATIONS, migrate
+from sqltune.records.migrate import MIGRATIONS, migrate, upgrade
+from sqltune.records.models import ClusterClaim
 from tests.conftest import ROOT
 
 
@@ -60,6 +62,29 @@ def test_migrate_fails_where_no_server_answers(monkeypatch, tmp_path):
     with pytest.raises(OperationalError, match="connection to server"):
         migrate()
     database.close()
+
+
+def test_a_run_that_trains_during_the_upgrade_keeps_its_turn(empty_database):
+    """Of several claims on a cluster, the newest is its."""
+    with database.engine().execution_options(writes=True).begin() as connection:
+        upgrade(connection, "0009")
+        for number, cluster in enumerate(["left", "left", "right"]):
+            runs = (
+                "INSERT INTO runs (key, run_id, cluster, recipe, fingerprint, dataset_repo, dataset_commit,"
+                " plan, created_at, active_at) VALUES (:name, :name, :cluster, '', :name, '', '', '{}', :at, :at)"
+            )
+            claims = "INSERT INTO training_claims VALUES (:name, 'retrain', :name, :at)"
+            values = {
+                "name": f"r{number}",
+                "cluster": cluster,
+                "at": datetime(2026, 1, 1 + number, tzinfo=UTC),
+            }
+            for statement in (runs, claims):
+                connection.execute(text(statement), values)
+    migrate()
+    with database.reading() as session:
+        held = {claim.cluster: claim.run_id for claim in session.scalars(select(ClusterClaim))}
+    assert held == {"left": "r1", "right": "r2"}
 
 
 def test_the_expected_revision_is_the_newest_migration():

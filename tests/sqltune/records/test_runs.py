@@ -149,14 +149,15 @@ def test_a_plan_counts_as_trained_when_it_has_a_verdict():
     plan = run_plan()
     runs.put_plan(plan)
     runs.put_trained("r1", {})
-    assert runs.trained_before(plan.fingerprint) is None
+    assert runs.trained_before("lab", plan.fingerprint) is None
     verdicts.put("r1", passed=False, table="", decision={}, rules=[])
-    assert runs.trained_before(plan.fingerprint) == "r1"
-    assert runs.trained_before(run_plan(dataset_commit="other").fingerprint) is None
+    assert runs.trained_before("lab", plan.fingerprint) == "r1"
+    assert runs.trained_before("lab", run_plan(dataset_commit="other").fingerprint) is None
+    assert runs.trained_before("other", plan.fingerprint) is None
 
 
 def test_the_newest_of_two_that_trained_the_same_is_named():
     for name in ("r1", "r2"):
         runs.put_plan(run_plan(name))
         verdicts.put(name, passed=True, table="", decision={}, rules=[])
-    assert runs.trained_before(run_plan().fingerprint) == "r2"
+    assert runs.trained_before("lab", run_plan().fingerprint) == "r2"

@@ -28,7 +28,7 @@ from tests.plans import run_plan
 plan = run_plan()
 check_log_store(plan.key)
 runs.put_plan(plan)
-claims.take(plan.fingerprint, Owner("text2sql_retrain", plan.run_id))
+claims.take(plan.cluster_name, Owner("text2sql_retrain", plan.run_id))
 row = {"question": "Who?", "context": "CREATE TABLE t (a INTEGER)", "answer": "SELECT a FROM t"}
 stored.put_held_out(plan.key, held_out([row]))
 recorder = RunRecorder(plan.key, "train")
@@ -41,7 +41,7 @@ SECOND = """
 from sqltune.evaluation import stored
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.stored import AnswerSet
-from sqltune.records import claims, promotions, verdicts, versions
+from sqltune.records import promotions, verdicts, versions
 from sqltune.records.recorder import RunRecorder
 from ssh_gang.progress import Progress
 from tests.plans import run_plan
@@ -59,7 +59,6 @@ for phase in ("before", "after"):
     score = score_answers("m", questions, answer_set.load(questions), processes=1)
     stored.put_score(key, phase, score, questions, answer_set)
 verdicts.put(key, passed=True, table="before  after", decision={}, rules=[])
-claims.release(run_plan().fingerprint, "r1")
 version = versions.register(
     "lab", "r1", run_key=key, host="host-a", merged_path="/m", model_hash="m", dtype="float16", lineage={}
 )

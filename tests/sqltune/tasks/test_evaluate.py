@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowRescheduleException
 
 from sqltune.config.plan import Champion, RunPlan
 from sqltune.errors import ServingError
@@ -13,11 +14,23 @@ from sqltune.evaluation import corrections, stored
 from sqltune.evaluation.corrections import Correction
 from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
-from sqltune.records import evaluations
+from sqltune.records import claims, evaluations
+from sqltune.records.claims import Owner
 from sqltune.tasks import evaluate
 from tests.host_facts import facts
 
 MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
+
+
+@pytest.fixture(autouse=True)
+def running(monkeypatch) -> list[str]:
+    """Runs that Airflow says run; a task of one of them is about to go on."""
+    running = ["r1"]
+    ti = SimpleNamespace(
+        dag_id="d", get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running})
+    )
+    monkeypatch.setattr(evaluate, "get_current_context", lambda: {"ti": ti})
+    return running
 
 
 @pytest.fixture
@@ -62,6 +75,18 @@ def test_without_a_champion_the_base_model_is_served(plan, servers):
     served = serve(plan)
     assert (served["name"], served["model"], served["hash"]) == ("base", plan["base_model"], "same")
     assert served["stop"] is True
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_a_cleared_run_serves_nothing_while_another_one_works_on_the_cluster(plan, servers, running, stage):
+    claims.take(plan["cluster_name"], Owner("d", "r2"))
+    running.append("r2")
+    with pytest.raises(AirflowRescheduleException):
+        serve(plan, stage)
+    assert servers == []
+    running.remove("r2")
+    serve(plan, stage)
+    assert servers
 
 
 def test_the_champion_is_served_under_its_public_name_and_serves_on(plan, servers):

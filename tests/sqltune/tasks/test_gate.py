@@ -13,8 +13,7 @@ from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import count
 from sqltune.evaluation.suites import held_out
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
-from sqltune.records import claims, runs
-from sqltune.records.claims import Owner
+from sqltune.records import runs
 from sqltune.tasks.gate import judge
 from tests.sqltune.evaluation.builders import judged, score_of, store
 
@@ -58,12 +57,10 @@ def test_verdict_is_recorded_with_its_table_and_its_answers(plan):
     assert "40/60 (67%)  60/60 (100%)" in recorded.table
 
 
-def test_the_plan_counts_as_trained_and_its_claim_is_released(plan):
+def test_the_plan_counts_as_trained(plan):
     p = RunPlan.model_validate(plan)
-    claims.take(p.fingerprint, Owner("d", p.run_id))
     run_gate(plan)
-    assert runs.trained_before(p.fingerprint) == p.run_id
-    assert claims.take(p.fingerprint, Owner("d", "next")).owner.run_id == "next"
+    assert runs.trained_before(p.cluster_name, p.fingerprint) == p.run_id
 
 
 def test_log_shows_each_reference_prompt_with_its_sql(log):

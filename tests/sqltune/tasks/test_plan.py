@@ -75,10 +75,10 @@ def airflow(engine, monkeypatch) -> Airflow:
     return Airflow(monkeypatch)
 
 
-def judged(run_id: str) -> None:
-    """What `gate` records at the end of a run."""
+def ended(airflow: Airflow, run_id: str) -> None:
+    """A run is held back, and ends."""
     verdicts.put(run_id, passed=False, table="", decision={}, rules=[])
-    claims.release(run_plan().fingerprint, run_id)
+    airflow.states[run_id] = "success"
 
 
 def test_a_new_plan_is_recorded_and_trained(airflow):
@@ -99,7 +99,7 @@ def test_a_log_store_that_cannot_be_written_stops_the_run_before_it_claims_anyth
 
 def test_what_was_trained_before_is_nothing_new(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     assert airflow.plan("r2") is False
     assert runs.summary("r2").state is State.NOTHING_NEW
     assert runs.summary("r2").same_as == "r1"
@@ -107,18 +107,18 @@ def test_what_was_trained_before_is_nothing_new(airflow):
 
 def test_nothing_new_leaves_no_claim(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     airflow.plan("r2")
     assert airflow.plan("r3", force=True)
 
 
 def test_force_trains_again(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     assert airflow.plan("r2", force=True)["run_id"] == "r2"
 
 
-def test_of_two_runs_with_one_plan_the_second_waits(airflow):
+def test_of_two_runs_on_one_cluster_the_second_waits(airflow):
     airflow.plan("r1")
     with pytest.raises(AirflowRescheduleException):
         airflow.plan("r2")
@@ -128,7 +128,7 @@ def test_a_run_that_waited_ends_with_nothing_new(airflow):
     airflow.plan("r1")
     with pytest.raises(AirflowRescheduleException):
         airflow.plan("r2")
-    judged("r1")
+    ended(airflow, "r1")
     assert airflow.plan("r2") is False
     assert runs.summary("r2").same_as == "r1"
 
@@ -165,17 +165,9 @@ def test_a_run_that_was_cleared_and_plans_again_first_keeps_its_turn(airflow):
         airflow.plan("r2")
 
 
-def test_a_run_that_plans_something_else_when_cleared_gives_up_what_it_planned_before(airflow, monkeypatch):
-    airflow.plan("r1")
-    with monkeypatch.context() as edited:
-        edited.setattr(planned, "_read_form", lambda: run_plan("r1", dataset_commit="fedcba"))
-        planned.plan()
-    assert airflow.plan("r2")["run_id"] == "r2"
-
-
 def test_a_judged_run_that_is_cleared_as_a_whole_keeps_its_verdict(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     assert airflow.plan("r1") is False
     assert runs.summary("r1").state is State.HELD_BACK
 
@@ -184,13 +176,13 @@ def test_a_forced_run_waits_too(airflow):
     airflow.plan("r1")
     with pytest.raises(AirflowRescheduleException):
         airflow.plan("r2", force=True)
-    judged("r1")
+    ended(airflow, "r1")
     assert airflow.plan("r2", force=True)
 
 
 def test_a_run_does_not_wait_for_one_that_is_forced_to_train_again(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     airflow.plan("r2", force=True)
     assert airflow.plan("r3") is False
 
@@ -200,9 +192,28 @@ def test_a_second_try_of_the_same_run_goes_on(airflow):
     assert airflow.plan("r1")["run_id"] == "r1"
 
 
-def test_the_same_plan_on_other_data_does_not_wait(airflow, monkeypatch):
+@pytest.mark.parametrize("change", [{"dataset_commit": "fedcba"}, {"start_from": "champion"}])
+def test_a_run_that_trains_something_else_waits_too(airflow, monkeypatch, change):
+    """It is to be compared with the champion that the first one leaves."""
     airflow.plan("r1")
-    other = run_plan("r2", dataset_commit="fedcba")
+    other = run_plan("r2", **change)
+    monkeypatch.setattr(planned, "_read_form", lambda: other)
+    with pytest.raises(AirflowRescheduleException):
+        planned.plan()
+
+
+def test_a_run_on_another_cluster_does_not_wait(airflow, monkeypatch):
+    airflow.plan("r1")
+    other = run_plan("r2", cluster_name="other")
+    monkeypatch.setattr(planned, "_read_form", lambda: other)
+    assert planned.plan()["run_id"] == "r2"
+
+
+def test_what_another_cluster_trained_is_new(airflow, monkeypatch):
+    """Its hosts may have the same names, and the champion is not theirs."""
+    airflow.plan("r1")
+    ended(airflow, "r1")
+    other = run_plan("r2", cluster_name="other")
     monkeypatch.setattr(planned, "_read_form", lambda: other)
     assert planned.plan()["run_id"] == "r2"
 
@@ -224,7 +235,7 @@ def test_the_estimate_is_handed_on_and_recorded(airflow):
 
 def test_nothing_new_is_not_estimated(airflow):
     airflow.plan("r1")
-    judged("r1")
+    ended(airflow, "r1")
     airflow.plan("r2")
     assert runs.estimate("r2") is None
 
@@ -247,7 +258,7 @@ def test_a_plan_that_cannot_fit_the_cards_stops_here_and_claims_nothing(airflow,
     ):
         planned.plan()
     other = claims.Owner(DAG, "r2")
-    assert claims.take(small.fingerprint, other).owner == other
+    assert claims.take(small.cluster_name, other).owner == other
 
 
 @pytest.fixture

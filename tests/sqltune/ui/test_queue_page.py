@@ -102,7 +102,7 @@ class TestApi:
         runs.put_plan(second)
         answer = TestClient(create_app()).get("/api/v1/runs/second/turn")
         assert answer.json() == {"ahead": None}
-        claims.take(second.fingerprint, Owner(DAG_ID, first.run_id))
+        claims.take(second.cluster_name, Owner(DAG_ID, first.run_id))
         answer = TestClient(create_app()).get("/api/v1/runs/second/turn")
         assert answer.json() == {"ahead": {"dag_id": DAG_ID, "run_id": "first"}}
 
@@ -146,7 +146,7 @@ def with_commits(site):
         watch(patch, policy="each", quiet_period=0)
         record_commits()
         runs.put_plan(run_plan("second"))
-        claims.take(run_plan("second").fingerprint, Owner(DAG_ID, "live"))
+        claims.take(run_plan("second").cluster_name, Owner(DAG_ID, "live"))
         yield site
 
 
@@ -252,7 +252,7 @@ def test_a_queued_run_says_its_place_at_the_top(queued, open_page):
 def test_a_run_whose_turn_has_not_come_names_the_one_ahead(queued, open_page):
     queued.active_tasks = [task("second", "plan", "up_for_reschedule")]
     page = show(queued, open_page, "second")
-    expect(page.get_by_role("status")).to_have_text("plan waits for its turn: live trains the same plan.")
+    expect(page.get_by_role("status")).to_have_text("plan waits for its turn: live works on the cluster.")
 
 
 def test_a_run_whose_hosts_are_taken_says_so(queued, open_page):

@@ -71,6 +71,7 @@ describe("waitOf", () => {
     ["plan", "up_for_reschedule", undefined, "turn"],
     ["train", "up_for_reschedule", undefined, "turn"],
     ["probe", "up_for_reschedule", undefined, "turn"],
+    ["before.serve", "up_for_reschedule", undefined, "turn"],
     ["other", "up_for_reschedule", undefined, undefined],
     ["train", "deferred", "ssh_gang.trigger.HostsFreeTrigger", "hosts"],
     ["train", "deferred", "ssh_gang.trigger.GangTrigger", undefined],

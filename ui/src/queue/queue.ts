@@ -92,9 +92,12 @@ export function inStartOrder(runs: readonly QueuedRun[], now: number): QueuedRun
     .map(({ run }) => run);
 }
 
+/** Tasks that wait for the turn of their run. */
+const TURNS = ["plan", "before.serve", "probe", "train", "after.serve"];
+
 /** For what a task that runs waits: the turn of its run, or hosts that another job occupies. */
 export function waitOf(task: Pick<ActiveTask, "task_id" | "state" | "trigger">): "turn" | "hosts" | undefined {
-  if (task.state === "up_for_reschedule" && ["plan", "probe", "train"].includes(task.task_id)) return "turn";
+  if (task.state === "up_for_reschedule" && TURNS.includes(task.task_id)) return "turn";
   if (task.state === "deferred" && task.trigger?.classpath.endsWith(".HostsFreeTrigger")) return "hosts";
   return undefined;
 }
