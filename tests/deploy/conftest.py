@@ -14,6 +14,7 @@ from tests.browser import browser, open_page
 from tests.conftest import BASE, free_port
 from tests.deploy import aws, measured
 from tests.deploy.engine import Engine, engine
+from tests.deploy.other_airflow import serve_other
 from tests.deploy.runs import until_step
 from tests.deploy.stack import DAG, GATEWAY, HOSTS, PROJECT, SUBNET, Stack, serve_hub
 
@@ -62,7 +63,7 @@ SHAPES = {
         },
         aws.settings(GATEWAY),
         3200,
-        450,
+        500,
         [*ALWAYS, "worker", "redis"],
     ),
 }
@@ -133,6 +134,13 @@ def training(airflow: Airflow, shape: Shape) -> str:
     run = airflow.trigger(DAG, {"recipe": "lab_tiny", "max_steps": shape.steps, "seed": 7})
     until_step(airflow, run, 5)
     return run
+
+
+@pytest.fixture(scope="session")
+def other_airflow(stack: Stack, training: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+    """Another Airflow that trains on the same hosts."""
+    with serve_other(stack, tmp_path_factory.mktemp("other"), lab_settings()) as other:
+        yield other
 
 
 @contextmanager

@@ -34,6 +34,11 @@ SUBNET, GATEWAY = "10.213.214.0/24", "10.213.214.1"
 HUB_PORT = 8090
 
 
+def address(host: str) -> str:
+    """A host's address in the services' network."""
+    return f"{SUBNET.removesuffix('0/24')}{101 + HOSTS.index(host)}"
+
+
 @dataclass
 class Stack:
     """A checkout, and the services that its docker-compose.yaml starts.
@@ -141,7 +146,7 @@ class Stack:
         """Start two hosts in the services' network, and make a Connection of each."""
         python = NODE_PYTHON.resolve().parents[1]
         node = BASE / "node-env"
-        for number, host in enumerate(HOSTS):
+        for host in HOSTS:
             # A training takes a lock there.
             own = self.folder / f"{host}-torch_extensions"
             shutil.copytree(node / "torch_extensions", own)
@@ -159,7 +164,7 @@ class Stack:
                     f"{PROJECT}_default",
                 ),
                 # A real host keeps its address when it reboots.
-                *("--ip", f"{SUBNET.removesuffix('0/24')}{101 + number}"),
+                *("--ip", address(host)),
                 *("--volume", f"{python}:{python}:ro", "--volume", f"{node}:{node}:ro", "--shm-size", "1g"),
                 *(
                     "--volume",

@@ -1,4 +1,4 @@
-"""Two clusters of one Airflow train at the same time, and a run waits for the one before it on its cluster."""
+"""Two clusters of one Airflow train at the same time; a run waits for the one before it on its cluster."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_each_cluster_has_a_champion_of_its_own(stack, ended):
     assert sorted(stack.query(promotions).splitlines()) == expected
 
 
-@pytest.mark.parametrize(("cluster", "host"), zip(CLUSTERS, HOSTS, strict=True))
+@pytest.mark.parametrize(("cluster", "host"), [*zip(CLUSTERS, HOSTS, strict=True)])
 def test_each_host_serves_the_model_of_its_cluster(stack, ended, cluster, host):
     query = f"SELECT merged_path FROM versions WHERE cluster = '{cluster}' AND run_id = '{ended[cluster]}'"
     served = stack.engine.docker("exec", host, "sh", "-c", "cat ~/code/*/serving/workers/*.json")

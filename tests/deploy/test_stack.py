@@ -7,7 +7,9 @@ the file, on one deployment for each executor.
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
+import httpx
 import pytest
 
 from tests.deploy import aws, measured
@@ -98,6 +100,23 @@ def test_training_is_resumed_when_every_machine_reboots(stack, shape, airflow, t
         until_step(airflow, training, before)
 
 
+@pytest.fixture(scope="module")
+def other_run(shape, other_airflow) -> str:
+    """A run of another Airflow on the hosts that train."""
+    if "worker" not in shape.services:
+        pytest.skip("the other shape's")
+    return other_airflow.trigger(DAG, {"recipe": "lab_tiny", "seed": 7})
+
+
+def test_another_airflow_waits_for_the_hosts(airflow, training, other_airflow, other_run):
+    def waits() -> bool:
+        log = "\n".join(other_airflow.log(DAG, other_run, "all_reduce", 1))
+        return "waiting without a worker slot until it has ended" in log
+
+    wait_until(waits, 240, lambda: failures(other_airflow, other_run), httpx.HTTPError, pause=1)
+    assert states(airflow, training)["train"] == "deferred"
+
+
 def test_the_training_was_one_and_its_model_is_served(stack, shape, airflow, training):
     with measured.seconds(name(stack), "the run's rest"):
         assert until_ended(airflow, training, 900) == "success", failures(airflow, training)
@@ -112,6 +131,17 @@ def test_the_training_was_one_and_its_model_is_served(stack, shape, airflow, tra
     assert len(firsts) == attempts
     assert all(int(first) > 5 for first in firsts[1:]), firsts
     assert stack.query("SELECT count(*) FROM versions") == "1"
+
+
+def test_the_other_airflow_trained_when_the_hosts_were_free(airflow, training, other_airflow, other_run):
+    assert until_ended(other_airflow, other_run) == "success", failures(other_airflow, other_run)
+    assert states(other_airflow, other_run)["promote"] == "success"
+    assert end_of(other_airflow, other_run, "all_reduce") > end_of(airflow, training, "train")
+
+
+def end_of(airflow, run: str, task: str) -> datetime:
+    (ended,) = (t["end_date"] for t in airflow.tasks(DAG, run) if t["task_id"] == task)
+    return datetime.fromisoformat(ended)
 
 
 def test_the_logs_of_tasks_and_gangs_are_in_the_object_store(stack, shape, airflow, training):
