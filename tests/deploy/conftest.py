@@ -54,12 +54,14 @@ SHAPES = {
         300,
         [*ALWAYS, "proxy"],
     ),
-    # Several: logs in an object store, Connections from a secrets backend.
+    # Several, one of which is this one: logs in an object store, Connections from a secrets backend.
     "celery": Shape(
         {
             "EXECUTOR": "CeleryExecutor",
             "AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
             "SQLTUNE_LOG_STORE": f"s3://{aws.BUCKET}/gangs",
+            "COMPOSE_FILE": "docker-compose.yaml:deploy/machines.yaml",
+            "PRIVATE_BIND": GATEWAY,
         },
         aws.settings(GATEWAY),
         3200,

@@ -19,6 +19,7 @@ from ssh_gang.model import slug
 from tests.browser import OpenPage
 from tests.conftest import BASE
 from tests.deploy.rights import ACTIONS, ROLES, Action
+from tests.deploy.runs import states, until_ended
 from tests.deploy.stack import DAG, Stack
 from tests.hostile_values import hostile_forms, refusal
 
@@ -105,6 +106,16 @@ def test_a_thousand_hostile_forms_are_refused_or_mean_what_they_say(shape, airfl
                 assert answer.status_code in (400, 413, 422), (form, answer.status_code, answer.text[:500])
                 assert name in answer.text or "JSON" in answer.text, (form, answer.text[:500])
     assert taken > 20
+
+
+@pytest.mark.parametrize(("name", "value"), [("dataset_revision", "CON"), ("dataset_repo", "CON/CON")])
+def test_a_name_of_nothing_that_the_form_takes_ends_in_plan(shape, airflow, name, value):
+    if "proxy" not in shape.services:
+        pytest.skip("the same in each shape")
+    run = airflow.trigger(DAG, {name: value})
+    assert until_ended(airflow, run) == "failed"
+    assert [task for task, state in states(airflow, run).items() if state == "failed"] == ["plan"]
+    assert f"{name}:" in "\n".join(airflow.log(DAG, run, "plan", 1))
 
 
 @pytest.fixture(scope="module")
