@@ -71,7 +71,8 @@ def test_a_run_that_trains_during_the_upgrade_keeps_its_turn(empty_database):
         for number, cluster in enumerate(["left", "left", "right"]):
             runs = (
                 "INSERT INTO runs (key, run_id, cluster, recipe, fingerprint, dataset_repo, dataset_commit,"
-                " plan, created_at, active_at) VALUES (:name, :name, :cluster, '', :name, '', '', '{}', :at, :at)"
+                " plan, created_at, active_at)"
+                " VALUES (:name, :name, :cluster, '', :name, '', '', '{}', :at, :at)"
             )
             claims = "INSERT INTO training_claims VALUES (:name, 'retrain', :name, :at)"
             values = {
