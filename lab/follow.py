@@ -12,10 +12,12 @@ from rich.text import Text
 
 from lab.airflow_api import Airflow, Task
 from lab.settings import ROOT
+from lab.waiting import bar, duration
 
 sys.path.insert(0, str(ROOT / "plugins"))
 from sqltune.records import evaluations, series
 from ssh_gang.model import slug
+from ssh_gang.progress import Progress
 
 DAG = "text2sql_retrain"
 SIGNS = {
@@ -28,6 +30,7 @@ SIGNS = {
     "up_for_retry": "[yellow]↻[/]",
 }
 NOT_STARTED = (None, "scheduled", "upstream_failed")
+OVER = ("success", "failed", "skipped", "upstream_failed")
 
 
 def _label(task: Task) -> str:
@@ -37,7 +40,12 @@ def _label(task: Task) -> str:
 
 
 def _seconds(task: Task) -> str:
-    return f"{task['duration']:.0f} s" if task["duration"] else ""
+    return duration(task["duration"]) if task["duration"] else ""
+
+
+def _iterations(progress: Progress) -> str:
+    share = progress.step / progress.total if progress.total else 0
+    return f"{bar(share)} {progress}"
 
 
 class Follow:
@@ -50,6 +58,9 @@ class Follow:
         self.state = "queued"
         self._printed_states: dict[str, str] = {}
         self._printed_progress = ""
+        self._began = time.monotonic()
+        self._first_answers: dict[str, tuple[float, int]] = {}
+        """Of each phase, when answers were first seen, and how many."""
 
     def refresh(self) -> bool:
         """Query Airflow; return whether the run has ended."""
@@ -58,7 +69,7 @@ class Follow:
         return self.state in ("success", "failed")
 
     def progress(self) -> str:
-        """How far the running task is: iteration and each host's state, or the number of answers."""
+        """How far the running task is, and what is left: iterations and each host's state, or answers."""
         running = {t["task_id"] for t in self.tasks if t["state"] in ("running", "deferred")}
         if "train" in running:
             return self._training_progress()
@@ -68,15 +79,27 @@ class Follow:
 
     def _training_progress(self) -> str:
         last = series.last_iteration(self.run_key)
-        step = str(last.progress) if last else "loading the model"
+        step = _iterations(last.progress) if last else "loading the model"
         hosts = {name: point.state for name, point in series.host_states(self.run_key).items()}
         return " · ".join([step, *(f"{host} {state}" for host, state in hosts.items())])
 
     def _answering_progress(self, running: set[str]) -> str:
         state = evaluations.progress(self.run_key)
         if state and f"{state.phase}.evaluate" in running:
-            return f"{state.answered}/{state.questions} questions answered"
+            return self._answers(state.phase, state.answered, state.questions)
         return ""
+
+    def _answers(self, phase: str, answered: int, questions: int) -> str:
+        text = f"{bar(answered / questions)} {answered}/{questions} questions answered"
+        began = self._first_answers.setdefault(phase, (time.monotonic(), answered))
+        seconds, new = time.monotonic() - began[0], answered - began[1]
+        return f"{text} · {duration(seconds / new * (questions - answered))} left" if new else text
+
+    def whole(self) -> str:
+        """How much of the run is done, by its tasks."""
+        over = sum(task["state"] in OVER for task in self.tasks)
+        share = over / len(self.tasks) if self.tasks else 0
+        return f"{bar(share)} {over}/{len(self.tasks)} tasks · {duration(time.monotonic() - self._began)}"
 
     def lines(self) -> list[str]:
         """Changes since the last call, one line each."""
@@ -102,7 +125,8 @@ class Follow:
             state = task["state"]
             if state not in NOT_STARTED:
                 table.add_row(SIGNS.get(str(state), state), Text(_label(task)), _seconds(task))
-        return Group(Text(f"{DAG} {self.run_id}"), table, Text(self.progress(), style="cyan"))
+        texts = (Text(text, style="cyan") for text in (self.progress(), self.whole()))
+        return Group(Text(f"{DAG} {self.run_id}"), table, *texts)
 
     def until_the_end(self) -> str:
         """Show the run until it has ended; return its state."""

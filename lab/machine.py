@@ -21,31 +21,33 @@ REQUIRED_PROGRAMS = {"g++": "g++", "ssh-keygen": "openssh-client", "make": "make
 
 
 def report(text: str) -> None:
-    """Print one line of progress with the time of day."""
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+    """Print one line of progress with the time of day, in place of a bar where there is one."""
+    clear = "\r\033[K" if sys.stdout.isatty() else ""
+    print(f"{clear}[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def run(command: list[str], step: str, env: Mapping[str, str] | None = None) -> None:
-    """Run one step, its output appended to .lab/logs/setup.log.
+def run(command: list[str], step: str, env: Mapping[str, str] | None = None, log: str = "setup") -> None:
+    """Run one step, its output appended to a log in .lab/logs.
 
     Args:
         command: The command line.
         step: What the step does, for the error message.
         env: The environment; the caller's by default.
+        log: Name of the log; steps that run at the same time have one each.
 
     Raises:
         SystemExit: the command failed; the message ends with the last lines of its output.
     """
-    log = BASE / "logs" / "setup.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as f:
+    path = BASE / "logs" / f"{log}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as f:
         f.write(f"\n$ {' '.join(command)}\n")
         f.flush()
         code = subprocess.run(
             command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, check=False
         ).returncode
     if code:
-        sys.exit(_failure(step, log))
+        sys.exit(_failure(step, path))
 
 
 def _failure(step: str, log: Path) -> str:

