@@ -28,10 +28,11 @@ def test_no_secret_can_be_inspected_or_is_in_a_log(stack, airflow):
     assert [name for name, value in stack.secrets.items() if value in shown] == []
 
 
-def test_only_loopback_listens(stack):
+def test_only_loopback_and_what_env_names_listen(stack):
     containers = json.loads(stack.engine.docker("inspect", *stack.compose("ps", "--all", "--quiet").split()))
     published = [ports for c in containers for ports in c["NetworkSettings"]["Ports"].values() if ports]
-    assert {port["HostIp"] for ports in published for port in ports} == {"127.0.0.1"}
+    named = {stack.settings["PRIVATE_BIND"]} if "PRIVATE_BIND" in stack.settings else set()
+    assert {port["HostIp"] for ports in published for port in ports} == {"127.0.0.1"} | named
 
 
 def test_what_airflow_keeps_for_too_long_is_removed(stack):
