@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-from sqltune.sql.queries import with_joined_operators
+from sqltune.sql.queries import same_spelling, with_joined_operators
 from sqltune.sql.tokens import SET_OPERATIONS, Token, meaningful, outside_parentheses, tokens
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
@@ -123,15 +123,10 @@ def hardness(query: str) -> Hardness:
 
 def same_query(gold: str, predicted: str) -> bool:
     """Whether a prediction equals the gold query except for case, aliases, quotes, order of conditions."""
-    if _spelling(gold) == _spelling(predicted):
+    if same_spelling(gold, predicted):
         return True
     # Here, because every task that reads a score imports this module, and few compare trees.
     from sqltune.sql.syntax_tree import canonical_text
 
     tree = canonical_text(with_joined_operators(gold))
     return tree is not None and tree == canonical_text(with_joined_operators(predicted))
-
-
-def _spelling(query: str) -> str:
-    """A query without its blanks, comments and semicolons, its words in lower case."""
-    return " ".join(t.key or t.text for t in meaningful(tokens(query)) if t.text != ";")

@@ -25,7 +25,7 @@ def canonical_text(query: str) -> str | None:
     for select in list(tree.find_all(exp.Select)):
         _resolve_aliases(select)
     _order_operands(tree)
-    return tree.sql(dialect="sqlite")
+    return tree.sql(dialect="sqlite", copy=False)
 
 
 def _resolve_aliases(select: exp.Select) -> None:
@@ -52,6 +52,6 @@ def _order_operands(tree: exp.Expr) -> None:
     """Put both sides of AND, OR and = in one order, the innermost first: outer ones compare their text."""
     for both in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ))):
         left, right = both.this, both.expression
-        if left is not None and right is not None and left.sql() > right.sql():
-            both.set("this", right.copy())
-            both.set("expression", left.copy())
+        if left is not None and right is not None and left.sql(copy=False) > right.sql(copy=False):
+            both.set("this", right)
+            both.set("expression", left)

@@ -312,3 +312,14 @@ def test_a_nights_key_is_its_date(clock):
     assert timetable().resolve_partition_date("night-2026-11-25T02:00:00Z") == datetime(
         2026, 11, 25, 2, tzinfo=UTC
     )
+
+
+def test_two_schedules_are_equal_where_they_watch_the_same():
+    def schedule(branch: str) -> RevisionTimetable:
+        dataset = Watched(cluster="lab", recipe="r", dataset_repo="a/b", branch=branch, revisions=Revisions())
+        return RevisionTimetable("0 2 * * *", dag_id="d", watched=dataset)
+
+    assert schedule("main") == schedule("main")
+    assert hash(schedule("main")) == hash(schedule("main"))
+    assert schedule("main") != schedule("next")
+    assert schedule("main") != "0 2 * * *"
