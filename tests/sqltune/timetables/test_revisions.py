@@ -314,12 +314,11 @@ def test_a_nights_key_is_its_date(clock):
     )
 
 
-def test_two_schedules_are_equal_where_they_watch_the_same():
-    def schedule(branch: str) -> RevisionTimetable:
-        dataset = Watched(cluster="lab", recipe="r", dataset_repo="a/b", branch=branch, revisions=Revisions())
-        return RevisionTimetable("0 2 * * *", dag_id="d", watched=dataset)
+def test_schedules_are_equal_where_they_make_the_same_runs():
+    assert timetable() == timetable()
+    assert hash(timetable()) == hash(timetable())
 
-    assert schedule("main") == schedule("main")
-    assert hash(schedule("main")) == hash(schedule("main"))
-    assert schedule("main") != schedule("next")
-    assert schedule("main") != "0 2 * * *"
+
+@pytest.mark.parametrize("other", [timetable("newest"), timetable(quiet_period=90), "0 2 * * *"])
+def test_a_schedule_differs_from_one_that_makes_other_runs(other):
+    assert timetable() != other
