@@ -23,9 +23,7 @@ from airflow.sdk import CronTriggerTimetable, dag, task
 from sqltune.config.loading import cluster_names
 from sqltune.environment import setting
 from sqltune.operators.reap import reap_orphans
-from sqltune.tasks.disks import check_disks
-from sqltune.tasks.mlflow import send_to_mlflow
-from sqltune.tasks.retention import apply_retention
+from sqltune.tasks.interface import apply_retention, check_disks, send_to_mlflow
 
 SCHEDULE = setting("SQLTUNE_HOUSEKEEPING_SCHEDULE", "*/10 * * * *")
 

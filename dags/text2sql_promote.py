@@ -13,7 +13,7 @@ from airflow.sdk import Param, dag, task
 
 from sqltune.alerts.notifier import Promoted, RunFailed, leave_cause
 from sqltune.config.form import cluster_param
-from sqltune.tasks import promote
+from sqltune.tasks import champion, interface
 
 
 @dag(
@@ -55,15 +55,15 @@ from sqltune.tasks import promote
 )
 def text2sql_promote() -> None:
     """Choose the version, then serve it."""
-    chosen = task(task_id="choose", execution_timeout=timedelta(minutes=5))(promote.choose_version)()
+    chosen = task(task_id="choose", execution_timeout=timedelta(minutes=5))(interface.choose_version)()
     serve = task(
         task_id="serve",
         execution_timeout=timedelta(minutes=40),
         on_success_callback=Promoted(),
-        outlets=[promote.CHAMPION],
-        post_execute=promote.announce,
+        outlets=[champion.CHAMPION],
+        post_execute=champion.announce,
     )
-    serve(promote.serve_chosen)(chosen)
+    serve(interface.serve_chosen)(chosen)
 
 
 text2sql_promote()

@@ -50,8 +50,7 @@ from sqltune.operators.needless import STRATEGIES, skip_needless_tasks
 from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
-from sqltune.tasks import dataset, evaluate, finish, gate, preflight, promote, prune, reference, register
-from sqltune.tasks import plan as planned
+from sqltune.tasks import champion, finish, interface
 from sqltune.timetables.revisions import schedule
 
 DAG_ID = "text2sql_retrain"
@@ -77,9 +76,9 @@ class Evaluation(NamedTuple):
 def evaluate_model(plan: Any, facts: Any, stage: str, merged: Any = None, **options: Any) -> Evaluation:
     """Serve one model, let it answer the questions, and stop it: the one served now, or the candidate."""
     with TaskGroup(stage):
-        served = step(evaluate.serve, "serve", minutes=30, **options)(plan, facts, stage, merged)
-        evaluated = step(evaluate.ask, "evaluate", minutes=120)(plan, served, stage)
-        stopped = task(task_id="stop", **TEARDOWN)(evaluate.stop_serving)(plan, stage, served)
+        served = step(interface.serve, "serve", minutes=30, **options)(plan, facts, stage, merged)
+        evaluated = step(interface.ask, "evaluate", minutes=120)(plan, served, stage)
+        stopped = task(task_id="stop", **TEARDOWN)(interface.stop_serving)(plan, stage, served)
         evaluated >> stopped.as_teardown(setups=served)
     return Evaluation(served, evaluated, stopped)
 
@@ -87,10 +86,10 @@ def evaluate_model(plan: Any, facts: Any, stage: str, merged: Any = None, **opti
 def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
     """A hosted model answers the same questions for comparison. It is optional, and never fails a run."""
     with TaskGroup("reference"):
-        questions = task(task_id="questions")(reference.reference_questions)(plan, PYTHON)
+        questions = task(task_id="questions")(interface.reference_questions)(plan, PYTHON)
         replies = hosted_reference("hosted")(questions, API_KEY)
         datasets >> questions
-        answers = task(task_id="answers", trigger_rule="all_done")(reference.reference_answers)
+        answers = task(task_id="answers", trigger_rule="all_done")(interface.reference_answers)
         return answers(questions, replies)
 
 
@@ -114,17 +113,17 @@ def text2sql_retrain() -> None:
     """The chain; see the diagram above."""
     plan = task.short_circuit(
         task_id="plan", execution_timeout=timedelta(minutes=20), post_execute=skip_needless_tasks, **RETRY
-    )(planned.plan)()
-    hosts = task(task_id="hosts")(planned.hosts)(plan)
-    storages = task(task_id="storages")(planned.storages)(plan)
-    strategies = task(task_id=STRATEGIES)(planned.strategies)(plan)
+    )(interface.plan)()
+    hosts = task(task_id="hosts")(interface.hosts)(plan)
+    storages = task(task_id="storages")(interface.storages)(plan)
+    strategies = task(task_id=STRATEGIES)(interface.strategies)(plan)
     facts = (
-        step(preflight.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
+        step(interface.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
     )
-    master = task(task_id="master_ip")(preflight.master_ip)(plan, facts)
+    master = task(task_id="master_ip")(interface.master_ip)(plan, facts)
     reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **RETRY)
     datasets = (
-        step(dataset.download_dataset, "download_dataset", minutes=120)
+        step(interface.download_dataset, "download_dataset", minutes=120)
         .partial(plan=plan)
         .expand(host=storages)
     )
@@ -169,8 +168,8 @@ def text2sql_retrain() -> None:
     judged = task(
         task_id="gate", post_execute=skip_needless_approval, on_success_callback=HeldBack(), **RETRY
     )
-    verdict = judged(gate.judge)(plan, before.evaluated, after.evaluated, hosted)
-    number = step(register.register, "register", minutes=10)(
+    verdict = judged(interface.judge)(plan, before.evaluated, after.evaluated, hosted)
+    number = step(interface.register, "register", minutes=10)(
         plan, facts, trained=trained.output, adapter=adapter.output, merged=merged.output, verdict=verdict
     )
     approved = ModelApprovalOperator(
@@ -184,17 +183,17 @@ def text2sql_retrain() -> None:
     )
     # none_failed: approve is skipped where no approval is needed.
     serve = step(
-        promote.promote,
+        interface.promote,
         "promote",
         minutes=40,
         trigger_rule="none_failed",
         on_success_callback=Promoted(),
-        outlets=[promote.CHAMPION],
-        post_execute=promote.announce,
+        outlets=[champion.CHAMPION],
+        post_execute=champion.announce,
     )
     promoted = serve(plan, verdict, number)
     pruned = (
-        step(prune.prune, "prune", minutes=40, trigger_rule="none_failed")
+        step(interface.prune, "prune", minutes=40, trigger_rule="none_failed")
         .partial(plan=plan)
         .expand(host=storages)
     )

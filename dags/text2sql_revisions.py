@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from airflow.sdk import dag, task
 
-from sqltune.tasks.revisions import list_waiting
+from sqltune.tasks.interface import list_waiting
 from sqltune.triggers.revisions import dataset_asset
 
 

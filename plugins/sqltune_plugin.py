@@ -7,21 +7,14 @@ API is there in each case. The webhook of the dataset's hub is there where SQLTU
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
-from airflow.api_fastapi.core_api.security import requires_access_dag
 from airflow.plugins_manager import AirflowPlugin
-from fastapi import Depends
 
 from sqltune.environment import setting
 from sqltune.timetables.revisions import RevisionTimetable
-from sqltune.ui.app import create_app
-from sqltune.ui.contracts import DAG_ID
-from sqltune.ui.webhook import create_webhook
 
-MAY_READ_RUNS = requires_access_dag("GET", DagAccessEntity.RUN, param_dag_id=DAG_ID)
-"""Who may read the DAG's runs may read what they recorded."""
 PREFIX = "sqltune"
 """Path of API and page; addresses without a leading slash respect the path of Airflow's `[api] base_url`."""
 RUN = {"name": "Text-to-SQL", "destination": "dag_run", "url_route": "text2sql"}
@@ -49,17 +42,20 @@ def views(page: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     raise ValueError(f"SQLTUNE_PAGE is {page!r}, expected tab, frame or off: correct it in the environment")
 
 
-def apps() -> list[dict[str, Any]]:
-    """Return the API, and the webhook where it has a secret. The first whose prefix fits answers."""
-    api = {"app": create_app([Depends(MAY_READ_RUNS)]), "url_prefix": f"/{PREFIX}", "name": "sqltune"}
-    webhook = {"app": create_webhook(), "url_prefix": f"/{PREFIX}/hooks", "name": "sqltune-webhook"}
-    return [webhook, api] if webhook["app"] else [api]
-
-
 class SqltunePlugin(AirflowPlugin):
     """The page in Airflow's own, the schedule of the revisions, and the hub's webhook."""
 
     name = "sqltune"
-    fastapi_apps = apps()
     timetables = [RevisionTimetable]  # noqa: RUF012 # Airflow's declaration
     react_apps, external_views = views(setting("SQLTUNE_PAGE", "tab"))
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override] # a list in Airflow's class
+        """The API, and the webhook where it has a secret.
+
+        Built when they are asked for: every component imports this module, and only the api-server serves
+        them.
+        """
+        from sqltune.ui.airflow_apps import apps
+
+        return apps(PREFIX)

@@ -18,7 +18,6 @@ from sqltune.config.plan import RunPlan, Site
 from sqltune.node_contracts.adapter import Adapter, MergedModel
 from sqltune.node_contracts.dataset import PreparedDataset
 from sqltune.node_contracts.preflight import MeasuredHost
-from sqltune.records.shared import require_database_of
 from ssh_gang.model import Model
 
 __all__ = [
@@ -57,6 +56,8 @@ def typed_task(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def task(*args: Any, **kwargs: Any) -> Any:
+        from sqltune.records.shared import require_database_of
+
         hints = typing.get_type_hints(function)
         given = signature.bind(*args, **kwargs).arguments
         arguments = {name: _validated(hints[name], value) for name, value in given.items()}

@@ -8,15 +8,14 @@ import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
-
-from airflow.providers.ssh.hooks.ssh import SSHHookAsync
 
 from ssh_gang.errors import HostError
 from ssh_gang.text import decode
 
 if TYPE_CHECKING:
+    from airflow.providers.ssh.hooks.ssh import SSHHookAsync
     from asyncssh import SSHClientConnection
 
     from ssh_gang.answer import Answer
@@ -48,18 +47,6 @@ _HOST_NAME = "ssh_gang_host"
 _opening: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 
 
-class _CheckingHook(SSHHookAsync):
-    """Airflow's hook, without its ways to skip the check of the host key."""
-
-    def _parse_extras(self, conn: Any) -> None:
-        super()._parse_extras(conn)
-        if self.known_hosts == "none":
-            raise ValueError(
-                "checks no host key: give it the host's key (host_key or known_hosts) in place of "
-                "no_host_key_check"
-            )
-
-
 async def connect(host: str, conn_id: str, limit: float) -> SSHClientConnection:
     """Open a connection; the host key is always checked.
 
@@ -76,9 +63,11 @@ async def connect(host: str, conn_id: str, limit: float) -> SSHClientConnection:
     """
     import asyncssh
 
+    from ssh_gang.checking_hook import CheckingHook
+
     # asyncssh logs each command at INFO, and a launch sends several to every host.
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    hook: SSHHookAsync = _CheckingHook(ssh_conn_id=conn_id, keepalive_interval=KEEPALIVE)
+    hook: SSHHookAsync = CheckingHook(ssh_conn_id=conn_id, keepalive_interval=KEEPALIVE)
     pause, drop = FIRST_PAUSE, None
     try:
         async with asyncio.timeout(limit), _opening_slot(conn_id):

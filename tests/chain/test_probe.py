@@ -15,7 +15,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.estimate.estimating import FASTEST_FIRST
 from sqltune.operators.probe import ProbeOperator
 from sqltune.records import attempts, installation, runs, strategies
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy, fastest
 from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.model import gang_name, slug
@@ -76,12 +76,12 @@ def test_the_fastest_is_trained_with_and_the_rates_are_recorded(lab, first):
     recorded = strategies.measured(plan_of(lab, run))
     assert {m.strategy for m in recorded} == {*FASTEST_FIRST}
     assert all(m.seconds_per_iteration for m in recorded)
-    fastest = strategies.fastest(recorded)
-    assert lab.airflow.xcom(DAG, run, "train")["strategy"] == fastest
+    best = fastest(recorded)
+    assert lab.airflow.xcom(DAG, run, "train")["strategy"] == best
     log = lab.log_text(run, "train")
-    assert f"training with {fastest}, the fastest strategy" in log
-    assert f"--deepspeed deepspeed_{fastest}" in log
-    assert runs.trained(slug(run))["strategy"] == fastest
+    assert f"training with {best}, the fastest strategy" in log
+    assert f"--deepspeed deepspeed_{best}" in log
+    assert runs.trained(slug(run))["strategy"] == best
 
 
 def test_a_second_run_with_the_same_settings_measures_nothing(lab, first):
@@ -89,7 +89,7 @@ def test_a_second_run_with_the_same_settings_measures_nothing(lab, first):
     recorded = strategies.measured(plan_of(lab, run))
     plan = plan_of(lab, run)
     assert (tasks["strategies"], tasks["probe"], tasks["train"]) == ("skipped", "skipped", "success")
-    assert (plan.strategies, plan.training.deepspeed) == ([], strategies.fastest(recorded))
+    assert (plan.strategies, plan.training.deepspeed) == ([], fastest(recorded))
     assert lab.airflow.xcom(DAG, run, "train")["strategy"] == plan.training.deepspeed
 
 

@@ -9,6 +9,7 @@ import asyncssh
 import pytest
 
 from ssh_gang import ssh
+from ssh_gang.checking_hook import CheckingHook
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.ssh import bash, connect, connected, on_all, raise_all
 from tests.conftest import free_port
@@ -250,7 +251,7 @@ def test_connect_names_max_startups_when_sshd_drops_every_connection(monkeypatch
     async def get_conn(self):
         raise ConnectionResetError("Connection reset by peer")
 
-    monkeypatch.setattr(ssh.SSHHookAsync, "get_conn", get_conn)
+    monkeypatch.setattr(CheckingHook, "get_conn", get_conn)
     monkeypatch.setattr(ssh, "FIRST_PAUSE", 0.01)
     with pytest.raises(
         HostError, match="^a: sshd dropped every connection for .* MaxStartups may be too low"

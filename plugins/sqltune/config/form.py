@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from airflow.sdk import Param
@@ -22,15 +23,21 @@ _PROPOSED = ("dataset_repo", "base_model")
 
 def params() -> dict[str, Param]:
     """One Param for each field of `RunSpec`, in its order."""
-    return {name: _param(name, prop) for name, prop in RunSpec.model_json_schema()["properties"].items()}
+    proposed = _values_of_recipes()
+    return {name: _param(name, prop, proposed.get(name)) for name, prop in _fields().items()}
 
 
 def cluster_param() -> Param:
     """The field that selects a cluster."""
-    return params()["cluster"]
+    return _param("cluster", _fields()["cluster"])
 
 
-def _param(name: str, prop: JsonSchemaValue) -> Param:
+def _fields() -> dict[str, JsonSchemaValue]:
+    properties: dict[str, JsonSchemaValue] = RunSpec.model_json_schema()["properties"]
+    return properties
+
+
+def _param(name: str, prop: JsonSchemaValue, proposed: list[str] | None = None) -> Param:
     schema = flat_schema(prop)
     default: Any = prop.get("default")
     if name == "recipe":
@@ -40,8 +47,8 @@ def _param(name: str, prop: JsonSchemaValue) -> Param:
     elif name == "preset":
         names = preset_names()
         schema["enum"] = [*names, None]
-    elif name in _PROPOSED:
-        schema["examples"] = _values_of_recipes(name)
+    elif proposed is not None:
+        schema["examples"] = proposed
     if None in schema.get("enum", ()):
         # Airflow's page would show an empty choice as "null".
         labels = {
@@ -70,12 +77,10 @@ def _select(
     return schema | {"enum": sorted({*names, default})}, default
 
 
-def _values_of_recipes(name: str) -> list[str]:
-    """What the recipes have in a field; a recipe with mistakes has nothing, and `plan` names them."""
-    values = set()
+def _values_of_recipes() -> dict[str, list[str]]:
+    """What the recipes have in the proposed fields; of one with mistakes, which `plan` names, nothing."""
+    recipes = []
     for recipe in recipe_names():
-        try:
-            values.add(str(getattr(load_recipe(recipe), name)))
-        except ConfigError:
-            continue
-    return sorted(values)
+        with suppress(ConfigError):
+            recipes.append(load_recipe(recipe))
+    return {name: sorted({str(getattr(recipe, name)) for recipe in recipes}) for name in _PROPOSED}

@@ -18,7 +18,7 @@ from sqltune.estimate.model import Estimate, Slowdown, StrategyMemory, Tokens
 from sqltune.estimate.published import published
 from sqltune.node_contracts.preflight import Architecture
 from sqltune.records import strategies, trainings
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 
 log = logging.getLogger(__name__)

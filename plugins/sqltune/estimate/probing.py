@@ -8,7 +8,8 @@ from sqltune.config.plan import RunPlan
 from sqltune.config.recipe import DeepSpeed
 from sqltune.estimate.estimating import FASTEST_FIRST, estimate
 from sqltune.estimate.model import Estimate, StrategyMemory, Tokens
-from sqltune.records.strategies import MeasuredStrategy, fastest, measured
+from sqltune.records.measured_strategy import MeasuredStrategy, fastest
+from sqltune.records.strategies import measured
 
 
 def choose(plan: RunPlan, tokens: Tokens | None, *, ask_hub: bool = True) -> tuple[RunPlan, Estimate]:

@@ -10,7 +10,7 @@ from sqltune.config.recipe import DeepSpeed
 from sqltune.estimate.config_traits import traits
 from sqltune.estimate.model import Rate
 from sqltune.estimate.published import published
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 
 RECENT = 5

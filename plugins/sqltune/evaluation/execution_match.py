@@ -7,7 +7,7 @@ program in them: in a task, all of Airflow's command line.
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
@@ -184,24 +184,25 @@ class _Lines:
     """The lines of a process's standard output, each waited for at most so long."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
         self._process = process
+        self._output = process.stdout.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._output, select.POLLIN)
         self._buffer = b""
 
     def next(self, timeout: float) -> bytes | None:
         """Return the next line; None when the time is up, or the process has ended."""
-        assert self._process.stdout is not None
         deadline = time.monotonic() + timeout
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return None
-                part = os.read(self._process.stdout.fileno(), 1 << 16)
-                if not part:
-                    # It ended by itself: collect its own exit code before it is killed.
-                    self._process.wait()
-                    return None
-                self._buffer += part
+        while b"\n" not in self._buffer:
+            if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return None
+            part = os.read(self._output, 1 << 16)
+            if not part:
+                # It ended by itself: collect its own exit code before it is killed.
+                self._process.wait()
+                return None
+            self._buffer += part
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 

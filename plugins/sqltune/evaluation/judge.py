@@ -23,6 +23,7 @@ from sqltune.evaluation.synthetic import COPIES, build
 from sqltune.sql.queries import (
     has_limit,
     has_order_by,
+    same_spelling,
     with_joined_operators,
     with_ties_broken,
     without_distinct,
@@ -151,14 +152,16 @@ class JudgingDatabase:
             GoldQueryAmbiguous: the gold query has several correct answers here.
         """
         gold, predicted = with_joined_operators(pair.gold), with_joined_operators(pair.predicted)
+        if same_spelling(gold, predicted):
+            predicted = gold
         loose_gold, loose_predicted = without_distinct(gold), without_distinct(predicted)
         expected = self._gold(loose_gold)
-        result = self._database.rows(loose_predicted)
+        result = self._rows(loose_predicted)
         compared = self._compared(gold, expected, result, accept_ambiguous)
         matched, strict = compared.matched, False
         if matched or loose_gold != gold or loose_predicted != predicted:
             strict_expected = expected if loose_gold == gold else self._gold(gold)
-            strict_result = result if loose_predicted == predicted else self._database.rows(predicted)
+            strict_result = result if loose_predicted == predicted else self._rows(predicted)
             strict = same_rows(
                 strict_expected, strict_result, ordered=compared.ordered, permute_columns=False
             )
@@ -182,6 +185,10 @@ class JudgingDatabase:
         if self._synthetic and yields_a_set(gold):
             expected, result = _deduplicated(expected), _deduplicated(result)
         return ComparedRows(expected, result, ordered)
+
+    def _rows(self, query: str) -> list[Row]:
+        known = self._gold_rows.get(query)
+        return self._database.rows(query) if known is None else known
 
     def _gold(self, query: str) -> list[Row]:
         if query not in self._gold_rows:
@@ -276,7 +283,7 @@ def _compare_on_copies(pair: Pair) -> Comparison:
                 continue
         total &= comparisons[-1]
         # A query equals itself: whether it returns rows is all that is left to know.
-        is_known = pair.gold == pair.predicted and not total.vacuous
+        is_known = same_spelling(pair.gold, pair.predicted) and not total.vacuous
         if is_known or len(comparisons) == COPIES or not (total.matched or total.strict):
             return total
     if comparisons:

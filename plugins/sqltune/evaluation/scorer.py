@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqltune.errors import ScoringError
 from sqltune.evaluation.audit.flags import Flag, count_by_reason
-from sqltune.evaluation.diagnosis.diagnose import diagnose
 from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES, ErrorClass
 from sqltune.evaluation.execution_match import match_pairs
 from sqltune.evaluation.failures import FAILURE_CLASSES
@@ -110,6 +109,9 @@ def _judged(question: Question, query: str, answer: str, result: Match) -> Judge
 
 
 def _error_class(question: Question, query: str) -> ErrorClass:
+    # Here, because it takes the parser with it: the gate counts scores, and parses nothing.
+    from sqltune.evaluation.diagnosis.diagnose import diagnose
+
     return diagnose(question.gold, query, question.context).error_class
 
 

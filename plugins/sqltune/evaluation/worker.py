@@ -60,7 +60,7 @@ class WorkerResponse:
 
     def to_json(self) -> str:
         """Return the response as one line of JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> WorkerResponse:
@@ -78,7 +78,7 @@ def serve(job: Job, pairs: Sequence[Pair]) -> None:
 
 def _judging() -> Callable[[Pair], Any]:
     judge = Judge()
-    return lambda pair: asdict(judge.judge(pair))
+    return lambda pair: vars(judge.judge(pair))
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
 from sqltune.config.plan import RunPlan
-from sqltune.evaluation import stored
-from sqltune.evaluation.verdict import Verdict
-from sqltune.records.shared import require_database_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from sqltune.evaluation.verdict import Verdict
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +45,9 @@ class ModelApprovalOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Show the verdict and wait; skipped where no approval is needed."""
+        from sqltune.evaluation.verdict import Verdict
+        from sqltune.records.shared import require_database_of
+
         plan, verdict = RunPlan.model_validate(self.plan), Verdict.model_validate(self.verdict)
         if reason := no_approval_needed(plan.promote, verdict.passed):
             raise AirflowSkipException(reason)
@@ -83,6 +85,8 @@ def skip_needless_approval(context: Context, result: Any) -> None:
     Raises:
         DownstreamTasksSkipped: Airflow sets the named task to skipped; the gate's own task succeeds.
     """
+    from sqltune.evaluation.verdict import Verdict
+
     ti = context["ti"]
     # Not the form's own value: a preset may have filled it in.
     plan = RunPlan.model_validate(ti.xcom_pull(task_ids="plan"))
@@ -96,6 +100,8 @@ def skip_needless_approval(context: Context, result: Any) -> None:
 
 
 def _body(plan: RunPlan, verdict: Verdict) -> str:
+    from sqltune.evaluation import stored
+
     recorded = stored.verdict(plan.key)
     table = recorded.table if recorded else ""
     trained_on = f"The gate passed it. Trained on {plan.dataset_repo} at {plan.dataset_commit[:12]}."

@@ -9,9 +9,6 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config.plan import RunPlan
-from sqltune.dataset.data_check import excesses, summary
-from sqltune.records import data_checks
-from sqltune.records.shared import require_database_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -40,6 +37,10 @@ class DataApprovalOperator(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Show what exceeds which limit, and wait; skipped where nothing does."""
+        from sqltune.dataset.data_check import excesses, summary
+        from sqltune.records import data_checks
+        from sqltune.records.shared import require_database_of
+
         plan = RunPlan.model_validate(self.plan)
         require_database_of(plan)
         check = data_checks.get(plan.key)

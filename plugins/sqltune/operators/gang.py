@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
-from sqltune.records.recorder import RunRecorder
-from sqltune.records.shared import require_records_of
 from ssh_gang.loss import LossPolicy
 from ssh_gang.model import Gang, Member
 from ssh_gang.operator import BaseGangOperator, task_gang
@@ -46,6 +44,8 @@ class PlanGangOperator(BaseGangOperator):
 
     def pre_execute(self, context: Context) -> None:
         """Do nothing on a machine whose records are not the plan's; called by Airflow."""
+        from sqltune.records.shared import require_records_of
+
         require_records_of(self.run_plan)
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
@@ -84,4 +84,6 @@ class PlanGangOperator(BaseGangOperator):
 
     def recorder_for(self, gang: Gang) -> RecorderRef:
         """Return the recorder of the run."""
+        from sqltune.records.recorder import RunRecorder
+
         return RunRecorder.ref(self.run_plan.key, gang.name, gang.owner["task_id"])

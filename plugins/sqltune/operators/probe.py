@@ -11,11 +11,7 @@ from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from sqltune.operators.mmengine import PROGRESS_PATTERN
 from sqltune.operators.train import XtunerOperator, final_progress
-from sqltune.records import strategies
-from sqltune.records.attempts import PROBE
-from sqltune.records.recorder import ProbeRecorder
-from sqltune.records.strategies import MeasuredStrategy
-from sqltune.records.trainings import WARM_UP
+from sqltune.records.measured_strategy import WARM_UP, MeasuredStrategy
 from ssh_gang.errors import GangError
 from ssh_gang.event import GangEvent
 from ssh_gang.model import Gang
@@ -68,6 +64,8 @@ class ProbeOperator(XtunerOperator):
 
     def work_dir(self, plan: RunPlan, attempt: str) -> str:
         """Return a folder beside the training's, which resumes from nothing in here."""
+        from sqltune.records.attempts import PROBE
+
         return f"{plan.run_dir}/{PROBE}/{attempt}"
 
     def execute_complete(self, context: Context, event: Any) -> Any:
@@ -88,6 +86,8 @@ class ProbeOperator(XtunerOperator):
 
     def recorder_for(self, gang: Gang) -> RecorderRef:
         """Return the recorder of the run; these iterations are not its training's."""
+        from sqltune.records.recorder import ProbeRecorder
+
         return ProbeRecorder.ref(self.run_plan.key, gang.name, gang.owner["task_id"])
 
     def _failed(self, error: str) -> MeasuredStrategy:
@@ -98,6 +98,8 @@ class ProbeOperator(XtunerOperator):
         )
 
     def _recorded(self, measured: MeasuredStrategy) -> MeasuredStrategy:
+        from sqltune.records import strategies
+
         strategies.put(self.run_plan, measured)
         self.log.info("%s", measured)
         return measured

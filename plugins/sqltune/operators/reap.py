@@ -16,7 +16,6 @@ from sqlalchemy.exc import OperationalError
 from sqltune.config.cluster import Cluster, Host
 from sqltune.config.loading import load_cluster
 from sqltune.config.plan import RunPlan
-from sqltune.records import installation
 from ssh_gang import commands, protocol
 from ssh_gang.errors import GangError, HostError
 from ssh_gang.hook import GangHook
@@ -93,6 +92,8 @@ def _this_installation() -> str:
     Raises:
         OperationalError: The database does not answer, and has not answered in any housekeeping before.
     """
+    from sqltune.records import installation
+
     kept = Variable.get(INSTALLATION, default=None)
     try:
         name = installation.name()

@@ -22,8 +22,7 @@ from sqltune.operators.members import rank_members
 from sqltune.operators.mmengine import CHECKPOINT_PATTERN, PROGRESS_PATTERN
 from sqltune.operators.results import end_of
 from sqltune.operators.train_metrics import emit_training
-from sqltune.records import runs, turns
-from sqltune.records.strategies import MeasuredStrategy, fastest
+from sqltune.records.measured_strategy import MeasuredStrategy, fastest
 from ssh_gang import transfer
 from ssh_gang.commands import path
 from ssh_gang.errors import GangError, HostError
@@ -65,6 +64,8 @@ class XtunerOperator(PlanGangOperator):
 
     def execute(self, context: Context) -> None:
         """Train in the run's turn, which a run that was cleared may have lost."""
+        from sqltune.records import turns
+
         try:
             turns.wait_for_turn(self.run_plan, context["ti"])
         except OperationalError as e:
@@ -205,6 +206,8 @@ class TrainOperator(XtunerOperator):
         Raises:
             GangError: The last iteration was not reached, its loss is not finite, or a shard is missing.
         """
+        from sqltune.records import runs
+
         plan = self.run_plan
         progress = final_progress(event.progress, output)
         checkpoint = f"{self.work_dir(plan, gang.attempt)}/iter_{progress.step}.pth"

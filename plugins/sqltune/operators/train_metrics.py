@@ -8,7 +8,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.config.plan import RunPlan
 from sqltune.metrics import emit
-from sqltune.records import attempts
 from ssh_gang.event import GangEvent
 from ssh_gang.progress import Progress
 
@@ -38,6 +37,8 @@ def emit_training(plan: RunPlan, event: GangEvent, progress: Progress, resumed_f
 
 
 def _goodput(key: str) -> float | None:
+    from sqltune.records import attempts
+
     try:
         training = [one for one in attempts.of_run(key) if one.task == attempts.TRAINING]
         goodput = attempts.goodput(key, training)

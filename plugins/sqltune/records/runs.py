@@ -237,11 +237,8 @@ def clusters() -> list[str]:
         return list(session.scalars(select(Run.cluster).distinct().order_by(Run.cluster)))
 
 
-_before = aliased(Evaluation)
-_after = aliased(Evaluation)
-
-
 def _summaries() -> Select[*tuple[Any, ...]]:
+    before, after = aliased(Evaluation), aliased(Evaluation)
     promoted = exists().where(Promotion.cluster == Run.cluster, Promotion.run_id == Run.run_id)
     return (
         select(
@@ -249,17 +246,15 @@ def _summaries() -> Select[*tuple[Any, ...]]:
             Run.trained.is_not(None),
             Verdict.passed,
             Version.number,
-            _after.questions,
-            _before.matched,
-            _after.matched,
+            after.questions,
+            before.matched,
+            after.matched,
             promoted,
         )
         .outerjoin(Verdict, Verdict.run_id == Run.id)
         .outerjoin(Version, (Version.cluster == Run.cluster) & (Version.run_id == Run.run_id))
-        .outerjoin(
-            _before, (_before.run_id == Run.id) & (_before.phase == "before") & _before.score.is_not(None)
-        )
-        .outerjoin(_after, (_after.run_id == Run.id) & (_after.phase == "after") & _after.score.is_not(None))
+        .outerjoin(before, (before.run_id == Run.id) & (before.phase == "before") & before.score.is_not(None))
+        .outerjoin(after, (after.run_id == Run.id) & (after.phase == "after") & after.score.is_not(None))
         # Most of a run, and nothing of it is in a summary.
         .options(*(defer(column, raiseload=True) for column in (Run.plan, Run.trained, Run.estimate)))
     )

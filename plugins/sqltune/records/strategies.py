@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
-from pydantic import Field
 from sqlalchemy import select
 
 from sqltune.config.plan import RunPlan
-from sqltune.config.recipe import DeepSpeed
 from sqltune.records import database
 from sqltune.records.estimate_tables import StrategyRate
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.records.types import now
-from ssh_gang.model import Model
 
 FAILURES_COUNT_FOR = timedelta(days=30)
 """After which a strategy that failed is tried again: what it lacked may have been installed meanwhile."""
 _SETTINGS = ("max_length", "batch_size", "accumulative_counts", "lora_rank")
 _KEYS = ["cluster", "recipe", "xtuner_config", "base_model", "hosts", *_SETTINGS, "strategy"]
-
-
-class MeasuredStrategy(Model):
-    """How fast a strategy was, or why it failed."""
-
-    strategy: DeepSpeed
-    seconds_per_iteration: float | None = Field(description="Null where it failed.")
-    error: str = Field("", description="Why it failed; empty otherwise.")
-
-    def __str__(self) -> str:
-        if self.seconds_per_iteration is None:
-            return f"{self.strategy} failed ({self.error})"
-        return f"{self.strategy} {self.seconds_per_iteration:.3f} s"
 
 
 def put(plan: RunPlan, measured: MeasuredStrategy) -> None:
@@ -54,12 +38,6 @@ def measured(plan: RunPlan) -> list[MeasuredStrategy]:
             for row in session.scalars(statement)
             if row.seconds_per_iteration is not None or row.at > forgotten
         ]
-
-
-def fastest(measured: Iterable[MeasuredStrategy]) -> DeepSpeed | None:
-    """Return the strategy with the fewest seconds an iteration; None where all have failed."""
-    rates = {m.seconds_per_iteration: m.strategy for m in measured if m.seconds_per_iteration is not None}
-    return rates[min(rates)] if rates else None
 
 
 def _key_of(plan: RunPlan) -> dict[str, str | int]:

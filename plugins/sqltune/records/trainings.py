@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session
 from sqltune.node_contracts.preflight import MeasuredHost
 from sqltune.records import database
 from sqltune.records.base import Json
+from sqltune.records.measured_strategy import WARM_UP
 from sqltune.records.models import GangMilestone, GpuSample, HostCheckup, Iteration, Run
 
 TASK = "train"
-WARM_UP = 2
-"""Iterations that are not counted: compilation, and DeepSpeed's first look at the order of the layers."""
 
 
 @dataclass(frozen=True)

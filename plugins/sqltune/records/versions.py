@@ -114,11 +114,9 @@ def find(cluster: str, number: int) -> Version | None:
         return None if row is None else _version(row)
 
 
-_before = aliased(Evaluation)
-
-
 def scores(cluster: str) -> list[ScorePoint]:
     """Return the score of each version, oldest first."""
+    before = aliased(Evaluation)
     statement = (
         select(
             Row.number,
@@ -127,11 +125,11 @@ def scores(cluster: str) -> list[ScorePoint]:
             Evaluation.questions,
             Evaluation.matched,
             Verdict.passed,
-            _before.matched,
+            before.matched,
             Run.plan[("cluster", "gpu_hour_price")].as_float(),
         )
         .outerjoin(Run, Run.key == Row.run_key)
-        .outerjoin(_before, (_before.run_id == Run.id) & (_before.phase == "before"))
+        .outerjoin(before, (before.run_id == Run.id) & (before.phase == "before"))
         .outerjoin(Evaluation, (Evaluation.run_id == Run.id) & (Evaluation.phase == "after"))
         .outerjoin(Verdict, Verdict.run_id == Run.id)
         .where(Row.cluster == cluster)

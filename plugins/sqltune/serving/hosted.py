@@ -8,7 +8,6 @@ from __future__ import annotations
 from pydantic import Field
 
 from sqltune.config.base import digest
-from sqltune.records import answers
 from ssh_gang.model import Model
 
 CONNECTION = "sqltune_glm"
@@ -35,6 +34,8 @@ def answer_set(model: str, url: str) -> tuple[str, str]:
 
 def stored_answers(model: str, url: str, prompts: dict[str, str]) -> dict[str, str]:
     """Return the answers that this run or an earlier one has stored, by question id."""
+    from sqltune.records import answers
+
     hashes = {name: digest(prompt) for name, prompt in prompts.items()}
     stored = answers.known(*answer_set(model, url), hashes.values())
     return {name: stored[key] for name, key in hashes.items() if key in stored}
@@ -49,6 +50,8 @@ def store_answers(model: str, url: str, prompts: dict[str, str], new: dict[str, 
         prompts: Prompts by question id.
         new: Answers by question id.
     """
+    from sqltune.records import answers
+
     answers.put(*answer_set(model, url), {digest(prompts[name]): text for name, text in new.items()})
 
 

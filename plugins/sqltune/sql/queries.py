@@ -6,9 +6,10 @@ import itertools
 import re
 from functools import lru_cache
 
-from sqltune.sql.tokens import Token, join, meaningful, tokens
+from sqltune.sql.tokens import Token, each_token, join, meaningful, tokens
 
 _SPLIT_OPERATOR = re.compile(r"[<>!]\s+=")
+_COMMENTS = ("--", "/*")
 _PREFIX = 2000
 """Characters in which the first word of a query is looked for."""
 _REMEMBERED = 64
@@ -65,8 +66,29 @@ def with_joined_operators(query: str) -> str:
 @lru_cache(_REMEMBERED)
 def first_word(query: str) -> str:
     """The first word or sign of a query other than a parenthesis, in lower case; '' if it has none."""
-    first = (t.text.lower() for t in meaningful(tokens(query[:_PREFIX])) if t.text != "(")
-    return next(first, "")
+    read = (t for t in each_token(query[:_PREFIX]) if t.kind not in ("space", "comment"))
+    return next((t.text.lower() for t in read if t.text != "("), "")
+
+
+def same_spelling(one: str, other: str) -> bool:
+    """Whether two queries differ at most in blanks, comments, the case of words and a semicolon at the end.
+
+    Such queries return the same rows: the case of words counts only in quotes.
+    """
+    # Most queries differ in more: comparing the texts is faster than splitting them into tokens.
+    may_be = _squeezed(one) == _squeezed(other) or any(begin in one + other for begin in _COMMENTS)
+    return may_be and _spelling(one) == _spelling(other)
+
+
+def _squeezed(query: str) -> str:
+    return "".join(query.lower().split()).rstrip(";")
+
+
+def _spelling(query: str) -> list[str]:
+    parts = [t.key or t.text for t in meaningful(tokens(query))]
+    while parts and parts[-1] == ";":
+        parts.pop()
+    return parts
 
 
 @lru_cache(_REMEMBERED)

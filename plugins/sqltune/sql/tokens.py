@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, cast
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple
 
 MAX_LENGTH = 100_000
 """Characters of a query that are read; no answer to a question is longer."""
@@ -32,8 +31,7 @@ def words(text: str) -> frozenset[str]:
 SET_OPERATIONS = ("union", "intersect", "except")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of a query; joined, all pieces are the query."""
 
     kind: Kind
@@ -57,7 +55,12 @@ def tokens(query: str) -> list[Token]:
 
     Never fails: text that is not SQL becomes signs and words. Text beyond `MAX_LENGTH` is dropped.
     """
-    return [Token(cast(Kind, m.lastgroup), m[0]) for m in _TOKEN.finditer(query[:MAX_LENGTH])]
+    return list(each_token(query))
+
+
+def each_token(query: str) -> Iterator[Token]:
+    """The tokens one by one, for a look at the first few."""
+    return (Token._make((m.lastgroup, m[0])) for m in _TOKEN.finditer(query[:MAX_LENGTH]))
 
 
 def meaningful(query: Iterable[Token]) -> list[Token]:

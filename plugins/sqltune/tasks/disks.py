@@ -68,7 +68,7 @@ class Disk:
 
 
 def check_disks() -> dict[str, float]:
-    """Look at the disk of every host's work folder and of the logs, and tell of those that are nearly full.
+    """Look at the disks of all hosts' work folders and of the logs; tell of those that are nearly full.
 
     A host that does not answer is left out; what was told of it stays.
 

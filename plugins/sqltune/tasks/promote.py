@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
-from airflow.sdk import Asset, get_current_context
+from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune import node
@@ -20,14 +19,7 @@ from sqltune.registry import mlflow_mirror, versions
 from sqltune.serving.hook import ServingHook
 from sqltune.tasks.mlflow import flush_mlflow
 
-if TYPE_CHECKING:
-    from airflow.sdk import Context
-
 log = logging.getLogger(__name__)
-
-CHAMPION = Asset("text2sql_champion")
-"""The model that is served, on any cluster: each promotion and rollback is an event of it, with the dataset's
-commit as its partition key. Other DAGs can be scheduled on it, with a `PartitionedAssetTimetable`."""
 
 
 @typed_task
@@ -95,26 +87,6 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
     )
     mlflow_mirror.enqueue(mlflow_mirror.ALIAS, version)
     flush_mlflow()
-
-
-def announce(context: Context, result: int) -> None:
-    """Say in the event of the asset what is served now; the `post_execute` of the task that serves it.
-
-    Args:
-        context: The task's context; its form names the cluster.
-        result: The version's number.
-    """
-    version = versions.version(context["params"]["cluster"], result)
-    commit = version.lineage.get("dataset_commit", "")
-    event = context["outlet_events"][CHAMPION]
-    event.extra = {
-        "cluster": version.cluster,
-        "version": version.number,
-        "dataset_commit": commit,
-        "trained_by": version.run_id,
-    }
-    if commit:
-        event.add_partitions(commit)
 
 
 @typed_task

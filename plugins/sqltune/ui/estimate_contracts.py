@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sqltune.estimate.model import Estimate
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from ssh_gang.model import Model
 
 

@@ -18,7 +18,7 @@ from sqltune.estimate.estimating import require_memory
 from sqltune.estimate.model import Estimate
 from sqltune.estimate.preview import preview
 from sqltune.records import runs, series, strategies, trainings
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.records.trainings import MeasuredTraining
 from sqltune.ui.cost import price
 from sqltune.ui.estimate_contracts import Choice, Choices, NewRunEstimate, RunEstimate, Taken

@@ -10,7 +10,7 @@ from sqltune.estimate.model import Tokens
 from sqltune.estimate.probing import choose, with_choice
 from sqltune.node_contracts.preflight import PreflightResponse
 from sqltune.records import checkups, runs, strategies
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from tests.host_facts import measured
 from tests.plans import run_plan
 from tests.sqltune.estimate.test_estimating import production

@@ -9,7 +9,7 @@ from sqltune.estimate.model import Rate
 from sqltune.estimate.published import published
 from sqltune.estimate.rates import UNKNOWN_OVERHEAD, measured_slowdown, rate
 from sqltune.records import strategies, trainings
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from tests.plans import run_plan
 from tests.sqltune.estimate.earlier import put_training
 

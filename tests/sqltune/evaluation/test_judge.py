@@ -165,3 +165,18 @@ def test_ties_on_synthetic_databases_mean_nothing():
 def test_query_that_equals_itself_is_vacuous_only_without_rows_on_every_copy():
     assert judge("SELECT name FROM t WHERE 1 = 0", "SELECT name FROM t WHERE 1 = 0").vacuous
     assert not judge("SELECT name FROM t WHERE age > 5", "SELECT name FROM t WHERE age > 5").vacuous
+
+
+def test_the_gold_query_in_another_spelling_is_a_strict_match():
+    assert judge("SELECT DISTINCT name FROM t", "select distinct NAME from T ;") == Match(
+        "match", strict=True
+    )
+
+
+def test_a_gold_query_that_does_not_run_is_not_the_fault_of_its_other_spelling():
+    assert judge("SELECT nope FROM t", "select NOPE from T").outcome == "gold_invalid"
+
+
+def test_a_second_statement_behind_the_gold_query_does_not_run():
+    match = judge("SELECT name FROM t", "SELECT name FROM t; SELECT name FROM t")
+    assert (match.outcome, match.failure_class) == ("invalid", "several_statements")

@@ -10,7 +10,7 @@ import pytest
 
 from sqltune.operators.probe import ProbeOperator, seconds_per_iteration
 from sqltune.records import strategies
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from ssh_gang.errors import GangError
 from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook

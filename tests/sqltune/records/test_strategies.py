@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from sqltune.records import strategies
-from sqltune.records.strategies import FAILURES_COUNT_FOR, MeasuredStrategy, fastest, measured
+from sqltune.records.measured_strategy import MeasuredStrategy, fastest
+from sqltune.records.strategies import FAILURES_COUNT_FOR, measured
 from sqltune.records.types import now
 from tests.plans import run_plan
 

@@ -17,9 +17,9 @@ from sqltune.estimate.model import Tokens
 from sqltune.node_contracts.preflight import PreflightResponse
 from sqltune.records import checkups, claims, revisions, runs, strategies, verdicts
 from sqltune.records.errors import LogStoreError
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.records.revisions import Feed
 from sqltune.records.runs import State
-from sqltune.records.strategies import MeasuredStrategy
 from sqltune.tasks import estimates
 from sqltune.tasks import plan as planned
 from tests.host_facts import measured

@@ -11,7 +11,7 @@ from airflow.sdk.execution_time.context import OutletEventAccessors
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RuleResult, Verdict
 from sqltune.registry import versions
-from sqltune.tasks import promote
+from sqltune.tasks import champion, promote
 from tests.versions import registered
 
 COMMIT = "0bb7909db54a" * 3
@@ -70,8 +70,8 @@ def test_a_retry_after_its_own_promotion_serves_again(plan, served):
 def test_the_event_of_the_champions_asset_has_the_commit_as_its_partition(plan):
     version = registered("r1", lineage={"dataset_commit": COMMIT})
     context = {"params": {"cluster": version.cluster}, "outlet_events": OutletEventAccessors()}
-    promote.announce(context, version.number)
-    event = context["outlet_events"][promote.CHAMPION]
+    champion.announce(context, version.number)
+    event = context["outlet_events"][champion.CHAMPION]
     assert event.partition_keys == {COMMIT}
     assert event.extra == {
         "cluster": version.cluster,

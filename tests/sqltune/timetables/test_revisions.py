@@ -312,3 +312,13 @@ def test_a_nights_key_is_its_date(clock):
     assert timetable().resolve_partition_date("night-2026-11-25T02:00:00Z") == datetime(
         2026, 11, 25, 2, tzinfo=UTC
     )
+
+
+def test_schedules_are_equal_where_they_make_the_same_runs():
+    assert timetable() == timetable()
+    assert hash(timetable()) == hash(timetable())
+
+
+@pytest.mark.parametrize("other", [timetable("newest"), timetable(quiet_period=90), "0 2 * * *"])
+def test_a_schedule_differs_from_one_that_makes_other_runs(other):
+    assert timetable() != other

@@ -15,7 +15,7 @@ from sqltune.estimate.estimating import FASTEST_FIRST, estimate
 from sqltune.estimate.model import Tokens
 from sqltune.node_contracts.preflight import PreflightResponse
 from sqltune.records import checkups, runs, strategies, token_counts
-from sqltune.records.strategies import MeasuredStrategy
+from sqltune.records.measured_strategy import MeasuredStrategy
 from sqltune.ui.app import create_app
 from tests.host_facts import measured
 from tests.plans import run_plan

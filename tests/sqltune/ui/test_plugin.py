@@ -7,6 +7,31 @@ import pytest
 from sqltune.ui.app import STATIC
 from sqltune_plugin import SqltunePlugin, views
 
+WEBHOOK = "SQLTUNE_WEBHOOK_SECRET"
+
+
+def served() -> list[str]:
+    """The names of the apps that Airflow's api-server gets."""
+    return [app["name"] for app in SqltunePlugin().fastapi_apps]
+
+
+def test_the_api_server_gets_the_pages_api(monkeypatch):
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    assert served() == ["sqltune"]
+
+
+def test_the_webhook_comes_first_where_it_has_a_secret(monkeypatch):
+    monkeypatch.setenv(WEBHOOK, "secret")
+    assert served() == ["sqltune-webhook", "sqltune"]
+
+
+def test_a_webhook_whose_secret_cannot_be_read_costs_the_page_nothing(monkeypatch, caplog):
+    monkeypatch.delenv(WEBHOOK, raising=False)
+    monkeypatch.setenv(f"{WEBHOOK}_CMD", "false")
+    assert served() == ["sqltune"]
+    assert "the hub's webhook is not served: " in caplog.text
+    assert f"{WEBHOOK}_CMD: false exited with 1" in caplog.text
+
 
 def test_the_page_is_a_part_of_airflows_own_by_default():
     assert [app["destination"] for app in SqltunePlugin.react_apps] == ["dag_run", "nav"]

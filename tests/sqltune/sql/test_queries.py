@@ -1,0 +1,43 @@
+"""Whether two queries are one in another spelling."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqltune.sql.queries import first_word, same_spelling
+
+GOLD = "SELECT name FROM head WHERE city = 'Bonn'"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "select NAME\nfrom HEAD  where city='Bonn' ;",
+        "SELECT name /* of all */ FROM head WHERE city = 'Bonn' -- the end",
+        f"{GOLD};;",
+    ],
+)
+def test_blanks_comments_case_and_a_last_semicolon_are_spelling(other):
+    assert same_spelling(GOLD, other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "SELECT name FROM head WHERE city = 'bonn'",
+        "SELECT name FROM head WHERE city = 'Bo nn'",
+        "SELECT na me FROM head WHERE city = 'Bonn'",
+        "SELECT name FROM head; WHERE city = 'Bonn'",
+        "SELECT name FROM head WHERE city = 'Bonn' -- or\nOR 1",
+        'SELECT name FROM head WHERE city = "Bonn"',
+    ],
+)
+def test_everything_else_is_another_query(other):
+    assert not same_spelling(GOLD, other)
+
+
+@pytest.mark.parametrize(
+    ("query", "word"), [(" -- c\n((Select 1))", "select"), ("", ""), ("/* */ ( ", ""), ("; x", ";")]
+)
+def test_the_first_word_is_behind_blanks_comments_and_parentheses(query, word):
+    assert first_word(query) == word
