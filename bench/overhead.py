@@ -4,11 +4,13 @@
 
 Both run on the same lab, one after the other, with the same plan (lab_smollm2, 8 steps, 20 questions). The
 script is what an engineer would write who has the commands at hand: hosts in parallel where the DAG has them
-in parallel, and no checks of its own. One JSON object a line: measure, system, value, unit.
+in parallel, and no checks of its own. First the run's tasks as a table (`bench/task_costs.py`), then one JSON
+object a line: measure, system, value, unit.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -27,19 +29,16 @@ sys.path[:0] = [
 
 from sqlalchemy import text  # noqa: E402
 
+from bench import task_costs  # noqa: E402
+from bench.task_costs import TaskCost  # noqa: E402
 from lab import demo, network, settings  # noqa: E402
 from lab.airflow_settings import records_env  # noqa: E402
 from sqltune.config.plan import RunPlan  # noqa: E402
 from sqltune.config.xtuner_config import render as render_config  # noqa: E402
 from sqltune.node import exports  # noqa: E402
-from sqltune.node_contracts.adapter import (  # noqa: E402
-    CONVERT_ADAPTER,
-    MERGE_ADAPTER,
-    ConvertRequest,
-    MergeRequest,
-)
 from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest  # noqa: E402
 from sqltune.node_contracts.dataset import FETCH_DATASET, FetchRequest  # noqa: E402
+from sqltune.node_contracts.export import EXPORT_MODEL, ExportRequest  # noqa: E402
 from sqltune.node_contracts.preflight import PREFLIGHT, PreflightRequest  # noqa: E402
 from sqltune.node_contracts.script import NodeModel, NodeScript  # noqa: E402
 from sqltune.node_contracts.serving import SERVING, ServingRequest  # noqa: E402
@@ -54,6 +53,8 @@ _PATTERN = re.compile(PROGRESS_PATTERN)
 FORM = {"recipe": "lab_smollm2", "max_steps": 8, "eval_questions": 20, "force": True}
 WARM_UP = 2
 """Steps left out of the rate: the first ones allocate."""
+PART = "part of the script: "
+"""Begins the line that the script prints as a part of it begins."""
 
 
 def report(measure: str, system: str, value: float, unit: str) -> None:
@@ -73,8 +74,8 @@ def rate(lines: list[str]) -> float:
     return statistics.median(seconds)
 
 
-def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
-    """One run of the chain: its plan, wall seconds from trigger to end, seconds per step."""
+def run_dag(s: settings.Settings) -> tuple[RunPlan, list[TaskCost], float, float]:
+    """One run of the chain: its plan, its tasks, wall seconds from trigger to end, seconds per step."""
     airflow = demo.connect(s)
     # Known answers would not be generated again: both systems must generate them.
     with database.writing() as session:
@@ -88,11 +89,12 @@ def run_dag(s: settings.Settings) -> tuple[RunPlan, float, float]:
     if airflow.run_state(demo.DAG, run_id) != "success":
         raise SystemExit(demo.failure_report(airflow, run_id))
     plan = RunPlan.model_validate(airflow.xcom(demo.DAG, run_id, "plan"))
-    return plan, seconds, rate(airflow.log(demo.DAG, run_id, "train"))
+    costs = task_costs.of_run(airflow, demo.DAG, run_id)
+    return plan, costs, seconds, rate(airflow.log(demo.DAG, run_id, "train"))
 
 
 def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
-    """The same commands as one shell script."""
+    """The same commands as one shell script, which prints a line as each part of it begins."""
     a, b = plan.cluster.hosts
     ssh = {
         h.name: f"ssh -i {network.KEY} -o UserKnownHostsFile={network.KNOWN_HOSTS} "
@@ -153,13 +155,14 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
     )
     # ~ is the home on the host: the scripts expand it.
     folder = "~/code/runs/by-hand"
-    convert = ConvertRequest(
+    export = ExportRequest(
         config=f"{folder}/config/c.py",
         checkpoint=f"{folder}/train/iter_{plan.training.max_steps}.pth",
-        adapter=f"{folder}/adapter",
         world_size=2,
+        base_model=plan.base_model,
+        adapter=f"{folder}/adapter",
+        merged=f"{folder}/merged",
     )
-    merge = MergeRequest(base_model=plan.base_model, adapter=f"{folder}/adapter", merged=f"{folder}/merged")
     config = render_config(plan, plan.train_path)
     for number, q in enumerate(evaluate.suite_of(plan)):
         body = {
@@ -192,28 +195,32 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         "pytorch",
     ]
     put = f"rm -rf {run} && mkdir -p {run}/config && cat >{run}/config/c.py <<'CONFIG'\n{config}\nCONFIG"
-    return "".join(
-        [
-            "set -e -o pipefail\n",
-            on_both([script_call(PREFLIGHT, flight)] * 2),
-            on_both(
-                ranks(ALL_REDUCE.argv("HOME_" + plan.code_dir[1:], AllReduceRequest(backend="gloo"))[1:])
-            ),
-            on_both([script_call(FETCH_DATASET, fetch)] * 2),
-            on(a.name, serve("up", "by-hand-base", plan.base_model)),
-            evaluate_command("by-hand-base"),
-            on(a.name, serve("down", "by-hand-base")),
-            on_both([put] * 2),
-            on_both(ranks(train)),
-            f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C {shards} .' | "
-            f"{ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C {shards}'\n",
-            on(a.name, f"cd {run} && {script_call(CONVERT_ADAPTER, convert)}"),
-            on(a.name, f"cd {run} && {script_call(MERGE_ADAPTER, merge)}"),
-            on(a.name, serve("up", "by-hand", f"{folder}/merged")),
-            evaluate_command("by-hand"),
-            on(a.name, serve("down", "by-hand")),
-        ]
+    gather = (
+        f"{ssh[b.name].removesuffix(' bash -s')} 'tar cf - -C {shards} .' | "
+        f"{ssh[a.name].removesuffix(' bash -s')} 'tar xf - -C {shards}'\n"
     )
+    reduce = ALL_REDUCE.argv("HOME_" + plan.code_dir[1:], AllReduceRequest(backend="gloo"))[1:]
+    parts = {
+        "preflight": on_both([script_call(PREFLIGHT, flight)] * 2),
+        "all_reduce": on_both(ranks(reduce)),
+        "download_dataset": on_both([script_call(FETCH_DATASET, fetch)] * 2),
+        "before.serve": on(a.name, serve("up", "by-hand-base", plan.base_model)),
+        "before.evaluate": evaluate_command("by-hand-base"),
+        "before.stop": on(a.name, serve("down", "by-hand-base")),
+        "train": on_both([put] * 2) + on_both(ranks(train)),
+        "export_model": gather + on(a.name, f"cd {run} && {script_call(EXPORT_MODEL, export)}"),
+        "after.serve": on(a.name, serve("up", "by-hand", f"{folder}/merged")),
+        "after.evaluate": evaluate_command("by-hand"),
+        "after.stop": on(a.name, serve("down", "by-hand")),
+    }
+    marked = [f"echo {PART}{name} $EPOCHREALTIME\n{text}" for name, text in parts.items()]
+    return "".join(["set -e -o pipefail\n", *marked, f"echo {PART}end $EPOCHREALTIME\n"])
+
+
+def seconds_by_part(output: str) -> dict[str, float]:
+    """How long each part of the script took, by its name."""
+    begun = [line.removeprefix(PART).split() for line in output.splitlines() if line.startswith(PART)]
+    return {name: float(end) - float(began) for (name, began), (_, end) in itertools.pairwise(begun)}
 
 
 def main() -> None:
@@ -230,7 +237,7 @@ def main() -> None:
             **records_env(),
         }
     )
-    plan, dag_seconds, dag_rate = run_dag(s)
+    plan, costs, dag_seconds, dag_rate = run_dag(s)
     with tempfile.TemporaryDirectory() as folder:
         text = script(plan, s, Path(folder))
         began = time.monotonic()
@@ -238,6 +245,7 @@ def main() -> None:
         hand_seconds = time.monotonic() - began
     if answer.returncode:
         raise SystemExit(answer.stdout[-3000:] + answer.stderr[-3000:])
+    print(task_costs.table(costs, seconds_by_part(answer.stdout)), flush=True)
     hand_rate = rate(answer.stdout.splitlines())
     report("wall time of the chain", "DAG", dag_seconds, "s")
     report("wall time of the chain", "shell script", hand_seconds, "s")

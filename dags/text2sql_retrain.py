@@ -3,7 +3,7 @@
 ```
 plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage]
      ─► approve_data ─► before (serve, evaluate, stop) ─► probe[strategy] ─► train
-     ─► convert_adapter ─► merge_adapter ─► after (serve, evaluate, stop) ─► gate
+     ─► export_model ─► after (serve, evaluate, stop) ─► gate
      ─► register ─► approve ─► promote ─► prune[storage]
 plan ─► (nothing new: the run ends here, green, in seconds)
 gate ─► (held back: green, the champion stays)
@@ -42,10 +42,9 @@ from sqltune.config.form import params
 from sqltune.environment import positive, setting
 from sqltune.operators.all_reduce import AllReduceOperator
 from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
-from sqltune.operators.convert import ConvertAdapterOperator
 from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator
+from sqltune.operators.export import ExportModelOperator
 from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
-from sqltune.operators.merge import MergeAdapterOperator
 from sqltune.operators.needless import STRATEGIES, skip_needless_tasks
 from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
@@ -73,10 +72,10 @@ class Evaluation(NamedTuple):
     stopped: Any
 
 
-def evaluate_model(plan: Any, facts: Any, stage: str, merged: Any = None, **options: Any) -> Evaluation:
+def evaluate_model(plan: Any, facts: Any, stage: str, exported: Any = None, **options: Any) -> Evaluation:
     """Serve one model, let it answer the questions, and stop it: the one served now, or the candidate."""
     with TaskGroup(stage):
-        served = step(interface.serve, "serve", minutes=30, **options)(plan, facts, stage, merged)
+        served = step(interface.serve, "serve", minutes=30, **options)(plan, facts, stage, exported)
         evaluated = step(interface.ask, "evaluate", minutes=120)(plan, served, stage)
         stopped = task(task_id="stop", **TEARDOWN)(interface.stop_serving)(plan, stage, served)
         evaluated >> stopped.as_teardown(setups=served)
@@ -160,17 +159,16 @@ def text2sql_retrain() -> None:
         **RETRY,
     )
     reap = ReapGangOperator(task_id="reap", task="train", plan=plan, **TEARDOWN)
-    adapter = ConvertAdapterOperator(task_id="convert_adapter", plan=plan, trained=trained.output, **RETRY)
-    merged = MergeAdapterOperator(task_id="merge_adapter", plan=plan, adapter=adapter.output, **RETRY)
+    exported = ExportModelOperator(task_id="export_model", plan=plan, trained=trained.output, **RETRY)
 
-    after = evaluate_model(plan, facts, "after", merged.output)
+    after = evaluate_model(plan, facts, "after", exported.output)
 
     judged = task(
         task_id="gate", post_execute=skip_needless_approval, on_success_callback=HeldBack(), **RETRY
     )
     verdict = judged(interface.judge)(plan, before.evaluated, after.evaluated, hosted)
     number = step(interface.register, "register", minutes=10)(
-        plan, facts, trained=trained.output, adapter=adapter.output, merged=merged.output, verdict=verdict
+        plan, facts, trained=trained.output, exported=exported.output, verdict=verdict
     )
     approved = ModelApprovalOperator(
         task_id=APPROVE,
@@ -203,7 +201,7 @@ def text2sql_retrain() -> None:
     # The GPUs are free before anything is trained, and before the new champion is loaded beside the old one.
     [before.evaluated, before.stopped] >> probed
     [before.evaluated, before.stopped] >> trained >> reap.as_teardown(setups=trained)
-    reap >> adapter
+    reap >> exported
     [after.stopped, number] >> approved >> promoted >> pruned
     # The gate may skip approve while the candidate is still being stopped.
     after.stopped >> promoted

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,24 @@ from checkpoints import seal
 
 
 class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
-    """Seals each checkpoint on each host once it is whole, and removes old ones where mmengine does not."""
+    """Seals each checkpoint on each host once it is whole, and removes old ones where mmengine does not.
+
+    Every rank waits for the slowest, and a checkpoint may be gigabytes: its files are hashed in a thread,
+    beside the steps that follow, without Python's lock. A training ends when its last checkpoint is sealed.
+    """
 
     priority = "LOWEST"
+
+    def __init__(self) -> None:
+        # The interpreter waits for the thread at its end: a training that fails has sealed what it wrote.
+        self._sealer = ThreadPoolExecutor(max_workers=1)
+        self._sealing: Future[None] | None = None
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Called by mmengine on every rank; the first rank of a host acts for the host."""
-        step = runner.iter + 1
-        folder = Path(runner.work_dir) / f"iter_{step}.pth"
+        folder = Path(runner.work_dir) / f"iter_{runner.iter + 1}.pth"
         # DeepSpeed's save ends with a barrier, so every rank has written its shard. Without DeepSpeed a
         # checkpoint is one file, which is never resumed from.
         if os.environ.get("LOCAL_RANK", "0") != "0" or not folder.is_dir():
@@ -36,18 +46,20 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         if not _loss_is_finite(outputs):
             print(f"checkpoint {folder.name} is not sealed: its loss is not finite", flush=True)
             return
-        node_rank = int(os.environ.get("GROUP_RANK", "0"))
-        seal(
-            folder,
-            step=step,
-            total=runner.max_iters,
-            world_size=int(os.environ.get("WORLD_SIZE", "1")),
-            node_rank=node_rank,
-        )
-        # The watcher reads this line: CHECKPOINT_PATTERN in sqltune.operators.mmengine.
-        print(f"checkpoint {folder.name} is sealed", flush=True)
-        if node_rank:
-            _remove_old_checkpoints(runner, folder.parent)
+        self._wait_until_sealed()
+        self._sealing = self._sealer.submit(_seal, folder, runner.iter + 1, runner.max_iters, _kept(runner))
+        # Of one that is kept alone, mmengine removes the files before it writes the next.
+        if _kept(runner) == 1:
+            self._wait_until_sealed()
+
+    def after_train(self, runner: Any) -> None:
+        """Called by mmengine after the last iteration."""
+        self._wait_until_sealed()
+
+    def _wait_until_sealed(self) -> None:
+        """Wait for the checkpoint before; an error of its sealing ends the training."""
+        if self._sealing is not None:
+            self._sealing.result()
 
 
 def _loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
@@ -55,11 +67,37 @@ def _loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
     return outputs is None or "loss" not in outputs or math.isfinite(float(outputs["loss"]))
 
 
-def _remove_old_checkpoints(runner: Any, folder: Path) -> None:
-    """Keep as many as `max_keep_ckpts`: mmengine removes old checkpoints on rank 0's host only."""
-    keep = next((h.max_keep_ckpts for h in runner.hooks if isinstance(h, CheckpointHook)), -1)
+def _kept(runner: Any) -> int:
+    """Number of checkpoints that mmengine keeps; -1: all."""
+    return next((h.max_keep_ckpts for h in runner.hooks if isinstance(h, CheckpointHook)), -1)
+
+
+def _seal(folder: Path, step: int, total: int, keep: int) -> None:
+    """Seal a checkpoint, then remove older ones, in the thread."""
+    node_rank = int(os.environ.get("GROUP_RANK", "0"))
+    seal(
+        folder,
+        step=step,
+        total=total,
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        node_rank=node_rank,
+    )
+    # The watcher reads this line: CHECKPOINT_PATTERN in sqltune.operators.mmengine. In one write, because the
+    # training prints as well.
+    sys.stdout.write(f"checkpoint {folder.name} is sealed\n")
+    sys.stdout.flush()
+    if node_rank:
+        _remove_old_checkpoints(folder.parent, step, keep)
+
+
+def _remove_old_checkpoints(folder: Path, newest: int, keep: int) -> None:
+    """Keep as many as `max_keep_ckpts`: mmengine removes old checkpoints on rank 0's host only.
+
+    One that is newer than the newest is being written, and is not counted.
+    """
     if keep <= 0:
         return
     steps = sorted((int(p.name[5:-4]) for p in folder.glob("iter_*.pth")), reverse=True)
-    for old in steps[keep:]:
+    sealed = [step for step in steps if step <= newest]
+    for old in sealed[keep:]:
         shutil.rmtree(folder / f"iter_{old}.pth", ignore_errors=True)

@@ -15,21 +15,20 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from sqltune.config.plan import RunPlan, Site
-from sqltune.node_contracts.adapter import Adapter, MergedModel
 from sqltune.node_contracts.dataset import PreparedDataset
+from sqltune.node_contracts.export import ExportedModel
 from sqltune.node_contracts.preflight import MeasuredHost
 from ssh_gang.model import Model
 
 __all__ = [
-    "Adapter",
     "ChosenVersion",
     "DownloadedDataset",
+    "ExportedModel",
     "HostFacts",
     "HostedAnswers",
     "HostedBatch",
     "HostedQuestion",
     "HostedReply",
-    "MergedModel",
     "ServedModel",
     "Stage",
     "TrainedCheckpoint",

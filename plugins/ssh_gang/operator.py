@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.operator import TriggerFailureReason
@@ -18,19 +18,19 @@ from ssh_gang import commands
 from ssh_gang.errors import GangError, HostsBusy, SshGangError
 from ssh_gang.event import GangEvent, HostsFreeEvent
 from ssh_gang.hook import GangHook
-from ssh_gang.loss import LossPolicy
 from ssh_gang.masking import masked
 from ssh_gang.milestone import Milestone
-from ssh_gang.model import MAX_LOG_GIB, Accelerator, Gang, Limits, Member, gang_name
+from ssh_gang.model import Accelerator, Gang, Limits, Member, gang_name
 from ssh_gang.recorder import RecorderUnavailable
 from ssh_gang.resume import Decision
-from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
+from ssh_gang.task_gang import map_index_of, task_gang
+from ssh_gang.trigger import GangTrigger, HostsFreeTrigger, resolved
+from ssh_gang.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import Context
-    from airflow.sdk.types import RuntimeTaskInstanceProtocol
     from airflow.triggers.base import BaseTrigger
 
     from ssh_gang.recorder import RecorderRef
@@ -48,6 +48,9 @@ class BaseGangOperator(BaseOperator):
     and run, so a retry finds what the last attempt left: it watches ranks that run, judges ranks that ended
     well, and otherwise starts again. A subclass says what runs, and may judge the end.
     """
+
+    patience: float = 0.0
+    """Seconds for which the task watches the gang itself before it defers, which costs several."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -87,35 +90,35 @@ class BaseGangOperator(BaseOperator):
         """Return what records the gang's log and numbers; None records nothing."""
         return None
 
-    def execute(self, context: Context) -> None:
-        """Start the gang, or find the one that runs, then defer until it has ended."""
+    def execute(self, context: Context) -> Any:
+        """Start the gang, or find the one that runs, and judge its end, or defer until it has ended."""
         self._gang = self.gang(context, self.new_attempt(context))
         self._log_environments(self._gang)
         try:
-            decision, self._gang, milestones = asyncio.run(self._launch(self._gang))
+            milestones, ended = asyncio.run(self._launch(self._gang, context))
         except asyncio.CancelledError:
-            raise GangError("the task was killed while it started the gang: none of it is left") from None
+            raise GangError(
+                "the task was killed while it started the gang, or watched it: none of it is left"
+            ) from None
         except HostsBusy as e:
             self.log.info("%s; waiting without a worker slot until it has ended", e)
             gang = self._gang
             trigger = HostsFreeTrigger(gang.model_dump(mode="json"))
-            self._defer(trigger, "execute_when_free", gang.limits.queue)
+            return self._defer(trigger, "execute_when_free", gang.limits.queue)
         except SshGangError as e:
             self._record_failure(self._gang, str(e))
             raise
-        self._log_commands(self._gang, decision)
-        if not milestones:
-            found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
-            milestones = [found]
-        watcher = self._watcher(self._gang, milestones)
-        self._defer(watcher, "execute_complete", _longest_watch(self._gang.limits))
+        if ended is None:
+            watcher = self._watcher(self._gang, milestones)
+            return self._defer(watcher, "execute_complete", _longest_watch(self._gang.limits))
+        return self.execute_complete(context, ended.model_dump(mode="json"))
 
-    def execute_when_free(self, context: Context, event: dict[str, Any]) -> None:
+    def execute_when_free(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on when the hosts are free; `GangError` where they were not in time."""
         hosts_free = HostsFreeEvent.model_validate(event)
         if not hosts_free.free:
             raise GangError(hosts_free.reason)
-        self.execute(context)
+        return self.execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Judge the gang's end; `GangError` where a member failed or the evidence is missing."""
@@ -147,10 +150,10 @@ class BaseGangOperator(BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Stop this attempt on every host: the task was killed while it started the gang.
+        """Stop this attempt on every host: the task was killed while it started the gang, or watched it.
 
-        Airflow calls this from a signal's handler. Where that interrupts the launch, no second event loop can
-        run in this thread: the launch is cancelled, and stops what it has started.
+        Airflow calls this from a signal's handler. Where that interrupts either, no second event loop can run
+        in this thread: the launch is cancelled, and stops what it has started.
         """
         if self._cancel_launch is not None:
             self._cancel_launch()
@@ -158,17 +161,36 @@ class BaseGangOperator(BaseOperator):
             gang = self._gang
             self._with_hook(gang, lambda hook: hook.stop(gang.attempt))
 
-    async def _launch(self, gang: Gang) -> tuple[Decision, Gang, list[Milestone]]:
+    async def _launch(self, gang: Gang, context: Context) -> tuple[list[Milestone], GangEvent | None]:
+        """Start or find the gang; return the milestones of that, and the end where it ended at once."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         # Threadsafe, because that wakes up a loop that waits.
         self._cancel_launch = partial(loop.call_soon_threadsafe, task.cancel)
         try:
             async with GangHook(gang) as hook:
-                decision, launched = await hook.launch(self.prepare)
-                return decision, launched, hook.milestones
+                decision, self._gang = await hook.launch(self.prepare)
+                self._log_commands(self._gang, decision)
+                found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
+                milestones = hook.milestones or [found]
+                try:
+                    return milestones, await self._watch_while_patient(hook, milestones)
+                except asyncio.CancelledError:
+                    await asyncio.shield(hook.stop(self._gang.attempt))
+                    raise
         finally:
             self._cancel_launch = None
+
+    async def _watch_while_patient(self, hook: GangHook, milestones: Sequence[Milestone]) -> GangEvent | None:
+        """Watch the gang for as long as `patience`; None where it runs on."""
+        if not self.patience:
+            return None
+        recorder = await resolved(self.recorder_for(hook.gang))
+        try:
+            async with asyncio.timeout(self.patience):
+                return await Watch(hook, self.log, recorder, milestones).until_the_end()
+        except TimeoutError:
+            return None
 
     def _watcher(self, gang: Gang, milestones: Sequence[Milestone]) -> GangTrigger:
         recorder = self.recorder_for(gang)
@@ -188,7 +210,7 @@ class BaseGangOperator(BaseOperator):
         except (OSError, RecorderUnavailable) as e:
             self.log.warning("this failure is not recorded: %s", e)
 
-    def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> None:
+    def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> NoReturn:
         self.defer(trigger=trigger, method_name=method_name, timeout=timedelta(seconds=limit + UNWATCHED))
 
     @staticmethod
@@ -274,7 +296,7 @@ class GangOperator(BaseGangOperator):
     def gang(self, context: Context, attempt: str) -> Gang:
         """Return the gang that runs the command on every host."""
         ti = context["ti"]
-        name = gang_name(ti.dag_id, ti.task_id, ti.run_id, self.installation, _map_index(ti))
+        name = gang_name(ti.dag_id, ti.task_id, ti.run_id, self.installation, map_index_of(ti))
         members = [self._member(rank, f"{self.work_dir}/work/{name}") for rank in range(len(self.hosts))]
         return task_gang(
             context,
@@ -311,66 +333,6 @@ class GangOperator(BaseGangOperator):
         )
 
 
-def task_gang(
-    context: Context,
-    attempt: str,
-    *,
-    installation: str,
-    spec_hash: str,
-    root: str,
-    members: list[Member],
-    limits: Limits,
-    exclusive: bool,
-    progress_pattern: str | None,
-    checkpoint_pattern: str | None = None,
-    loss: LossPolicy | None = None,
-    max_log_gib: float = MAX_LOG_GIB,
-) -> Gang:
-    """Return the gang of a task: its name, fencing token, generation and owner come from the task instance.
-
-    Args:
-        context: The task's context.
-        attempt: Names the attempt; the gang's name does not hold it.
-        installation: Names this Airflow on the hosts.
-        spec_hash: Hash of what is run; what ran for another hash is not taken for this one's.
-        root: Folder on each host under which gangs are kept.
-        members: What runs on each host.
-        limits: How long the parts of the gang's life may take.
-        exclusive: Whether no other exclusive gang may run on the hosts.
-        progress_pattern: Finds progress in a log line; None where the log has none.
-        checkpoint_pattern: Finds a checkpoint in a log line; None where the log has none.
-        loss: What becomes of a training whose loss is bad; None: it is not looked at.
-        max_log_gib: GiB of each host's output that are recorded.
-    """
-    ti = context["ti"]
-    map_index = _map_index(ti)
-    return Gang(
-        name=gang_name(ti.dag_id, ti.task_id, ti.run_id, installation, map_index),
-        attempt=attempt,
-        root=root,
-        # A task instance's id is a UUIDv7. Its first 48 bits are the time at which Airflow made this try,
-        # by one clock for all tries, Clears included.
-        fencing_token=ti.id.int >> 80,
-        # Airflow raises max_tries when a person clears the task, and leaves it when it retries by itself.
-        generation=ti.max_tries,
-        spec_hash=spec_hash,
-        exclusive=exclusive,
-        owner={
-            "dag_id": ti.dag_id,
-            "task_id": ti.task_id,
-            "run_id": ti.run_id,
-            "airflow": installation,
-        }
-        | ({} if map_index < 0 else {"map_index": str(map_index)}),
-        members=members,
-        limits=limits,
-        max_log_gib=max_log_gib,
-        progress_pattern=progress_pattern,
-        checkpoint_pattern=checkpoint_pattern,
-        loss=loss,
-    )
-
-
 def describe_failure(event: GangEvent, hint: str) -> str:
     """Return the error message of a failed gang.
 
@@ -381,11 +343,6 @@ def describe_failure(event: GangEvent, hint: str) -> str:
         rank = "" if event.failed_rank is None else f" rank {event.failed_rank}"
         lines += [f"--- last lines of {event.failed_host}{rank} ---", event.tail]
     return "\n".join(line for line in lines if line)
-
-
-def _map_index(ti: RuntimeTaskInstanceProtocol) -> int:
-    """Index of a mapped task; -1 where it is not mapped."""
-    return -1 if ti.map_index is None else ti.map_index
 
 
 def _longest_watch(limits: Limits) -> float:

@@ -115,9 +115,7 @@ class GangTrigger(BaseTrigger):
         return "deferred" in states.get(ti.run_id, {}).values()
 
     async def _resolve_recorder(self) -> GangRecorder | None:
-        # In a thread: what it imports, a database library perhaps, may take a second.
-        ref = RecorderRef.model_validate(self.recorder) if self.recorder else None
-        return await asyncio.to_thread(ref.resolve) if ref else None
+        return await resolved(RecorderRef.model_validate(self.recorder) if self.recorder else None)
 
     async def _record_stop(self, gang: Gang) -> None:
         """Record the stop, without trying again: the watch, whose writer would, has ended."""
@@ -168,6 +166,12 @@ class HostsFreeTrigger(BaseTrigger):
             except HostError as e:
                 self.log.warning("%s; querying again in %.0f s", e, RETRY_PAUSE)
                 await asyncio.sleep(RETRY_PAUSE)
+
+
+async def resolved(ref: RecorderRef | None) -> GangRecorder | None:
+    """Return the recorder that a reference names, without blocking the event loop."""
+    # In a thread: what it imports, a database library perhaps, may take a second.
+    return await asyncio.to_thread(ref.resolve) if ref else None
 
 
 def _event(payload: BaseModel) -> TriggerEvent:

@@ -23,8 +23,7 @@ SPINE = [
     "before.evaluate",
     "probe",
     "train",
-    "convert_adapter",
-    "merge_adapter",
+    "export_model",
     "after.serve",
     "after.evaluate",
     "gate",
@@ -93,8 +92,8 @@ def test_candidate_is_stopped_before_the_new_champion_is_loaded(dag):
     assert "after.stop" in dag.get_task("promote").upstream_task_ids
 
 
-def test_adapter_is_converted_only_when_no_rank_can_run(dag):
-    assert "reap" in dag.get_task("convert_adapter").upstream_task_ids
+def test_the_model_is_exported_only_when_no_rank_can_run(dag):
+    assert "reap" in dag.get_task("export_model").upstream_task_ids
 
 
 def test_one_run_at_a_time_unless_a_setting_says_otherwise(dag, monkeypatch):

@@ -38,8 +38,8 @@ def _load(path) -> ModuleType:
     return module
 
 
-def run_task(task) -> tuple[object, Gang]:
-    """Run a task as Airflow does: execute, the trigger, and the method that its event goes to."""
+def context(task) -> dict[str, object]:
+    """What Airflow gives a task."""
     ti = SimpleNamespace(
         dag_id="any_command",
         task_id=task.task_id,
@@ -49,23 +49,33 @@ def run_task(task) -> tuple[object, Gang]:
         max_tries=0,
         try_number=1,
     )
+    return {"ti": ti}
+
+
+def run_task(task) -> tuple[object, Gang]:
+    """Run a task as Airflow does: execute, the trigger, and the method that its event goes to."""
     with pytest.raises(TaskDeferred) as deferred:
-        task.execute({"ti": ti})
+        task.execute(context(task))
     trigger = deferred.value.trigger
     [event] = asyncio.run(_events(trigger))
     resume = getattr(task, deferred.value.method_name)
-    return resume({"ti": ti}, event), Gang.model_validate(trigger.gang)
+    return resume(context(task), event), Gang.model_validate(trigger.gang)
 
 
 async def _events(trigger) -> list[dict]:
     return [event.payload async for event in trigger.run()]
 
 
-def test_any_command_runs_on_every_host_and_returns_the_first_hosts_last_line(hello, tmp_path):
-    hello.recorder = RecorderRef(
+def recorder_in(folder) -> RecorderRef:
+    """A recorder that keeps everything in files."""
+    return RecorderRef(
         path="ssh_gang.folder_recorder.FolderRecorder",
-        kwargs={"folder": str(tmp_path / "record"), "gang": "any_command"},
+        kwargs={"folder": str(folder / "record"), "gang": "any_command"},
     )
+
+
+def test_any_command_runs_on_every_host_and_returns_the_first_hosts_last_line(hello, tmp_path):
+    hello.recorder = recorder_in(tmp_path)
     result, gang = run_task(hello)
     assert result == "node 0 of 2 says hello"
     recorder = hello.recorder.resolve()
@@ -73,3 +83,23 @@ def test_any_command_runs_on_every_host_and_returns_the_first_hosts_last_line(he
         log = recorder.log_path(gang.attempt, host)
         assert log.read_text() == f"node {rank} of 2 says hello\n"
     assert remaining_processes(gang) == []
+
+
+def test_a_patient_task_needs_no_trigger_for_a_command_that_ends_at_once(hello, tmp_path):
+    hello.recorder, hello.patience = recorder_in(tmp_path), 60.0
+    assert hello.execute(context(hello)) == "node 0 of 2 says hello"
+    [log] = (tmp_path / "record").rglob("*gpu_host_b*")
+    assert log.read_text() == "node 1 of 2 says hello\n"
+
+
+def test_a_trigger_goes_on_where_the_patience_of_the_task_ended(hello, tmp_path):
+    released = tmp_path / "released"
+    hello.command = ["bash", "-c", f"echo begun; until [ -e {released} ]; do sleep 0.05; done; echo done"]
+    hello.recorder, hello.patience = recorder_in(tmp_path), 0.5
+    with pytest.raises(TaskDeferred) as deferred:
+        hello.execute(context(hello))
+    released.touch()
+    [event] = asyncio.run(_events(deferred.value.trigger))
+    assert hello.execute_complete(context(hello), event) == "done"
+    gang = Gang.model_validate(deferred.value.trigger.gang)
+    assert hello.recorder.resolve().log_path(gang.attempt, "gpu_host_a").read_text() == "begun\ndone\n"

@@ -15,10 +15,11 @@ from sqltune.config.loading import load_recipe
 from sqltune.config.recipe import Recipe
 from sqltune.config.xtuner_config import read_config, set_values
 from sqltune.dataset.split import clean, split, write
-from sqltune.node_contracts.adapter import CONVERT_ADAPTER, Adapter, ConvertRequest
+from sqltune.node_contracts.export import EXPORT_MODEL, ExportedModel, ExportRequest
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
-CONVERT = ROOT / "include/node/convert_adapter.py"
+EXPORT = ROOT / "include/node/export_model.py"
+TINY = BASE / "models" / "tiny"
 
 
 @pytest.fixture(scope="module", params=["codellama_7b_qlora", "codellama_7b_qlora_fast"])
@@ -29,7 +30,7 @@ def recipe(request) -> Recipe:
 def config_for_cpu(recipe: Recipe, train_path: str, **others: object) -> str:
     """The recipe's config with what a CPU and a minute force, and other values; all else is the recipe's."""
     forced = {
-        "pretrained_model_name_or_path": str(BASE / "models" / "tiny"),
+        "pretrained_model_name_or_path": str(TINY),
         "data_path": train_path,
         "backend": "gloo",
         "max_length": 512,
@@ -73,10 +74,17 @@ class Training:
         answer = self.run(*torchrun, *script, "--deepspeed", f"deepspeed_{recipe.training.deepspeed}")
         return answer.stdout + answer.stderr
 
-    def convert(self, checkpoint: str, adapter: str) -> Adapter:
-        """Convert a checkpoint of two ranks."""
-        request = ConvertRequest(config="config/c.py", checkpoint=checkpoint, adapter=adapter, world_size=2)
-        return CONVERT_ADAPTER.read(self.run("python", str(CONVERT), request.model_dump_json()).stdout)
+    def export(self, checkpoint: str, adapter: str) -> ExportedModel:
+        """Export a checkpoint of two ranks."""
+        request = ExportRequest(
+            config="config/c.py",
+            checkpoint=checkpoint,
+            world_size=2,
+            base_model=str(TINY),
+            adapter=adapter,
+            merged=f"{adapter}-merged",
+        )
+        return EXPORT_MODEL.read(self.run("python", str(EXPORT), request.model_dump_json()).stdout)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         answer = subprocess.run(
@@ -99,9 +107,9 @@ def trained(recipe, tmp_path_factory) -> Training:
 
 
 @pytest.fixture(scope="module")
-def converted(trained) -> Adapter:
-    """What the converter made of the last checkpoint."""
-    return trained.convert("work/iter_6.pth", "adapter")
+def exported(trained) -> ExportedModel:
+    """What became of the last checkpoint."""
+    return trained.export("work/iter_6.pth", "adapter")
 
 
 def test_training_reaches_the_last_iteration(trained):
@@ -119,28 +127,32 @@ def test_every_rank_writes_a_shard(trained):
     assert len(shards) == 2, shards
 
 
-def test_every_layer_of_the_adapter_is_trained(converted):
-    assert converted.layers == 14
+def test_every_layer_of_the_adapter_is_trained(exported):
+    assert exported.layers == 14
 
 
-def test_adapter_has_the_recipes_rank(converted, trained, recipe):
+def test_adapter_has_the_recipes_rank(exported, trained, recipe):
     adapter = json.loads((trained.folder / "adapter" / "adapter_config.json").read_text())
     assert adapter["r"] == recipe.training.lora_rank
 
 
+def test_the_merged_model_is_base_and_adapter(exported):
+    assert exported.largest_difference < 0.01
+
+
 @pytest.mark.chaos
-def test_a_training_goes_on_from_the_adapter(converted, trained, recipe):
+def test_a_training_goes_on_from_the_adapter(exported, trained, recipe):
     """At no learning rate to speak of, the weights that come out are those that went in."""
     start = {
         "start_adapter": "adapter",
-        "start_digest": converted.adapter_hash,
+        "start_digest": exported.adapter_hash,
         "lr": 1e-12,
         "max_steps": 3,
         "seed": 7,
     }
     log = trained.train(recipe, "further", **start)
     assert "going on from the adapter in adapter: 28 weights" in log
-    trained.convert("further/iter_3.pth", "same")
+    trained.export("further/iter_3.pth", "same")
     compare = (
         "import torch; from safetensors.torch import load_file as load\n"
         "old, new = (load(f'{name}/adapter_model.safetensors') for name in ('adapter', 'same'))\n"
@@ -152,14 +164,14 @@ def test_a_training_goes_on_from_the_adapter(converted, trained, recipe):
 
 
 @pytest.mark.chaos
-def test_an_adapter_that_was_changed_or_does_not_fit_is_refused(converted, trained):
+def test_an_adapter_that_was_changed_or_does_not_fit_is_refused(exported, trained):
     script = f"""
 from pathlib import Path
 from adapter_finetune import load_adapter
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
-llm = AutoModelForCausalLM.from_pretrained({str(BASE / "models" / "tiny")!r})
-for rank, digest in ((8, {converted.adapter_hash!r}), (64, "another")):
+llm = AutoModelForCausalLM.from_pretrained({str(TINY)!r})
+for rank, digest in ((8, {exported.adapter_hash!r}), (64, "another")):
     adapted = get_peft_model(llm, LoraConfig(r=rank, target_modules=["q_proj"], task_type="CAUSAL_LM"))
     try:
         load_adapter(adapted, Path("adapter"), digest)
@@ -169,32 +181,3 @@ for rank, digest in ((8, {converted.adapter_hash!r}), (64, "another")):
     *_, shape, changed = trained.run("python", "-c", script).stdout.splitlines()
     assert "the adapter in adapter does not fit: 28 weights, 4 expected; the first that differs is" in shape
     assert "adapter has the hash " in changed
-
-
-@pytest.fixture
-def incomplete(node_python, tmp_path) -> subprocess.CompletedProcess[str]:
-    """A conversion of a checkpoint that lacks one of two shards."""
-    (tmp_path / "iter_6.pth").mkdir()
-    (tmp_path / "iter_6.pth" / "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt").touch()
-    request = ConvertRequest(
-        config="c.py",
-        checkpoint=str(tmp_path / "iter_6.pth"),
-        adapter=str(tmp_path / "adapter"),
-        world_size=2,
-    )
-    return subprocess.run(
-        [node_python, CONVERT, request.model_dump_json()],
-        env={"PYTHONPATH": f"{ROOT}/plugins"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def test_a_missing_shard_fails_the_conversion(incomplete):
-    assert incomplete.returncode == 1
-    assert "has 1 of 2 shards" in incomplete.stderr
-
-
-def test_a_missing_shard_leaves_no_adapter(incomplete, tmp_path):
-    assert not (tmp_path / "adapter").exists()

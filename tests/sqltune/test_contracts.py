@@ -10,12 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter, typed_task
+from sqltune.contracts import ExportedModel, typed_task
 from sqltune.records import installation
 from sqltune.records.errors import OtherDatabase
+from tests.exported import EXPORTED
 from tests.plans import run_plan
 
-ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "ab", "adapter_hash": "cd"}
+MODEL = EXPORTED.model_dump()
 
 
 class LazySequence(Sequence):
@@ -32,23 +33,23 @@ class LazySequence(Sequence):
 
 
 @typed_task
-def layers(adapter: Adapter) -> int:
-    return adapter.layers
+def layers(model: ExportedModel) -> int:
+    return model.layers
 
 
 @typed_task
-def renamed(adapter: Adapter, path: str = "/elsewhere") -> Adapter:
-    return adapter.model_copy(update={"adapter_path": path})
+def renamed(model: ExportedModel, path: str = "/elsewhere") -> ExportedModel:
+    return model.model_copy(update={"adapter_path": path})
 
 
 @typed_task
-def total(adapters: list[Adapter]) -> int:
-    return sum(a.layers for a in adapters)
+def total(models: list[ExportedModel]) -> int:
+    return sum(m.layers for m in models)
 
 
 @typed_task
-def layers_if_any(adapter: Adapter | None = None) -> int:
-    return adapter.layers if adapter else 0
+def layers_if_any(model: ExportedModel | None = None) -> int:
+    return model.layers if model else 0
 
 
 @typed_task
@@ -57,20 +58,20 @@ def planned(plan: RunPlan) -> str:
 
 
 def test_an_argument_is_validated_by_its_annotation():
-    assert layers(ADAPTER) == 14
-    assert layers(adapter=ADAPTER) == 14
+    assert layers(MODEL) == 14
+    assert layers(model=MODEL) == 14
 
 
 def test_a_model_passes_as_it_is():
-    assert layers(Adapter(**ADAPTER)) == 14
+    assert layers(ExportedModel(**MODEL)) == 14
 
 
 def test_a_returned_model_is_dumped_to_json():
-    assert json.loads(json.dumps(renamed(ADAPTER))) == ADAPTER | {"adapter_path": "/elsewhere"}
+    assert json.loads(json.dumps(renamed(MODEL))) == MODEL | {"adapter_path": "/elsewhere"}
 
 
 def test_a_mapped_tasks_outputs_become_a_list():
-    assert total(LazySequence(ADAPTER, ADAPTER)) == 28
+    assert total(LazySequence(MODEL, MODEL)) == 28
 
 
 def test_no_argument_and_none_are_accepted_where_the_annotation_allows_them():
@@ -89,7 +90,7 @@ def test_a_task_with_a_plan_of_this_database_is_called(records):
     assert planned(plan.model_dump(mode="json")) == "r1"
 
 
-@pytest.mark.parametrize("wrong", [{}, ADAPTER | {"layers": "many"}, ADAPTER | {"colour": "red"}])
+@pytest.mark.parametrize("wrong", [{}, MODEL | {"layers": "many"}, MODEL | {"colour": "red"}])
 def test_a_value_that_breaks_the_contract_is_refused(wrong):
     with pytest.raises(ValidationError):
         layers(wrong)
@@ -97,4 +98,4 @@ def test_a_value_that_breaks_the_contract_is_refused(wrong):
 
 def test_airflow_sees_the_functions_own_name_and_parameters():
     assert renamed.__name__ == "renamed"
-    assert list(inspect.signature(renamed).parameters) == ["adapter", "path"]
+    assert list(inspect.signature(renamed).parameters) == ["model", "path"]

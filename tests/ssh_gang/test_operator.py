@@ -25,6 +25,7 @@ from ssh_gang.operator import UNWATCHED, GangOperator, describe_failure
 from ssh_gang.recorder import RecorderRef
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
+from ssh_gang.watch import Watch
 
 RECORDER = RecorderRef(path="ssh_gang.folder_recorder.FolderRecorder", kwargs={"folder": "/x", "gang": "g"})
 
@@ -196,6 +197,65 @@ def test_execute_defers_longer_than_the_gang_may_take(hook):
     with pytest.raises(TaskDeferred) as deferred:
         operator(limits=Limits(total=100)).execute(context())
     assert deferred.value.timeout >= timedelta(seconds=100 + UNWATCHED)
+
+
+class PatientOperator(GangOperator):
+    """Watches the gang for a minute before it defers."""
+
+    patience = 60.0
+
+
+def patient(**arguments) -> PatientOperator:
+    return PatientOperator(task_id="hello", hosts=["a", "b"], command=["echo", "hello"], **arguments)
+
+
+def test_a_gang_that_ends_while_the_task_is_patient_is_judged_without_a_deferral(hook, monkeypatch):
+    async def until_the_end(self):
+        return GangEvent(ok=True, attempt=self.gang.attempt, reason="", seconds=1)
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    hook.tail = "one\ntwo\n"
+    assert patient().execute(context()) == "two"
+
+
+def test_a_gang_that_fails_while_the_task_is_patient_fails_the_task(hook, monkeypatch):
+    async def until_the_end(self):
+        return GangEvent(ok=False, attempt=self.gang.attempt, reason="b: exit code 7", seconds=1)
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    with pytest.raises(GangError, match="b: exit code 7"):
+        patient().execute(context())
+
+
+def test_a_gang_that_outlasts_the_patience_is_handed_to_a_trigger(hook, monkeypatch):
+    async def until_the_end(self):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    monkeypatch.setattr(PatientOperator, "patience", 0.01)
+    started = Milestone(kind="started", at=1.0)
+    hook.milestones = [started]
+    with pytest.raises(TaskDeferred) as deferred:
+        patient().execute(context())
+    assert deferred.value.trigger.milestones == [started.model_dump(mode="json")]
+    assert hook.stopped == []
+
+
+def test_on_kill_by_a_signal_while_the_task_watches_stops_the_attempt(hook, monkeypatch):
+    async def until_the_end(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    task = patient()
+    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
+    try:
+        with pytest.raises(GangError, match="killed while it started the gang"):
+            task.execute(context())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    [(_, attempt)] = hook.stopped
+    assert attempt.startswith("try1-")
 
 
 def test_execute_on_busy_hosts_waits_for_them(hook):

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqltune.config.plan import RunPlan
 from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceRequest
-from sqltune.operators.gang import PlanGangOperator
+from sqltune.operators.gang import PATIENCE, PlanGangOperator
 from sqltune.operators.members import rank_members
 from sqltune.operators.results import result_of
 from ssh_gang.errors import GangError
@@ -24,6 +24,7 @@ class AllReduceOperator(PlanGangOperator):
 
     template_fields = ("plan", "master_addr")
     exclusive = True
+    patience = PATIENCE
 
     def __init__(self, *, master_addr: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

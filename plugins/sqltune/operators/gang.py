@@ -10,12 +10,16 @@ from sqltune.config.plan import RunPlan
 from sqltune.contracts import dumped
 from ssh_gang.loss import LossPolicy
 from ssh_gang.model import Gang, Member
-from ssh_gang.operator import BaseGangOperator, task_gang
+from ssh_gang.operator import BaseGangOperator
+from ssh_gang.task_gang import task_gang
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from ssh_gang.recorder import RecorderRef
+
+PATIENCE = 60.0
+"""Seconds for which the task of a gang that may be short watches it, instead of the triggerer."""
 
 
 class PlanGangOperator(BaseGangOperator):

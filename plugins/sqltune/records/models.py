@@ -159,7 +159,7 @@ class GangMilestone(Base):
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     task: Mapped[str] = mapped_column(primary_key=True)
-    """Airflow's task id: train, all_reduce, probe, convert_adapter, merge_adapter."""
+    """Airflow's task id: train, all_reduce, probe, export_model."""
     attempt: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(primary_key=True)
     host: Mapped[str] = mapped_column(primary_key=True)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sqltune.config.base import digest
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import HostFacts, MergedModel, ServedModel, Stage, typed_task
+from sqltune.contracts import ExportedModel, HostFacts, ServedModel, Stage, typed_task
 from sqltune.evaluation import corrections, stored
 from sqltune.evaluation.audit.gold_audit import audit
 from sqltune.evaluation.questions import Question
@@ -34,7 +34,7 @@ BASE = "base"
 
 @typed_task
 def serve(
-    plan: RunPlan, facts: list[HostFacts], stage: Stage, merged: MergedModel | None = None
+    plan: RunPlan, facts: list[HostFacts], stage: Stage, exported: ExportedModel | None = None
 ) -> ServedModel:
     """Serve the model of a stage; it is ready once it has answered a prompt.
 
@@ -45,7 +45,7 @@ def serve(
             the task again later.
     """
     turns.wait_for_turn(plan, get_current_context()["ti"])
-    name, model, model_hash = _identity(plan, facts, merged if stage == "after" else None)
+    name, model, model_hash = _identity(plan, facts, exported if stage == "after" else None)
     questions = suite_of(plan)
     known = len(answer_set(plan, model_hash).load(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
@@ -56,10 +56,12 @@ def serve(
     return ServedModel(name=name, model=model, hash=model_hash, cached=known, stop=not (known or is_champion))
 
 
-def _identity(plan: RunPlan, facts: Sequence[HostFacts], merged: MergedModel | None) -> tuple[str, str, str]:
+def _identity(
+    plan: RunPlan, facts: Sequence[HostFacts], exported: ExportedModel | None
+) -> tuple[str, str, str]:
     """Served name, path and hash: of the candidate, else of the champion, else of the base model."""
-    if merged is not None:
-        return candidate_name(plan), merged.merged_path, merged.model_hash
+    if exported is not None:
+        return candidate_name(plan), exported.merged_path, exported.model_hash
     if plan.champion:
         return plan.cluster.serving.model_name, plan.champion.merged_path, plan.champion.model_hash
     host = plan.cluster.serving.host

@@ -60,11 +60,11 @@ def download_dataset(plan: Any, host: str) -> Any:
     return module.download_dataset(plan, host)
 
 
-def serve(plan: Any, facts: Any, stage: str, merged: Any = None) -> Any:
+def serve(plan: Any, facts: Any, stage: str, exported: Any = None) -> Any:
     """Serve the model of a stage; it is ready once it has answered a prompt."""
     from sqltune.tasks import evaluate as module
 
-    return module.serve(plan, facts, stage, merged)
+    return module.serve(plan, facts, stage, exported)
 
 
 def ask(plan: Any, served: Any, stage: str) -> Any:
@@ -102,11 +102,11 @@ def judge(plan: Any, before: Any, after: Any, hosted: Any = None) -> Any:
     return module.judge(plan, before, after, hosted)
 
 
-def register(plan: Any, facts: Any, trained: Any, adapter: Any, merged: Any, verdict: Any) -> Any:
+def register(plan: Any, facts: Any, trained: Any, exported: Any, verdict: Any) -> Any:
     """Register the candidate with its lineage, whatever the verdict, and queue it for MLflow."""
     from sqltune.tasks import register as module
 
-    return module.register(plan, facts, trained, adapter, merged, verdict)
+    return module.register(plan, facts, trained, exported, verdict)
 
 
 def promote(plan: Any, verdict: Any, number: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter, HostFacts, MergedModel, TrainedCheckpoint, typed_task
+from sqltune.contracts import ExportedModel, HostFacts, TrainedCheckpoint, typed_task
 from sqltune.evaluation import stored
 from sqltune.evaluation.verdict import Verdict
 from sqltune.registry import mlflow_mirror, versions
@@ -19,8 +19,7 @@ def register(
     plan: RunPlan,
     facts: list[HostFacts],
     trained: TrainedCheckpoint,
-    adapter: Adapter,
-    merged: MergedModel,
+    exported: ExportedModel,
     verdict: Verdict,
 ) -> int:
     """Register the candidate with its lineage, whatever the verdict, and queue it for MLflow.
@@ -32,7 +31,7 @@ def register(
     lineage = (
         _scores(plan, verdict)
         | _inputs(plan, serving_host)
-        | _artefacts(plan, trained, adapter, merged)
+        | _artefacts(plan, trained, exported)
         | _cost(plan, trained)
     )
     version = versions.register(
@@ -40,8 +39,8 @@ def register(
         plan.run_id,
         run_key=plan.key,
         host=plan.cluster.serving.host,
-        merged_path=merged.merged_path,
-        model_hash=merged.model_hash,
+        merged_path=exported.merged_path,
+        model_hash=exported.model_hash,
         dtype=plan.recipe.serving_dtype,
         lineage=lineage,
     )
@@ -81,18 +80,16 @@ def _inputs(plan: RunPlan, host: HostFacts) -> dict[str, str]:
     }
 
 
-def _artefacts(
-    plan: RunPlan, trained: TrainedCheckpoint, adapter: Adapter, merged: MergedModel
-) -> dict[str, str]:
+def _artefacts(plan: RunPlan, trained: TrainedCheckpoint, exported: ExportedModel) -> dict[str, str]:
     return {
         "split_hash": trained.train_hash,
         "strategy": trained.strategy or plan.training.deepspeed,
         "checkpoint": trained.checkpoint,
-        "checkpoint_hash": adapter.checkpoint_hash,
+        "checkpoint_hash": exported.checkpoint_hash,
         "adapter": f"{plan.run_dir}/adapter",
-        "adapter_hash": adapter.adapter_hash,
+        "adapter_hash": exported.adapter_hash,
         "merged": f"{plan.run_dir}/merged",
-        "model_hash": merged.model_hash,
+        "model_hash": exported.model_hash,
     }
 
 

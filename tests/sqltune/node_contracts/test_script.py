@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -12,7 +13,6 @@ import pytest
 from pydantic import ValidationError
 
 from sqltune.node import bundle
-from sqltune.node_contracts.adapter import CONVERT_ADAPTER, MERGE_ADAPTER, Adapter, ConvertRequest
 from sqltune.node_contracts.all_reduce import ALL_REDUCE, AllReduceResponse
 from sqltune.node_contracts.checkpoints import (
     CHECKPOINTS,
@@ -22,18 +22,18 @@ from sqltune.node_contracts.checkpoints import (
     SealedCheckpoint,
 )
 from sqltune.node_contracts.dataset import FETCH_DATASET
+from sqltune.node_contracts.export import EXPORT_MODEL, ExportRequest
 from sqltune.node_contracts.preflight import PREFLIGHT
 from sqltune.node_contracts.retention import RETENTION
 from sqltune.node_contracts.script import BAD_REQUEST, NodeScript
 from sqltune.node_contracts.serving import SERVING, ServingResponse
+from tests.exported import EXPORTED
 
-ADAPTER = Adapter(adapter_path="/code/adapter", layers=14, checkpoint_hash="ab")
 SCRIPTS = (
     ALL_REDUCE,
     CHECKPOINTS,
-    CONVERT_ADAPTER,
+    EXPORT_MODEL,
     FETCH_DATASET,
-    MERGE_ADAPTER,
     PREFLIGHT,
     RETENTION,
     SERVING,
@@ -103,46 +103,53 @@ def test_every_script_is_among_the_copied_files(code_dir, script):
 
 
 def test_a_request_is_the_only_argument():
-    request = ConvertRequest(config="c.py", checkpoint="iter_2.pth", adapter="~/adapter", world_size=2)
-    program, file, argument = CONVERT_ADAPTER.argv("~/code/abc", request)
-    assert (program, file) == ("python", "~/code/abc/convert_adapter.py")
-    assert ConvertRequest.model_validate_json(argument) == request
+    request = ExportRequest(
+        config="c.py",
+        checkpoint="iter_2.pth",
+        world_size=2,
+        base_model="~/base",
+        adapter="~/adapter",
+        merged="~/merged",
+    )
+    program, file, argument = EXPORT_MODEL.argv("~/code/abc", request)
+    assert (program, file) == ("python", "~/code/abc/export_model.py")
+    assert ExportRequest.model_validate_json(argument) == request
 
 
 def test_the_last_result_counts():
-    older = ADAPTER.model_copy(update={"layers": 1})
-    output = f"loading\nRESULT {older.model_dump_json()}\nRESULT {ADAPTER.model_dump_json()}\ndone\n"
-    assert CONVERT_ADAPTER.read(output) == ADAPTER
+    older = EXPORTED.model_copy(update={"layers": 1})
+    output = f"loading\nRESULT {older.model_dump_json()}\nRESULT {EXPORTED.model_dump_json()}\ndone\n"
+    assert EXPORT_MODEL.read(output) == EXPORTED
 
 
 def test_an_output_without_a_result_is_refused():
     with pytest.raises(
         ValueError,
-        match=r"convert_adapter.py ended with 0 and printed no result",
+        match=r"export_model.py ended with 0 and printed no result",
     ):
-        CONVERT_ADAPTER.read("loading\nkilled")
+        EXPORT_MODEL.read("loading\nkilled")
 
 
 def test_an_unknown_field_of_a_response_is_refused_and_named():
-    result = '{"adapter_path": "/a", "layers": 1, "checkpoint_hash": "h", "colour": "red"}'
-    with pytest.raises(ValueError, match="convert_adapter.py answered with an invalid result: colour: Extra"):
-        CONVERT_ADAPTER.parse(result)
+    result = json.dumps(EXPORTED.model_dump() | {"colour": "red"})
+    with pytest.raises(ValueError, match="export_model.py answered with an invalid result: colour: Extra"):
+        EXPORT_MODEL.parse(result)
 
 
 def test_a_missing_field_of_a_response_is_named():
     with pytest.raises(ValueError, match="layers: Field required"):
-        CONVERT_ADAPTER.parse('{"adapter_path": "/a", "checkpoint_hash": "h"}')
+        EXPORT_MODEL.parse('{"adapter_path": "/a", "checkpoint_hash": "h"}')
 
 
 def test_values_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
-        ADAPTER.layers = 2
+        EXPORTED.layers = 2
 
 
 @pytest.mark.parametrize(
     ("script", "response"),
     [
-        (CONVERT_ADAPTER, ADAPTER),
+        (EXPORT_MODEL, EXPORTED),
         (
             SERVING,
             ServingResponse(serving={"text2sql": "/m"}, running=True, api="http://a/v1", replaced=["w"]),

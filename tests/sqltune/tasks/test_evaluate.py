@@ -17,9 +17,8 @@ from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims, evaluations
 from sqltune.records.claims import Owner
 from sqltune.tasks import evaluate
+from tests.exported import EXPORTED
 from tests.host_facts import facts
-
-MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +62,7 @@ def sent(monkeypatch) -> list[str]:
 
 
 def serve(plan: dict[str, Any], stage: str = "before") -> dict[str, Any]:
-    return evaluate.serve(plan, [facts("host-a"), facts("host-b")], stage, MERGED)
+    return evaluate.serve(plan, [facts("host-a"), facts("host-b")], stage, EXPORTED.model_dump())
 
 
 def with_champion(plan: dict[str, Any]) -> dict[str, Any]:

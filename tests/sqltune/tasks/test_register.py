@@ -13,6 +13,7 @@ from sqltune.evaluation.verdict import Verdict
 from sqltune.registry import versions
 from sqltune.tasks import register
 from sqltune.tasks.evaluate import suite_of
+from tests.exported import EXPORTED
 from tests.host_facts import facts
 from tests.sqltune.evaluation.builders import store
 
@@ -26,8 +27,6 @@ TRAINED = {
     "launch_skew_error": 0.001,
     "strategy": "zero1",
 }
-ADAPTER = {"adapter_path": "/code/adapter", "layers": 14, "checkpoint_hash": "checkpoint-hash"}
-MERGED = {"merged_path": "/code/merged", "model_hash": "merged-hash", "largest_difference": 0.001}
 VERDICT = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
 
 
@@ -43,7 +42,7 @@ def number(plan: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> int:
 
 def run(plan: dict[str, Any]) -> int:
     hosts = [facts("host-a"), facts("host-b")]
-    return register.register(plan, hosts, TRAINED, ADAPTER, MERGED, VERDICT)
+    return register.register(plan, hosts, TRAINED, EXPORTED.model_dump(), VERDICT)
 
 
 def test_a_retry_gets_the_same_number(plan, number):

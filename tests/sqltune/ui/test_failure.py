@@ -92,11 +92,11 @@ def test_a_retry_that_failed_too_is_the_failure(gang, failure):
 def test_a_gang_that_failed_before_the_one_that_runs_now_is_no_failure(gang, failure):
     gang.end("try1", 40)
     assert failure() is None
-    convert = Gang("convert_adapter")
+    convert = Gang("export_model")
     convert.launch("try1", 50)
     convert.fail("try1", 60, failed_host="host-a")
     found = failure()
-    assert (found["task"], found["cause"]) == ("convert_adapter", "host")
+    assert (found["task"], found["cause"]) == ("export_model", "host")
 
 
 def test_a_limit_that_was_exceeded_is_the_cause(gang, failure):

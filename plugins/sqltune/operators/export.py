@@ -1,13 +1,13 @@
-"""The gang of `convert_adapter`: from the checkpoint's shards to a Hugging Face adapter."""
+"""The gang of `export_model`: from the checkpoint's shards to a model that can be served."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sqltune.config.plan import RunPlan
-from sqltune.contracts import Adapter, TrainedCheckpoint
-from sqltune.node_contracts.adapter import CONVERT_ADAPTER, ConvertRequest
-from sqltune.operators.gang import PlanGangOperator
+from sqltune.contracts import ExportedModel, TrainedCheckpoint
+from sqltune.node_contracts.export import EXPORT_MODEL, ExportRequest
+from sqltune.operators.gang import PATIENCE, PlanGangOperator
 from sqltune.operators.members import member
 from sqltune.operators.results import result_of
 from ssh_gang import transfer
@@ -15,14 +15,17 @@ from ssh_gang.event import GangEvent
 from ssh_gang.model import Gang, Member
 
 
-class ConvertAdapterOperator(PlanGangOperator):
-    """Gather the checkpoint's shards on the serving host and convert them to a Hugging Face adapter.
+class ExportModelOperator(PlanGangOperator):
+    """Gather the checkpoint's shards on the serving host, convert them to an adapter, and merge it.
+
+    The logits of the merged model must be those of base model and adapter.
 
     Args:
         trained: The `TrainedCheckpoint` as JSON.
     """
 
     template_fields = ("plan", "trained")
+    patience = PATIENCE
 
     def __init__(self, *, trained: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -39,19 +42,21 @@ class ConvertAdapterOperator(PlanGangOperator):
         return gang
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
-        """The conversion, on the serving host."""
-        request = ConvertRequest(
+        """Conversion, merge and comparison, on the serving host."""
+        request = ExportRequest(
             config=self._checkpoint.config,
             checkpoint=self._checkpoint.checkpoint,
-            adapter=f"{plan.run_dir}/adapter",
             world_size=plan.cluster.world_size,
+            base_model=plan.base_model,
+            adapter=f"{plan.run_dir}/adapter",
+            merged=f"{plan.run_dir}/merged",
         )
-        argv = CONVERT_ADAPTER.argv(plan.code_dir, request)
+        argv = EXPORT_MODEL.argv(plan.code_dir, request)
         return [member(plan, plan.cluster.serving_host, argv, cwd=plan.run_dir)]
 
-    def judge(self, gang: Gang, event: GangEvent, output: str) -> Adapter:
+    def judge(self, gang: Gang, event: GangEvent, output: str) -> ExportedModel:
         """What the script reports."""
-        return result_of(CONVERT_ADAPTER, output)
+        return result_of(EXPORT_MODEL, output)
 
     @property
     def _checkpoint(self) -> TrainedCheckpoint:
