@@ -55,6 +55,8 @@ WARM_UP = 2
 """Steps left out of the rate: the first ones allocate."""
 PART = "part of the script: "
 """Begins the line that the script prints as a part of it begins."""
+END = "end"
+"""Name of the part that is none: the script ends there."""
 
 
 def report(measure: str, system: str, value: float, unit: str) -> None:
@@ -214,12 +216,18 @@ def script(plan: RunPlan, s: settings.Settings, work: Path) -> str:
         "after.stop": on(a.name, serve("down", "by-hand")),
     }
     marked = [f"echo {PART}{name} $EPOCHREALTIME\n{text}" for name, text in parts.items()]
-    return "".join(["set -e -o pipefail\n", *marked, f"echo {PART}end $EPOCHREALTIME\n"])
+    return "".join(["set -e -o pipefail\n", *marked, f"echo {PART}{END} $EPOCHREALTIME\n"])
 
 
 def seconds_by_part(output: str) -> dict[str, float]:
-    """How long each part of the script took, by its name."""
+    """How long each part of the script took, by its name.
+
+    Raises:
+        SystemExit: The script ended before its end.
+    """
     begun = [line.removeprefix(PART).split() for line in output.splitlines() if line.startswith(PART)]
+    if begun[-1][0] != END:
+        raise SystemExit(f"the script ended in its part {begun[-1][0]}")
     return {name: float(end) - float(began) for (name, began), (_, end) in itertools.pairwise(begun)}
 
 
@@ -239,9 +247,11 @@ def main() -> None:
     )
     plan, costs, dag_seconds, dag_rate = run_dag(s)
     with tempfile.TemporaryDirectory() as folder:
-        text = script(plan, s, Path(folder))
+        # From a file: an ssh in it that reads its stdin would take the rest of a script that comes from there.
+        file = Path(folder) / "by-hand.sh"
+        file.write_text(script(plan, s, Path(folder)))
         began = time.monotonic()
-        answer = subprocess.run(["bash"], input=text, capture_output=True, text=True)
+        answer = subprocess.run(["bash", file], stdin=subprocess.DEVNULL, capture_output=True, text=True)
         hand_seconds = time.monotonic() - began
     if answer.returncode:
         raise SystemExit(answer.stdout[-3000:] + answer.stderr[-3000:])
