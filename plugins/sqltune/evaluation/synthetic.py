@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
-from sqltune.evaluation.query_hints import hints_of
+from sqltune.evaluation.query_hints import Hints, hints_of
 from sqltune.evaluation.synthetic_rows import RowGenerator
 from sqltune.sql.names import quoted
 from sqltune.sql.schema import parse_context, schema
@@ -37,10 +38,16 @@ def build(context: str, queries: Sequence[str], copy: int) -> sqlite3.Connection
     """
     connection = schema(context)
     tables, foreign_keys = parse_context(context)
-    generator = RowGenerator(tables, foreign_keys, hints_of(tables, *queries), copy)
+    generator = RowGenerator(tables, foreign_keys, _hints(context, tuple(queries)), copy)
     for table in tables:
         placeholders = ", ".join("?" * len(table.columns))
         connection.executemany(
             f"INSERT INTO {quoted(table.name)} VALUES ({placeholders})", generator.rows_of(table)
         )
     return connection
+
+
+# The copies of one pair are built one after the other, and differ in their rows alone.
+@lru_cache(maxsize=1)
+def _hints(context: str, queries: tuple[str, ...]) -> Hints:
+    return hints_of(parse_context(context)[0], *queries)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqltune.sql.tokens import Token, each_token, join, meaningful, tokens
 
 _SPLIT_OPERATOR = re.compile(r"[<>!]\s+=")
+_BLANKS = re.compile(r"[ \t\n\f\r]+")
 _COMMENTS = ("--", "/*")
 _PREFIX = 2000
 """Characters in which the first word of a query is looked for."""
@@ -85,7 +86,16 @@ def _squeezed(query: str) -> str:
 
 
 def _spelling(query: str) -> list[str]:
-    parts = [t.key or t.text for t in meaningful(tokens(query))]
+    """The parts of a query that count for SQLite: it knows neither blanks nor case beyond ASCII."""
+    parts: list[str] = []
+    before = ""
+    for token in tokens(query):
+        if (before, token.kind) == ("word", "text"):
+            # x'00' is a blob, x '00' a column and its alias.
+            parts[-1] += token.text
+        elif token.kind != "comment" and not _BLANKS.fullmatch(token.text):
+            parts.append(token.text.lower() if token.kind == "word" and token.text.isascii() else token.text)
+        before = token.kind
     while parts and parts[-1] == ";":
         parts.pop()
     return parts

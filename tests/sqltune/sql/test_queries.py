@@ -37,6 +37,19 @@ def test_everything_else_is_another_query(other):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        # SQLite takes a blank of another script for a part of a name, and knows case in ASCII alone.
+        ("SELECT 年龄 FROM t", "SELECT\u3000年龄 FROM t"),
+        ("SELECT é FROM t", "SELECT É FROM t"),
+        ("SELECT x'00' FROM t", "SELECT x '00' FROM t"),
+    ],
+)
+def test_what_sqlite_tells_apart_is_another_query(one, other):
+    assert not same_spelling(one, other)
+
+
+@pytest.mark.parametrize(
     ("query", "word"), [(" -- c\n((Select 1))", "select"), ("", ""), ("/* */ ( ", ""), ("; x", ";")]
 )
 def test_the_first_word_is_behind_blanks_comments_and_parentheses(query, word):
