@@ -106,7 +106,7 @@ class Engine:
             self._submitted,
             request,
             tokenizer=self._tokenizer,
-            device=self._device,
+            device=self._model.lm_head.weight.device,
             streams=streams,
             send=send,
         )
@@ -119,20 +119,24 @@ class Engine:
         Returns:
             Whether there was anything to compute.
         """
-        self._take_arrived()
-        self._close_gaps()
-        self._put_back_what_does_not_fit()
-        segments = self._segments()
-        if not segments:
-            return False
+        # Whatever fails, the thread must go on: others wait for it.
         try:
-            self._compute(segments)
+            return self._step()
         except torch.OutOfMemoryError as e:
             self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
         except Exception as e:
             log.exception("a step failed")
             self._fail_all(ErrorCode.INTERNAL_ERROR, e)
         return True
+
+    def _step(self) -> bool:
+        self._take_arrived()
+        self._close_gaps()
+        self._put_back_what_does_not_fit()
+        segments = self._segments()
+        if segments:
+            self._compute(segments)
+        return bool(segments)
 
     def _take_arrived(self) -> None:
         while not self._arrived.empty():

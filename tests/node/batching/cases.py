@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from accelerate import dispatch_model
 from fastchat.serve.inference import generate_stream
 from small_model import HEAD, small_model, small_prompts, small_tokenizer
 
@@ -166,6 +167,20 @@ def another_family() -> dict[str, Any]:
     client.finish()
     expected = [alone(reference, prompt, **params) for prompt, params in requests]
     return {"wrong": [i for i, text in enumerate(expected) if client.text(i) != text]}
+
+
+@case
+def hooks() -> dict[str, Any]:
+    """A model that accelerate has spread out, as one on several GPUs; its parts are all on the CPU here."""
+    parts = ["model.embed_tokens", *(f"model.layers.{i}" for i in range(3)), "model.norm", "model.rotary_emb"]
+    places = dict.fromkeys([*parts, "lm_head"], "cpu")
+    client = Client(dispatch_model(small_model(), places, main_device="cpu", force_hooks=True))
+    prompts = small_prompts(8)
+    for prompt in prompts:
+        client.send(prompt)
+    client.finish()
+    reference = small_model()
+    return {"wrong": [i for i, prompt in enumerate(prompts) if client.text(i) != alone(reference, prompt)]}
 
 
 @case
@@ -326,6 +341,12 @@ def a_step_that_fails() -> dict[str, Any]:
         client.finish()
         hook.remove()
         found[name] = [client.chunks[-2][-1], client.chunks[-1][-1]]
+    make_room = client.engine._store.make_room
+    client.engine._store.make_room = lambda *_: fail(error=errors["memory"])  # type: ignore[method-assign]
+    client.send(HEAD)
+    client.engine.step()
+    client.engine._store.make_room = make_room  # type: ignore[method-assign]
+    found["allocation"] = [client.chunks[-1][-1]] * 2
     client.send(HEAD)
     client.finish()
     return found | {"afterwards": client.text() == alone(small_model(), HEAD)}

@@ -73,6 +73,11 @@ def test_qwen2_answers_as_it_does_alone(result):
     assert result["wrong"] == []
 
 
+@of("hooks")
+def test_a_model_that_is_spread_over_devices_answers_as_one_that_is_not(result):
+    assert result["wrong"] == []
+
+
 @of("memory")
 def test_memory_is_bounded_and_requests_wait_for_it(result):
     assert result["cells"] <= 400
@@ -145,7 +150,9 @@ def test_logprobs_are_fastchats(result, params):
 
 
 @of("a_step_that_fails")
-@pytest.mark.parametrize(("error", "code"), [("memory", OUT_OF_MEMORY), ("other", INTERNAL)])
+@pytest.mark.parametrize(
+    ("error", "code"), [("memory", OUT_OF_MEMORY), ("allocation", OUT_OF_MEMORY), ("other", INTERNAL)]
+)
 def test_a_step_that_fails_is_the_answer_to_its_rows(result, error, code):
     assert [chunk["error_code"] for chunk in result[error]] == [code, code]
     assert all("injected" in chunk["text"] for chunk in result[error])
