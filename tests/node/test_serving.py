@@ -208,8 +208,8 @@ async def _under_load(
                 enough.set()
             await asyncio.sleep(pause)
 
-    # The API closes a connection after 5 s without a request, and httpx uses it for 5 s: a request that is sent
-    # just then fails, whatever is served.
+    # The API closes a connection after 5 s without a request, and httpx uses it for 5 s: a request that is
+    # sent just then fails, whatever is served.
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=1)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with (
