@@ -247,7 +247,7 @@ def main() -> None:
     )
     plan, costs, dag_seconds, dag_rate = run_dag(s)
     with tempfile.TemporaryDirectory() as folder:
-        # From a file: an ssh in it that reads its stdin would take the rest of a script that comes from there.
+        # From a file: an ssh in it that reads its stdin would take the rest of a script from there.
         file = Path(folder) / "by-hand.sh"
         file.write_text(script(plan, s, Path(folder)))
         began = time.monotonic()

@@ -51,6 +51,7 @@ def status(
     """What is served now, and the times that the action took."""
     return ServingResponse(
         serving={name: w.model for w in stack.workers().values() for name in w.names},
+        engines={name: w.engine_label for w in stack.workers().values() for name in w.names},
         running=stack.supervisor.running(),
         api=f"{stack.layout.api_url}/v1",
         ready_after=ready_after,

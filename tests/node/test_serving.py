@@ -1,4 +1,4 @@
-"""FastChat's real processes: a switch and a rollback under load, killed processes, the API key."""
+"""The model servers' real processes: a switch and a rollback under load, killed processes, the API key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
+from sqltune.node_contracts.serving import SERVING, Engine, ServingRequest, ServingResponse, ServingSettings
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
 KEY = "secret-of-the-tests"
@@ -38,7 +39,7 @@ model.save_pretrained(target); AutoTokenizer.from_pretrained(source).save_pretra
 class Served:
     """One host's model servers, by the script that Airflow runs there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engine: Engine) -> None:
         self.folder = folder
         first = free_port()
         self.settings = ServingSettings(
@@ -52,6 +53,7 @@ class Served:
             dtype="bfloat16",
             device="cpu",
             threads=1,
+            engine=engine,
         )
         self.url = f"http://127.0.0.1:{self.settings.api_port}/v1"
         self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
@@ -136,9 +138,22 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Model servers with model a; after the module no process and no stray log of theirs is left."""
-    folder = tmp_path_factory.mktemp("served")
-    servers = Served(folder)
+    """Model servers of the batched engine with model a."""
+    with model_servers(tmp_path_factory.mktemp("served"), "batched") as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def served_by_fastchat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The same with FastChat's engine."""
+    with model_servers(tmp_path_factory.mktemp("fastchat"), "fastchat") as servers:
+        yield servers
+
+
+@contextmanager
+def model_servers(folder: Path, engine: Engine) -> Iterator[Served]:
+    """Model servers with model a; afterwards no process and no stray log of theirs is left."""
+    servers = Served(folder, engine)
     subprocess.run(
         [NODE_PYTHON, "-c", _OTHER, servers.models["a"], servers.models["b"]], check=True, capture_output=True
     )
@@ -193,7 +208,9 @@ async def _under_load(
                 enough.set()
             await asyncio.sleep(pause)
 
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
+    # The API closes a connection after 5 s without a request, and httpx uses it for 5 s: a request that is
+    # sent just then fails, whatever is served.
+    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=1)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with (
         httpx.AsyncClient(timeout=120, limits=limits, headers=headers, trust_env=False) as client,
@@ -218,8 +235,17 @@ async def _completion(client: httpx.AsyncClient, url: str) -> str:
 
 
 # Two hundred requests without a pause leave the new model little of two cores to load with: three minutes.
-@pytest.mark.parametrize(("at_once", "pause"), [(20, 0.5), pytest.param(200, 0, marks=pytest.mark.chaos)])
-def test_no_request_fails_across_a_switch_and_a_rollback(served, at_once, pause):
+@pytest.mark.parametrize(
+    ("servers", "at_once", "pause"),
+    [
+        ("served", 20, 0.5),
+        pytest.param("served", 200, 0, marks=pytest.mark.chaos),
+        pytest.param("served_by_fastchat", 20, 0.5, marks=pytest.mark.chaos),
+        pytest.param("served_by_fastchat", 200, 0, marks=pytest.mark.chaos),
+    ],
+)
+def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_once, pause):
+    served: Served = request.getfixturevalue(servers)
     answers = {"a": served.until_it_answers()}
     for old, new in (("a", "b"), ("b", "a")):
         process = served.start("switch", model=served.models[new])
@@ -236,6 +262,19 @@ def test_no_request_fails_across_a_switch_and_a_rollback(served, at_once, pause)
         assert not wrong, wrong[:3]
         assert {r.text for r in replies if r.sent > switched} == {answers[new]}, "the old model answers still"
         assert {r.text for r in replies if r.received < replies[0].sent + 1} <= {answers[old]}
+
+
+def test_a_switch_to_another_engine_replaces_the_worker_of_the_same_model(served):
+    served.until_it_answers()
+    for engine in ("fastchat", "batched"):
+        process = served.start("switch", model=served.models["a"], engine=engine)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, out + err
+        response = SERVING.read(out)
+        assert response.serving == {NAME: served.models["a"]}
+        assert response.engines[NAME].startswith(engine)
+        assert len(response.replaced) == 1
+        assert served.until_it_answers()
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_servers.worker import Worker
+from sqltune.node_contracts.serving import Engine
 
 MAX_REQUESTS = 64
 """Requests that a worker answers at the same time; more wait."""
@@ -124,9 +125,18 @@ def registrar_command(layout: Layout) -> list[str]:
 
 
 def worker_command(layout: Layout, program: str, worker: Worker) -> list[str]:
-    """FastChat's model worker. It does not register itself: the registrar decides on its names."""
+    """The model worker of the worker's engine.
+
+    An engine is a command that serves a model with the HTTP interface of FastChat's model worker:
+    `/worker_generate`, `/worker_generate_stream`, `/worker_get_status`, `/worker_get_conv_template`,
+    `/count_token` and `/model_details`. It does not register itself: the registrar decides on its names.
+    """
+    return [layout.python, *_ENGINES[worker.engine](layout, program, worker)]
+
+
+def _fastchat_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
     return [
-        *(layout.python, "-m", "fastchat.serve.model_worker"),
+        *("-m", "fastchat.serve.model_worker"),
         *("--model-path", worker.model),
         *("--model-names", program),
         "--no-register",
@@ -138,6 +148,27 @@ def worker_command(layout: Layout, program: str, worker: Worker) -> list[str]:
         *("--device", worker.device),
         *_gpu_options(worker),
     ]
+
+
+def _batched_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
+    return [
+        str(layout.scripts / "batched_worker.py"),
+        *("--model-path", worker.model),
+        *("--model-names", program),
+        *_listen(layout.bind, worker.port),
+        *("--limit-worker-concurrency", str(MAX_REQUESTS)),
+        *("--dtype", worker.dtype),
+        *("--device", worker.device),
+        *_gpu_options(worker),
+        *(["--cache-gib", f"{worker.cache_gib:g}"] if worker.cache_gib else []),
+        *(["--deterministic"] if worker.deterministic else []),
+    ]
+
+
+_ENGINES: dict[Engine, Callable[[Layout, str, Worker], list[str]]] = {
+    "fastchat": _fastchat_worker,
+    "batched": _batched_worker,
+}
 
 
 def _gpu_options(worker: Worker) -> list[str]:

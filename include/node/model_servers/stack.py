@@ -16,13 +16,13 @@ from model_servers.processes import end_orphans
 from model_servers.supervisor import Supervisor
 from model_servers.worker import Worker, WorkerFiles, program_name
 from registrar import probe, queue_length, register
-from sqltune.node_contracts.serving import ServingSettings
+from sqltune.node_contracts.serving import BATCHED_VERSION, ServingSettings
 
 CONTROLLER_TIMEOUT = 60
 """Seconds until the controller must listen."""
 LOG_TAIL = 2000
 """Characters of a log that an error shows."""
-_SCRIPTS = ("fastchat_api_compat.py", "registrar.py")
+_SCRIPTS = ("batched_worker.py", "batching/*.py", "fastchat_api_compat.py", "registrar.py")
 
 
 class Stack:
@@ -44,13 +44,17 @@ class Stack:
         """The workers by program name."""
         return self.files.all()
 
+    def program(self, name: str, model: str) -> str:
+        """Program of the worker that serves a model under a name, with the settings' engine."""
+        return program_name(name, model, self.settings)
+
     def up(self, name: str, model: str) -> float:
         """Serve one more model.
 
         Returns:
             Seconds until it answered a prompt.
         """
-        program = program_name(name, model)
+        program = self.program(name, model)
         self.serving_before = program if program in self.workers() else None
         self.add(program, name, model)
         self.apply()
@@ -75,6 +79,10 @@ class Stack:
             threads=settings.threads,
             num_gpus=settings.num_gpus,
             max_gpu_memory=settings.max_gpu_memory,
+            engine=settings.engine,
+            engine_version=BATCHED_VERSION,
+            deterministic=settings.deterministic,
+            cache_gib=settings.cache_gib,
             port=self._free_port(),
         )
         self.files.put(program, worker)
@@ -127,10 +135,11 @@ class Stack:
 
         The scripts are copied so that a new version of the code does not restart what serves.
         """
-        self.layout.scripts.mkdir(parents=True, exist_ok=True)
-        for script in _SCRIPTS:
-            source = Path(__file__).resolve().parents[1] / script
-            (self.layout.scripts / script).write_bytes(source.read_bytes())
+        folder = Path(__file__).resolve().parents[1]
+        for source in (path for pattern in _SCRIPTS for path in folder.glob(pattern)):
+            target = self.layout.scripts / source.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
         key = os.environ.get("SQLTUNE_API_KEY", "")
         key_hash = hashlib.sha256(key.encode()).hexdigest()[:12]
         _write_private(self.layout.key_file, key)

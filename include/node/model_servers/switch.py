@@ -9,7 +9,6 @@ from pathlib import Path
 
 from model_servers.ports import open_connections
 from model_servers.stack import Stack
-from model_servers.worker import program_name
 
 QUIET = 3.0
 """Seconds without a connection after which a worker without a name is drained.
@@ -40,7 +39,7 @@ def switch(stack: Stack, name: str, model: str) -> Switched:
     name, that name goes back to the old worker, and this exits.
     """
     _require_model(model)
-    program = program_name(name, model)
+    program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]
     # A switch that was cut off leaves a worker without a name; it may be the one to be served now.

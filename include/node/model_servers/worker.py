@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sqltune.node_contracts.serving import Engine, ServingSettings, engine_label
+
 
 class Worker(BaseModel):
     """A model worker: how it was started, and the names it answers to.
@@ -27,6 +29,11 @@ class Worker(BaseModel):
     num_gpus: int = Field(1, description="GPUs that the model is spread over.")
     max_gpu_memory: str | None = Field(None, description="Memory on each of several GPUs, such as 15GiB.")
 
+    engine: Engine = Field("fastchat", description="What computes the answers.")
+    engine_version: int = Field(0, description="Version of the batched engine's answers.")
+    deterministic: bool = Field(False, description="Whether the batched engine computes one at a time.")
+    cache_gib: float | None = Field(None, description="The batched engine's memory for keys, in GiB.")
+
     @model_validator(mode="before")
     @classmethod
     def _read_first_version(cls, content: Any) -> Any:
@@ -35,14 +42,26 @@ class Worker(BaseModel):
             return {"names": [content["name"]]} | content
         return content
 
+    @property
+    def engine_label(self) -> str:
+        """What its answers depend on."""
+        return engine_label(
+            self.engine, self.dtype, deterministic=self.deterministic, version=self.engine_version
+        )
+
     def url(self, bind: str) -> str:
         """Where the worker listens."""
         return f"http://{bind}:{self.port}"
 
 
-def program_name(name: str, model: str) -> str:
-    """Name of a worker's program in supervisor: the served name, and a hash of the model's folder."""
-    return f"worker-{name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
+def program_name(name: str, model: str, settings: ServingSettings) -> str:
+    """Name of a worker's program in supervisor: the served name, and a hash of the model's folder.
+
+    The same model on another engine is another program, so that a switch can replace one by the other.
+    FastChat's keep the names that they had when it was the only engine.
+    """
+    engine = "" if settings.engine == "fastchat" else f" {settings.engine_label}"
+    return f"worker-{name}-{hashlib.sha256(f'{model}{engine}'.encode()).hexdigest()[:8]}"
 
 
 class WorkerFiles:

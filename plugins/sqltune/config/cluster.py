@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from sqltune.config.base import Name
 from sqltune.environment import secret
+from sqltune.node_contracts.serving import Engine
 from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
 
 
@@ -18,7 +19,7 @@ class Host(GangHost):
 
 
 class Serving(Model):
-    """Where and how the model is served with FastChat."""
+    """Where and how the model is served."""
 
     host: Name = Field(description="The host of the cluster that serves.")
     bind: str = Field(
@@ -32,6 +33,23 @@ class Serving(Model):
     )
     api_port: int = Field(8000, ge=1, le=65535, description="Port of the OpenAI-style API.")
     model_name: Name = Field("text2sql", description="Public name of the champion.")
+    engine: Engine = Field(
+        "batched",
+        description="What computes the answers. batched: many at once, for Llama and Qwen2. fastchat: "
+        "FastChat's own worker, one at a time, for any model. A change takes effect with the next promotion.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="On: the batched engine computes one answer at a time, so that none depends on what else "
+        "is being answered. FastChat's worker always does.",
+    )
+    cache_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory for the batched engine's keys and values, in GiB; requests beyond it wait. "
+        "Empty: 70 % of what is free on the GPUs once the model is loaded, 2 on CPU. FastChat's worker has "
+        "no such bound.",
+    )
     api_key_env: EnvName | Literal[""] | None = Field(
         None,
         description="Variable in Airflow's environment that holds the API key; empty: serve without a key.",

@@ -72,7 +72,7 @@ class Decoding(Model):
     temperature: float = Field(
         0.0, ge=0, le=2, description="Sampling temperature; 0 always takes the likeliest token."
     )
-    concurrency: int = Field(4, ge=1, le=256, description="Requests in flight at the same time.")
+    concurrency: int = Field(16, ge=1, le=256, description="Requests in flight at the same time.")
     timeout: float = Field(120, gt=0, description="Seconds that one answer may take.")
     stop: list[str] = Field(list(STOP), description="Texts that end an answer; they are not part of it.")
 

@@ -8,6 +8,28 @@ from pydantic import Field
 
 from sqltune.node_contracts.script import NodeModel, NodeScript
 
+Engine = Literal["fastchat", "batched"]
+"""What computes the answers of a served model.
+
+fastchat: FastChat's own worker, one answer at a time. batched: `batched_worker.py`, many at once.
+"""
+BATCHED_VERSION = 1
+"""Version of the batched engine's answers: a change after which an answer may be another one raises it."""
+
+
+def engine_label(engine: Engine, dtype: str, *, deterministic: bool, version: int = BATCHED_VERSION) -> str:
+    """What an answer depends on beside the model, the prompt and the decoding.
+
+    Args:
+        engine: The engine.
+        dtype: Data type of the served weights.
+        deterministic: Whether the batched engine computes one answer at a time.
+        version: Of the batched engine's answers; FastChat's is the host's installed one.
+    """
+    if engine == "fastchat":
+        return f"fastchat {dtype}"
+    return f"{engine} {version} {dtype}" + (" deterministic" if deterministic else "")
+
 
 class ServingSettings(NodeModel):
     """Where the servers listen, and how a model is loaded."""
@@ -26,6 +48,18 @@ class ServingSettings(NodeModel):
     max_gpu_memory: str | None = Field(
         None, description="Memory on each of several GPUs, such as 15GiB; None leaves it to FastChat."
     )
+    engine: Engine = Field("batched", description="What computes the answers.")
+    deterministic: bool = Field(
+        False, description="Whether the batched engine computes one answer at a time."
+    )
+    cache_gib: float | None = Field(
+        None, description="The batched engine's memory for keys and values, in GiB; None: by the device."
+    )
+
+    @property
+    def engine_label(self) -> str:
+        """What the answers depend on."""
+        return engine_label(self.engine, self.dtype, deterministic=self.deterministic)
 
 
 class ServingRequest(NodeModel):
@@ -44,6 +78,9 @@ class ServingResponse(NodeModel):
     """What is served after the request."""
 
     serving: dict[str, str] = Field(description="Served name to the folder of its model.")
+    engines: dict[str, str] = Field(
+        default={}, description="Served name to what its answers depend on (`engine_label`)."
+    )
     running: bool = Field(description="Whether supervisor runs.")
     api: str = Field(description="Base address of the OpenAI-style API.")
     ready_after: float | None = Field(

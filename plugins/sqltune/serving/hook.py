@@ -29,6 +29,11 @@ class ServingHook:
         self.api_key = self.settings.api_key
         self.server_settings = server_settings(site, dtype)
 
+    @property
+    def engine(self) -> str:
+        """What the answers of a model that is started now depend on."""
+        return self.server_settings.engine_label
+
     def up(self, name: str, model: str) -> ServingResponse:
         """Serve one more model; returns once it has answered a prompt.
 
@@ -81,4 +86,7 @@ def server_settings(site: Site, dtype: str) -> ServingSettings:
         threads=serving.threads,
         num_gpus=serving.num_gpus,
         max_gpu_memory=serving.max_gpu_memory,
+        engine=serving.engine,
+        deterministic=serving.deterministic,
+        cache_gib=serving.cache_gib,
     )

@@ -21,7 +21,7 @@ from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
 from sqltune.records import evaluations, turns
 from sqltune.serving import client
-from sqltune.serving.hook import ServingHook
+from sqltune.serving.hook import ServingHook, server_settings
 from sqltune.sql.prompt import TEMPLATE_HASH, render
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ def serve(
     if known:
         log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
     else:
+        if is_champion and _is_on_another_engine(plan, name):
+            name, is_champion = champion_copy_name(plan), False
         _start(plan, name, model)
     return ServedModel(name=name, model=model, hash=model_hash, cached=known, stop=not (known or is_champion))
 
@@ -66,6 +68,24 @@ def _identity(
         return plan.cluster.serving.model_name, plan.champion.merged_path, plan.champion.model_hash
     host = plan.cluster.serving.host
     return BASE, plan.base_model, next(f.base_model_hash for f in facts if f.host == host)
+
+
+def _is_on_another_engine(plan: RunPlan, name: str) -> bool:
+    """Whether a name is served on another engine than the run's, whose answers may be others.
+
+    Then the champion is evaluated beside it: both models of a run are judged on one engine, and what is
+    served publicly changes with a promotion only.
+    """
+    hook = serving(plan)
+    served_on = hook.status().engines.get(name, hook.engine)
+    if served_on != hook.engine:
+        log.info("%s is served on %s: it is evaluated on %s, beside it", name, served_on, hook.engine)
+    return served_on != hook.engine
+
+
+def champion_copy_name(plan: RunPlan) -> str:
+    """Name that the champion is evaluated under while its public name is served on another engine."""
+    return f"{plan.cluster.serving.model_name}-{plan.cluster.serving.engine}"
 
 
 def candidate_name(plan: RunPlan) -> str:
@@ -102,10 +122,13 @@ def prompts_of(questions: Sequence[Question]) -> list[str]:
 
 
 def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
-    """The stored answers of a model, apart from those of another model, prompt template or decoding."""
+    """The stored answers of a model, apart from those of another model, prompt, decoding or engine."""
     decoding = plan.recipe.decoding.model_dump(exclude={"concurrency", "timeout"})
+    settings = server_settings(plan, plan.recipe.serving_dtype)
+    # FastChat's have the key that they had when it was the only engine.
+    engine = [] if settings.engine == "fastchat" else [settings.engine_label]
     return AnswerSet(
-        model_hash=model_hash, decoding=digest([TEMPLATE_HASH, decoding, plan.recipe.serving_dtype])
+        model_hash=model_hash, decoding=digest([TEMPLATE_HASH, decoding, plan.recipe.serving_dtype, *engine])
     )
 
 
@@ -216,8 +239,12 @@ def stop_serving(plan: RunPlan | None, stage: Stage, served: ServedModel | None 
     if served and not served.stop:
         log.info("nothing to stop")
         return
-    # A `serve` that failed half-way left no output: stop the name that it would have used.
-    name = served.name if served else candidate_name(plan) if stage == "after" else BASE
     hook = serving(plan)
-    status = hook.down(name)
-    log.info("[%s] %s stopped. Served now: %s", hook.host.name, name, status.serving or "nothing")
+    for name in [served.name] if served else _possible_names(plan, stage):
+        status = hook.down(name)
+        log.info("[%s] %s stopped. Served now: %s", hook.host.name, name, status.serving or "nothing")
+
+
+def _possible_names(plan: RunPlan, stage: Stage) -> list[str]:
+    """Names that a `serve` which failed half-way, and left no output, may have used."""
+    return [candidate_name(plan)] if stage == "after" else [BASE, champion_copy_name(plan)]

@@ -9,6 +9,7 @@ from sqltune.contracts import ExportedModel, HostFacts, TrainedCheckpoint, typed
 from sqltune.evaluation import stored
 from sqltune.evaluation.verdict import Verdict
 from sqltune.registry import mlflow_mirror, versions
+from sqltune.serving.hook import server_settings
 from sqltune.tasks.mlflow import flush_mlflow
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,17 @@ def _inputs(plan: RunPlan, host: HostFacts) -> dict[str, str]:
         "base_model_hash": host.base_model_hash,
         "started_from": f"version {plan.start.version}" if plan.start else "base model",
         "code_version": plan.code_version,
+        "engine": _engine(plan, host),
         "host_versions": " ".join(f"{k}={v}" for k, v in host.versions.items() if v),
     }
+
+
+def _engine(plan: RunPlan, host: HostFacts) -> str:
+    """What computed the answers that the version was judged by, with its version and data type."""
+    label = server_settings(plan, plan.recipe.serving_dtype).engine_label
+    if plan.cluster.serving.engine != "fastchat":
+        return label
+    return f"{label} ({host.versions.get('fschat')})"
 
 
 def _artefacts(plan: RunPlan, trained: TrainedCheckpoint, exported: ExportedModel) -> dict[str, str]:

@@ -38,6 +38,20 @@ def test_a_model_on_one_gpu_leaves_fastchats_default():
     assert "--max-gpu-memory" not in command
 
 
+def test_a_batched_worker_is_the_copied_script():
+    worker = WORKER.model_copy(update={"engine": "batched"})
+    command = " ".join(worker_command(LAYOUT, "worker-text2sql-1", worker))
+    assert command.startswith("/code/node-env/bin/python /code/serving/bin/batched_worker.py --model-path ")
+    assert "--deterministic" not in command
+    assert "--cache-gib" not in command
+
+
+def test_the_settings_of_a_batched_worker_are_passed_to_it():
+    changes = {"engine": "batched", "deterministic": True, "cache_gib": 1.5, "num_gpus": 2}
+    command = " ".join(worker_command(LAYOUT, "w", WORKER.model_copy(update=changes)))
+    assert command.endswith(" --num-gpus 2 --cache-gib 1.5 --deterministic")
+
+
 @pytest.mark.parametrize(("threads", "expected"), [(0, False), (2, True)])
 def test_threads_of_a_worker_are_set_where_they_are_given(threads, expected):
     worker = WORKER.model_copy(update={"threads": threads})

@@ -66,6 +66,26 @@ def test_a_new_worker_has_the_settings_of_its_gpus(stack):
     assert (worker.num_gpus, worker.max_gpu_memory) == (4, "15GiB")
 
 
+def test_a_new_worker_has_the_settings_engine(stack):
+    stack.settings = stack.settings.model_copy(update={"deterministic": True, "cache_gib": 3.0})
+    stack.add(PROGRAM, "text2sql", "/m")
+    worker = stack.workers()[PROGRAM]
+    assert worker.engine_label == stack.settings.engine_label == "batched 1 bfloat16 deterministic"
+    assert worker.cache_gib == 3.0
+
+
+def test_a_worker_keeps_the_engine_that_it_was_started_with(stack):
+    put(stack)
+    stack.add(PROGRAM, "text2sql", "/m")
+    assert stack.workers()[PROGRAM].engine == "fastchat"
+
+
+def test_the_batched_worker_is_copied_with_its_package(stack):
+    stack.write()
+    copied = {str(p.relative_to(stack.layout.scripts)) for p in stack.layout.scripts.rglob("*.py")}
+    assert {"batched_worker.py", "batching/engine.py", "registrar.py"} <= copied
+
+
 def test_the_last_worker_is_removed_once_its_supervisor_has_ended(stack, monkeypatch):
     """supervisord removes its socket first and ends a moment later: it was still alive after `down`."""
     ending = subprocess.Popen(["sleep", "60"])

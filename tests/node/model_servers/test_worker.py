@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from model_servers.worker import Worker, WorkerFiles, program_name
 
 
@@ -28,8 +30,24 @@ def test_a_file_of_an_older_version_uses_one_gpu(tmp_path):
     assert WorkerFiles(tmp_path).all()["old"].num_gpus == 1
 
 
-def test_another_model_has_another_program():
-    assert program_name("text2sql", "/a") != program_name("text2sql", "/b")
+def test_a_file_of_an_older_version_is_fastchats(tmp_path):
+    write(tmp_path, "old", names=["text2sql"])
+    assert WorkerFiles(tmp_path).all()["old"].engine_label == "fastchat float16"
+
+
+def test_another_model_has_another_program(stack):
+    assert stack.program("text2sql", "/a") != stack.program("text2sql", "/b")
+
+
+def test_a_worker_on_fastchat_has_the_program_that_it_always_had(stack):
+    settings = stack.settings.model_copy(update={"engine": "fastchat"})
+    assert program_name("text2sql", "/a", settings) == "worker-text2sql-6a50dc85"
+
+
+@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}, {"dtype": "float32"}])
+def test_a_model_on_another_engine_has_another_program(stack, changes):
+    other = stack.settings.model_copy(update=changes)
+    assert program_name("text2sql", "/a", other) != program_name("text2sql", "/a", stack.settings)
 
 
 def write(folder: Path, program: str, **fields: object) -> None:

@@ -36,6 +36,24 @@ def test_settings_of_the_cluster_file_reach_the_host():
     assert (settings.num_gpus, settings.max_gpu_memory, settings.dtype) == (4, "15GiB", "float16")
 
 
+def test_the_engine_of_the_cluster_file_reaches_the_host():
+    changes = {"engine": "batched", "deterministic": True, "cache_gib": 3.0}
+    settings = hook.server_settings(plan_with(**changes), "float16")
+    assert settings.model_dump(include=set(changes)) == changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({"engine": "fastchat", "deterministic": True}, "fastchat float16"),
+        ({}, "batched 1 float16"),
+        ({"deterministic": True}, "batched 1 float16 deterministic"),
+    ],
+)
+def test_what_answers_depend_on_is_named(changes, label):
+    assert ServingHook(plan_with(**changes), "float16").engine == label
+
+
 def test_a_switch_names_the_public_name(calls):
     plan = plan_with(model_name="text2sql")
     ServingHook(plan, "float16").switch("/code/merged")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
+from sqltune.config.base import digest
 from sqltune.config.plan import Champion, RunPlan
 from sqltune.errors import ServingError
 from sqltune.evaluation import corrections, stored
@@ -16,6 +17,7 @@ from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims, evaluations
 from sqltune.records.claims import Owner
+from sqltune.sql.prompt import TEMPLATE_HASH
 from sqltune.tasks import evaluate
 from tests.exported import EXPORTED
 from tests.host_facts import facts
@@ -41,10 +43,24 @@ def servers(monkeypatch) -> list[tuple[str, ...]]:
         host=SimpleNamespace(name="host-a"),
         up=lambda name, model: calls.append(("up", name, model)) or response,
         down=lambda name: calls.append(("down", name)) or response,
+        engine="batched 1 bfloat16",
+        status=lambda: response,
         endpoint=lambda name: f"endpoint of {name}",
     )
     monkeypatch.setattr(evaluate, "serving", lambda plan: hook)
     return calls
+
+
+@pytest.fixture
+def champion_on_fastchat(servers, monkeypatch) -> None:
+    """The champion is served on FastChat's engine, as an older version started it."""
+    response = ServingResponse(
+        serving={"text2sql": "/old"},
+        engines={"text2sql": "fastchat bfloat16"},
+        running=True,
+        api="http://a/v1",
+    )
+    monkeypatch.setattr(evaluate.serving(None), "status", lambda: response)
 
 
 @pytest.fixture
@@ -93,6 +109,12 @@ def test_the_champion_is_served_under_its_public_name_and_serves_on(plan, server
     assert (served["name"], served["model"], served["stop"]) == ("text2sql", "/old", False)
 
 
+def test_a_champion_on_another_engine_is_evaluated_beside_it(plan, servers, champion_on_fastchat):
+    served = serve(with_champion(plan))
+    assert (served["name"], served["model"], served["stop"]) == ("text2sql-batched", "/old", True)
+    assert servers == [("up", "text2sql-batched", "/old")]
+
+
 def test_the_candidate_is_served_under_a_name_of_its_own(plan, servers):
     served = serve(with_champion(plan), "after")
     assert served["name"].startswith("candidate-")
@@ -120,6 +142,22 @@ def test_another_decoding_has_other_answers(plan, servers, sent):
     evaluate.ask(plan, serve(plan), "before")
     plan["recipe"]["decoding"]["max_tokens"] += 1
     assert serve(plan)["cached"] is False
+
+
+@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}])
+def test_another_engine_has_other_answers(plan, servers, sent, changes):
+    evaluate.ask(plan, serve(plan), "before")
+    plan["cluster"]["serving"] |= changes
+    assert serve(plan)["cached"] is False
+
+
+def test_answers_of_an_older_version_are_fastchats(plan):
+    """The key that answers had when FastChat was the only engine."""
+    plan["cluster"]["serving"]["engine"] = "fastchat"
+    p = RunPlan.model_validate(plan)
+    decoding = p.recipe.decoding.model_dump(exclude={"concurrency", "timeout"})
+    key = digest([TEMPLATE_HASH, decoding, p.recipe.serving_dtype])
+    assert evaluate.answer_set(p, "hash").decoding == key
 
 
 def test_the_score_is_recorded(plan, servers, sent):
@@ -159,6 +197,11 @@ def test_a_model_that_failed_to_start_is_stopped_by_its_name(plan, servers, stag
     evaluate.stop_serving(plan, stage, None)
     assert servers[0][0] == "down"
     assert servers[0][1].startswith(name)
+
+
+def test_a_copy_of_the_champion_that_failed_to_start_is_stopped_too(plan, servers):
+    evaluate.stop_serving(plan, "before", None)
+    assert servers == [("down", "base"), ("down", "text2sql-batched")]
 
 
 def test_a_run_that_ended_before_it_had_a_plan_has_nothing_to_stop(servers):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sqltune.config.plan import RunPlan
+from sqltune.contracts import HostFacts
 from sqltune.evaluation.scorer import score_answers
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import Verdict
@@ -63,9 +64,16 @@ def test_the_version_is_the_merged_model(number):
         ("checkpoint_hash", "checkpoint-hash"),
         ("host_versions", "torch=2.13.0"),
         ("strategy", "zero1"),
+        ("engine", "batched 1 bfloat16"),
         ("rank_hours", "1.000"),
         ("gpu_hours", "0.000"),
     ],
 )
 def test_the_lineage_names_where_the_version_comes_from(number, name, value):
     assert versions.version("lab", number).lineage[name] == value
+
+
+def test_the_lineage_names_fastchats_version(plan, number):
+    plan["cluster"]["serving"]["engine"] = "fastchat"
+    host = HostFacts.model_validate(facts("host-a") | {"versions": {"fschat": "0.2.36"}})
+    assert register._engine(RunPlan.model_validate(plan), host) == "fastchat bfloat16 (0.2.36)"

@@ -1,0 +1,63 @@
+"""The engine's thread, and how a request reaches it from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator
+
+from batching.engine import Engine
+from batching.requests import Request
+from batching.rows import Chunk
+
+
+class EngineThread:
+    """Steps an engine while it has anything to do.
+
+    Args:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._work = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread; it ends with the process."""
+        threading.Thread(target=self._run, name="engine", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self._work.wait()
+            # Cleared first: what arrives during the step sets it again.
+            self._work.clear()
+            while self.engine.step():
+                pass
+
+    async def answer(self, request: Request, *, streams: bool) -> AsyncGenerator[Chunk, None]:
+        """The chunks of a request's answer, to the last one.
+
+        The row leaves the batch when the iterator is closed before.
+
+        Raises:
+            RequestError: The prompt alone does not fit into memory.
+        """
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[Chunk] = asyncio.Queue()
+
+        def send(chunk: Chunk) -> None:
+            # The loop may have ended while the last rows are computed.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+
+        row = self.engine.submit(request, send, streams=streams)
+        self._work.set()
+        try:
+            while True:
+                chunk = await chunks.get()
+                yield chunk
+                if chunk["error_code"] or chunk["finish_reason"]:
+                    return
+        finally:
+            row.is_gone = True
