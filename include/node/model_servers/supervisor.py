@@ -55,10 +55,14 @@ class Supervisor:
     def reload(self) -> None:
         """Stop programs whose configuration is gone or changed, and add those that are new."""
         added, changed, removed = self._call("reloadConfig")[0]
-        for name in [*removed, *changed]:
+        # First, so that a new front door takes its port the moment that the one before it leaves it.
+        for name in added:
+            self._call("addProcessGroup", name)
+        # In alphabetical order: the API ends its requests before the controller and the workers that it asks.
+        for name in sorted([*removed, *changed]):
             self._call("stopProcessGroup", name)
             self._call("removeProcessGroup", name)
-        for name in [*added, *changed]:
+        for name in changed:
             self._call("addProcessGroup", name)
 
     def start(self, program: str) -> None:

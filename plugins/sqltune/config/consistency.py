@@ -69,12 +69,6 @@ def _serving(cluster: Cluster) -> Iterator[str]:
 
 def _api_key(serving: Serving) -> Iterator[str]:
     try:
-        if not serving.api_key_env or serving.api_key:
-            return
+        _ = serving.api_keys
     except ConfigError as e:
         yield from e.mistakes
-        return
-    yield (
-        f"cluster.serving.api_key_env: {serving.api_key_env} is not set: set it in Airflow's environment, or "
-        "serve without a key"
-    )
