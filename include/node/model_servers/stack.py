@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ from sqltune.node_contracts.serving import ServingSettings
 
 CONTROLLER_TIMEOUT = 60
 """Seconds until the controller must listen."""
+_DOOR_NEEDS = ("httpx", "prometheus_client", "starlette", "uvicorn")
 LOG_TAIL = 2000
 """Characters of a log that an error shows."""
 _SCRIPTS = ("fastchat_api_compat.py", "front_door.py", "door", "registrar.py")
@@ -113,6 +115,7 @@ class Stack:
 
     def apply(self) -> None:
         """Apply the worker files to supervisor; start it when it is down."""
+        _require_modules()
         self.write()
         if not self.supervisor.running():
             end_orphans(self.layout.folder)
@@ -237,6 +240,15 @@ class Stack:
         if program in self.workers() and program != self.serving_before:
             self.remove(program)
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
+
+
+def _require_modules() -> None:
+    """Exit where the node environment is that of an older version, before anything that serves is stopped."""
+    if missing := [module for module in _DOOR_NEEDS if find_spec(module) is None]:
+        sys.exit(
+            f"the node environment {sys.prefix} has no {', '.join(missing)}, which the front door needs: run "
+            "include/node/bootstrap.sh on this host again; what is served now was left as it is"
+        )
 
 
 def layout_of(settings: ServingSettings) -> Layout:
