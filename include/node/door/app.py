@@ -30,6 +30,9 @@ from door.upstream import Upstream
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 """What is passed on to FastChat. Its other paths, such as embeddings and its own API, are not for users."""
 
+MAX_NAME = 200
+"""Characters of a model's name that are looked up, and quoted and logged where there is no such model."""
+
 
 class Door:
     """The front door of a host's served models.
@@ -97,7 +100,8 @@ class Door:
 
     async def _complete(self, exchange: Exchange) -> None:
         body, record = await exchange.body(), exchange.record
-        record.model, record.prompt = str(body.get("model", "")), body.get("prompt", body.get("messages"))
+        record.model = str(body.get("model", ""))[:MAX_NAME]
+        record.prompt = body.get("prompt", body.get("messages"))
 
         async def answer() -> None:
             async with self._upstream.answer(record.path, body, record) as response:

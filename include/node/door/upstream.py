@@ -33,12 +33,12 @@ class Upstream:
 
     def __init__(self, socket: str, names: Names) -> None:
         self._names = names
-        # A connection for each request: one that is kept may be closed by the server just as it is used. The
-        # time of a request is limited as a whole.
+        # A connection for each request: one that is kept may be closed by the server just as it is used, and
+        # looks like a request where a worker is drained. The time of a request is limited as a whole.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         transport = httpx.AsyncHTTPTransport(uds=socket, limits=limits)
         self._api = httpx.AsyncClient(transport=transport, base_url="http://api", timeout=None)
-        self._workers = httpx.AsyncClient(timeout=HEALTH_TIMEOUT, trust_env=False)
+        self._workers = httpx.AsyncClient(timeout=HEALTH_TIMEOUT, limits=limits, trust_env=False)
 
     async def close(self) -> None:
         """Close what is open."""

@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from door.app import Door
 from door.settings import FILE, Limits, Settings, digest
@@ -152,6 +153,24 @@ class Front:
             return client.post("/v1/completions", json=body, headers=headers, timeout=timeout)
 
 
+class Address:
+    """Where a module's doors are served, one after the other: a server for each test would take its time."""
+
+    def __init__(self) -> None:
+        self.app: Starlette | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app, "no door yet"
+        await self.app(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[tuple[Address, str]]:
+    address = Address()
+    with serving(address) as url:
+        yield address, url
+
+
 @pytest.fixture(scope="module")
 def api_at_socket() -> Iterator[tuple[Api, str]]:
     """The API of a module's tests, and its socket, whose path must be short."""
@@ -173,11 +192,10 @@ def api(api_at_socket: tuple[Api, str]) -> Iterator[Api]:
 
 
 @pytest.fixture
-def front(tmp_path: Path, api: Api, api_at_socket: tuple[Api, str]) -> Iterator[Front]:
+def front(tmp_path: Path, api: Api, api_at_socket: tuple[Api, str], address: tuple[Address, str]) -> Front:
     """A door before the API; version 7 of a model is served as text2sql."""
     front = Front(tmp_path, api_at_socket[1])
     front.serve(OLD, "text2sql", version=7, run="manual__2026-11-24T14:03:00+00:00")
-    with serving(Door(tmp_path, front.socket, front.lines.append).app()) as url:
-        front.url = url
-        yield front
-        api.hold.set()
+    at, front.url = address
+    at.app = Door(tmp_path, front.socket, front.lines.append).app()
+    return front

@@ -70,6 +70,10 @@ def test_a_name_that_is_not_served_is_refused(front):
     assert error(answer)["message"] == "the model 'gpt-4' is not served (served: text2sql)"
 
 
+def test_a_long_name_is_cut_off(front):
+    assert len(error(front.ask(model="x" * 10_000))["message"]) < 300
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -100,6 +104,12 @@ def test_a_body_that_is_too_long_is_refused(front, api):
     answer = front.ask("x" * 2000)
     assert (answer.status_code, error(answer)["code"]) == (413, "body_too_long")
     assert api.requests == []
+
+
+def test_a_body_that_is_far_too_long_is_refused_too(front):
+    """More than the kernel's buffers hold: the client is still sending when the refusal comes."""
+    answer = front.ask("x" * 50_000_000)
+    assert (answer.status_code, error(answer)["code"]) == (413, "body_too_long")
 
 
 def test_a_key_with_all_its_places_taken_is_told_when_to_come_again(front, api):
