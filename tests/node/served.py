@@ -63,12 +63,14 @@ class Served:
             "OMP_NUM_THREADS": "1",
         }
 
-    def listeners(self) -> set[int]:
-        """TCP ports that are listened on at the public address."""
+    def public_ports(self) -> set[int]:
+        """Those of the servers' TCP ports that are listened on at the public address."""
+        workers = [json.loads(path.read_text())["port"] for path in self._worker_files()]
+        own = {self.settings.controller_port, self.settings.api_port, *workers}
         address = socket.inet_aton(self.settings.bind)[::-1].hex().upper()
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         local = [row[1].split(":") for row in rows if row[3] == LISTEN]
-        return {int(port, 16) for host, port in local if host in (address, "00000000")}
+        return own & {int(port, 16) for host, port in local if host in (address, "00000000")}
 
     def make_models(self) -> None:
         """Make model b of model a; they answer differently."""

@@ -227,7 +227,7 @@ def test_the_servers_own_key_is_private(served):
 
 
 def test_only_the_front_door_listens_at_the_public_address(served):
-    assert served.listeners() == {served.settings.api_port}
+    assert served.public_ports() == {served.settings.api_port}
 
 
 def test_the_api_behind_the_door_is_open_to_its_user_only(served):

@@ -153,4 +153,4 @@ def test_a_switch_moves_a_host_behind_the_door(upgraded):
     assert process.returncode == 0, out + err
     answer = upgraded.answer()
     assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "2")
-    assert upgraded.listeners() == {upgraded.settings.api_port}
+    assert upgraded.public_ports() == {upgraded.settings.api_port}
