@@ -146,6 +146,7 @@ def test_a_host_moves_behind_the_door_while_it_serves(upgraded):
     )
 
 
+@pytest.mark.chaos
 def test_a_switch_moves_a_host_behind_the_door(upgraded):
     upgraded.make_models()
     process = upgraded.start("switch", model=upgraded.models["b"], version=2)
