@@ -27,7 +27,7 @@ CONTROLLER_TIMEOUT = 60
 _DOOR_NEEDS = ("httpx", "prometheus_client", "starlette", "uvicorn")
 LOG_TAIL = 2000
 """Characters of a log that an error shows."""
-_SCRIPTS = ("fastchat_api_compat.py", "front_door.py", "door", "registrar.py")
+_SCRIPTS = ("door/*.py", "fastchat_api_compat.py", "front_door.py", "registrar.py")
 
 
 class Stack:
@@ -133,11 +133,13 @@ class Stack:
 
         The scripts are copied so that a new version of the code does not restart what serves.
         """
-        self.layout.scripts.mkdir(parents=True, exist_ok=True)
+        folder = Path(__file__).resolve().parents[1]
+        for source in (path for pattern in _SCRIPTS for path in folder.glob(pattern)):
+            target = self.layout.scripts / source.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
         # The access log is in it, with prompts where the cluster file says so.
         self.layout.folder.chmod(0o700)
-        for script in _SCRIPTS:
-            _copy(Path(__file__).resolve().parents[1] / script, self.layout.scripts / script)
         self._keep_addresses()
         # A user's key, from before there was the front door.
         (self.layout.folder / "api_key").unlink(missing_ok=True)
@@ -274,13 +276,3 @@ def write_private(path: Path, text: str) -> None:
     partial.touch(mode=0o600)
     partial.write_text(text)
     partial.rename(path)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a script, or a package of scripts."""
-    if source.is_file():
-        target.write_bytes(source.read_bytes())
-        return
-    target.mkdir(exist_ok=True)
-    for script in source.glob("*.py"):
-        _copy(script, target / script.name)

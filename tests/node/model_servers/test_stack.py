@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -64,6 +65,17 @@ def test_the_keys_reach_the_front_door_as_hashes(stack, monkeypatch):
     stack.write()
     settings = SettingsFile(stack.layout.folder).current()
     assert settings.keys == {"web": digest("a"), "batch": digest("b")}
+
+
+def test_the_copy_of_the_front_door_runs_alone(stack):
+    """It lies beside the servers, whatever version of the code is used next."""
+    stack.write()
+    scripts = stack.layout.scripts
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import front_door; print(front_door.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, scripts], capture_output=True, text=True, check=True, cwd=scripts
+    )
+    assert done.stdout.strip() == str(scripts / "front_door.py")
 
 
 def test_the_limits_reach_the_front_door(stack):
