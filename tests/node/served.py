@@ -107,10 +107,10 @@ class Served:
         assert process.returncode == 0, out + err
         return SERVING.read(out)
 
-    def answer(self, key: str = KEY, name: str = NAME) -> httpx.Response:
+    def answer(self, key: str = KEY, **fields: Any) -> httpx.Response:
         return httpx.post(
             f"{self.url}/completions",
-            json=BODY | {"model": name},
+            json=BODY | fields,
             headers={"Authorization": f"Bearer {key}"},
             timeout=60,
             trust_env=False,

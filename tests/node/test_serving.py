@@ -208,6 +208,19 @@ def test_a_killed_supervisor_is_replaced_by_one_that_has_its_ports(served):
     assert not {served.pid(program) for program in programs} & {0, *orphans}
 
 
+def test_a_stream_comes_through_the_door(served):
+    served.until_it_answers()
+    answer = served.answer(stream=True)
+    events = [event.removeprefix("data: ") for event in answer.text.strip().split("\n\n")]
+    assert events[-1] == "[DONE]"
+    assert {json.loads(event)["model"] for event in events[:-1]} == {NAME}
+
+
+def test_the_host_is_healthy_while_the_public_name_is_served(served):
+    served.until_it_answers()
+    assert httpx.get(served.url.replace("/v1", "/health"), trust_env=False).json() == {"status": "ok"}
+
+
 def test_a_request_with_another_key_is_refused(served):
     assert served.answer(key="another").status_code == 401
 
