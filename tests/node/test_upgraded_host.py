@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +93,7 @@ class Load:
     def __init__(self, servers: Served) -> None:
         self._servers = servers
         self.answers: list[str] = []
-        self.refused: list[float] = []
+        self.turned_away: list[str] = []
         self.failures: list[str] = []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(4)]
@@ -113,11 +112,8 @@ class Load:
         while not self._stop.is_set():
             try:
                 answer = self._servers.answer()
-            except httpx.ConnectError:
-                self.refused.append(time.monotonic())
-                continue
-            except httpx.HTTPError as e:
-                self.failures.append(repr(e))
+            except httpx.TransportError as e:
+                self.turned_away.append(repr(e))
                 continue
             if answer.status_code == 200 and "choices" in answer.json():
                 self.answers.append(answer.json()["choices"][0]["text"])
@@ -129,7 +125,10 @@ class Load:
     "upgraded", ["127.0.0.2", pytest.param("127.0.0.1", marks=pytest.mark.chaos)], indirect=True
 )
 def test_a_host_moves_behind_the_door_while_it_serves(upgraded):
-    """New connections are refused from the API's last accept to the door's first; nothing else fails."""
+    """A connection is turned away that the API has not begun to read as it stops; no answer is an error.
+
+    That what it has begun is answered: `model_servers/test_supervisor.py`.
+    """
     before, worker = upgraded.until_it_answers(), upgraded.pid(upgraded.program)
     with Load(upgraded) as load:
         wait_until(lambda: load.answers)
@@ -139,8 +138,7 @@ def test_a_host_moves_behind_the_door_while_it_serves(upgraded):
     assert load.failures == []
     assert set(load.answers) == {before}
     assert upgraded.pid(upgraded.program) == worker, "the model was loaded again"
-    if load.refused:
-        print(f"{len(load.refused)} refused in {max(load.refused) - min(load.refused):.2f} s")
+    print(f"{len(load.answers)} answers, turned away: {load.turned_away}")
     assert not (upgraded.folder / "serving/api_key").exists(), (
         "the file of the version before holds a user's key"
     )
