@@ -87,8 +87,7 @@ def configuration(layout: Layout, workers: Mapping[str, Worker]) -> str:
     programs = [
         _program(layout, "controller", controller_command(layout), priority=CONTROLLER_PRIORITY),
         _program(layout, "api", api_command(layout), priority=API_PRIORITY),
-        # Started as soon as it is there: on an upgraded host it waits for the port that the API leaves.
-        _program(layout, "door", door_command(layout), priority=DOOR_PRIORITY, autostart="true"),
+        _program(layout, "door", door_command(layout), priority=DOOR_PRIORITY),
         _program(layout, "registrar", registrar_command(layout), priority=REGISTRAR_PRIORITY),
         *(_worker_program(layout, name, worker) for name, worker in workers.items()),
     ]

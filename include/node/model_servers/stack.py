@@ -121,7 +121,8 @@ class Stack:
             end_orphans(self.layout.folder)
             self.check_ports()
             self.supervisor.launch()
-        self.supervisor.reload()
+        # On an upgraded host the door waits for its port, and has it the moment that the API leaves it.
+        self.supervisor.reload(first="door")
         self.supervisor.start("controller")
         # A worker that finds no controller exits at once.
         self._wait_for_controller()

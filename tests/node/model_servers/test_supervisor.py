@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from model_servers.supervisor import Supervisor
+from supervisor_rpc import call
 from tests.conftest import ROOT
 from tests.waiting import wait_until
 
@@ -39,8 +40,8 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 PROGRAM = """\
 [program:{name}]
 command={command}
-autostart={autostart}
-startsecs=0
+autostart=false
+startsecs=2
 """
 
 
@@ -63,7 +64,7 @@ def test_the_door_takes_its_port_while_the_api_before_it_answers_what_it_has_beg
     script.write_text(API)
     command = f"{sys.executable} {script} {port}"
     door = f"{sys.executable} {ROOT}/include/node/front_door.py {layout.folder} /no-api 127.0.0.1 {port}"
-    configure(layout, PROGRAM.format(name="api", command=command, autostart="false"))
+    configure(layout, PROGRAM.format(name="api", command=command))
     supervisor.launch()
     supervisor.start("api")
     with (
@@ -73,13 +74,28 @@ def test_the_door_takes_its_port_while_the_api_before_it_answers_what_it_has_beg
         wait_until(lambda: (layout.folder / "accepted").exists())
         configure(
             layout,
-            PROGRAM.format(name="api", command="sleep 60", autostart="false"),
-            PROGRAM.format(name="door", command=door, autostart="true"),
+            PROGRAM.format(name="api", command="sleep 60"),
+            PROGRAM.format(name="door", command=door),
         )
-        reloaded = pool.submit(supervisor.reload)
+        reloaded = pool.submit(supervisor.reload, first="door")
         models = f"http://127.0.0.1:{port}/v1/models"
         wait_until(lambda: httpx.get(models, trust_env=False).is_success, not_yet=httpx.TransportError)
         assert not reloaded.done(), "the API has not answered yet"
         (layout.folder / "answer").touch()
         assert asked.recv(100) == b"answered"
         reloaded.result()
+
+
+def test_nothing_is_stopped_where_the_door_does_not_run(stack, supervisor):
+    configure(stack.layout, PROGRAM.format(name="api", command="sleep 60"))
+    supervisor.launch()
+    supervisor.start("api")
+    pid = call(stack.layout.socket, "getProcessInfo", "api")["pid"]
+    configure(
+        stack.layout,
+        PROGRAM.format(name="api", command="sleep 61"),
+        PROGRAM.format(name="door", command="false"),
+    )
+    with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
+        supervisor.reload(first="door")
+    assert call(stack.layout.socket, "getProcessInfo", "api")["pid"] == pid
