@@ -25,9 +25,9 @@ class Upgraded(Served):
     """Servers that the version before has started, as it started them."""
 
     def __init__(self, folder: Path, bind: str) -> None:
-        super().__init__(folder, bind)
+        super().__init__(folder, bind, engine="fastchat")
         self.stack = Stack(self.settings)
-        self.program = program_name(NAME, self.models["a"])
+        self.program = program_name(NAME, self.models["a"], self.settings)
         self.port = self.settings.worker_ports[0]
 
     def start_version_before(self) -> None:
