@@ -168,18 +168,27 @@ class BaseGangOperator(BaseOperator):
         # Threadsafe, because that wakes up a loop that waits.
         self._cancel_launch = partial(loop.call_soon_threadsafe, task.cancel)
         try:
-            async with GangHook(gang) as hook:
-                decision, self._gang = await hook.launch(self.prepare)
-                self._log_commands(self._gang, decision)
-                found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
-                milestones = hook.milestones or [found]
-                try:
-                    return milestones, await self._watch_while_patient(hook, milestones)
-                except asyncio.CancelledError:
-                    await asyncio.shield(hook.stop(self._gang.attempt))
-                    raise
+            return await self._launch_and_watch(gang, context)
         finally:
             self._cancel_launch = None
+
+    async def _launch_and_watch(
+        self, gang: Gang, context: Context
+    ) -> tuple[list[Milestone], GangEvent | None]:
+        running: Gang | None = None
+        try:
+            async with GangHook(gang) as hook:
+                decision, running = await hook.launch(self.prepare)
+                self._gang = running
+                self._log_commands(running, decision)
+                found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
+                milestones = hook.milestones or [found]
+                return milestones, await self._watch_while_patient(hook, milestones)
+        except asyncio.CancelledError:
+            # Over connections of its own: those of the watch may be closed. A launch stops what it started.
+            if running:
+                await asyncio.shield(_stop(running))
+            raise
 
     async def _watch_while_patient(self, hook: GangHook, milestones: Sequence[Milestone]) -> GangEvent | None:
         """Watch the gang for as long as `patience`; None where it runs on."""
@@ -331,6 +340,12 @@ class GangOperator(BaseGangOperator):
             ranks=self.ranks,
             accelerator=self.accelerator,
         )
+
+
+async def _stop(gang: Gang) -> None:
+    """Stop this attempt on every host."""
+    async with GangHook(gang) as hook:
+        await hook.stop(gang.attempt)
 
 
 def describe_failure(event: GangEvent, hint: str) -> str:
