@@ -97,6 +97,7 @@ class BaseGangOperator(BaseOperator):
         try:
             milestones, ended = asyncio.run(self._launch(self._gang, context))
         except asyncio.CancelledError:
+            self._record(self._gang, Milestone(kind="killed", at=time.time()))
             raise GangError(
                 "the task was killed while it started the gang, or watched it: none of it is left"
             ) from None
@@ -210,14 +211,16 @@ class BaseGangOperator(BaseOperator):
         )
 
     def _record_failure(self, gang: Gang, reason: str, advice: str = "") -> None:
+        self._record(gang, Milestone(kind="failed", at=time.time(), reason=reason, advice=advice))
+
+    def _record(self, gang: Gang, milestone: Milestone) -> None:
         """Record why the task fails. No watcher is there to try again: the task's log has it in any case."""
         ref = self.recorder_for(gang)
-        milestone = Milestone(kind="failed", at=time.time(), reason=reason, advice=advice)
         try:
             if ref:
                 ref.resolve().milestone(gang.attempt, milestone)
         except (OSError, RecorderUnavailable) as e:
-            self.log.warning("this failure is not recorded: %s", e)
+            self.log.warning("%s: the milestone %s is not recorded: %s", gang.marker, milestone.kind, e)
 
     def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> NoReturn:
         self.defer(trigger=trigger, method_name=method_name, timeout=timedelta(seconds=limit + UNWATCHED))

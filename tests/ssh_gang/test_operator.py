@@ -285,6 +285,17 @@ def test_on_kill_by_a_signal_while_the_connections_are_closed_stops_the_attempt(
     assert attempt.startswith("try1-")
 
 
+def test_a_kill_while_the_task_watches_is_recorded(hook, recorded, monkeypatch):
+    async def until_the_end(self):
+        await killed()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    execute_until_killed(patient(recorder=recorded.ref))
+    [(attempt, milestone)] = recorded()
+    assert attempt.startswith("try1-")
+    assert milestone.kind == "killed"
+
+
 def test_execute_on_busy_hosts_waits_for_them(hook):
     hook.launched = HostsBusy("a: other@try1 runs there")
     with pytest.raises(TaskDeferred) as deferred:
