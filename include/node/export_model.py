@@ -14,12 +14,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from hashing import folder_hash
+from hashing import file_hash, folder_hash
 from merged_check import TOLERANCE, largest_difference
 from sqltune.node_contracts.export import EXPORT_MODEL, ExportedModel, ExportRequest
 
 CONVERTED_FROM = "checkpoint_hash"
-"""File in an adapter's folder: hash of the checkpoint that it was converted from."""
+"""File in an adapter's folder: hashes of the checkpoint that it was converted from, and of its files."""
 
 
 def export(request: ExportRequest) -> ExportedModel:
@@ -57,9 +57,22 @@ def _require_all_shards(checkpoint: Path, world_size: int) -> None:
 
 
 def _is_converted(adapter: Path, checkpoint_hash: str) -> bool:
-    """Whether an earlier try converted this checkpoint, and failed afterwards."""
+    """Whether an earlier try converted this checkpoint, failed afterwards, and its adapter is whole."""
     mark = adapter / CONVERTED_FROM
-    return mark.is_file() and mark.read_text() == checkpoint_hash
+    return mark.is_file() and mark.read_text(errors="replace") == mark_of(adapter, checkpoint_hash)
+
+
+def mark_of(adapter: Path, checkpoint_hash: str) -> str:
+    """What `CONVERTED_FROM` holds.
+
+    Files too, because a host that loses power may keep the folder's name and not what its files hold.
+
+    Args:
+        adapter: The adapter's folder.
+        checkpoint_hash: `folder_hash` of the checkpoint.
+    """
+    files = sorted(p for p in adapter.iterdir() if p.is_file() and p.name != CONVERTED_FROM)
+    return "\n".join([checkpoint_hash, *(f"{file_hash(p)} {p.name}" for p in files)])
 
 
 def convert(config: Path, checkpoint: Path, checkpoint_hash: str, adapter: Path) -> None:
@@ -69,7 +82,7 @@ def convert(config: Path, checkpoint: Path, checkpoint_hash: str, adapter: Path)
     partial = _new_partial(adapter)
     _run(pth_to_hf, config, checkpoint, partial, "--safe-serialization")
     _trained_layers(partial)
-    (partial / CONVERTED_FROM).write_text(checkpoint_hash)
+    (partial / CONVERTED_FROM).write_text(mark_of(partial, checkpoint_hash))
     _replace(partial, adapter)
 
 

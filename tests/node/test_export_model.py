@@ -6,11 +6,15 @@ Converting a checkpoint that was trained: test_production_config.py.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import export_model
 import hashing
 from sqltune.node_contracts.export import EXPORT_MODEL, ExportRequest
 from tests.conftest import BASE, ROOT
@@ -43,7 +47,8 @@ class Run:
     def make_adapter(self, lora_b: float) -> None:
         """Make the adapter that an earlier try converted the checkpoint to, with one value in each lora_B."""
         self.python_run("-c", MAKE_ADAPTER, TINY, self.folder / "adapter", str(lora_b)).check_returncode()
-        (self.folder / "adapter/checkpoint_hash").write_text(hashing.folder_hash(self.checkpoint))
+        mark = export_model.mark_of(self.folder / "adapter", hashing.folder_hash(self.checkpoint))
+        (self.folder / "adapter/checkpoint_hash").write_text(mark)
 
     def export(self, world_size: int = 1) -> subprocess.CompletedProcess[str]:
         """Run the script."""
@@ -118,11 +123,28 @@ def test_an_adapter_of_which_no_layer_was_trained_is_refused(run):
     assert "none of the 2 layers of the adapter was trained: every lora_B is zero" in run.export().stderr
 
 
-def test_an_adapter_without_weights_is_refused(run):
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
+def test_an_adapter_that_lost_what_a_file_holds_is_converted_anew(run, file):
+    """The host lost power after the adapter had got its name."""
+    run.make_adapter(lora_b=0.01)
+    os.truncate(run.folder / "adapter" / file, 100)
+    result = run.export()
+    assert "is there already" not in result.stdout
+    assert "Cannot find c.py" in result.stderr
+
+
+def test_an_adapter_without_weights_is_converted_anew(run):
     run.make_adapter(lora_b=0.01)
     (run.folder / "adapter/adapter_model.safetensors").unlink()
-    result = run.export()
-    assert "xtuner's converter reported no error and wrote no adapter_model.safetensors" in result.stderr
+    assert "Cannot find c.py" in run.export().stderr
+
+
+def test_a_converter_that_writes_no_weights_is_refused(monkeypatch, tmp_path):
+    converters = SimpleNamespace(pth_to_hf=SimpleNamespace(__name__="pth_to_hf", main=lambda: None))
+    monkeypatch.setitem(sys.modules, "xtuner.tools.model_converters", converters)
+    monkeypatch.setattr(sys, "argv", [])
+    with pytest.raises(SystemExit, match=r"reported no error and wrote no adapter_model\.safetensors"):
+        export_model.convert(tmp_path / "c.py", tmp_path / "iter_1.pth", "hash", tmp_path / "adapter")
 
 
 def test_a_merged_model_that_is_not_base_and_adapter_gets_no_name(run):
