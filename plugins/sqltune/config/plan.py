@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from pydantic import Field
 
 from sqltune.config.base import digest
@@ -132,7 +130,7 @@ class RunPlan(Site):
         ]
         return digest([self.fingerprint, *decisive]) if decisive else self.fingerprint
 
-    def with_strategy(self, strategy: DeepSpeed) -> Self:
+    def with_strategy(self, strategy: DeepSpeed) -> RunPlan:
         """The plan, trained with another DeepSpeed strategy."""
         training = self.training.model_copy(update={"deepspeed": strategy})
         return self.model_copy(update={"training": training})
