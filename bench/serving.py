@@ -90,6 +90,7 @@ def running(
     layout = Layout(
         folder=folder,
         socket="",
+        api_socket="",
         python=str(python),
         bind="127.0.0.1",
         controller_port=0,
@@ -110,7 +111,7 @@ def running(
         process = subprocess.Popen(
             worker_command(layout, engine, worker), env=environment, cwd=folder, stdout=log, stderr=log
         )
-    server = Server(engine, worker.url("127.0.0.1"), process)
+    server = Server(engine, worker.url, process)
     try:
         wait_for_an_answer(server, folder / f"{engine}.log")
         server.start = time.monotonic() - began

@@ -9,8 +9,8 @@ The machine needs a Python of 3.10 to 3.12 with a PyTorch that sees its cards, a
 Airflow. What it lacks beyond PyTorch travels with the repository: `--pack`, on a machine with a package
 index, fills a folder with wheels. On the machine with the cards:
 
-    python -m pip install --no-index --no-deps --target site wheels/*.whl
-    PYTHONPATH=site python -m bench.gpu --out gpu.json
+    python -m pip install --no-index --no-deps --target build/site build/wheels/*.whl
+    PYTHONPATH=build/site python -m bench.gpu --out build/gpu.json
 
 Each part runs in a process of its own, and has a time limit. One that fails is recorded as failed, with its
 error, and the others go on; the file is written anew after each. `--cpu` runs, at a tiny size, what runs
@@ -59,7 +59,9 @@ def options() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts.PARTS)}; or all")
-    parser.add_argument("--out", type=Path, default=Path("gpu.json"), help="the result's file; gpu.json")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/gpu.json"), help="the result's file; build/gpu.json"
+    )
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds that each part may take; 600")
     parser.add_argument("--cpu", action="store_true", help="run on the CPU what can, at a tiny size")
     parser.add_argument("--pack", type=Path, metavar="FOLDER", help="fill a folder with wheels, and end")
@@ -93,6 +95,7 @@ def measure(chosen: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     device = "cpu" if chosen.cpu else "cuda"
     result: report.Result = {"device": device, "parts": {}}
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-gpu-") as folder:
         for part in ["machine", *(p for p in chosen.parts or parts.PARTS if p != "machine")]:
             outcome = parts.run(part, Path(folder), device, chosen.limit)

@@ -49,13 +49,17 @@ def versions(machine: dict[str, Any]) -> str:
 
 
 def all_reduce(measured: dict[str, Any]) -> str:
-    return f"{measured['seconds'] * 1000:.2f} ms, {measured['world_size']} ranks, {measured['backend']}"
+    return f"{measured['seconds'] * 1000:.2f} ms, {ranks(measured['world_size'])}, {measured['backend']}"
 
 
 def training(measured: dict[str, Any]) -> str:
     peak = measured["peak_memory_mib"]
     memory = f", {peak} MiB at most" if peak else ""
-    return f"{measured['seconds_per_iteration']:.3f} s an iteration{memory}, {measured['ranks']} ranks"
+    return f"{measured['seconds_per_iteration']:.3f} s an iteration{memory}, {ranks(measured['ranks'])}"
+
+
+def ranks(number: int) -> str:
+    return "1 rank, alone" if number == 1 else f"{number} ranks"
 
 
 def rate(result: Result, engine: str, number: int) -> str:

@@ -18,8 +18,8 @@ ATTEMPTS = 4
 """Attempts for one prompt."""
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
-CONTEXT_OVERFLOW = 40303
-"""FastChat's code for a prompt that does not fit into the model's context."""
+CONTEXT_OVERFLOW = "context_length_exceeded"
+"""Code of the error for a prompt that does not fit into the model's context."""
 EXCERPT = 300
 """Characters of an answer that a message quotes."""
 
@@ -95,7 +95,7 @@ async def complete_all(
 
 
 async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
-    """One completion; retried after a server error, a broken connection or a timeout, not after a refusal."""
+    """One completion; retried after a server error, a broken connection, a timeout or 429, not a refusal."""
     body = {
         "model": endpoint.model,
         "prompt": prompt,
@@ -114,7 +114,7 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
             if answer is not None:
                 return answer
             reason = _refusal(response)
-            if response.is_client_error:
+            if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 break
         await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
@@ -133,7 +133,7 @@ def _text(endpoint: Endpoint, response: httpx.Response) -> str | None:
     """The completion in a response; empty for a prompt that is too long; None for any other response."""
     if response.status_code == 200 and "choices" in (body := response.json()):
         return str(body["choices"][0]["text"])
-    if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
+    if response.status_code == 400 and f'"{CONTEXT_OVERFLOW}"' in response.text:
         log.warning(
             "a prompt is too long for the context of %s and has no answer: %s",
             endpoint.model,
