@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -142,7 +142,7 @@ class RunPlan(Site):
         ]
         return digest([self.fingerprint, *decisive]) if decisive else self.fingerprint
 
-    def with_strategy(self, strategy: DeepSpeed) -> Self:
+    def with_strategy(self, strategy: DeepSpeed) -> RunPlan:
         """The plan, trained with another DeepSpeed strategy."""
         training = self.training.model_copy(update={"deepspeed": strategy})
         return self.model_copy(update={"training": training})
