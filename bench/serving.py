@@ -36,10 +36,10 @@ from lab.paths import BASE  # noqa: E402
 from model_servers.configuration import Layout, worker_command  # noqa: E402
 from model_servers.worker import Worker  # noqa: E402
 from sqltune.dataset.split import clean  # noqa: E402
-from sqltune.node_contracts.serving import BATCHED_VERSION, Engine  # noqa: E402
+from sqltune.node_contracts.serving import ENGINE_VERSIONS, Engine  # noqa: E402
 from sqltune.sql.prompt import render  # noqa: E402
 
-ENGINES: tuple[Engine, ...] = ("fastchat", "batched")
+ENGINES: tuple[Engine, ...] = ("fastchat", "batched", "vllm")
 AT_ONCE = (1, 4, 16, 64)
 QUESTIONS = 64
 SEED = 20261201
@@ -92,7 +92,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
         dtype=dtype,
         device="cpu",
         engine=engine,
-        engine_version=BATCHED_VERSION,
+        engine_version=ENGINE_VERSIONS[engine],
     )
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "LOGDIR": "", "HF_HUB_OFFLINE": "1"}
     began = time.monotonic()
