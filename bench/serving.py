@@ -124,9 +124,11 @@ def wait_for_an_answer(server: Server, log: Path) -> None:
 
 
 def pss(pid: int) -> float:
-    """Memory of a process in GiB, shared pages counted by their share."""
+    """Memory of a process and its descendants in GiB, shared pages counted by their share."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024**2
+    own = next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024**2
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return own + sum(pss(int(child)) for thread in threads for child in thread.read_text().split())
 
 
 async def answers(server: Server, prompts: list[str], at_once: int) -> list[dict[str, Any]]:

@@ -42,6 +42,8 @@ from vllm_bridge.models import model_problem
 from vllm_bridge.process import VllmProcess
 from worker_interface import Chunk, create_app
 
+SPECIAL_TOKENS = 8
+"""More than any tokenizer puts before a text."""
 POLL = 0.2
 """Seconds between two looks whether vLLM answers."""
 SHUTDOWN = 8
@@ -73,24 +75,28 @@ class Worker:
         """The chunks of an answer; a request that cannot be answered has one, with its error."""
         self.unanswered += 1
         try:
-            answer = Answer()
-            async with aclosing(self._client.complete(completion_request(params, streams=streams))) as pieces:
+            body, answer = await self._fitted(completion_request(params, streams=streams)), Answer()
+            async with aclosing(self._client.complete(body)) as pieces:
                 async for piece in pieces:
                     yield answer.add(piece)
         except RequestError as e:
-            error = await self._explained(e, params.get("prompt"))
-            yield {"text": str(error), "error_code": int(error.code)}
+            yield {"text": str(e), "error_code": int(e.code)}
         finally:
             self.unanswered -= 1
 
-    async def _explained(self, error: RequestError, prompt: Any) -> RequestError:
-        """The error, or that the prompt is too long: to vLLM that is a bad request like any other."""
-        if error.code != ErrorCode.VALIDATION_TYPE_ERROR or not isinstance(prompt, str):
-            return error
-        count = await self.count_tokens(prompt)
-        if count < self.context_length:
-            return error
-        return RequestError(
+    async def _fitted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request with as many tokens as the context has room for; vLLM refuses more.
+
+        Raises:
+            RequestError: The prompt alone does not fit; to vLLM that is a bad request like any other.
+        """
+        # A token has a byte at least, and some are put before the text.
+        if len(body["prompt"].encode()) + SPECIAL_TOKENS + body["max_tokens"] <= self.context_length:
+            return body
+        room = self.context_length - (count := await self.count_tokens(body["prompt"]))
+        if room > 0:
+            return body | {"max_tokens": min(body["max_tokens"], room)}
+        raise RequestError(
             ErrorCode.CONTEXT_OVERFLOW,
             f"the prompt has {count} tokens, and the model's context is {self.context_length}, with the "
             "answer: shorten the prompt",

@@ -80,7 +80,7 @@ def _silence(error: httpx.HTTPError) -> RequestError:
 
 
 def _refusal(status: int, content: bytes) -> RequestError:
-    """FastChat's error for one of vLLM's; a prompt that is too long looks like any other bad request."""
+    """FastChat's error for one of vLLM's."""
     is_clients = 400 <= status < 500
     code = ErrorCode.VALIDATION_TYPE_ERROR if is_clients else ErrorCode.INTERNAL_ERROR
     return RequestError(code, f"vLLM refuses the request: {_message(content)}")

@@ -17,17 +17,15 @@ LOGPROBS = ("text_offset", "token_logprobs", "tokens", "top_logprobs")
 def completion_request(params: Mapping[str, Any], *, streams: bool) -> dict[str, Any]:
     """The body of vLLM's `/v1/completions`, with FastChat's defaults.
 
-    vLLM itself lowers `max_tokens` where prompt and answer do not fit into the context.
-
     Raises:
         RequestError: A parameter is missing, of another type or out of range.
     """
     try:
         # FastChat takes the most likely token where vLLM knows no such value.
         is_greedy = _number(params, "temperature", 1.0) < 1e-5 or _number(params, "top_p", 1.0) < 1e-8
-        body = {
+        body: dict[str, Any] = {
             "model": MODEL,
-            "prompt": params["prompt"],
+            "prompt": _text(params["prompt"]),
             "max_tokens": int(params.get("max_new_tokens", 256)),
             "temperature": 0.0 if is_greedy else _number(params, "temperature", 1.0),
             "top_p": 1.0 if is_greedy else _number(params, "top_p", 1.0),
@@ -60,6 +58,12 @@ def _number(params: Mapping[str, Any], name: str, default: float) -> float:
     """A parameter that FastChat's API sends as null where the client left it out."""
     value = params.get(name)
     return default if value is None else float(value)
+
+
+def _text(prompt: Any) -> str:
+    if not isinstance(prompt, str):
+        raise TypeError(f"prompt is {type(prompt).__name__}: a text is expected")
+    return prompt
 
 
 def _texts(stop: Any) -> list[str]:

@@ -55,8 +55,8 @@ async def completions(request: Request) -> Response:
     body = await request.json()
     note(body)
     words = body["prompt"].split()
-    if not words or len(words) > CONTEXT:
-        return error(400, f"cannot answer {len(words)} tokens")
+    if not words or len(words) + body["max_tokens"] > CONTEXT:
+        return error(400, f"cannot answer {len(words)} tokens with {body['max_tokens']}")
     if words == ["die"]:
         os._exit(3)
     if words == ["fail"]:
@@ -70,7 +70,7 @@ async def completions(request: Request) -> Response:
 
 
 def _answer(body: dict[str, Any], prompt: int) -> Response:
-    tokens = [f" a{number}" for number in range(min(body["max_tokens"], CONTEXT - prompt))]
+    tokens = [f" a{number}" for number in range(body["max_tokens"])]
     stopped = [at for at, token in enumerate(tokens) if token.strip() in body["stop"]]
     if stopped:
         tokens = tokens[: stopped[0]]

@@ -6,20 +6,16 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from tests.conftest import NODE_PYTHON, ROOT, free_port
+from tests.node.vllm_bridge.bridge import BODY, Bridge, make_model
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-HERE = Path(__file__).parent
-BODY = {"model": "small", "prompt": "one two three", "temperature": 0, "echo": False, "max_new_tokens": 4}
 ANSWER = {
     "text": " a0 a1 a2 a3",
     "error_code": 0,
@@ -27,76 +23,6 @@ ANSWER = {
     "finish_reason": "length",
     "logprobs": None,
 }
-
-
-class Bridge:
-    """A worker in a folder of its own, with a stand-in for vLLM.
-
-    Args:
-        folder: Its working directory.
-        model: Folder of the model.
-    """
-
-    def __init__(self, folder: Path, model: Path, *options: str) -> None:
-        self.folder = folder
-        vllm = folder / "vllm"
-        vllm.write_text(f"#!{NODE_PYTHON}\n{(HERE / 'fake_vllm.py').read_text()}")
-        vllm.chmod(0o755)
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = folder / "log"
-        with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(NODE_PYTHON, ROOT / "include/node/vllm_worker.py", "--model-path", model),
-                    *(
-                        "--model-names",
-                        "small",
-                        "--port",
-                        str(port),
-                        "--device",
-                        "cpu",
-                        "--vllm-python",
-                        vllm,
-                    ),
-                    *options,
-                ],
-                env=os.environ | {"LOGDIR": "", "OMP_NUM_THREADS": "1"},
-                cwd=folder,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def let_vllm_answer(self) -> None:
-        (self.folder / "open").touch()
-
-    def until_ready(self) -> None:
-        self.let_vllm_answer()
-        wait_until(lambda: self.status() is not None, 60, self.log.read_text, httpx.TransportError)
-
-    def post(self, path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=60, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def stream(self, **body: Any) -> list[dict[str, Any]]:
-        answer = httpx.post(f"{self.url}/worker_generate_stream", json=body, timeout=60, trust_env=False)
-        *chunks, rest = answer.content.split(b"\0")
-        assert rest == b""
-        return [json.loads(chunk) for chunk in chunks]
-
-    def status(self) -> dict[str, Any]:
-        return dict(self.post("worker_get_status"))
-
-    def requests(self) -> list[dict[str, Any]]:
-        """What vLLM was asked."""
-        return [json.loads(line) for line in (self.folder / "requests.jsonl").read_text().splitlines()]
-
-    def vllm(self) -> list[int]:
-        """vLLM's processes, once they run."""
-        return list(
-            wait_until(lambda: json.loads((self.folder / "pids").read_text()), 60, self.log.read_text)
-        )
 
 
 def runs(pid: int) -> bool:
@@ -112,11 +38,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small")
     make_model(folder, hidden_size=256)
     return folder
-
-
-def make_model(folder: Path, **sizes: int) -> None:
-    script = ROOT / "tests/node/batching/small_model.py"
-    subprocess.run([NODE_PYTHON, script, folder, json.dumps(sizes)], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +74,11 @@ def test_a_stream_grows_to_the_answer(bridge):
     assert [chunk["text"] for chunk in chunks] == [" a0", " a0 a1", " a0 a1 a2", " a0 a1 a2 a3"]
     assert [chunk["finish_reason"] for chunk in chunks] == [None, None, None, "length"]
     assert chunks[-1] == ANSWER
+
+
+def test_an_answer_is_as_long_as_the_context_lets_it(bridge):
+    answer = bridge.post("worker_generate", **BODY | {"max_new_tokens": 1000})
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 46, "total_tokens": 49}
 
 
 def test_a_stop_text_ends_an_answer(bridge):
@@ -198,6 +124,7 @@ def test_parameters_have_fastchats_meaning(bridge, given, sent):
     [
         ({"prompt": "age " * 51}, 40303, "51 tokens, and the model's context is 50"),
         ({"prompt": ""}, 40001, "cannot answer 0 tokens"),
+        ({"prompt": ["one", "two"]}, 40001, "prompt is list: a text is expected"),
         ({"max_new_tokens": 0}, 40302, "max_new_tokens is 0: 1 or more is expected"),
         ({"temperature": "hot"}, 40001, "the request cannot be read"),
         ({"prompt": "fail"}, 50001, "the engine is dead"),
