@@ -80,6 +80,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
     layout = Layout(
         folder=folder,
         socket="",
+        api_socket="",
         python=str(BASE / "node-env" / "bin" / "python"),
         bind="127.0.0.1",
         controller_port=0,
@@ -89,6 +90,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
     worker = Worker(
         model=str(model),
         port=port,
+        bind="127.0.0.1",
         dtype=dtype,
         device="cpu",
         engine=engine,
@@ -100,7 +102,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
         process = subprocess.Popen(
             worker_command(layout, engine, worker), env=environment, cwd=folder, stdout=log, stderr=log
         )
-    server = Server(engine, worker.url("127.0.0.1"), process)
+    server = Server(engine, worker.url, process)
     try:
         wait_for_an_answer(server, folder / f"{engine}.log")
         server.start = time.monotonic() - began
