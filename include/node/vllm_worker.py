@@ -146,6 +146,7 @@ def serve(options: argparse.Namespace) -> None:
         gpus=options.num_gpus,
         requests=options.limit_worker_concurrency,
         cache_gib=options.cache_gib,
+        gpu_share=command.gpu_share() if options.device == "cuda" else None,
     )
     vllm = VllmProcess(partial(command.command, settings), command.environment(settings))
     try:

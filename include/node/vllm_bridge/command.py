@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,11 @@ GPU_FRACTION = 0.7
 CPU_GIB = 2.0
 """Memory for keys and values on a CPU where none is set: the host's memory is also the training's."""
 _GIB = 1024**3
+_CPU_OPTIONS = [
+    # Without the compiler, which takes minutes; with a size of blocks that vLLM's kernels for CPUs have.
+    "--enforce-eager",
+    *("--block-size", "32"),
+]
 _NVIDIA_SMI = ["nvidia-smi", "--query-gpu=memory.free,memory.total", "--format=csv,noheader,nounits"]
 
 
@@ -29,6 +35,7 @@ class Settings:
         gpus: GPUs that share the model, each with a part of every layer.
         requests: Requests at once; more wait.
         cache_gib: Memory for keys and values on all GPUs together, in GiB; None: what vLLM finds.
+        gpu_share: Share of each GPU's memory that vLLM may use; None on a CPU.
     """
 
     python: Path
@@ -38,6 +45,7 @@ class Settings:
     gpus: int
     requests: int
     cache_gib: float | None
+    gpu_share: float | None
 
 
 def command(settings: Settings, socket: str) -> list[str]:
@@ -62,29 +70,25 @@ def command(settings: Settings, socket: str) -> list[str]:
         "--disable-uvicorn-access-log",
         # vLLM's is the size on each GPU.
         *(["--kv-cache-memory-bytes", str(int(cache * _GIB / settings.gpus))] if cache else []),
-        *(_cpu_options() if settings.device == "cpu" else _gpu_options()),
+        # vLLM refuses to start where less is free than its share, also when the cache has a size.
+        *(["--gpu-memory-utilization", f"{settings.gpu_share:.3f}"] if settings.gpu_share else []),
+        *(_CPU_OPTIONS if settings.device == "cpu" else []),
     ]
 
 
-def _cpu_options() -> list[str]:
-    """Without the compiler, which takes minutes; with a size of blocks that vLLM's kernels for CPUs have."""
-    return ["--enforce-eager", "--block-size", "32"]
-
-
-def _gpu_options() -> list[str]:
-    """VLLM refuses to start where less is free than its share of the card, also when the cache has a size."""
-    return ["--gpu-memory-utilization", f"{_gpu_share():.3f}"]
-
-
-def _gpu_share() -> float:
+def gpu_share() -> float:
     """`GPU_FRACTION` of the free memory of the fullest visible GPU, as a share of all its memory.
 
-    Raises:
-        subprocess.CalledProcessError: nvidia-smi fails.
+    Exits with the reason where nvidia-smi does not answer.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    only = [f"--id={visible}"] if visible else []
-    output = subprocess.run([*_NVIDIA_SMI, *only], check=True, capture_output=True, text=True).stdout
+    listing = [*_NVIDIA_SMI, *([f"--id={visible}"] if visible else [])]
+    try:
+        output = subprocess.run(listing, check=True, capture_output=True, text=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError) as e:
+        sys.exit(
+            f"{' '.join(listing)} does not say how much of the GPUs' memory is free ({e}): run it by hand"
+        )
     cards = [[int(number) for number in line.split(",")] for line in output.splitlines()]
     return min(GPU_FRACTION * free / total for free, total in cards)
 

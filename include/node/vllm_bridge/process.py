@@ -26,6 +26,7 @@ class VllmProcess:
         # Readable by this user only. In /tmp, because the path of a Unix socket may have 107 bytes.
         self._folder = tempfile.mkdtemp(prefix="sqltune-vllm-", dir="/tmp")
         self.socket = f"{self._folder}/socket"
+        self._is_stopping = False
         guard = Path(__file__).with_name("guard.py")
         self._guard = subprocess.Popen(
             [sys.executable, str(guard), self._folder, *command(self.socket)],
@@ -39,16 +40,18 @@ class VllmProcess:
         return self._guard.poll() is not None
 
     def on_end(self, call: Callable[[], None]) -> None:
-        """Call a function, in a thread, once it has ended."""
+        """Call a function, in a thread, once it has ended by itself."""
 
         def wait() -> None:
             self._guard.wait()
-            call()
+            if not self._is_stopping:
+                call()
 
         threading.Thread(target=wait, name="vllm", daemon=True).start()
 
     def stop(self) -> None:
         """End it with all its processes, and wait for that."""
+        self._is_stopping = True
         if self._guard.stdin:
             self._guard.stdin.close()
         self._guard.wait()

@@ -10,7 +10,7 @@ import pytest
 
 from sqltune.node_contracts.serving import VLLM_VERSION
 from tests.conftest import ROOT
-from vllm_bridge.command import Settings, command, environment
+from vllm_bridge.command import Settings, command, environment, gpu_share
 
 SETTINGS = Settings(
     python=Path("/code/vllm-env/bin/python"),
@@ -20,6 +20,7 @@ SETTINGS = Settings(
     gpus=2,
     requests=64,
     cache_gib=None,
+    gpu_share=0.35,
 )
 
 
@@ -41,30 +42,40 @@ def option(settings: Settings, name: str) -> str | None:
     return words[words.index(name) + 1] if name in words else None
 
 
-def test_several_gpus_share_each_layer(two_gpus):
+def test_several_gpus_share_each_layer():
     assert option(SETTINGS, "--tensor-parallel-size") == "2"
 
 
 def test_vllm_takes_seven_tenths_of_what_is_free_on_the_fullest_gpu(two_gpus):
+    assert gpu_share() == pytest.approx(0.35)
+
+
+def test_the_share_bounds_a_cache_of_any_size():
     assert option(SETTINGS, "--gpu-memory-utilization") == "0.350"
+    assert option(replace(SETTINGS, cache_gib=3), "--gpu-memory-utilization") == "0.350"
+
+
+def test_a_host_without_nvidia_smi_is_told(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="does not say how much of the GPUs' memory is free"):
+        gpu_share()
 
 
 def test_only_visible_gpus_are_looked_at(two_gpus, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert option(SETTINGS, "--gpu-memory-utilization") == "0.700"
+    assert gpu_share() == pytest.approx(0.7)
 
 
-def test_without_a_size_vllm_finds_that_of_its_cache(two_gpus):
+def test_without_a_size_vllm_finds_that_of_its_cache():
     assert option(SETTINGS, "--kv-cache-memory-bytes") is None
 
 
-def test_the_cache_is_divided_between_the_gpus(two_gpus):
+def test_the_cache_is_divided_between_the_gpus():
     assert option(replace(SETTINGS, cache_gib=3), "--kv-cache-memory-bytes") == str(3 * 2**30 // 2)
 
 
-def test_on_a_cpu_no_gpu_is_looked_for(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    cpu = replace(SETTINGS, device="cpu", gpus=1)
+def test_on_a_cpu_the_cache_is_small():
+    cpu = replace(SETTINGS, device="cpu", gpus=1, gpu_share=None)
     assert option(cpu, "--gpu-memory-utilization") is None
     assert option(cpu, "--kv-cache-memory-bytes") == str(2 * 2**30)
 
