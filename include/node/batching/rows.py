@@ -159,5 +159,5 @@ class Row:
 
 def _partial_stop(text: str, stops: Iterable[str]) -> int:
     """Length of the longest end of a text with which a stop text begins."""
-    lengths = [n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])]
-    return max(lengths, default=0)
+    beginnings = (stop[:n] for stop in stops for n in range(1, min(len(stop), len(text) + 1)))
+    return max((len(beginning) for beginning in beginnings if text.endswith(beginning)), default=0)

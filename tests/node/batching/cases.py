@@ -393,6 +393,8 @@ def refusals() -> dict[str, Any]:
         "empty": {"prompt": ""},
         "no prompt": {},
         "stop": {"prompt": "a", "stop": [1]},
+        "many stops": {"prompt": "a", "stop": [f"{i};" for i in range(17)]},
+        "a long stop": {"prompt": "a", "stop": [";", "a" * 257]},
         "temperature": {"prompt": "a", "temperature": "warm"},
         "max_new_tokens": {"prompt": "a", "max_new_tokens": 0},
     }

@@ -181,6 +181,8 @@ def test_the_place_of_a_client_that_left_is_free_at_once(result):
         ("empty", 40001, "the prompt has no token"),
         ("no prompt", 40001, "KeyError: 'prompt'"),
         ("stop", 40001, "stop is [1]: a text or a list of texts is expected"),
+        ("many stops", 40302, "stop has 17 texts, the model's template's included: 16 or fewer are expected"),
+        ("a long stop", 40302, "stop has a text of 257 characters: 256 or fewer are expected"),
         ("temperature", 40001, "could not convert string to float: 'warm'"),
         ("max_new_tokens", 40302, "max_new_tokens is 0: 1 or more is expected"),
     ],
