@@ -118,12 +118,18 @@ class Engine:
 
         Returns:
             Whether there was anything to compute.
+
+        Raises:
+            torch.AcceleratorError: The GPU has failed, and answers this process no more.
+            Exception: The memory of a step that failed cannot be given back.
         """
-        # Whatever fails, the thread must go on: others wait for it.
+        # What fails is the answer to its rows; the others go on.
         try:
             return self._step()
         except torch.OutOfMemoryError as e:
             self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
+        except torch.AcceleratorError:
+            raise
         except Exception as e:
             log.exception("a step failed")
             self._fail_all(ErrorCode.INTERNAL_ERROR, e)

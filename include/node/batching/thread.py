@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import threading
 from collections.abc import AsyncGenerator
+from typing import NoReturn
 
 from batching.engine import Engine
 from batching.requests import Request
 from batching.rows import Chunk
+
+log = logging.getLogger(__name__)
 
 
 class EngineThread:
@@ -24,10 +29,18 @@ class EngineThread:
         self._work = threading.Event()
 
     def start(self) -> None:
-        """Start the thread; it ends with the process."""
+        """Start the thread; it ends with the process, and the process with it."""
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
     def _run(self) -> None:
+        try:
+            self._step_for_ever()
+        except Exception:
+            log.exception("the engine cannot go on: the worker ends, for supervisor to start it again")
+            # Not sys.exit, which ends this thread alone: every later request would wait for ever.
+            os._exit(1)
+
+    def _step_for_ever(self) -> NoReturn:
         while True:
             self._work.wait()
             # Cleared first: what arrives during the step sets it again.

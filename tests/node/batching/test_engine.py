@@ -15,18 +15,22 @@ pytestmark = pytest.mark.slow
 TOO_LONG, OUT_OF_MEMORY, INTERNAL = 40303, 50002, 50001
 
 
+def run(script: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [NODE_PYTHON, Path(__file__).with_name(script), *arguments],
+        env={"PYTHONPATH": str(ROOT / "include/node"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     """What each case found; all in one process, which takes seconds to load torch."""
     if not NODE_PYTHON.exists():
         pytest.fail(f"{NODE_PYTHON} is not there: make setup-dev")
-    answer = subprocess.run(
-        [NODE_PYTHON, Path(__file__).with_name("cases.py")],
-        env={"PYTHONPATH": str(ROOT / "include/node"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    answer = run("cases.py", timeout=300)
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout.splitlines()[-1])
 
@@ -161,6 +165,15 @@ def test_a_step_that_fails_is_the_answer_to_its_rows(result, error, code):
 @of("a_step_that_fails")
 def test_after_a_step_that_failed_requests_are_answered(result):
     assert result["afterwards"]
+
+
+@pytest.mark.parametrize(("broken", "error"), [("device", "device-side assert"), ("memory", "injected")])
+def test_an_engine_that_cannot_go_on_ends_its_process(broken, error):
+    """Its thread ended alone, and every later request waited for ever."""
+    ended = run("broken_engine.py", broken, timeout=60)
+    assert ended.returncode == 1
+    assert "the engine cannot go on" in ended.stderr
+    assert error in ended.stderr
 
 
 @of("deterministic")
