@@ -161,7 +161,8 @@ class Engine:
                     self._rows[slot] = moved
         for row in joining:
             if not row.is_gone:
-                self._store.copy(slot_of_joining, len(self._rows), row.computed)
+                if slot_of_joining != len(self._rows):
+                    self._store.copy(slot_of_joining, len(self._rows), row.computed)
                 self._rows.append(row)
 
     def _put_back_what_does_not_fit(self) -> None:
@@ -216,7 +217,7 @@ class Engine:
         if self._shares and not row.needs_prompt_logits:
             row.computed = self._store.share(slot, row.tokens)
         else:
-            self._store.held[slot] = []
+            self._store.cut(slot, 0)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch has no types here
     def _compute(self, segments: Sequence[Segment]) -> None:

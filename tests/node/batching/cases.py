@@ -353,6 +353,40 @@ def a_step_that_fails() -> dict[str, Any]:
 
 
 @case
+def not_a_number() -> dict[str, Any]:
+    """A row that becomes NaN, and one that takes its slot, in each of three ways, beside a longer one."""
+    short, long = HEAD + "age", HEAD + "name age FROM head " * 10
+    found = {}
+    for way in ("shared", "scored", "moved"):
+        client = Client()
+        poisoned = _send_poisoned(client, "name age FROM head " * 8)
+        if way != "moved":
+            client.finish()
+        client.send(short, **({"echo": True, "logprobs": 1} if way == "scored" else {}))
+        client.engine.step()
+        poisoned.is_gone = True
+        client.send(long)
+        client.finish()
+        answers = [(1, short), (2, long)]
+        found[way] = [client.text(i).endswith(alone(small_model(), prompt)) for i, prompt in answers]
+    return found
+
+
+def _send_poisoned(client: Client, prompt: str) -> Any:
+    """A request whose prompt's keys and values are NaN, in all layers."""
+    attention = client.model.model.layers[0].self_attn
+    hooks = [
+        part.register_forward_hook(lambda module, inputs, output: torch.full_like(output, torch.nan))
+        for part in (attention.k_proj, attention.v_proj)
+    ]
+    row = client.send(prompt)
+    client.engine.step()
+    for hook in hooks:
+        hook.remove()
+    return row
+
+
+@case
 def deterministic() -> dict[str, Any]:
     """In bfloat16: each answer alone in its engine, and all of them at once."""
     prompts = small_prompts(16)

@@ -167,6 +167,12 @@ def test_after_a_step_that_failed_requests_are_answered(result):
     assert result["afterwards"]
 
 
+@of("not_a_number")
+@pytest.mark.parametrize("way", ["shared", "scored", "moved"])
+def test_a_row_that_becomes_nan_leaves_nothing_to_others(result, way):
+    assert result[way] == [True, True]
+
+
 @pytest.mark.parametrize(("broken", "error"), [("device", "device-side assert"), ("memory", "injected")])
 def test_an_engine_that_cannot_go_on_ends_its_process(broken, error):
     """Its thread ended alone, and every later request waited for ever."""
