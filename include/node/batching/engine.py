@@ -14,7 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from batching.keys import KeyStore, Pass, Segment, attend
 from batching.memory import head_size, layer_devices, token_capacity
-from batching.requests import Request, RequestError
+from batching.requests import Request
 from batching.rows import Chunk, Row
 from batching.sampling import most_likely
 
@@ -59,6 +59,7 @@ class Engine:
         devices = layer_devices(model)
         self._device = devices[0]
         self._groups = config.num_attention_heads // config.num_key_value_heads
+        self._cache_gib = cache_gib
         capacity = token_capacity(model, cache_gib)
         self._store = KeyStore(devices, config.num_key_value_heads, head_size(config), model.dtype, capacity)
         self._max_rows = 1 if deterministic else max_rows
@@ -90,17 +91,7 @@ class Engine:
 
         Returns:
             Its row; set `is_gone` when nobody waits for the answer any more.
-
-        Raises:
-            RequestError: The prompt alone does not fit into memory.
         """
-        if not self._store.fits(1, len(request.tokens) + 1):
-            raise RequestError(
-                ErrorCode.CUDA_OUT_OF_MEMORY,
-                f"the prompt has {len(request.tokens)} tokens, and there is memory for the keys of "
-                f"{self.capacity}, with the answer: shorten it, or raise serving.cache_gib in the cluster "
-                "file",
-            )
         self._submitted += 1
         row = Row(
             self._submitted,
@@ -147,7 +138,22 @@ class Engine:
     def _take_arrived(self) -> None:
         while not self._arrived.empty():
             self._waiting.append(self._arrived.get())
+        if self._waiting and not self._store.slots:
+            # Others on the same GPUs have taken memory since, or given it back.
+            self._store.capacity = token_capacity(self._model, self._cache_gib)
+        self._refuse_what_never_fits()
         self._waiting = deque(row for row in self._waiting if not row.is_gone)
+
+    def _refuse_what_never_fits(self) -> None:
+        for row in self._waiting:
+            if not row.is_gone and not self._store.fits(1, len(row.tokens) + 1):
+                # Not an error of the server, after which clients try again.
+                row.fail(
+                    ErrorCode.CONTEXT_OVERFLOW,
+                    f"the prompt has {len(row.request.tokens)} tokens, and there is memory for the keys of "
+                    f"{self.capacity}, with the answer: shorten it, or raise serving.cache_gib in the "
+                    "cluster file, for the next promotion",
+                )
 
     def _close_gaps(self) -> None:
         """Fill the slots of rows that are gone with the last rows; one that still joins stays last."""
@@ -260,6 +266,13 @@ class Engine:
         for row in self._rows:
             row.fail(code, f"the model failed ({type(error).__name__}: {error}): try again, or read its log")
         self._rows.clear()
+        self.give_memory_back()
+
+    def give_memory_back(self) -> None:
+        """Hold no keys and values, of which there must be no row that is computed.
+
+        The thread that steps calls it. The next request takes memory again, as much as there is by then.
+        """
         self._store.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -52,8 +52,9 @@ class Serving(Model):
         None,
         gt=0,
         description="Memory for the batched engine's keys and values, in GiB; requests beyond it wait. "
-        "Empty: 70 % of what is free on the GPUs once the model is loaded, 2 on CPU. FastChat's worker has "
-        "no such bound.",
+        "Empty: 70 % of what is free on the GPUs when it is taken, 2 on CPU. After 10 s without a "
+        "request it is given back, for a training on the same GPUs. A change takes effect with the next "
+        "promotion. FastChat's worker has no such bound.",
     )
     api_key_env: EnvName | Literal[""] | None = Field(
         None,

@@ -5,10 +5,12 @@ python cases.py [NAME ...]
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +20,10 @@ from accelerate import dispatch_model
 from fastchat.serve.inference import generate_stream
 from small_model import HEAD, small_model, small_prompts, small_tokenizer
 
+from batching import memory
 from batching.engine import Engine
 from batching.requests import RequestError, read_request
+from batching.thread import EngineThread
 
 TOKENIZER = small_tokenizer()
 CONTEXT = 512
@@ -37,10 +41,10 @@ class Client:
     """Sends requests to an engine, and keeps what it answers."""
 
     def __init__(
-        self, model: Any = None, *, tokens: int = 20_000, max_rows: int = 16, **options: Any
+        self, model: Any = None, *, tokens: int | None = 20_000, max_rows: int = 16, **options: Any
     ) -> None:
         self.model = small_model() if model is None else model
-        gib = tokens * KEYS_OF_A_TOKEN / 1024**3
+        gib = None if tokens is None else tokens * KEYS_OF_A_TOKEN / 1024**3
         self.engine = Engine(self.model, TOKENIZER, max_rows=max_rows, cache_gib=gib, **options)
         self.chunks: list[list[dict[str, Any]]] = []
         self.ended: list[int] = []
@@ -184,7 +188,7 @@ def hooks() -> dict[str, Any]:
 
 
 @case
-def memory() -> dict[str, Any]:
+def bounded_memory() -> dict[str, Any]:
     """Rows that need more than there is: the memory is never exceeded, and those who came first are first."""
     client = Client(tokens=400, max_rows=64)
     store = client.engine._store
@@ -197,12 +201,42 @@ def memory() -> dict[str, Any]:
         cells = max(cells, store.slots * store.width)
     reference = small_model()
     wrong = [i for i, p in enumerate(prompts) if client.text(i) != alone(reference, p, max_new_tokens=40)]
-    try:
-        client.send("SELECT " * 210)
-        refused = None
-    except RequestError as e:
-        refused = [int(e.code), str(e)]
-    return {"rows": rows, "cells": cells, "wrong": wrong, "refused": refused}
+    client.send("SELECT " * 210)
+    client.finish()
+    refused = client.chunks[-1][-1]
+    return {"rows": rows, "cells": cells, "wrong": wrong, "refused": [refused["error_code"], refused["text"]]}
+
+
+@case
+def idle() -> dict[str, Any]:
+    """An engine that is asked, has nothing to do for a while, and is asked again."""
+    client = Client()
+    thread = EngineThread(client.engine, idle_seconds=0.05)
+    request = read_request({"prompt": HEAD, "temperature": 0, "echo": False}, TOKENIZER, CONTEXT)
+
+    async def ask() -> str:
+        *_, last = [chunk async for chunk in thread.answer(request, streams=False)]
+        return last["text"]
+
+    thread.start()
+    texts = [asyncio.run(ask())]
+    while client.engine._store.slots:
+        time.sleep(0.01)
+    texts.append(asyncio.run(ask()))
+    return {"texts": texts, "alone": alone(small_model(), HEAD, max_new_tokens=256)}
+
+
+@case
+def measured_again() -> dict[str, Any]:
+    """A budget that others have used up while the engine starts, and give back later."""
+    usual, memory.CPU_GIB = memory.CPU_GIB, 10 * KEYS_OF_A_TOKEN / 1024**3
+    client = Client(tokens=None)
+    client.send(HEAD)
+    client.finish()
+    memory.CPU_GIB = usual
+    client.send(HEAD)
+    client.finish()
+    return {"codes": [chunks[-1]["error_code"] for chunks in client.chunks], "text": client.text()}
 
 
 @case

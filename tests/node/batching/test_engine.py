@@ -82,19 +82,31 @@ def test_a_model_that_is_spread_over_devices_answers_as_one_that_is_not(result):
     assert result["wrong"] == []
 
 
-@of("memory")
+@of("bounded_memory")
 def test_memory_is_bounded_and_requests_wait_for_it(result):
     assert result["cells"] <= 400
     assert 1 < result["rows"] < 20
     assert result["wrong"] == []
 
 
-@of("memory")
+@of("bounded_memory")
 def test_a_prompt_that_alone_does_not_fit_is_refused(result):
     code, message = result["refused"]
-    assert code == OUT_OF_MEMORY
+    assert code == TOO_LONG
     assert "memory for the keys of 400" in message
     assert "raise serving.cache_gib" in message
+
+
+@of("idle")
+def test_an_idle_engine_gives_its_memory_back_and_answers_on(result):
+    assert result["texts"] == [result["alone"]] * 2
+
+
+@of("measured_again")
+def test_memory_that_others_have_given_back_is_used(result):
+    """A worker started beside the one that it replaced had no more than that had left, for ever."""
+    assert result["codes"] == [TOO_LONG, 0]
+    assert result["text"]
 
 
 @of("a_row_that_outgrows_the_memory")
