@@ -54,7 +54,7 @@ class Worker:
 
     def __init__(self, options: argparse.Namespace) -> None:
         _exit_with(version_problem(transformers.__version__))
-        _exit_with(model_problem(transformers.AutoConfig.from_pretrained(options.model_path)))
+        _exit_with(model_problem(transformers.PretrainedConfig.get_config_dict(options.model_path)[0]))
         model, self.tokenizer = load_model(
             options.model_path,
             device=options.device,
