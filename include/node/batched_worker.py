@@ -2,10 +2,10 @@
 
     python batched_worker.py --model-path FOLDER --model-names NAME --host HOST --port PORT [options]
 
-It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it, and loads
-models as that does. It does not register itself with a controller: `registrar.py` does. The package
-`batching` says why it exists, what it cannot do, which version of transformers it needs, and when it can be
-removed.
+It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it for
+completions, and loads models as that does. It does not register itself with a controller: `registrar.py`
+does. The package `batching` says why it exists, what it cannot do, which version of transformers it needs,
+and when it can be removed.
 
 Where its answers differ from FastChat's own:
 
@@ -14,7 +14,7 @@ Where its answers differ from FastChat's own:
 - The end of a text that may become a stop text, or a whole character, is not sent yet.
 - `max_new_tokens` is lowered where prompt and answer do not fit into the context. FastChat removes the
   beginning of the prompt.
-- A request may have a `seed`.
+- A request may have a `seed`. It is for tests: FastChat's API does not forward it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ import transformers
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastchat.constants import ErrorCode
 from fastchat.model.model_adapter import get_conversation_template, load_model
 from fastchat.utils import get_context_length, str_to_torch_dtype
 
@@ -144,13 +143,6 @@ def create_app(worker: Worker) -> FastAPI:
     @app.post("/model_details")
     async def model_details() -> dict[str, int]:
         return {"context_length": worker.context_length}
-
-    @app.post("/worker_get_embeddings")
-    async def embeddings() -> dict[str, Any]:
-        message = (
-            "this model is served without embeddings: set serving.engine to fastchat in the cluster file"
-        )
-        return {"text": message, "error_code": int(ErrorCode.INVALID_MODEL)}
 
     return app
 

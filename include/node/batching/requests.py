@@ -43,7 +43,7 @@ class Request:
         stop_token_ids: Tokens with which it ends.
         echo: Whether the text of the answer begins with the prompt.
         logprobs: Whether each token's logarithmic probability is part of the answer.
-        seed: Of the row's own random numbers; None: a new one.
+        seed: Of the row's own random numbers, for tests: FastChat's API forwards none. None: a new one.
     """
 
     prompt: str

@@ -149,12 +149,6 @@ def test_a_request_that_cannot_be_answered_has_a_code(batched):
     assert chunk["error_code"] == 40001
 
 
-def test_embeddings_are_refused_with_what_to_do(batched):
-    answer = batched.post("worker_get_embeddings", input=["age"])
-    assert answer["error_code"] == 40301
-    assert "set serving.engine to fastchat" in answer["text"]
-
-
 @pytest.mark.parametrize("route", ["worker_generate", "worker_generate_stream"])
 def test_a_client_that_vanishes_leaves_no_row(batched, route):
     """More clients than rows, each of which would take a while; all of them close their connection."""
