@@ -47,6 +47,8 @@ class Row:
         self.sampler = Sampler(request, device)
         self._tokenizer, self._send = tokenizer, send
         self._sent = ""
+        self._texts: list[str] = []
+        """The text of each token whose logprobs were described."""
 
     @property
     def pending(self) -> int:
@@ -145,7 +147,8 @@ class Row:
         if not self.request.logprobs:
             return None
         first = 0 if self.request.echo else len(self.request.tokens)
-        texts = [self._tokenizer.decode(token) for token in self.tokens[first:]]
+        self._texts += map(self._tokenizer.decode, self.tokens[first + len(self._texts) :])
+        texts = list(self._texts)
         offsets = [0]
         for text in texts[:-1]:
             offsets.append(offsets[-1] + len(text))

@@ -351,6 +351,32 @@ def like_fastchat() -> dict[str, Any]:
     return found
 
 
+@case
+def streamed_logprobs() -> dict[str, Any]:
+    """The tokens that are decoded one by one for a stream, and what its last chunk says of them."""
+    client = Client()
+    params = {"max_new_tokens": 40, "repetition_penalty": 1.5, "logprobs": 1}
+    client.send(HEAD, **params)
+    client.finish()
+    decode, single = TOKENIZER.decode, []
+
+    def count(tokens: Any, *args: Any, **options: Any) -> str:
+        single.extend([tokens] if isinstance(tokens, int) else [])
+        return decode(tokens, *args, **options)
+
+    TOKENIZER.decode = count
+    row = client.send(HEAD, streams=True, **params)
+    client.finish()
+    TOKENIZER.decode = decode
+    whole, streamed = (chunks[-1]["logprobs"] for chunks in client.chunks)
+    return {
+        "chunks": len(client.chunks[-1]),
+        "decoded": len(single),
+        "answered": row.answered,
+        "equal": _rounded(whole) == _rounded(streamed),
+    }
+
+
 def _rounded(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
     if logprobs is None:
         return None

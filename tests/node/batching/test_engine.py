@@ -165,6 +165,13 @@ def test_logprobs_are_fastchats(result, params):
     assert ours["tokens"]
 
 
+@of("streamed_logprobs")
+def test_a_token_of_a_stream_is_decoded_once_for_its_logprobs(result):
+    assert result["chunks"] > 5
+    assert result["decoded"] == result["answered"]
+    assert result["equal"]
+
+
 @of("a_step_that_fails")
 @pytest.mark.parametrize(
     ("error", "code"), [("memory", OUT_OF_MEMORY), ("allocation", OUT_OF_MEMORY), ("other", INTERNAL)]
