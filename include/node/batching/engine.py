@@ -26,6 +26,10 @@ CHUNK = {"cpu": 128, "cuda": 1024}
 """Tokens of joining rows in one step: so long do the others wait for their next token."""
 RESERVE = 64
 """Tokens of an answer that there must be room for when a row joins; it may grow beyond them."""
+_NOT_FINITE = (
+    "the model's scores are not finite (NaN or infinite): set serving_dtype to bfloat16 or float32 in the "
+    "recipe"
+)
 
 
 class Engine:
@@ -258,8 +262,13 @@ class Engine:
             return
         logits = self._model.lm_head(hidden[torch.tensor(last_outputs, device=hidden.device)])
         for row, token, scores in zip(complete, most_likely(logits), logits, strict=True):
-            chosen = token if row.sampler.is_plain else row.sampler.choose(scores, row.tokens)
-            row.add(chosen, scores)
+            if row.sampler.is_plain:
+                row.add(token, scores)
+            elif scores.max().isfinite():
+                row.add(row.sampler.choose(scores, row.tokens), scores)
+            else:
+                # Drawing from NaN would fail the whole step, and on CUDA the process.
+                row.fail(ErrorCode.INTERNAL_ERROR, _NOT_FINITE)
 
     def _fail_all(self, code: ErrorCode, error: Exception) -> None:
         """Answer the rows of a step that failed with its error, and give their memory back."""

@@ -432,14 +432,30 @@ def not_a_number() -> dict[str, Any]:
     return found
 
 
-def _send_poisoned(client: Client, prompt: str) -> Any:
-    """A request whose prompt's keys and values are NaN, in all layers."""
+@case
+def nan_while_sampling() -> dict[str, Any]:
+    """A row that becomes NaN and draws its tokens, beside another."""
+    client = Client()
+    client.send(HEAD)
+    client.engine.step()
+    _send_poisoned(client, "name age FROM head", beside=1, temperature=1.0)
+    client.finish()
+    return {
+        "code": client.chunks[1][-1]["error_code"],
+        "message": client.text(1),
+        "right": client.text(0) == alone(small_model(), HEAD),
+    }
+
+
+def _send_poisoned(client: Client, prompt: str, *, beside: int = 0, **params: Any) -> Any:
+    """A request whose prompt's keys and values are NaN, in all layers, beside so many rows."""
+
+    def poison(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        output[:, beside:] = torch.nan
+
     attention = client.model.model.layers[0].self_attn
-    hooks = [
-        part.register_forward_hook(lambda module, inputs, output: torch.full_like(output, torch.nan))
-        for part in (attention.k_proj, attention.v_proj)
-    ]
-    row = client.send(prompt)
+    hooks = [part.register_forward_hook(poison) for part in (attention.k_proj, attention.v_proj)]
+    row = client.send(prompt, **params)
     client.engine.step()
     for hook in hooks:
         hook.remove()

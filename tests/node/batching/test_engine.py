@@ -192,6 +192,14 @@ def test_a_row_that_becomes_nan_leaves_nothing_to_others(result, way):
     assert result[way] == [True, True]
 
 
+@of("nan_while_sampling")
+def test_a_row_that_becomes_nan_while_it_samples_fails_alone(result):
+    """It failed all rows; on CUDA, it ended the process."""
+    assert result["code"] == INTERNAL
+    assert "the model's scores are not finite" in result["message"]
+    assert result["right"]
+
+
 @pytest.mark.parametrize(("broken", "error"), [("device", "device-side assert"), ("memory", "injected")])
 def test_an_engine_that_cannot_go_on_ends_its_process(broken, error):
     """Its thread ended alone, and every later request waited for ever."""
