@@ -123,8 +123,11 @@ class Engine:
             return self._step()
         except torch.OutOfMemoryError as e:
             self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
-        except torch.AcceleratorError:
-            raise
+        except torch.AcceleratorError as e:
+            # The driver's own: whatever else took the memory, the GPU works.
+            if "out of memory" not in str(e):
+                raise
+            self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
         except Exception as e:
             log.exception("a step failed")
             self._fail_all(ErrorCode.INTERNAL_ERROR, e)

@@ -388,7 +388,11 @@ def _rounded(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
 def a_step_that_fails() -> dict[str, Any]:
     client = Client()
     lm_head = client.model.lm_head
-    errors = {"memory": torch.OutOfMemoryError("injected"), "other": RuntimeError("injected")}
+    errors = {
+        "memory": torch.OutOfMemoryError("injected"),
+        "driver": torch.AcceleratorError("CUDA error: out of memory (injected)"),
+        "other": RuntimeError("injected"),
+    }
     found = {}
     for name, error in errors.items():
 
