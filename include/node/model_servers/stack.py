@@ -64,13 +64,25 @@ class Stack:
         """Program of the worker that serves a model under a name, with the settings' engine."""
         return program_name(name, model, self.settings)
 
+    def serving(self, name: str, model: str) -> str | None:
+        """Program of the worker that serves a model under a name on the settings' engine, however loaded."""
+        folder, label = str(Path(model).expanduser()), self.settings.engine_label
+        return next(
+            (
+                program
+                for program, worker in self.workers().items()
+                if name in worker.names and (worker.model, worker.engine_label) == (folder, label)
+            ),
+            None,
+        )
+
     def up(self, name: str, model: str) -> float:
         """Serve one more model.
 
         Returns:
             Seconds until it answered a prompt.
         """
-        program = self.program(name, model)
+        program = self.serving(name, model) or self.program(name, model)
         self.serving_before = program if program in self.workers() else None
         self.add(program, name, model)
         self.apply()

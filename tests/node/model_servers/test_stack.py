@@ -136,6 +136,21 @@ def test_a_worker_on_vllm_has_its_version(stack, monkeypatch):
     assert stack.workers()[PROGRAM].engine_label == stack.settings.engine_label == "vllm 0.32.0 bfloat16"
 
 
+def test_a_model_that_is_served_is_not_started_again_to_be_loaded_otherwise(stack):
+    """An evaluation of the champion would have two workers under its public name."""
+    program = stack.program("text2sql", "/m")
+    stack.add(program, "text2sql", "/m")
+    stack.settings = stack.settings.model_copy(update={"cache_gib": 3.0})
+    assert stack.serving("text2sql", "/m") == program
+
+
+@pytest.mark.parametrize("changes", [{"deterministic": True}, {"engine": "fastchat"}])
+def test_a_model_on_another_engine_is_not_what_is_wanted(stack, changes):
+    stack.add(stack.program("text2sql", "/m"), "text2sql", "/m")
+    stack.settings = stack.settings.model_copy(update=changes)
+    assert stack.serving("text2sql", "/m") is None
+
+
 def test_a_worker_keeps_the_engine_that_it_was_started_with(stack):
     put(stack)
     stack.add(PROGRAM, "text2sql", "/m")
