@@ -57,12 +57,14 @@ class Supervisor:
         """Stop programs whose configuration is gone or changed, and add those that are new.
 
         Args:
-            first: Program that, where it is new, runs before anything is stopped. Exits when it does not.
+            first: Program that runs before a changed one is stopped, unless it is changed itself. Exits when
+                it does not. What is only gone is stopped in any case.
         """
         added, changed, removed = self._call("reloadConfig")[0]
         for name in added:
             self._call("addProcessGroup", name)
-        if first in added:
+        # Not only where it is new: a reload that was refused has added it.
+        if changed and first not in changed:
             self._require_running(first)
         # In alphabetical order: the API ends its requests before the controller and the workers that it asks.
         for name in sorted([*removed, *changed]):

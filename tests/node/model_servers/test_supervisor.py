@@ -96,6 +96,8 @@ def test_nothing_is_stopped_where_the_door_does_not_run(stack, supervisor):
         PROGRAM.format(name="api", command="sleep 61"),
         PROGRAM.format(name="door", command="false"),
     )
-    with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
-        supervisor.reload(first="door")
+    # The second time the door is known to supervisor already.
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
+            supervisor.reload(first="door")
     assert call(stack.layout.socket, "getProcessInfo", "api")["pid"] == pid
