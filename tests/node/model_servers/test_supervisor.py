@@ -101,3 +101,15 @@ def test_nothing_is_stopped_where_the_door_does_not_run(stack, supervisor):
         with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
             supervisor.reload(first="door")
     assert call(stack.layout.socket, "getProcessInfo", "api")["pid"] == pid
+
+
+def test_the_programs_do_not_see_the_keys_of_the_users(stack, supervisor, monkeypatch):
+    monkeypatch.setenv("SQLTUNE_API_KEY", "web:secret")
+    configure(stack.layout, PROGRAM.format(name="api", command="sleep 60"))
+    supervisor.launch()
+    supervisor.start("api")
+    for pid in (
+        call(stack.layout.socket, "getPID"),
+        call(stack.layout.socket, "getProcessInfo", "api")["pid"],
+    ):
+        assert b"SQLTUNE_API_KEY" not in Path(f"/proc/{pid}/environ").read_bytes()
