@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from door.access import Slots, key_name
+from door.access import Slots, key_name, require_few_answers
 from door.errors import ClientGone, Refusal
 from door.exchange import Exchange
 from door.metrics import Metrics
@@ -102,6 +102,7 @@ class Door:
         body, record = await exchange.body(), exchange.record
         record.model = str(body.get("model", ""))[:MAX_NAME]
         record.prompt = body.get("prompt", body.get("messages"))
+        require_few_answers(body)
 
         async def answer() -> None:
             async with self._upstream.answer(record.path, body, record) as response:

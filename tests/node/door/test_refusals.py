@@ -112,6 +112,38 @@ def test_a_body_that_is_far_too_long_is_refused_too(front):
     assert (answer.status_code, error(answer)["code"]) == (413, "body_too_long")
 
 
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({"n": 9}, "n × prompts is 9 × 1"),
+        ({"n": 3, "prompt": ["a", "b", "c"]}, "n × prompts is 3 × 3"),
+        ({"prompt": ["a"] * 9}, "n × prompts is 1 × 9"),
+        ({"prompt": [[1, 2]] * 9}, "n × prompts is 1 × 9"),
+    ],
+)
+def test_more_answers_than_one_request_may_have_are_refused(front, api, fields, asked):
+    """FastChat starts all of them at once, and they took one place."""
+    answer = front.ask(**{"prompt": "x"} | fields)
+    assert (answer.status_code, error(answer)["code"]) == (400, "too_many_answers")
+    assert error(answer)["message"].startswith(f"{asked}, and one request has 8 answers at most")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("n", ["9", 9.0, True, [9]])
+def test_a_number_of_answers_that_is_no_integer_is_refused(front, api, n):
+    """FastChat would read some of them as an integer."""
+    answer = front.ask(n=n)
+    assert (answer.status_code, error(answer)["code"]) == (400, "invalid_n")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "fields", [{"n": 8}, {"n": None}, {"n": 2, "prompt": ["a"] * 4}, {"prompt": [1] * 9}]
+)
+def test_as_many_answers_as_one_request_may_have_are_passed_on(front, fields):
+    assert front.ask(**{"prompt": "x"} | fields).status_code == 200
+
+
 def test_a_key_with_all_its_places_taken_is_told_when_to_come_again(front, api):
     front.configure(limits={"requests_per_key": 1})
     with ThreadPoolExecutor() as pool:
