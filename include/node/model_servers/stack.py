@@ -66,10 +66,10 @@ class Stack:
         Returns:
             Seconds until it answered a prompt.
         """
+        require_modules()
         program = self.program(name, model)
         self.serving_before = program if program in self.workers() else None
-        self.add(program, name, model)
-        self.apply()
+        self.load(program, name, model)
         return self.wait_until_ready(program, name)
 
     def down(self, name: str) -> None:
@@ -77,6 +77,23 @@ class Stack:
         for program, worker in self.workers().items():
             if name in worker.names:
                 self.remove(program)
+
+    def load(self, program: str, name: str, model: str) -> None:
+        """Add a worker and start what is not up; where that exits, a worker that is new is removed."""
+        known = program in self.workers()
+        self.add(program, name, model)
+        try:
+            self.apply()
+        except SystemExit:
+            if not known:
+                self._forget(program)
+            raise
+
+    def _forget(self, program: str) -> None:
+        """Remove a worker that was not started; the next call would start it, for nobody."""
+        self.files.remove(program)
+        if not self.workers() and self.supervisor.running():
+            self.supervisor.shut_down()
 
     def add(self, program: str, name: str, model: str) -> None:
         """Give a worker a port, a name and a file; a worker that has one keeps it."""
@@ -130,7 +147,7 @@ class Stack:
 
     def apply(self) -> None:
         """Apply the worker files to supervisor; start it when it is down."""
-        _require_modules()
+        require_modules()
         self.write()
         if not self.supervisor.running():
             end_orphans(self.layout.folder)
@@ -260,7 +277,7 @@ class Stack:
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
 
 
-def _require_modules() -> None:
+def require_modules() -> None:
     """Exit where the node environment is that of an older version, before anything that serves is stopped."""
     if missing := [module for module in _DOOR_NEEDS if find_spec(module) is None]:
         sys.exit(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_servers.ports import open_connections
-from model_servers.stack import Stack
+from model_servers.stack import Stack, require_modules
 
 QUIET = 3.0
 """Seconds without a connection after which a worker without a name is drained.
@@ -40,6 +40,7 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     as the new model's.
     """
     _require_model(model)
+    require_modules()
     program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]
@@ -71,8 +72,7 @@ def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
             stack.serving_before = program
         else:
             stack.files.put(program, known.model_copy(update={"names": [own_name]}))
-    stack.add(program, own_name, model)
-    stack.apply()
+    stack.load(program, own_name, model)
     return stack.wait_until_ready(program, stack.workers()[program].names[0])
 
 

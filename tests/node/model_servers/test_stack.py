@@ -60,6 +60,35 @@ def test_an_older_node_environment_is_named_before_anything_is_stopped(stack, mo
     assert not stack.layout.configuration_file.exists()
 
 
+def test_a_model_that_could_not_be_started_leaves_no_worker(stack):
+    """The next call would have loaded it, for nobody."""
+    put(stack)
+    with (
+        socket.create_server(("127.0.0.1", stack.settings.api_port)),
+        pytest.raises(SystemExit, match="cannot listen on"),
+    ):
+        stack.up("candidate-1", "/other")
+    assert list(stack.workers()) == [PROGRAM]
+
+
+def test_a_model_that_could_not_be_started_leaves_no_supervisor(stack, supervisor, monkeypatch):
+    monkeypatch.setattr(model_servers.stack, "CONTROLLER_TIMEOUT", 0)
+    with pytest.raises(SystemExit, match="controller does not listen"):
+        stack.up("candidate-1", "/other")
+    assert not supervisor.running()
+
+
+def test_a_worker_that_was_there_before_a_refused_call_stays(stack):
+    program = stack.program("text2sql", "/m")
+    put(stack, program)
+    with (
+        socket.create_server(("127.0.0.1", stack.settings.api_port)),
+        pytest.raises(SystemExit, match="cannot listen on"),
+    ):
+        stack.up("text2sql", "/m")
+    assert list(stack.workers()) == [program]
+
+
 def test_the_keys_reach_the_front_door_as_hashes(stack, monkeypatch):
     monkeypatch.setenv("SQLTUNE_API_KEY", "web:a,batch:b")
     stack.write()

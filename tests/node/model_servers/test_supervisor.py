@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from model_servers.supervisor import Supervisor
 from supervisor_rpc import call
 from tests.conftest import ROOT
 from tests.waiting import wait_until
@@ -43,13 +41,6 @@ command={command}
 autostart=false
 startsecs=2
 """
-
-
-@pytest.fixture
-def supervisor(stack) -> Iterator[Supervisor]:
-    yield stack.supervisor
-    if stack.supervisor.running():
-        stack.supervisor.shut_down()
 
 
 def configure(layout, *programs: str) -> None:
