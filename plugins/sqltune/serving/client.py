@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -18,6 +20,10 @@ ATTEMPTS = 4
 """Attempts for one prompt."""
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
+FULL_PATIENCE = 600.0
+"""Seconds that a prompt waits for a place at a server that has none; users of the public model hold them."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two looks for a place, whatever the server asks for."""
 CONTEXT_OVERFLOW = "context_length_exceeded"
 """Code of the error for a prompt that does not fit into the model's context."""
 EXCERPT = 300
@@ -95,7 +101,7 @@ async def complete_all(
 
 
 async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
-    """One completion; retried after a server error, a broken connection, a timeout or 429, not a refusal."""
+    """One completion; retried after a server error, a broken connection or a timeout, not a refusal."""
     body = {
         "model": endpoint.model,
         "prompt": prompt,
@@ -106,7 +112,7 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
     reason = ""
     for attempt in range(ATTEMPTS):
         try:
-            response = await client.post(f"{endpoint.url}/completions", json=body)
+            response = await _post(client, f"{endpoint.url}/completions", body)
         except httpx.TransportError as e:
             reason = _transport_problem(e)
         else:
@@ -114,10 +120,26 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
             if answer is not None:
                 return answer
             reason = _refusal(response)
-            if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if response.is_client_error:
                 break
         await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> httpx.Response:
+    """Send a prompt; while there is no place for it, again when the server says, for `FULL_PATIENCE`."""
+    give_up = time.monotonic() + FULL_PATIENCE
+    while True:
+        response = await client.post(url, json=body)
+        if response.status_code != httpx.codes.TOO_MANY_REQUESTS or time.monotonic() > give_up:
+            return response
+        await asyncio.sleep(retry_after(response))
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds after which a server wants to be asked again; 1 where it does not say, at most a minute."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_PAUSE) if text.isdecimal() else 1.0
 
 
 def _refusal(response: httpx.Response) -> str:
