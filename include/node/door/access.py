@@ -41,7 +41,7 @@ def key_name(settings: Settings, authorization: str) -> str:
     ]
     if names:
         return names[0]
-    if not settings.keys:
+    if not settings.keys and not settings.requires_key:
         return EVERYBODY
     problem = "the API key is wrong" if key else "there is no API key"
     raise Refusal(

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from door.settings import FILE, Limits, Settings, digest
+from door.settings import FILE, Limits, Settings, SettingsFile, digest
 from model_servers.configuration import LOOPBACK, Layout, configuration
 from model_servers.ports import free_port, listen_error, wait_for_listener
 from model_servers.processes import end_orphans
@@ -66,7 +66,7 @@ class Stack:
         Returns:
             Seconds until it answered a prompt.
         """
-        require_modules()
+        self.require_usable()
         program = self.program(name, model)
         self.serving_before = program if program in self.workers() else None
         self.load(program, name, model)
@@ -77,6 +77,16 @@ class Stack:
         for program, worker in self.workers().items():
             if name in worker.names:
                 self.remove(program)
+
+    def require_usable(self) -> None:
+        """Exit, before anything is changed, where no model can be served, or not without a key."""
+        _require_modules()
+        if self.settings.requires_key and not _given_keys():
+            sys.exit(
+                f"{VARIABLE} is empty, and nothing is served without an API key: set the variable that "
+                "serving.api_key_env of the cluster file names, in Airflow's environment; what is served now "
+                "was left as it is"
+            )
 
     def load(self, program: str, name: str, model: str) -> None:
         """Add a worker and start what is not up; where that exits, a worker that is new is removed."""
@@ -147,7 +157,7 @@ class Stack:
 
     def apply(self) -> None:
         """Apply the worker files to supervisor; start it when it is down."""
-        require_modules()
+        _require_modules()
         self.write()
         if not self.supervisor.running():
             end_orphans(self.layout.folder)
@@ -187,14 +197,21 @@ class Stack:
 
     def _door_settings(self) -> Settings:
         settings = self.settings
-        keys = parse_api_keys(os.environ.get(VARIABLE, ""))
         return Settings(
             public_name=settings.public_name,
-            keys={name: digest(key) for name, key in keys.items()},
+            keys=self._key_digests(),
             internal_key=digest(self.internal_key()),
             limits=Limits(**settings.limits.model_dump()),
             log_prompts=settings.log_prompts,
+            requires_key=settings.requires_key,
         )
+
+    def _key_digests(self) -> dict[str, str]:
+        """The keys of this call; those of the call before where a key is required and this one has none."""
+        keys = _given_keys()
+        if self.settings.requires_key and not keys and (self.layout.folder / FILE).exists():
+            return SettingsFile(self.layout.folder).current().keys
+        return {name: digest(key) for name, key in keys.items()}
 
     def internal_key(self) -> str:
         """The key with which a model is probed through the front door; made once."""
@@ -277,7 +294,12 @@ class Stack:
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
 
 
-def require_modules() -> None:
+def _given_keys() -> dict[str, str]:
+    """The API keys in this script's environment, by name."""
+    return parse_api_keys(os.environ.get(VARIABLE, ""))
+
+
+def _require_modules() -> None:
     """Exit where the node environment is that of an older version, before anything that serves is stopped."""
     if missing := [module for module in _DOOR_NEEDS if find_spec(module) is None]:
         sys.exit(

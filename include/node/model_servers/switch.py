@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_servers.ports import open_connections
-from model_servers.stack import Stack, require_modules
+from model_servers.stack import Stack
 
 QUIET = 3.0
 """Seconds without a connection after which a worker without a name is drained.
@@ -40,7 +40,7 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     as the new model's.
     """
     _require_model(model)
-    require_modules()
+    stack.require_usable()
     program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]

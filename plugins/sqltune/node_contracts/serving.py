@@ -67,6 +67,11 @@ class ServingSettings(NodeModel):
     )
     limits: RequestLimits = Field(RequestLimits(), description="What requests may use.")
     log_prompts: bool = Field(False, description="Whether the access log holds prompts.")
+    requires_key: bool = Field(
+        True,
+        description="Whether nothing is served without an API key. Without one in its environment the script "
+        "keeps the keys that the host has, and starts no model.",
+    )
 
     @property
     def engine_label(self) -> str:

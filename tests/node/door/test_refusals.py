@@ -39,6 +39,11 @@ def test_without_keys_everybody_is_let_in(front):
     assert front.ask(key=None).status_code == 200
 
 
+def test_without_keys_nobody_is_let_in_where_one_is_needed(front):
+    front.configure(keys={}, requires_key=True)
+    assert front.ask().status_code == 401
+
+
 def test_a_new_key_needs_no_restart(front):
     front.configure(keys={"web": "new"})
     assert front.ask(key="new").status_code == 200

@@ -28,6 +28,7 @@ def stack(tmp_path: Path) -> Stack:
             drain_timeout=20,
             dtype="bfloat16",
             device="cpu",
+            requires_key=False,
         )
     )
 
