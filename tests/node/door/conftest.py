@@ -78,6 +78,8 @@ class Api:
                 yield f"data: {json.dumps({'model': model, 'choices': [{'text': text}]})}\n\n"
                 if prompt == "hold":
                     await until(self.hold.is_set)
+            if prompt == "out of memory at last":
+                yield f"data: {json.dumps({'text': 'CUDA out of memory', 'error_code': 50002})}\n\n"
             if prompt == "break off":
                 raise RuntimeError("the worker is gone")
             yield "data: [DONE]\n\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -195,6 +196,22 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(front, api):
 
 def test_a_stream_that_breaks_off_ends_with_an_error(front):
     assert '"code": "upstream_error"' in front.ask("break off", stream=True).text.splitlines()[-2]
+
+
+def test_a_stream_that_the_model_refuses_ends_with_an_error_in_openais_shape(front):
+    events = front.ask("out of memory at last", stream=True).text.splitlines()
+    last = events[-2].removeprefix("data: ")
+    assert json.loads(last)["error"] == {
+        "message": "CUDA out of memory",
+        "type": "server_error",
+        "param": None,
+        "code": "50002",
+    }
+
+
+def test_a_stream_that_the_model_refuses_is_logged_as_a_failure(front):
+    front.ask("out of memory at last", stream=True)
+    assert front.log()[0]["status"] == 500
 
 
 @pytest.mark.parametrize(
