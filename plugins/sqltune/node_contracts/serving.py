@@ -102,6 +102,9 @@ class ServingResponse(NodeModel):
     engines: dict[str, str] = Field(
         default={}, description="Served name to what its answers depend on (`engine_label`)."
     )
+    workers: dict[str, str] = Field(
+        default={}, description="Served name to the worker that answers to it, as `X-Model-Worker` names it."
+    )
     running: bool = Field(description="Whether supervisor runs.")
     api: str = Field(description="Base address of the OpenAI-style API.")
     ready_after: float | None = Field(

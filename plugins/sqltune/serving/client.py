@@ -26,6 +26,8 @@ LONGEST_PAUSE = 60.0
 """Seconds between two looks for a place, whatever the server asks for."""
 CONTEXT_OVERFLOW = "context_length_exceeded"
 """Code of the error for a prompt that does not fit into the model's context."""
+WORKER_HEADER = "X-Model-Worker"
+"""Header in which the front door names the worker that answers."""
 EXCERPT = 300
 """Characters of an answer that a message quotes."""
 
@@ -38,11 +40,13 @@ class Endpoint:
         url: Base address of the OpenAI-style API.
         model: Served name.
         api_key: API key; None for a server without one.
+        worker: The only worker whose answers count; empty: whichever has the name.
     """
 
     url: str
     model: str
     api_key: str | None = None
+    worker: str = ""
 
 
 def _ignore(number: int, answer: str) -> None:
@@ -67,7 +71,8 @@ def ask(
         Answers in the order of the prompts; an empty one for a prompt that is too long for the model.
 
     Raises:
-        ServingError: A prompt was not answered. Answers that came before were passed to `done`.
+        ServingError: A prompt was not answered, or by another worker. Answers that came before were passed to
+            `done`.
     """
     try:
         return asyncio.run(complete_all(endpoint, prompts, decoding, done))
@@ -118,6 +123,7 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
         else:
             answer = _text(endpoint, response)
             if answer is not None:
+                _require_worker(endpoint, response)
                 return answer
             reason = _refusal(response)
             if response.is_client_error:
@@ -163,6 +169,17 @@ def _text(endpoint: Endpoint, response: httpx.Response) -> str | None:
         )
         return ""
     return None
+
+
+def _require_worker(endpoint: Endpoint, response: httpx.Response) -> None:
+    """Refuse an answer of another worker: the name has moved to another version or engine."""
+    worker = response.headers.get(WORKER_HEADER, "")
+    if endpoint.worker and worker and worker != endpoint.worker:
+        raise ServingError(
+            f"{endpoint.model} at {endpoint.url} is {worker} now, and was {endpoint.worker} when it was made "
+            "ready: another version or engine was promoted meanwhile, and its answers would count as this "
+            "model's: clear the task `serve` before this one, with what follows it"
+        )
 
 
 def _transport_problem(error: httpx.TransportError) -> str:

@@ -71,9 +71,14 @@ class ServingHook:
         """What is served."""
         return self._call("status", STATUS_TIME)
 
-    def endpoint(self, name: str) -> Endpoint:
-        """Where the model of a served name answers."""
-        return Endpoint(self.settings.url, name, self.settings.api_key)
+    def endpoint(self, name: str, worker: str) -> Endpoint:
+        """Where the worker of a served name answers.
+
+        Args:
+            name: The served name.
+            worker: The only worker whose answers count; empty: whichever has the name.
+        """
+        return Endpoint(self.settings.url, name, self.settings.api_key, worker)
 
     def _call(self, action: Action, seconds: float, **fields: Any) -> ServingResponse:
         request = ServingRequest(action=action, settings=self.server_settings, **fields)

@@ -31,6 +31,12 @@ def test_an_answer_names_the_version_and_its_run(front):
     assert headers["X-Model-Run"] == "manual__2026-11-24T14:03:00+00:00"
 
 
+def test_an_answer_names_its_worker(front):
+    front.serve(NEW, "base")
+    assert front.ask().headers["X-Model-Worker"] == OLD
+    assert front.ask(model="base").headers["X-Model-Worker"] == NEW
+
+
 def test_a_model_that_is_not_registered_has_no_version(front):
     front.serve(OLD, "text2sql")
     assert "X-Model-Version" not in front.ask().headers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -53,7 +54,11 @@ class Model:
                 },
                 400,
             )
-        return JSONResponse({"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]})
+        worker = "worker-m-2" if prompt == "after a promotion" else "worker-m-1"
+        return JSONResponse(
+            {"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]},
+            headers={} if prompt == "no front door" else {"X-Model-Worker": worker},
+        )
 
 
 @pytest.fixture
@@ -159,3 +164,20 @@ def test_a_wrong_api_key_is_named_with_its_setting(served):
     with pytest.raises(ServingError, match=r"401 .*incorrect API key.*serving\.api_key_env"):
         ask(endpoint, ["without a key"], Decoding())
     assert model.received["without a key"] == 1
+
+
+def test_an_answer_of_another_worker_is_no_answer(served):
+    """Answers of the model that was promoted meanwhile were stored as the champion's, for ever."""
+    _, endpoint = served
+    received: dict[int, str] = {}
+    endpoint = replace(endpoint, worker="worker-m-1")
+    with pytest.raises(ServingError, match="m at http://.* is worker-m-2 now, and was worker-m-1 .*: clear"):
+        ask(endpoint, ["a", "after a promotion"], Decoding(concurrency=1), received.__setitem__)
+    assert received == {0: "SELECT 'a' 0.0"}
+
+
+@pytest.mark.parametrize(("worker", "prompt"), [("", "after a promotion"), ("worker-m-1", "no front door")])
+def test_an_answer_counts_where_its_worker_is_not_known(served, worker, prompt):
+    """A front door of an older version names none."""
+    _, endpoint = served
+    assert ask(replace(endpoint, worker=worker), [prompt], Decoding()) == [f"SELECT '{prompt}' 0.0"]

@@ -84,7 +84,7 @@ def test_several_keys_reach_the_host_on_one_line(calls, monkeypatch):
     hook = ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
     hook.status()
     assert calls[0][1] == {"SQLTUNE_API_KEY": "web:a,batch:b"}
-    assert hook.endpoint("text2sql").api_key == "a"
+    assert hook.endpoint("text2sql", "worker-text2sql-1").api_key == "a"
 
 
 @pytest.mark.parametrize("value", ["", " \n"])
