@@ -11,6 +11,8 @@ _FIRST_SERVER_CODE = 50000
 """FastChat answers 400 to its own failures too; their codes begin here."""
 UNKNOWN_MODEL = 40301
 """FastChat's code for a model that its controller does not know."""
+NO_WORKER = 50005
+"""FastChat's code, which `fastchat_api_compat.py` gives, for a worker or a controller that is not there."""
 
 
 class Refusal(Exception):
