@@ -82,6 +82,8 @@ class Api:
                     await until(self.hold.is_set)
             while prompt == "without end":
                 yield f"data: {json.dumps({'text': 'x' * 100_000})}\n\n"
+                # Nothing is sent any more once the client has gone, and the loop must see that.
+                await asyncio.sleep(0)
             if prompt == "out of memory at last":
                 yield f"data: {json.dumps({'text': 'CUDA out of memory', 'error_code': 50002})}\n\n"
             if prompt == "break off":

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+import door.app
 from tests.node.door.conftest import INTERNAL
 from tests.waiting import wait_until
 
@@ -192,6 +193,15 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(front, api):
     answer = front.ask("hold", stream=True)
     assert answer.status_code == 200
     assert '"code": "timeout"' in answer.text.splitlines()[-2]
+
+
+def test_a_client_that_stops_reading_a_stream_is_given_up(front, api, monkeypatch):
+    """The error at the end of the stream waited for the client, for as long as it did not read."""
+    monkeypatch.setattr(door.app, "LAST_WORDS", 0.2)
+    front.configure(limits={"seconds": 0.3})
+    body = {"model": "text2sql", "prompt": "without end", "stream": True}
+    with front.client() as client, client.stream("POST", "/v1/completions", json=body):
+        assert front.log()[0]["status"] == 504
 
 
 def test_a_stream_that_breaks_off_ends_with_an_error(front):
