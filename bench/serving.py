@@ -100,6 +100,7 @@ def running(
     worker = Worker(
         model=str(model),
         port=port,
+        bind="127.0.0.1",
         dtype=dtype,
         device=device,
         engine=engine,
