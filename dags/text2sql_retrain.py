@@ -56,6 +56,8 @@ DAG_ID = "text2sql_retrain"
 SCHEDULE = setting("SQLTUNE_SCHEDULE", "0 2 * * *")
 ACTIVE_RUNS = positive("SQLTUNE_MAX_ACTIVE_RUNS", 1)
 RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=20)}
+# Of a gang that its task watches itself at first: a restart of the worker ends it then, and costs a try.
+RETRY_PATIENT: dict[str, Any] = RETRY | {"retries": 2}
 TEARDOWN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=20)}
 
 
@@ -99,7 +101,7 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
     # Without a start_date: with one, switching the DAG on would train at once, for the night before.
     schedule=schedule(SCHEDULE, DAG_ID),
     catchup=False,
-    # Runs of one cluster wait for one another; more than one run is for several clusters.
+    # More than one is for several clusters: the runs of one wait for one another.
     max_active_runs=ACTIVE_RUNS,
     dagrun_timeout=timedelta(days=7),
     on_failure_callback=RunFailed(),
@@ -120,7 +122,7 @@ def text2sql_retrain() -> None:
         step(interface.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
     )
     master = task(task_id="master_ip")(interface.master_ip)(plan, facts)
-    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **RETRY)
+    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **RETRY_PATIENT)
     datasets = (
         step(interface.download_dataset, "download_dataset", minutes=120)
         .partial(plan=plan)
@@ -159,7 +161,7 @@ def text2sql_retrain() -> None:
         **RETRY,
     )
     reap = ReapGangOperator(task_id="reap", task="train", plan=plan, **TEARDOWN)
-    exported = ExportModelOperator(task_id="export_model", plan=plan, trained=trained.output, **RETRY)
+    exported = ExportModelOperator(task_id="export_model", plan=plan, trained=trained.output, **RETRY_PATIENT)
 
     after = evaluate_model(plan, facts, "after", exported.output)
 
