@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -14,7 +16,7 @@ from starlette.routing import Route
 
 from sqltune.config.recipe import Decoding
 from sqltune.errors import ServingError
-from sqltune.serving.client import Endpoint, ask
+from sqltune.serving.client import FIRST_PAUSE, Completion, Endpoint, ask
 from tests.conftest import free_port, serving
 
 
@@ -48,7 +50,10 @@ class Model:
                 },
                 400,
             )
-        return JSONResponse({"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]})
+        answer: dict[str, Any] = {"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]}
+        if prompt != "not counted":
+            answer["usage"] = {"prompt_tokens": 3, "completion_tokens": len(prompt)}
+        return JSONResponse(answer)
 
 
 @pytest.fixture
@@ -58,10 +63,14 @@ def served() -> Iterator[tuple[Model, Endpoint]]:
         yield model, Endpoint(f"{url}/v1", "m")
 
 
+def texts(completions: Sequence[Completion]) -> list[str]:
+    return [completion.text for completion in completions]
+
+
 def test_answers_come_in_the_order_of_the_prompts(served):
     _, endpoint = served
     prompts = [f"p{i}" for i in range(20)]
-    assert ask(endpoint, prompts, Decoding(concurrency=3)) == [f"SELECT '{p}' 0.0" for p in prompts]
+    assert texts(ask(endpoint, prompts, Decoding(concurrency=3))) == [f"SELECT '{p}' 0.0" for p in prompts]
 
 
 def test_no_more_prompts_are_sent_at_once_than_allowed(served):
@@ -72,28 +81,29 @@ def test_no_more_prompts_are_sent_at_once_than_allowed(served):
 
 def test_each_answer_is_passed_on_as_it_comes(served):
     _, endpoint = served
-    received: dict[int, str] = {}
+    received: dict[int, Completion] = {}
     answers = ask(endpoint, [f"p{i}" for i in range(20)], Decoding(concurrency=3), received.__setitem__)
     assert received == dict(enumerate(answers))
 
 
 def test_a_server_error_is_retried(served):
     model, endpoint = served
-    (answer,) = ask(endpoint, ["busy at first"], Decoding(timeout=1))
+    (answer,) = texts(ask(endpoint, ["busy at first"], Decoding(timeout=1)))
     assert answer.startswith("SELECT")
     assert model.received["busy at first"] == 3
 
 
 def test_a_timeout_is_retried(served):
     model, endpoint = served
-    (answer,) = ask(endpoint, ["slow at first"], Decoding(timeout=1))
+    (answer,) = texts(ask(endpoint, ["slow at first"], Decoding(timeout=1)))
     assert answer.startswith("SELECT")
     assert model.received["slow at first"] == 2
 
 
 def test_a_prompt_that_is_too_long_has_an_empty_answer(served):
     _, endpoint = served
-    assert ask(endpoint, ["a", "too long", "b"], Decoding()) == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"]
+    answers = texts(ask(endpoint, ["a", "too long", "b"], Decoding()))
+    assert answers == ["SELECT 'a' 0.0", "", "SELECT 'b' 0.0"]
 
 
 def test_a_prompt_that_is_too_long_is_not_retried(served):
@@ -111,10 +121,11 @@ def test_a_refusal_is_quoted_and_not_retried(served):
 
 def test_answers_before_a_refusal_were_passed_on(served):
     _, endpoint = served
-    received: dict[int, str] = {}
+    received: dict[int, Completion] = {}
     with pytest.raises(ServingError):
         ask(endpoint, ["a", "refused"], Decoding(concurrency=1), received.__setitem__)
-    assert received == {0: "SELECT 'a' 0.0"}
+    assert texts([received.pop(0)]) == ["SELECT 'a' 0.0"]
+    assert received == {}
 
 
 def test_a_server_that_cannot_be_reached_names_the_setting(monkeypatch):
@@ -128,3 +139,28 @@ def test_a_wrong_api_key_is_named_with_its_setting(served):
     with pytest.raises(ServingError, match=r"401 .*incorrect API key.*serving\.api_key_env"):
         ask(endpoint, ["without a key"], Decoding())
     assert model.received["without a key"] == 1
+
+
+def test_time_of_an_answer_begins_when_its_prompt_is_sent(served):
+    """And not when it begins to wait for one of the places."""
+    _, endpoint = served
+    began = time.monotonic()
+    answers = ask(endpoint, [f"p{i}" for i in range(10)], Decoding(concurrency=1))
+    assert 0 < sum(answer.seconds for answer in answers) < time.monotonic() - began
+
+
+def test_time_of_an_answer_has_all_attempts_and_pauses(served):
+    _, endpoint = served
+    (answer,) = ask(endpoint, ["busy at first"], Decoding())
+    assert answer.seconds > FIRST_PAUSE + 2 * FIRST_PAUSE
+
+
+def test_prompt_that_is_too_long_takes_no_time(served):
+    _, endpoint = served
+    assert ask(endpoint, ["too long"], Decoding()) == [Completion("", seconds=None, tokens=None)]
+
+
+def test_tokens_are_those_that_the_api_counts(served):
+    _, endpoint = served
+    answers = ask(endpoint, ["abcde", "not counted"], Decoding())
+    assert [answer.tokens for answer in answers] == [5, None]
