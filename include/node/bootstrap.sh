@@ -73,7 +73,7 @@ fi
 # What training and serving import. A library that the host lacks is named here, and not in the middle of a night.
 # Without LOGDIR, FastChat would write logs into the current folder.
 LOGDIR="" "$target/bin/python" -c '
-import torch, xtuner.tools.train, fastchat.serve.model_worker, fastchat.serve.openai_api_server
+import torch, xtuner.tools.train, fastchat.serve.model_worker, fastchat.serve.openai_api_server, prometheus_client
 print("node environment: torch", torch.__version__)' ||
   fail "the node environment in $target cannot be imported: install what the last line names, and run this again"
 echo "$stamp" >"$target/.stamp"

@@ -1,10 +1,10 @@
-"""Registers the served models with FastChat's controller, under the names that their files give.
+"""Registers the model workers with FastChat's controller, each as the program that it is to supervisor.
 
-    python registrar.py FOLDER CONTROLLER BIND
+    python registrar.py FOLDER CONTROLLER
 
-FastChat's workers register under the name they were started with, and take up to 45 s to notice that the
-controller was restarted. The workers here do not register themselves: `FOLDER/workers/*.json` holds the names
-of each worker, so a name can move to another worker that is running already.
+FastChat's workers take up to 45 s to notice that the controller was restarted, so the workers here do not
+register themselves. The controller knows no served name: `FOLDER/workers/*.json` holds the names of each
+worker, and the front door looks there, so a name can move to another worker that is running already.
 
 Standard library only and in one file: a copy of it runs beside the servers, whatever version of the code is
 used next.
@@ -77,27 +77,38 @@ def probe(api: str, name: str, key: str) -> str:
     return "" if answer and "choices" in answer else json.dumps(answer)[:300]
 
 
-def send_heartbeats(folder: Path, controller: str, bind: str) -> None:
-    """Send one heartbeat for each live worker; register those that the controller does not know."""
+def send_heartbeats(folder: Path, controller: str, registered: set[str]) -> None:
+    """Send one heartbeat for each live worker; register those that the controller does not know.
+
+    Args:
+        folder: Folder of the model servers.
+        controller: Address of the controller.
+        registered: Workers that were registered by this process; the others were registered by an older
+            version, if at all, and under their served names.
+    """
     for path in sorted((folder / "workers").glob("*.json")):
         try:
             worker = json.loads(path.read_text())
             # A worker that is drained has no name: a heartbeat would open a connection to it.
             if worker["names"]:
-                _send_heartbeat(f"http://{bind}:{worker['port']}", worker["names"], controller)
+                address = f"http://{worker['bind']}:{worker['port']}"
+                _send_heartbeat(address, path.stem, controller, registered)
         except (OSError, ValueError, KeyError):
             # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
             continue
 
 
-def _send_heartbeat(address: str, names: list[str], controller: str) -> None:
+def _send_heartbeat(address: str, program: str, controller: str, registered: set[str]) -> None:
     heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
-    if not (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist"):
-        register(controller, address, names)
-        print(f"registered {address} as {', '.join(names)}", flush=True)
+    known = (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist")
+    if not known or program not in registered:
+        register(controller, address, [program])
+        registered.add(program)
+        print(f"registered {address} as {program}", flush=True)
 
 
 if __name__ == "__main__":
+    done: set[str] = set()
     while True:
-        send_heartbeats(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+        send_heartbeats(Path(sys.argv[1]), sys.argv[2], done)
         time.sleep(EVERY)

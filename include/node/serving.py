@@ -29,7 +29,7 @@ def handle(request: ServingRequest) -> ServingResponse:
             ready_after = stack.up(request.name, request.model)
             return status(stack, ready_after=round(ready_after, 1))
         if request.action == "switch":
-            switched = switch(stack, request.name, request.model)
+            switched = switch(stack, request.name, request.model, request.version, request.run)
             return status(
                 stack,
                 ready_after=round(switched.ready_after, 1),

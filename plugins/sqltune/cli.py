@@ -236,7 +236,8 @@ def ask(
 ) -> None:
     """Ask the served model one question and print its SQL.
 
-    The API key is read from the environment variable that the cluster file names in serving.api_key_env.
+    The API key is read from the environment variable that the cluster file names in serving.api_key_env; of
+    several keys the first one.
     """
     from sqltune.config.loading import load_cluster
     from sqltune.config.recipe import Decoding

@@ -350,7 +350,8 @@ def test_one_click_rolls_back_and_any_version_can_be_promoted(lab):
     assert back.why == "rolled back by hand (worse on joins)"
     assert back.by == run
     assert served(lab) != now
-    assert lab.completion().status_code == 200
+    answer = lab.completion()
+    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, str(back.version))
     run = airflow.trigger("text2sql_promote", {"version": entry.version, "reason": "a mistake"})
     assert lab.until_ended(run, 120, "text2sql_promote")[0] == "success"
     assert served(lab) == now

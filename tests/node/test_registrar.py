@@ -53,37 +53,48 @@ def servers() -> Iterator[Servers]:
 
 def put(folder: Path, port: int, names: list[str]) -> None:
     (folder / "workers").mkdir(exist_ok=True)
-    (folder / "workers" / f"worker-{port}.json").write_text(json.dumps({"port": port, "names": names}))
+    worker = {"bind": "127.0.0.1", "port": port, "names": names}
+    (folder / "workers" / f"worker-{port}.json").write_text(json.dumps(worker))
 
 
 def test_a_worker_that_the_controller_does_not_know_is_registered(servers, tmp_path):
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, set())
     path, body = servers.requests[-1]
     assert path == "/register_worker"
     assert body["worker_name"] == servers.url
-    assert body["worker_status"]["model_names"] == ["text2sql"]
+    assert body["worker_status"]["model_names"] == [f"worker-{servers.port}"]
 
 
 def test_a_known_worker_sends_its_queue_length_only(servers, tmp_path):
     servers.known = True
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, {f"worker-{servers.port}"})
     assert servers.paths == ["/worker_get_status", "/receive_heart_beat"]
     assert servers.requests[-1][1]["queue_length"] == 3
+
+
+def test_a_worker_that_an_older_version_registered_is_registered_again(servers, tmp_path):
+    """The controller knows it, but under its served names."""
+    servers.known = True
+    put(tmp_path, servers.port, ["text2sql"])
+    registered: set[str] = set()
+    registrar.send_heartbeats(tmp_path, servers.url, registered)
+    registrar.send_heartbeats(tmp_path, servers.url, registered)
+    assert servers.paths.count("/register_worker") == 1
 
 
 def test_a_worker_that_is_drained_receives_no_connection(servers, tmp_path):
     """The switch waits until its last connection has closed."""
     put(tmp_path, servers.port, [])
-    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, set())
     assert servers.requests == []
 
 
 def test_a_worker_that_is_down_keeps_no_other_from_being_registered(servers, tmp_path):
     put(tmp_path, free_port(), ["down"])
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, "127.0.0.1")
+    registrar.send_heartbeats(tmp_path, servers.url, set())
     assert "/register_worker" in servers.paths
 
 

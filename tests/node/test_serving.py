@@ -1,4 +1,4 @@
-"""The model servers' real processes: a switch and a rollback under load, killed processes, the API key."""
+"""The real processes: a switch and a rollback under load, killed processes, keys, an upgraded host."""
 
 from __future__ import annotations
 
@@ -9,131 +9,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from sqltune.node_contracts.serving import SERVING, Engine, ServingRequest, ServingResponse, ServingSettings
-from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
-
-KEY = "secret-of-the-tests"
-NAME = "text2sql"
-BODY = {"model": NAME, "prompt": "SELECT name FROM", "max_tokens": 4, "temperature": 0}
-_OTHER = """
-import sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-source, target = sys.argv[1:]
-model = AutoModelForCausalLM.from_pretrained(source)
-torch.manual_seed(1)
-for p in model.parameters():
-    p.data += 0.05 * torch.randn_like(p)
-model.save_pretrained(target); AutoTokenizer.from_pretrained(source).save_pretrained(target)
-"""
-
-
-class Served:
-    """One host's model servers, by the script that Airflow runs there."""
-
-    def __init__(self, folder: Path, engine: Engine) -> None:
-        self.folder = folder
-        first = free_port()
-        self.settings = ServingSettings(
-            folder=str(folder / "serving"),
-            bind="127.0.0.1",
-            controller_port=free_port(),
-            api_port=free_port(),
-            worker_ports=(first, first + 40),
-            ready_timeout=120,
-            drain_timeout=60,
-            dtype="bfloat16",
-            device="cpu",
-            threads=1,
-            engine=engine,
-        )
-        self.url = f"http://127.0.0.1:{self.settings.api_port}/v1"
-        self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
-
-    def start(
-        self,
-        action: str,
-        script: Sequence[str] = (str(ROOT / "include/node/serving.py"),),
-        model: str = "",
-        **settings: Any,
-    ) -> subprocess.Popen[str]:
-        request = ServingRequest(
-            action=action,  # type: ignore[arg-type]  # validated by the model
-            settings=self.settings.model_copy(update=settings),
-            name=NAME,
-            model=model,
-        )
-        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {
-            "SQLTUNE_API_KEY": KEY,
-            "PYTHONPATH": f"{ROOT}/include/node:{ROOT}/plugins",
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        return subprocess.Popen(
-            [NODE_PYTHON, *script, request.model_dump_json()],
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, action: str, model: str = "") -> ServingResponse:
-        process = self.start(action, model=model)
-        out, err = process.communicate(timeout=240)
-        assert process.returncode == 0, out + err
-        return SERVING.read(out)
-
-    def answer(self, key: str = KEY, name: str = NAME) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}/completions",
-            json=BODY | {"model": name},
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=60,
-            trust_env=False,
-        )
-
-    def until_it_answers(self, seconds: float = 60) -> str:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                answer = self.answer()
-                if answer.status_code == 200 and "choices" in answer.json():
-                    return answer.json()["choices"][0]["text"]
-                problem = answer.text
-            except httpx.TransportError as e:
-                problem = repr(e)
-            assert time.monotonic() < deadline, problem
-            time.sleep(0.2)
-
-    def pid(self, program: str) -> int:
-        """A program's process, by its command line in this folder's supervisor."""
-        conf = str(self.folder / "serving/supervisord.conf")
-        output = subprocess.run(
-            [NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program],
-            capture_output=True,
-            text=True,
-        ).stdout
-        return int(output.strip())
-
-    def names(self) -> list[tuple[str, ...]]:
-        """The names of each worker."""
-        return [tuple(json.loads(p.read_text())["names"]) for p in self._worker_files()]
-
-    @property
-    def worker(self) -> str:
-        """Program of a worker."""
-        return self._worker_files()[0].stem
-
-    def _worker_files(self) -> list[Path]:
-        return list((self.folder / "serving/workers").glob("*.json"))
+from model_servers.stack import Stack
+from sqltune.node_contracts.serving import SERVING, Engine
+from tests.node.served import BODY, KEY, NAME, Served, command
 
 
 @pytest.fixture(scope="module")
@@ -153,28 +39,19 @@ def served_by_fastchat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 @contextmanager
 def model_servers(folder: Path, engine: Engine) -> Iterator[Served]:
     """Model servers with model a; afterwards no process and no stray log of theirs is left."""
-    servers = Served(folder, engine)
-    subprocess.run(
-        [NODE_PYTHON, "-c", _OTHER, servers.models["a"], servers.models["b"]], check=True, capture_output=True
-    )
-    servers.run("switch", model=servers.models["a"])
+    servers = Served(folder, bind="127.0.0.2", engine=engine)
+    servers.make_models()
+    servers.run("switch", model=servers.models["a"], version=1)
     yield servers
     servers.run("down")
-    left = [p for p in Path("/proc").glob("[0-9]*") if str(folder).encode() in _command(p)]
-    assert not left, [_command(p) for p in left]
+    left = [p for p in Path("/proc").glob("[0-9]*") if str(folder).encode() in command(p)]
+    assert not left, [command(p) for p in left]
     # FastChat would write logs to the working directory it is started from.
     assert not [
         *Path.cwd().glob("model_worker*.log"),
         *Path.cwd().glob("openai_api_server.log"),
         *Path.cwd().glob("controller.log"),
     ]
-
-
-def _command(process: Path) -> bytes:
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 @dataclass(frozen=True)
@@ -184,6 +61,7 @@ class Reply:
     sent: float
     received: float
     text: str
+    version: str = ""
 
 
 async def _under_load(
@@ -201,8 +79,8 @@ async def _under_load(
     async def send_repeatedly(client: httpx.AsyncClient) -> None:
         while not enough.is_set():
             sent = time.monotonic()
-            text = await _completion(client, served.url)
-            replies.append(Reply(sent, time.monotonic(), text))
+            text, version = await _completion(client, served.url)
+            replies.append(Reply(sent, time.monotonic(), text, version))
             # Two hundred requests may wait for half a minute before one of them is sent again.
             if sum(reply.sent > switched for reply in replies) >= 10:
                 enough.set()
@@ -224,14 +102,16 @@ async def _under_load(
     return replies, switched
 
 
-async def _completion(client: httpx.AsyncClient, url: str) -> str:
+async def _completion(client: httpx.AsyncClient, url: str) -> tuple[str, str]:
+    """The text, or the failure, and the version that the header names."""
     try:
         answer = await client.post(f"{url}/completions", json=BODY)
     except httpx.HTTPError as e:
-        return f"failed: {e!r}"
+        return f"failed: {e!r}", ""
+    version = answer.headers.get("X-Model-Version", "")
     if answer.status_code == 200 and "choices" in answer.json():
-        return str(answer.json()["choices"][0]["text"])
-    return f"failed: {answer.status_code} {answer.text[:200]}"
+        return str(answer.json()["choices"][0]["text"]), version
+    return f"failed: {answer.status_code} {answer.text[:200]}", version
 
 
 # Two hundred requests without a pause leave the new model little of two cores to load with: three minutes.
@@ -247,8 +127,9 @@ async def _completion(client: httpx.AsyncClient, url: str) -> str:
 def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_once, pause):
     served: Served = request.getfixturevalue(servers)
     answers = {"a": served.until_it_answers()}
+    versions = {"a": "1", "b": "2"}
     for old, new in (("a", "b"), ("b", "a")):
-        process = served.start("switch", model=served.models[new])
+        process = served.start("switch", model=served.models[new], version=int(versions[new]))
         replies, switched = asyncio.run(_under_load(served, process, at_once, pause))
         out, err = process.communicate()
         assert process.returncode == 0, out + err
@@ -261,6 +142,8 @@ def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_on
         assert len(replies) > at_once
         assert not wrong, wrong[:3]
         assert {r.text for r in replies if r.sent > switched} == {answers[new]}, "the old model answers still"
+        named = {answers[model]: versions[model] for model in (old, new)}
+        assert not [r for r in replies if r.version != named[r.text]], "the header names another model"
         assert {r.text for r in replies if r.received < replies[0].sent + 1} <= {answers[old]}
 
 
@@ -339,7 +222,7 @@ serving.SERVING.main(serving.handle)
     assert len(served.names()) == 1
 
 
-@pytest.mark.parametrize("program", ["controller", "api", "registrar", "worker"])
+@pytest.mark.parametrize("program", ["controller", "api", "door", "registrar", "worker"])
 def test_a_killed_process_is_restarted(served, program):
     before = served.until_it_answers()
     name = served.worker if program == "worker" else program
@@ -354,13 +237,26 @@ def test_a_killed_process_is_restarted(served, program):
 
 def test_a_killed_supervisor_is_replaced_by_one_that_has_its_ports(served):
     """Its programs hold the ports, and hang once their output is not read: the next one restarts them."""
-    before, programs = served.until_it_answers(), ("controller", "api", "registrar", served.worker)
+    before, programs = served.until_it_answers(), ("controller", "api", "door", "registrar", served.worker)
     orphans = [served.pid(program) for program in programs]
     os.kill(int((served.folder / "serving/supervisord.pid").read_text()), signal.SIGKILL)
     assert served.run("up", model=served.models["a"]).serving == {NAME: served.models["a"]}
     assert served.until_it_answers() == before
-    assert not [pid for pid in orphans if b"fastchat" in _command(Path(f"/proc/{pid}"))]
+    assert not [pid for pid in orphans if b"fastchat" in command(Path(f"/proc/{pid}"))]
     assert not {served.pid(program) for program in programs} & {0, *orphans}
+
+
+def test_a_stream_comes_through_the_door(served):
+    served.until_it_answers()
+    answer = served.answer(stream=True)
+    events = [event.removeprefix("data: ") for event in answer.text.strip().split("\n\n")]
+    assert events[-1] == "[DONE]"
+    assert {json.loads(event)["model"] for event in events[:-1]} == {NAME}
+
+
+def test_the_host_is_healthy_while_the_public_name_is_served(served):
+    served.until_it_answers()
+    assert httpx.get(served.url.replace("/v1", "/health"), trust_env=False).json() == {"status": "ok"}
 
 
 def test_a_request_with_another_key_is_refused(served):
@@ -368,8 +264,22 @@ def test_a_request_with_another_key_is_refused(served):
 
 
 def test_the_key_is_in_no_command_line(served):
-    assert not [p for p in Path("/proc").glob("[0-9]*") if KEY.encode() in _command(p)]
+    assert not [p for p in Path("/proc").glob("[0-9]*") if KEY.encode() in command(p)]
 
 
-def test_the_key_file_is_private(served):
-    assert (served.folder / "serving/api_key").stat().st_mode & 0o077 == 0
+def test_no_key_is_in_a_file(served):
+    files = [f for f in (served.folder / "serving").rglob("*") if f.is_file()]
+    assert not [f for f in files if KEY.encode() in f.read_bytes()]
+
+
+def test_the_servers_own_key_is_private(served):
+    folder = served.folder / "serving"
+    assert {(folder / name).stat().st_mode & 0o077 for name in (".", "internal_key", "door.json")} == {0}
+
+
+def test_only_the_front_door_listens_at_the_public_address(served):
+    assert served.public_ports() == {served.settings.api_port}
+
+
+def test_the_api_behind_the_door_is_open_to_its_user_only(served):
+    assert Path(Stack(served.settings).layout.api_socket).stat().st_mode & 0o077 == 0

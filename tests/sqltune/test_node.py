@@ -30,6 +30,8 @@ def test_the_same_files_give_the_same_version():
     [
         "preflight.py",
         "serving.py",
+        "front_door.py",
+        "door/app.py",
         "model_servers/stack.py",
         "xtuner_host_shim.py",
         "sqltune/dataset/split.py",

@@ -20,6 +20,7 @@ PACKAGES = (
     "datasets",
     "huggingface_hub",
     "fschat",
+    "prometheus_client",
 )
 """Packages that training and serving use."""
 SIOCGIFADDR = 0x8915

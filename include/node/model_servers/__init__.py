@@ -1,4 +1,4 @@
-"""The model servers of a host: FastChat's controller, workers and OpenAI-style API, run by supervisor.
+"""The model servers of a host, run by supervisor: FastChat's controller, workers and API, and the front door.
 
     worker           a model worker's file: what it serves, and the names it answers to
     configuration    supervisor's configuration, as text
@@ -9,6 +9,6 @@
     switch           another model under a name that is served, without a failed request
 
 A model is up when it has answered a prompt, not when it has registered. The files of the workers hold the
-names that each worker answers to; `registrar.py` keeps the controller up to date with them. So a name can
-move from one running worker to another.
+names that each worker answers to, and the front door looks there for each request: so a name moves from one
+running worker to another by writing a file. `registrar.py` tells FastChat's controller of the workers.
 """

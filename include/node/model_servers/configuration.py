@@ -9,9 +9,12 @@ from pathlib import Path
 from model_servers.worker import Worker
 from sqltune.node_contracts.serving import Engine
 
+LOOPBACK = "127.0.0.1"
+"""Address of everything but the front door: whoever reaches the controller can register a worker."""
 MAX_REQUESTS = 64
 """Requests that a worker answers at the same time; more wait."""
 CONTROLLER_PRIORITY, REGISTRAR_PRIORITY, WORKER_PRIORITY, API_PRIORITY = "10", "15", "20", "30"
+DOOR_PRIORITY = "40"
 _PROGRAM_OPTIONS = {
     # Programs are started in order by `Stack.apply`.
     "autostart": "false",
@@ -33,15 +36,17 @@ class Layout:
     Attributes:
         folder: Folder of configuration, logs and worker files.
         socket: supervisor's Unix socket.
+        api_socket: Unix socket of FastChat's API, which only its user can reach.
         python: Interpreter of the node environment.
-        bind: Address that all servers listen on.
-        controller_port: TCP port of the controller.
-        api_port: TCP port of the API.
+        bind: Address that the front door listens on.
+        controller_port: TCP port of the controller, on loopback.
+        api_port: TCP port of the front door.
         scripts: Folder with the copies of the scripts.
     """
 
     folder: Path
     socket: str
+    api_socket: str
     python: str
     bind: str
     controller_port: int
@@ -51,17 +56,17 @@ class Layout:
     @property
     def controller_url(self) -> str:
         """Where the controller listens."""
-        return f"http://{self.bind}:{self.controller_port}"
+        return f"http://{LOOPBACK}:{self.controller_port}"
 
     @property
     def api_url(self) -> str:
-        """Where the API listens."""
+        """Where the front door listens."""
         return f"http://{self.bind}:{self.api_port}"
 
     @property
     def key_file(self) -> Path:
-        """File with the API key."""
-        return self.folder / "api_key"
+        """File with the servers' own key for the front door."""
+        return self.folder / "internal_key"
 
     @property
     def configuration_file(self) -> Path:
@@ -73,24 +78,17 @@ class Layout:
         return self.folder / f"{program}.log"
 
 
-def configuration(layout: Layout, workers: Mapping[str, Worker], key_hash: str) -> str:
+def configuration(layout: Layout, workers: Mapping[str, Worker]) -> str:
     """The whole configuration.
 
     Args:
         layout: Addresses and files.
         workers: The workers by program name.
-        key_hash: Hash of the API key. With another key the API is another program to supervisor, which then
-            restarts it.
     """
     programs = [
         _program(layout, "controller", controller_command(layout), priority=CONTROLLER_PRIORITY),
-        _program(
-            layout,
-            "api",
-            api_command(layout),
-            priority=API_PRIORITY,
-            environment=f'SQLTUNE_API_KEY_HASH="{key_hash}"',
-        ),
+        _program(layout, "api", api_command(layout), priority=API_PRIORITY),
+        _program(layout, "door", door_command(layout), priority=DOOR_PRIORITY),
         _program(layout, "registrar", registrar_command(layout), priority=REGISTRAR_PRIORITY),
         *(_worker_program(layout, name, worker) for name, worker in workers.items()),
     ]
@@ -99,7 +97,7 @@ def configuration(layout: Layout, workers: Mapping[str, Worker], key_hash: str) 
 
 def controller_command(layout: Layout) -> list[str]:
     """FastChat's controller."""
-    return [layout.python, "-m", "fastchat.serve.controller", *_listen(layout.bind, layout.controller_port)]
+    return [layout.python, "-m", "fastchat.serve.controller", *_listen(LOOPBACK, layout.controller_port)]
 
 
 def api_command(layout: Layout) -> list[str]:
@@ -107,9 +105,17 @@ def api_command(layout: Layout) -> list[str]:
     return [
         layout.python,
         str(layout.scripts / "fastchat_api_compat.py"),
-        *_listen(layout.bind, layout.api_port),
+        layout.api_socket,
         *("--controller-address", layout.controller_url),
-        *("--api-key-file", str(layout.key_file)),
+    ]
+
+
+def door_command(layout: Layout) -> list[str]:
+    """The front door."""
+    return [
+        layout.python,
+        str(layout.scripts / "front_door.py"),
+        *(str(layout.folder), layout.api_socket, layout.bind, str(layout.api_port)),
     ]
 
 
@@ -120,7 +126,6 @@ def registrar_command(layout: Layout) -> list[str]:
         str(layout.scripts / "registrar.py"),
         str(layout.folder),
         layout.controller_url,
-        layout.bind,
     ]
 
 
@@ -135,14 +140,19 @@ def worker_command(layout: Layout, program: str, worker: Worker) -> list[str]:
 
 
 def _fastchat_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
+    """FastChat's model worker.
+
+    A worker that an older version of the code started keeps its address, and so its command: with another one
+    supervisor would restart it. It uses no controller's address, but must be given one.
+    """
     return [
         *("-m", "fastchat.serve.model_worker"),
         *("--model-path", worker.model),
         *("--model-names", program),
         "--no-register",
-        *_listen(layout.bind, worker.port),
-        *("--worker-address", worker.url(layout.bind)),
-        *("--controller-address", layout.controller_url),
+        *_listen(worker.bind, worker.port),
+        *("--worker-address", worker.url),
+        *("--controller-address", f"http://{worker.bind}:{layout.controller_port}"),
         *("--limit-worker-concurrency", str(MAX_REQUESTS)),
         *("--dtype", worker.dtype),
         *("--device", worker.device),
@@ -155,7 +165,7 @@ def _batched_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
         str(layout.scripts / "batched_worker.py"),
         *("--model-path", worker.model),
         *("--model-names", program),
-        *_listen(layout.bind, worker.port),
+        *_listen(worker.bind, worker.port),
         *("--limit-worker-concurrency", str(MAX_REQUESTS)),
         *("--dtype", worker.dtype),
         *("--device", worker.device),

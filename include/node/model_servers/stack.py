@@ -5,24 +5,36 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from model_servers.configuration import Layout, configuration
+from door.settings import FILE, Limits, Settings, digest
+from model_servers.configuration import LOOPBACK, Layout, configuration
 from model_servers.ports import free_port, listen_error, wait_for_listener
 from model_servers.processes import end_orphans
 from model_servers.supervisor import Supervisor
 from model_servers.worker import Worker, WorkerFiles, program_name
 from registrar import probe, queue_length, register
+from sqltune.node_contracts.api_keys import VARIABLE, parse_api_keys
 from sqltune.node_contracts.serving import BATCHED_VERSION, ServingSettings
 
 CONTROLLER_TIMEOUT = 60
 """Seconds until the controller must listen."""
+_DOOR_NEEDS = ("httpx", "prometheus_client", "starlette", "uvicorn")
 LOG_TAIL = 2000
 """Characters of a log that an error shows."""
-_SCRIPTS = ("batched_worker.py", "batching/*.py", "fastchat_api_compat.py", "registrar.py")
+_SCRIPTS = (
+    "batched_worker.py",
+    "batching/*.py",
+    "door/*.py",
+    "fastchat_api_compat.py",
+    "front_door.py",
+    "registrar.py",
+)
 
 
 class Stack:
@@ -84,30 +96,30 @@ class Stack:
             deterministic=settings.deterministic,
             cache_gib=settings.cache_gib,
             port=self._free_port(),
+            bind=LOOPBACK,
         )
         self.files.put(program, worker)
 
     def _free_port(self) -> int:
         first, last = self.settings.worker_ports
-        port = free_port(self.settings.bind, first, last, {w.port for w in self.workers().values()})
+        port = free_port(LOOPBACK, first, last, {w.port for w in self.workers().values()})
         if port is None:
             sys.exit(
-                f"no free port on {self.settings.bind} between {first} and {last}: "
+                f"no free port on {LOOPBACK} between {first} and {last}: "
                 "widen serving.worker_ports in the cluster file"
             )
         return port
 
-    def rename(self, program: str, names: list[str]) -> None:
-        """Make a running worker answer to these names."""
-        worker = self.workers()[program].model_copy(update={"names": names})
+    def rename(self, program: str, names: list[str], **changes: object) -> None:
+        """Make a running worker answer to these names from the next request on."""
+        worker = self.workers()[program].model_copy(update={"names": names, **changes})
         self.files.put(program, worker)
-        register(self.layout.controller_url, worker.url(self.settings.bind), names)
 
     def remove(self, program: str) -> None:
         """Stop a worker; the last one takes controller and API with it."""
         if worker := self.workers().get(program):
             with contextlib.suppress(OSError):
-                register(self.layout.controller_url, worker.url(self.settings.bind), [])
+                register(self.layout.controller_url, worker.url, [])
         self.files.remove(program)
         if self.workers():
             self.apply()
@@ -118,20 +130,22 @@ class Stack:
 
     def apply(self) -> None:
         """Apply the worker files to supervisor; start it when it is down."""
+        _require_modules()
         self.write()
         if not self.supervisor.running():
             end_orphans(self.layout.folder)
             self.check_ports()
             self.supervisor.launch()
-        self.supervisor.reload()
+        # On an upgraded host the door waits for its port, and has it the moment that the API leaves it.
+        self.supervisor.reload(first="door")
         self.supervisor.start("controller")
         # A worker that finds no controller exits at once.
         self._wait_for_controller()
-        for program in ["registrar", *self.workers(), "api"]:
+        for program in ["registrar", *self.workers(), "api", "door"]:
             self.supervisor.start(program)
 
     def write(self) -> None:
-        """Write supervisor's configuration, the API key, and copies of the scripts.
+        """Write supervisor's configuration, the front door's settings, and copies of the scripts.
 
         The scripts are copied so that a new version of the code does not restart what serves.
         """
@@ -140,34 +154,62 @@ class Stack:
             target = self.layout.scripts / source.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-        key = os.environ.get("SQLTUNE_API_KEY", "")
-        key_hash = hashlib.sha256(key.encode()).hexdigest()[:12]
-        _write_private(self.layout.key_file, key)
-        _write_private(self.layout.configuration_file, configuration(self.layout, self.workers(), key_hash))
+        # The access log is in it, with prompts where the cluster file says so.
+        self.layout.folder.chmod(0o700)
+        self._keep_addresses()
+        # A user's key, from before there was the front door.
+        (self.layout.folder / "api_key").unlink(missing_ok=True)
+        write_private(self.layout.folder / FILE, self._door_settings().dump())
+        write_private(self.layout.configuration_file, configuration(self.layout, self.workers()))
+
+    def _keep_addresses(self) -> None:
+        """Write down where the workers of an older version listen: at the address that is the door's now."""
+        for program, worker in self.workers().items():
+            if not worker.bind:
+                self.files.put(program, worker.model_copy(update={"bind": self.settings.bind}))
+
+    def _door_settings(self) -> Settings:
+        settings = self.settings
+        keys = parse_api_keys(os.environ.get(VARIABLE, ""))
+        return Settings(
+            public_name=settings.public_name,
+            keys={name: digest(key) for name, key in keys.items()},
+            internal_key=digest(self.internal_key()),
+            limits=Limits(**settings.limits.model_dump()),
+            log_prompts=settings.log_prompts,
+        )
+
+    def internal_key(self) -> str:
+        """The key with which a model is probed through the front door; made once."""
+        path = self.layout.key_file
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(32))
+        return path.read_text()
 
     def check_ports(self) -> None:
-        """Exit when another process listens where the controller or the API is to: workers would use it."""
-        for field in ("controller_port", "api_port"):
+        """Exit when another process listens where controller or front door are to: it would be asked."""
+        binds = {"controller_port": LOOPBACK, "api_port": self.settings.bind}
+        for field, bind in binds.items():
             port = self.settings.model_dump()[field]
-            if error := listen_error(self.settings.bind, port):
+            if error := listen_error(bind, port):
                 sys.exit(
-                    f"cannot listen on {self.settings.bind}:{port} ({error}): stop the process that listens "
-                    f"there, or set serving.{field} or serving.bind in the cluster file"
+                    f"cannot listen on {bind}:{port} ({error}): stop the process that listens there, or set "
+                    f"serving.{field} or serving.bind in the cluster file"
                 )
 
     def _wait_for_controller(self) -> None:
-        bind, port = self.settings.bind, self.settings.controller_port
+        port = self.settings.controller_port
 
         def give_up() -> NoReturn:
             self.fail(
-                "controller", f"controller does not listen on {bind}:{port} within {CONTROLLER_TIMEOUT} s"
+                "controller", f"controller does not listen on {LOOPBACK}:{port} within {CONTROLLER_TIMEOUT} s"
             )
 
-        wait_for_listener(bind, port, CONTROLLER_TIMEOUT, give_up)
+        wait_for_listener(LOOPBACK, port, CONTROLLER_TIMEOUT, give_up)
 
     def answer_error(self, name: str) -> str:
-        """Why the model of a name does not answer a prompt through the API; empty when it does."""
-        return probe(self.layout.api_url, name, os.environ.get("SQLTUNE_API_KEY", ""))
+        """Why the model of a name does not answer a prompt through the front door; empty when it does."""
+        return probe(self.layout.api_url, name, self.internal_key())
 
     def wait_until_ready(self, program: str, name: str) -> float:
         """Wait until a model has answered a prompt under one of its names; exits with its log otherwise.
@@ -189,18 +231,17 @@ class Stack:
 
     def _readiness_error(self, program: str, name: str) -> str:
         """Why a worker does not answer yet; empty when it does."""
-        worker = self.workers()[program]
-        url = worker.url(self.settings.bind)
+        url = self.workers()[program].url
         try:
             queue_length(url)
-            # The registrar would do this within a second; until then the API knows no such name.
-            register(self.layout.controller_url, url, worker.names)
+            # The registrar would do this within a second; until then the API knows no such worker.
+            register(self.layout.controller_url, url, [program])
         except OSError as e:
             return str(e)
         return self.answer_error(name)
 
     def _fail_if_dead(self, program: str) -> None:
-        if dead := self.supervisor.dead([program, "controller", "api"]):
+        if dead := self.supervisor.dead([program, "controller", "api", "door"]):
             name, reason = dead
             self.fail(program, f"{name} ends as soon as it is started ({reason})", name)
 
@@ -219,14 +260,24 @@ class Stack:
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
 
 
+def _require_modules() -> None:
+    """Exit where the node environment is that of an older version, before anything that serves is stopped."""
+    if missing := [module for module in _DOOR_NEEDS if find_spec(module) is None]:
+        sys.exit(
+            f"the node environment {sys.prefix} has no {', '.join(missing)}, which the front door needs: run "
+            "include/node/bootstrap.sh on this host again; what is served now was left as it is"
+        )
+
+
 def layout_of(settings: ServingSettings) -> Layout:
     """Addresses and files for the settings."""
     folder = Path(settings.folder).expanduser()
     # Not in the folder: the path of a Unix socket may have 107 bytes, and a work folder may be deep.
-    socket = f"/tmp/sqltune-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}.sock"
+    sockets = f"/tmp/sqltune-{os.getuid()}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
     return Layout(
         folder=folder,
-        socket=socket,
+        socket=f"{sockets}.sock",
+        api_socket=f"{sockets}-api.sock",
         python=sys.executable,
         bind=settings.bind,
         controller_port=settings.controller_port,
@@ -235,6 +286,9 @@ def layout_of(settings: ServingSettings) -> Layout:
     )
 
 
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, atomically: the door may read it at any time."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.touch(mode=0o600)
+    partial.write_text(text)
+    partial.rename(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,34 @@ class Supervisor:
             capture_output=True,
         )
 
-    def reload(self) -> None:
-        """Stop programs whose configuration is gone or changed, and add those that are new."""
+    def reload(self, first: str) -> None:
+        """Stop programs whose configuration is gone or changed, and add those that are new.
+
+        Args:
+            first: Program that, where it is new, runs before anything is stopped. Exits when it does not.
+        """
         added, changed, removed = self._call("reloadConfig")[0]
-        for name in [*removed, *changed]:
+        for name in added:
+            self._call("addProcessGroup", name)
+        if first in added:
+            self._require_running(first)
+        # In alphabetical order: the API ends its requests before the controller and the workers that it asks.
+        for name in sorted([*removed, *changed]):
             self._call("stopProcessGroup", name)
             self._call("removeProcessGroup", name)
-        for name in [*added, *changed]:
+        for name in changed:
             self._call("addProcessGroup", name)
+
+    def _require_running(self, program: str) -> None:
+        """Start a program; exits when it ends within its `startsecs`."""
+        self.start(program)
+        while (state := self._call("getProcessInfo", program)["statename"]) == "STARTING":
+            time.sleep(0.05)
+        if state != "RUNNING":
+            sys.exit(
+                f"{program} ends as soon as it is started: read {self._layout.log_file(program)}; what is "
+                "served now was left as it is"
+            )
 
     def start(self, program: str) -> None:
         """Start a program that is not up."""

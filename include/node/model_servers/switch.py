@@ -32,11 +32,12 @@ class Switched:
     drained_after: float
 
 
-def switch(stack: Stack, name: str, model: str) -> Switched:
+def switch(stack: Stack, name: str, model: str, version: int | None = None, run: str = "") -> Switched:
     """Make a model answer to a name, and remove the worker that answered to it before.
 
     The new worker answers a prompt under a name of its own first. When it does not answer under the public
-    name, that name goes back to the old worker, and this exits.
+    name, that name goes back to the old worker, and this exits. Version and run are what the front door names
+    as the new model's.
     """
     _require_model(model)
     program = stack.program(name, model)
@@ -45,6 +46,7 @@ def switch(stack: Stack, name: str, model: str) -> Switched:
     # A switch that was cut off leaves a worker without a name; it may be the one to be served now.
     nameless = [p for p, w in others.items() if not w.names]
     ready_after = _start_beside(stack, program, name, model)
+    stack.rename(program, stack.workers()[program].names, version=version, run=run)
     _move_name(stack, program, name, old)
     drained = [drain(stack, p) for p in old]
     for p in [*old, *nameless]:
@@ -76,7 +78,7 @@ def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
 
 def _move_name(stack: Stack, program: str, name: str, old: list[str]) -> None:
     """Move the name to the new worker; if it does not answer under it, move the name back and exit."""
-    # Both have the name for a moment, so that every request finds a worker.
+    # Both have the name for a moment, so that every request finds a worker; the front door takes the new one.
     stack.rename(program, [name])
     for other in old:
         stack.rename(other, [])

@@ -23,6 +23,9 @@ class Worker(BaseModel):
     names: list[str] = Field(default=[], description="Served names; none while the worker is drained.")
     model: str = Field(description="Folder of the model.")
     port: int = Field(description="TCP port that the worker listens on.")
+    bind: str = Field("", description="Address that it listens on; empty: as an older version started it.")
+    version: int | None = Field(None, description="Number of the model's version; None: not registered.")
+    run: str = Field("", description="The run that trained the model; empty: not registered.")
     dtype: str = Field("float16", description="Data type of the weights.")
     device: str = Field("cuda", description="Device: cpu or cuda.")
     threads: int = Field(0, description="OMP_NUM_THREADS; 0 leaves it unset.")
@@ -49,9 +52,10 @@ class Worker(BaseModel):
             self.engine, self.dtype, deterministic=self.deterministic, version=self.engine_version
         )
 
-    def url(self, bind: str) -> str:
+    @property
+    def url(self) -> str:
         """Where the worker listens."""
-        return f"http://{bind}:{self.port}"
+        return f"http://{self.bind}:{self.port}"
 
 
 def program_name(name: str, model: str, settings: ServingSettings) -> str:

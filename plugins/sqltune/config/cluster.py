@@ -8,7 +8,9 @@ from pydantic import Field, field_validator
 
 from sqltune.config.base import Name
 from sqltune.environment import secret
-from sqltune.node_contracts.serving import Engine
+from sqltune.errors import ConfigError
+from sqltune.node_contracts.api_keys import parse_api_keys
+from sqltune.node_contracts.serving import Engine, RequestLimits
 from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
 
 
@@ -19,19 +21,22 @@ class Host(GangHost):
 
 
 class Serving(Model):
-    """Where and how the model is served."""
+    """Where and how the model is served, behind a front door."""
 
     host: Name = Field(description="The host of the cluster that serves.")
     bind: str = Field(
         "127.0.0.1",
         pattern=r"^[A-Za-z0-9.:-]+$",
-        description="Address that the servers listen on; Airflow's workers must reach it.",
+        description="Address that the front door listens on; Airflow's workers must reach it. What is "
+        "behind it listens on loopback.",
     )
-    controller_port: int = Field(21001, ge=1, le=65535, description="Port of the controller.")
+    controller_port: int = Field(
+        21001, ge=1, le=65535, description="Port of FastChat's controller, on loopback."
+    )
     worker_ports: tuple[int, int] = Field(
-        (21002, 21031), description="First and last port for model workers."
+        (21002, 21031), description="First and last port for model workers, on loopback."
     )
-    api_port: int = Field(8000, ge=1, le=65535, description="Port of the OpenAI-style API.")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port of the front door, the OpenAI-style API.")
     model_name: Name = Field("text2sql", description="Public name of the champion.")
     engine: Engine = Field(
         "batched",
@@ -52,7 +57,13 @@ class Serving(Model):
     )
     api_key_env: EnvName | Literal[""] | None = Field(
         None,
-        description="Variable in Airflow's environment that holds the API key; empty: serve without a key.",
+        description="Variable in Airflow's environment that holds the API key, or several as NAME:KEY, "
+        "divided by commas or line ends; the evaluation uses the first one. While that variable is empty, "
+        "nothing is served. No variable: serve everybody, without a key.",
+    )
+    limits: RequestLimits = Field(RequestLimits(), description="What requests to the model may use.")
+    log_prompts: bool = Field(
+        False, description="Whether the access log on the host holds the prompts; they may name people."
     )
     num_gpus: int = Field(
         1,
@@ -91,13 +102,36 @@ class Serving(Model):
         return f"http://{self.bind}:{self.api_port}/v1"
 
     @property
-    def api_key(self) -> str | None:
-        """Key of the API, from this process's environment; None where it is served without one.
+    def api_keys(self) -> dict[str, str]:
+        """Keys of the API by name, from this process's environment; none where it is served without one.
 
         Raises:
-            ConfigError: The command that prints the key fails.
+            ConfigError: There is no key where there must be one, the text is no list of keys, or the command
+                that prints it fails.
         """
-        return (secret(self.api_key_env) or None) if self.api_key_env else None
+        if not (variable := self.api_key_env):
+            return {}
+        try:
+            keys = parse_api_keys(secret(variable))
+        except ValueError as e:
+            raise ConfigError([f"cluster.serving.api_key_env: {variable}: {e}"]) from None
+        if not keys:
+            raise ConfigError(
+                [
+                    f"cluster.serving.api_key_env: {variable} is not set: set it in Airflow's environment, "
+                    "or remove api_key_env from the cluster file to serve without a key"
+                ]
+            )
+        return keys
+
+    @property
+    def api_key(self) -> str | None:
+        """The first key of the API, with which Airflow's own requests come; None where there is none.
+
+        Raises:
+            ConfigError: As for `api_keys`.
+        """
+        return next(iter(self.api_keys.values()), None)
 
 
 class Keep(Model):

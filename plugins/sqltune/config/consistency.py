@@ -15,7 +15,13 @@ SHORTEST_PROMPT = 64
 
 def inconsistencies(recipe: Recipe, cluster: Cluster, training: Training) -> list[str]:
     """One line for each inconsistency: the field, what was found, what was expected, what to do."""
-    return [*_xtuner_config(recipe), *_training(training), *_hosts(cluster), *_serving(cluster)]
+    return [
+        *_xtuner_config(recipe),
+        *_training(training),
+        *_hosts(cluster),
+        *_serving(cluster),
+        *_concurrency(recipe, cluster.serving),
+    ]
 
 
 def _xtuner_config(recipe: Recipe) -> Iterator[str]:
@@ -69,12 +75,16 @@ def _serving(cluster: Cluster) -> Iterator[str]:
 
 def _api_key(serving: Serving) -> Iterator[str]:
     try:
-        if not serving.api_key_env or serving.api_key:
-            return
+        _ = serving.api_keys
     except ConfigError as e:
         yield from e.mistakes
-        return
-    yield (
-        f"cluster.serving.api_key_env: {serving.api_key_env} is not set: set it in Airflow's environment, or "
-        "serve without a key"
-    )
+
+
+def _concurrency(recipe: Recipe, serving: Serving) -> Iterator[str]:
+    concurrency = recipe.decoding.concurrency
+    allowed = min(serving.limits.requests, serving.limits.requests_per_key)
+    if concurrency > allowed:
+        yield (
+            f"recipe.decoding.concurrency: the evaluation would send {concurrency} requests at once, and "
+            f"cluster.serving.limits lets {allowed} of a key in: lower it, or raise the limits"
+        )

@@ -31,14 +31,24 @@ def engine_label(engine: Engine, dtype: str, *, deterministic: bool, version: in
     return f"{engine} {version} {dtype}" + (" deterministic" if deterministic else "")
 
 
+class RequestLimits(NodeModel):
+    """What requests to the served models may use: `serving.limits` of a cluster file."""
+
+    requests: int = Field(512, ge=1, description="Requests answered at the same time, of all keys.")
+    requests_per_key: int = Field(256, ge=1, description="Requests answered at the same time, of one key.")
+    body_kib: int = Field(1024, ge=1, description="Longest body of a request, in KiB.")
+    seconds: float = Field(600, gt=0, description="Seconds that a request may take, its answer included.")
+
+
 class ServingSettings(NodeModel):
-    """Where the servers listen, and how a model is loaded."""
+    """Where the servers listen, how a model is loaded, and what the front door lets in."""
 
     folder: str = Field(description="Folder of supervisor's configuration, logs and worker files.")
-    bind: str = Field(description="Address that all servers listen on.")
+    bind: str = Field(description="Address that the front door listens on; the other servers use loopback.")
     controller_port: int = Field(description="TCP port of FastChat's controller.")
-    api_port: int = Field(description="TCP port of the OpenAI-style API.")
+    api_port: int = Field(description="TCP port of the front door, which is the OpenAI-style API.")
     worker_ports: tuple[int, int] = Field(description="First and last TCP port of model workers.")
+    public_name: str = Field("text2sql", description="Served name whose worker makes the host healthy.")
     ready_timeout: float = Field(description="Seconds until a model must have answered a prompt.")
     drain_timeout: float = Field(description="Seconds that requests of a replaced model may still take.")
     dtype: str = Field(description="Data type of the served weights, such as bfloat16.")
@@ -55,6 +65,8 @@ class ServingSettings(NodeModel):
     cache_gib: float | None = Field(
         None, description="The batched engine's memory for keys and values, in GiB; None: by the device."
     )
+    limits: RequestLimits = Field(RequestLimits(), description="What requests may use.")
+    log_prompts: bool = Field(False, description="Whether the access log holds prompts.")
 
     @property
     def engine_label(self) -> str:
@@ -72,6 +84,10 @@ class ServingRequest(NodeModel):
     settings: ServingSettings
     name: str = Field("", description="Name that the model is served under, for up, down and switch.")
     model: str = Field("", description="Folder of the model, for up and switch; ~ is the home on the host.")
+    version: int | None = Field(
+        None, description="Number of the model's version, for switch; None: not registered."
+    )
+    run: str = Field("", description="The run that trained the model, for switch; empty: not registered.")
 
 
 class ServingResponse(NodeModel):

@@ -19,8 +19,8 @@ ATTEMPTS = 4
 """Attempts for one prompt."""
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
-CONTEXT_OVERFLOW = 40303
-"""FastChat's code for a prompt that does not fit into the model's context."""
+CONTEXT_OVERFLOW = "context_length_exceeded"
+"""Code of the error for a prompt that does not fit into the model's context."""
 EXCERPT = 300
 """Characters of an answer that a message quotes."""
 
@@ -114,7 +114,7 @@ async def complete_all(
 async def _complete(
     client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding
 ) -> Completion:
-    """One completion; retried after a server error, a broken connection or a timeout, not after a refusal."""
+    """One completion; retried after a server error, a broken connection, a timeout or 429, not a refusal."""
     body = {
         "model": endpoint.model,
         "prompt": prompt,
@@ -134,7 +134,7 @@ async def _complete(
             if completion is not None:
                 return completion
             reason = _refusal(response)
-            if response.is_client_error:
+            if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
                 break
         await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
@@ -154,7 +154,7 @@ def _completion(endpoint: Endpoint, response: httpx.Response, seconds: float) ->
     if response.status_code == 200 and "choices" in (body := response.json()):
         tokens = (body.get("usage") or {}).get("completion_tokens")
         return Completion(str(body["choices"][0]["text"]), seconds, tokens)
-    if response.status_code == 400 and f'"code":{CONTEXT_OVERFLOW}' in response.text.replace(" ", ""):
+    if response.status_code == 400 and f'"{CONTEXT_OVERFLOW}"' in response.text:
         log.warning(
             "a prompt is too long for the context of %s and has no answer: %s",
             endpoint.model,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import Site
+from sqltune.node_contracts.api_keys import VARIABLE, formatted
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from sqltune.serving.client import Endpoint
 
@@ -21,12 +22,15 @@ class ServingHook:
     Args:
         site: The cluster, and the version of the scripts on its hosts.
         dtype: Data type of the served weights, such as bfloat16.
+
+    Raises:
+        ConfigError: The cluster file names a variable for API keys, and it holds none.
     """
 
     def __init__(self, site: Site, dtype: str) -> None:
         self.site, self.settings = site, site.cluster.serving
         self.host: Host = site.cluster.serving_host
-        self.api_key = self.settings.api_key
+        self.api_keys = self.settings.api_keys
         self.server_settings = server_settings(site, dtype)
 
     @property
@@ -40,20 +44,26 @@ class ServingHook:
         Raises:
             HostError: The model did not answer; the message holds the end of its log.
         """
-        return self._call("up", self.settings.ready_timeout + LOAD_MARGIN, name, model)
+        return self._call("up", self.settings.ready_timeout + LOAD_MARGIN, name=name, model=model)
 
     def down(self, name: str) -> ServingResponse:
         """Stop serving a model."""
-        return self._call("down", STOP_TIME, name)
+        return self._call("down", STOP_TIME, name=name)
 
-    def switch(self, model: str) -> ServingResponse:
+    def switch(self, model: str, version: int, run: str) -> ServingResponse:
         """Serve another model under the public name, without a failed request.
+
+        Args:
+            model: Its folder on the host.
+            version: Its number; responses name it and the run.
+            run: The run that trained it.
 
         Raises:
             HostError: The model did not answer; the old one serves on.
         """
         seconds = self.settings.ready_timeout + self.settings.drain_timeout + STOP_TIME
-        return self._call("switch", seconds, self.settings.model_name, model)
+        name = self.settings.model_name
+        return self._call("switch", seconds, name=name, model=model, version=version, run=run)
 
     def status(self) -> ServingResponse:
         """What is served."""
@@ -61,11 +71,11 @@ class ServingHook:
 
     def endpoint(self, name: str) -> Endpoint:
         """Where the model of a served name answers."""
-        return Endpoint(self.settings.url, name, self.api_key)
+        return Endpoint(self.settings.url, name, self.settings.api_key)
 
-    def _call(self, action: Action, seconds: float, name: str = "", model: str = "") -> ServingResponse:
-        request = ServingRequest(action=action, settings=self.server_settings, name=name, model=model)
-        secret = {"SQLTUNE_API_KEY": self.api_key} if self.api_key else {}
+    def _call(self, action: Action, seconds: float, **fields: Any) -> ServingResponse:
+        request = ServingRequest(action=action, settings=self.server_settings, **fields)
+        secret = {VARIABLE: formatted(self.api_keys)} if self.api_keys else {}
         return node.run(self.site, self.host, SERVING, request, time_limit=seconds, env=secret)
 
 
@@ -78,6 +88,7 @@ def server_settings(site: Site, dtype: str) -> ServingSettings:
         controller_port=serving.controller_port,
         api_port=serving.api_port,
         worker_ports=serving.worker_ports,
+        public_name=serving.model_name,
         ready_timeout=serving.ready_timeout,
         drain_timeout=serving.drain_timeout,
         dtype=dtype,
@@ -89,4 +100,6 @@ def server_settings(site: Site, dtype: str) -> ServingSettings:
         engine=serving.engine,
         deterministic=serving.deterministic,
         cache_gib=serving.cache_gib,
+        limits=serving.limits,
+        log_prompts=serving.log_prompts,
     )

@@ -71,7 +71,7 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
     """
     hook = ServingHook(site, version.dtype)
     previous = versions.champion(site.cluster_name)
-    status = hook.switch(version.merged_path)
+    status = hook.switch(version.merged_path, version.number, version.run_id)
     versions.promote(version, reason, run_id)
     emit(site.cluster_name, "promotions", 1)
     log.info(

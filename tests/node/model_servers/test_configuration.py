@@ -12,17 +12,25 @@ from model_servers.worker import Worker
 LAYOUT = Layout(
     folder=Path("/code/serving"),
     socket="/tmp/sqltune.sock",
+    api_socket="/tmp/sqltune-api.sock",
     python="/code/node-env/bin/python",
     bind="10.0.0.1",
     controller_port=21001,
     api_port=8000,
     scripts=Path("/code/serving/bin"),
 )
-WORKER = Worker(names=["text2sql"], model="/code/runs/r1/merged", port=21002, dtype="float16", device="cuda")
+WORKER = Worker(
+    names=["text2sql"],
+    model="/code/runs/r1/merged",
+    bind="127.0.0.1",
+    port=21002,
+    dtype="float16",
+    device="cuda",
+)
 
 
 def test_configuration_of_one_worker(golden):
-    golden("supervisord.conf", configuration(LAYOUT, {"worker-text2sql-1": WORKER}, "0123456789ab"))
+    golden("supervisord.conf", configuration(LAYOUT, {"worker-text2sql-1": WORKER}))
 
 
 def test_a_model_on_several_gpus_is_passed_to_fastchat():
@@ -55,10 +63,10 @@ def test_the_settings_of_a_batched_worker_are_passed_to_it():
 @pytest.mark.parametrize(("threads", "expected"), [(0, False), (2, True)])
 def test_threads_of_a_worker_are_set_where_they_are_given(threads, expected):
     worker = WORKER.model_copy(update={"threads": threads})
-    text = configuration(LAYOUT, {"worker-text2sql-1": worker}, "0123456789ab")
+    text = configuration(LAYOUT, {"worker-text2sql-1": worker})
     assert (f'environment=OMP_NUM_THREADS="{threads}"' in text) is expected
 
 
 def test_a_percent_sign_is_doubled_for_supervisor():
     worker = WORKER.model_copy(update={"model": "/code/100%"})
-    assert "/code/100%% " in configuration(LAYOUT, {"w": worker}, "0123456789ab")
+    assert "/code/100%% " in configuration(LAYOUT, {"w": worker})

@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
 
+import model_servers.stack
+from door.settings import Limits, SettingsFile, digest
 from model_servers.supervisor import Supervisor
 from model_servers.worker import Worker
+from sqltune.node_contracts.serving import RequestLimits
 
 PROGRAM = "worker-text2sql-1"
 
@@ -47,6 +51,47 @@ def test_a_port_in_use_is_named_before_anything_is_started(stack, field):
         stack.apply()
     assert not stack.supervisor.running()
     assert not (stack.layout.folder / "supervisord.pid").exists()
+
+
+def test_an_older_node_environment_is_named_before_anything_is_stopped(stack, monkeypatch):
+    monkeypatch.setattr(model_servers.stack, "_DOOR_NEEDS", ("httpx", "no_such_module"))
+    with pytest.raises(SystemExit, match=r"has no no_such_module, .*: run include/node/bootstrap.sh"):
+        stack.apply()
+    assert not stack.layout.configuration_file.exists()
+
+
+def test_the_keys_reach_the_front_door_as_hashes(stack, monkeypatch):
+    monkeypatch.setenv("SQLTUNE_API_KEY", "web:a,batch:b")
+    stack.write()
+    settings = SettingsFile(stack.layout.folder).current()
+    assert settings.keys == {"web": digest("a"), "batch": digest("b")}
+
+
+def test_the_copy_of_the_front_door_runs_alone(stack):
+    """It lies beside the servers, whatever version of the code is used next."""
+    stack.write()
+    scripts = stack.layout.scripts
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import front_door; print(front_door.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, scripts], capture_output=True, text=True, check=True, cwd=scripts
+    )
+    assert done.stdout.strip() == str(scripts / "front_door.py")
+
+
+def test_the_limits_reach_the_front_door(stack):
+    limits = RequestLimits(requests=9, body_kib=7)
+    stack.settings = stack.settings.model_copy(update={"limits": limits, "log_prompts": True})
+    stack.write()
+    settings = SettingsFile(stack.layout.folder).current()
+    assert (settings.limits, settings.log_prompts) == (Limits(requests=9, body_kib=7), True)
+
+
+def test_a_worker_of_an_older_version_keeps_its_address(stack):
+    """Its command names the address; with another command supervisor would restart it."""
+    stack.settings = stack.settings.model_copy(update={"bind": "127.0.0.2"})
+    put(stack)
+    stack.write()
+    assert stack.workers()[PROGRAM].url == "http://127.0.0.2:1"
 
 
 def test_a_range_without_a_free_port_is_named(stack):

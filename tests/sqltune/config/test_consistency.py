@@ -74,6 +74,11 @@ def test_training_needs_steps_or_epochs(recipe, gpus):
             {"serving": {"host": "gpu-0", "api_key_env": "NOT_SET_ANYWHERE"}},
             "cluster.serving.api_key_env: NOT_SET_ANYWHERE is not set",
         ),
+        (
+            {"serving": {"host": "gpu-0", "limits": {"requests_per_key": 1}}},
+            "recipe.decoding.concurrency: the evaluation would send 16 requests at once, and "
+            "cluster.serving.limits lets 1 of a key in",
+        ),
     ],
 )
 def test_a_cluster_that_does_not_fit_is_named_by_field(recipe, gpus, change, message):

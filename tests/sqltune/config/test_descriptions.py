@@ -8,9 +8,12 @@ from sqltune.config.cluster import Cluster, Host, Keep, Serving
 from sqltune.config.gate_rules import GateRules
 from sqltune.config.recipe import Decoding, Recipe, Training
 from sqltune.config.spec import RunSpec
+from sqltune.node_contracts.serving import RequestLimits
 from ssh_gang.model import Limits
 
-MODELS = (Recipe, Training, Decoding, Cluster, Host, Serving, Keep, Limits, GateRules, RunSpec)
+MODELS = (
+    *(Recipe, Training, Decoding, Cluster, Host, Serving, RequestLimits, Keep, Limits, GateRules, RunSpec),
+)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

@@ -37,6 +37,8 @@ class Model:
         self.running -= 1
         if prompt == "busy at first" and self.received[prompt] < 3:
             return JSONResponse({"message": "overloaded"}, 503)
+        if prompt == "full at first" and self.received[prompt] < 2:
+            return JSONResponse({"message": "256 requests of this key are answered now"}, 429)
         if prompt == "without a key":
             return JSONResponse({"message": "incorrect API key"}, 401)
         if prompt == "refused":
@@ -44,9 +46,10 @@ class Model:
         if prompt == "too long":
             return JSONResponse(
                 {
-                    "object": "error",
-                    "message": "This model's maximum context length is 1024 tokens.",
-                    "code": 40303,
+                    "error": {
+                        "message": "This model's maximum context length is 1024 tokens.",
+                        "code": "context_length_exceeded",
+                    }
                 },
                 400,
             )
@@ -91,6 +94,13 @@ def test_a_server_error_is_retried(served):
     (answer,) = texts(ask(endpoint, ["busy at first"], Decoding(timeout=1)))
     assert answer.startswith("SELECT")
     assert model.received["busy at first"] == 3
+
+
+def test_a_request_that_was_one_too_many_is_retried(served):
+    model, endpoint = served
+    (answer,) = texts(ask(endpoint, ["full at first"], Decoding(timeout=1)))
+    assert answer.startswith("SELECT")
+    assert model.received["full at first"] == 2
 
 
 def test_a_timeout_is_retried(served):

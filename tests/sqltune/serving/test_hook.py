@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sqltune.config.plan import RunPlan
-from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse
+from sqltune.errors import ConfigError
+from sqltune.node_contracts.serving import SERVING, RequestLimits, ServingRequest, ServingResponse
 from sqltune.serving import hook
 from sqltune.serving.hook import ServingHook
 from tests.plans import run_plan
@@ -32,8 +33,10 @@ def plan_with(**serving: object) -> RunPlan:
 
 
 def test_settings_of_the_cluster_file_reach_the_host():
-    settings = hook.server_settings(plan_with(num_gpus=4, max_gpu_memory="15GiB"), "float16")
+    limits = RequestLimits(requests=9)
+    settings = hook.server_settings(plan_with(num_gpus=4, max_gpu_memory="15GiB", limits=limits), "float16")
     assert (settings.num_gpus, settings.max_gpu_memory, settings.dtype) == (4, "15GiB", "float16")
+    assert settings.limits.requests == 9
 
 
 def test_the_engine_of_the_cluster_file_reaches_the_host():
@@ -56,13 +59,14 @@ def test_what_answers_depend_on_is_named(changes, label):
 
 def test_a_switch_names_the_public_name(calls):
     plan = plan_with(model_name="text2sql")
-    ServingHook(plan, "float16").switch("/code/merged")
+    ServingHook(plan, "float16").switch("/code/merged", 7, "r1")
     request, _, _ = calls[0]
     assert (request.action, request.name, request.model) == ("switch", "text2sql", "/code/merged")
+    assert (request.version, request.run) == (7, "r1")
 
 
 def test_a_switch_may_take_as_long_as_loading_and_draining(calls):
-    ServingHook(plan_with(ready_timeout=600, drain_timeout=120), "float16").switch("/code/merged")
+    ServingHook(plan_with(ready_timeout=600, drain_timeout=120), "float16").switch("/code/merged", 7, "r1")
     assert calls[0][2] > 600 + 120
 
 
@@ -71,8 +75,25 @@ def test_the_api_key_is_an_environment_variable_and_no_argument(calls, monkeypat
     monkeypatch.setenv("MY_KEY", "secret")
     ServingHook(plan_with(api_key_env="MY_KEY"), "float16").status()
     request, env, _ = calls[0]
-    assert env == {"SQLTUNE_API_KEY": "secret"}
+    assert env == {"SQLTUNE_API_KEY": "default:secret"}
     assert "secret" not in request.model_dump_json()
+
+
+def test_several_keys_reach_the_host_on_one_line(calls, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "web:a\nbatch:b\n")
+    hook = ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
+    hook.status()
+    assert calls[0][1] == {"SQLTUNE_API_KEY": "web:a,batch:b"}
+    assert hook.endpoint("text2sql").api_key == "a"
+
+
+@pytest.mark.parametrize("value", ["", " \n"])
+def test_nothing_is_served_while_the_variable_of_the_key_is_empty(calls, monkeypatch, value):
+    """It was served to everybody."""
+    monkeypatch.setenv("MY_KEY", value)
+    with pytest.raises(ConfigError, match=r"serving\.api_key_env: MY_KEY is not set: set it in Airflow's"):
+        ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
+    assert calls == []
 
 
 def test_without_a_key_the_server_has_none(calls):

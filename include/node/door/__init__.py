@@ -1,0 +1,14 @@
+"""The front door of a host's served models: the only server at the public address.
+
+    settings     keys, limits and what is logged, from `door.json`
+    names        which worker answers to a served name, from the workers' files
+    errors       refusals, in the shape of OpenAI's API
+    access       who asks, and how much at once
+    upstream     FastChat's API on its Unix socket
+    relay        a response passed on as it comes, under the name that was asked for
+    record       one request: its line of the log, and the metrics
+    app          the application
+
+`front_door.py` runs it. A copy of both lies beside the servers, so it imports nothing of this repository, and
+reads the files of other versions: unknown fields are left aside.
+"""

@@ -1,0 +1,66 @@
+"""A completion passed on as it comes, under the name that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from door.errors import Refusal
+from door.exchange import Exchange
+from door.record import Record
+
+STREAM = "text/event-stream"
+_DATA, _END_OF_EVENT = b"data: ", b"\n\n"
+
+
+async def relay(response: httpx.Response, exchange: Exchange) -> None:
+    """Pass a response of FastChat's API on.
+
+    FastChat knows the model by its worker's program; the client sees the name that it asked for.
+
+    Args:
+        response: The response, not read yet.
+        exchange: The request that it answers.
+
+    Raises:
+        Refusal: It is no completion.
+        httpx.HTTPError: It ends before its end.
+    """
+    if response.headers.get("Content-Type", "").startswith(STREAM):
+        await _relay_stream(response, exchange)
+        return
+    try:
+        content = _renamed(await response.aread(), exchange.record)
+    except ValueError as e:
+        raise Refusal(502, "the model server answered no JSON", "upstream_error") from e
+    await exchange.send_json(content)
+
+
+async def _relay_stream(response: httpx.Response, exchange: Exchange) -> None:
+    exchange.record.stream = True
+    await exchange.start(200, STREAM, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    async for event in _events(response):
+        if event.startswith(_DATA + b"{"):
+            event = _DATA + _renamed(event.removeprefix(_DATA), exchange.record)
+        await exchange.write(event + _END_OF_EVENT, more=True)
+    await exchange.write(b"", more=False)
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Each event as soon as it is whole."""
+    rest = b""
+    async for part in response.aiter_bytes():
+        *events, rest = (rest + part).split(_END_OF_EVENT)
+        for event in events:
+            yield event
+
+
+def _renamed(content: bytes, record: Record) -> bytes:
+    body: dict[str, Any] = json.loads(content)
+    if "model" in body:
+        body["model"] = record.model
+    record.take_usage(body.get("usage"))
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")

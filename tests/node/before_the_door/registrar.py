@@ -1,0 +1,103 @@
+"""Registers the served models with FastChat's controller, under the names that their files give.
+
+    python registrar.py FOLDER CONTROLLER BIND
+
+FastChat's workers register under the name they were started with, and take up to 45 s to notice that the
+controller was restarted. The workers here do not register themselves: `FOLDER/workers/*.json` holds the names
+of each worker, so a name can move to another worker that is running already.
+
+Standard library only and in one file: a copy of it runs beside the servers, whatever version of the code is
+used next.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+EVERY = 1.0
+"""Seconds between two heartbeats."""
+PROBE = "-- SQL\nSELECT"
+"""Prompt that a model must answer to count as ready."""
+PROBE_TIMEOUT = 60
+"""Seconds for the answer."""
+
+
+def post(url: str, body: dict[str, Any], timeout: float = 5, key: str = "") -> dict[str, Any] | None:
+    """POST JSON to one of the model servers, by address and never through a proxy of the environment.
+
+    Returns:
+        The answer; None when it is empty.
+    """
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=timeout) as response:
+        text = response.read()
+    return json.loads(text) if text.strip() else None
+
+
+def register(controller: str, address: str, names: list[str]) -> None:
+    """Tell the controller which names a worker answers to; without any it receives no more requests.
+
+    Raises:
+        OSError: The controller does not answer.
+    """
+    status = {"model_names": names, "speed": 1, "queue_length": 0}
+    post(
+        f"{controller}/register_worker",
+        {"worker_name": address, "check_heart_beat": True, "worker_status": status, "multimodal": False},
+    )
+
+
+def queue_length(address: str) -> int:
+    """Requests that a worker has not answered yet.
+
+    Raises:
+        OSError: The worker does not listen.
+    """
+    return int((post(f"{address}/worker_get_status", {}) or {})["queue_length"])
+
+
+def probe(api: str, name: str, key: str) -> str:
+    """Why the model of a name does not answer a prompt through the API; empty when it does."""
+    body = {"model": name, "prompt": PROBE, "max_tokens": 4, "temperature": 0}
+    try:
+        answer = post(f"{api}/v1/completions", body, PROBE_TIMEOUT, key)
+    except urllib.error.HTTPError as e:
+        return f"{e} {e.read()[:300].decode(errors='replace')}"
+    except (OSError, http.client.HTTPException, ValueError) as e:
+        return str(e)
+    return "" if answer and "choices" in answer else json.dumps(answer)[:300]
+
+
+def send_heartbeats(folder: Path, controller: str, bind: str) -> None:
+    """Send one heartbeat for each live worker; register those that the controller does not know."""
+    for path in sorted((folder / "workers").glob("*.json")):
+        try:
+            worker = json.loads(path.read_text())
+            # A worker that is drained has no name: a heartbeat would open a connection to it.
+            if worker["names"]:
+                _send_heartbeat(f"http://{bind}:{worker['port']}", worker["names"], controller)
+        except (OSError, ValueError, KeyError):
+            # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
+            continue
+
+
+def _send_heartbeat(address: str, names: list[str], controller: str) -> None:
+    heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
+    if not (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist"):
+        register(controller, address, names)
+        print(f"registered {address} as {', '.join(names)}", flush=True)
+
+
+if __name__ == "__main__":
+    while True:
+        send_heartbeats(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+        time.sleep(EVERY)

@@ -1,0 +1,101 @@
+"""A change of supervisor's configuration while its programs serve."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from model_servers.supervisor import Supervisor
+from supervisor_rpc import call
+from tests.conftest import ROOT
+from tests.waiting import wait_until
+
+API = """
+import signal, socket, sys, time
+from pathlib import Path
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+signal.signal(signal.SIGTERM, lambda *_: listener.close())
+connection, _ = listener.accept()
+Path("accepted").touch()
+while not Path("answer").exists():
+    time.sleep(0.01)
+connection.sendall(b"answered")
+"""
+"""An API that is asked once. On SIGTERM it stops to listen, and answers what it has begun."""
+CONFIGURATION = """\
+[supervisord]
+pidfile={folder}/supervisord.pid
+logfile={folder}/supervisord.log
+[unix_http_server]
+file={socket}
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+PROGRAM = """\
+[program:{name}]
+command={command}
+autostart=false
+startsecs=2
+"""
+
+
+@pytest.fixture
+def supervisor(stack) -> Iterator[Supervisor]:
+    yield stack.supervisor
+    if stack.supervisor.running():
+        stack.supervisor.shut_down()
+
+
+def configure(layout, *programs: str) -> None:
+    head = CONFIGURATION.format(folder=layout.folder, socket=layout.socket)
+    layout.configuration_file.write_text(head + "".join(programs))
+
+
+def test_the_door_takes_its_port_while_the_api_before_it_answers_what_it_has_begun(stack, supervisor):
+    layout, port = stack.layout, stack.layout.api_port
+    stack.write()
+    script: Path = layout.folder / "api.py"
+    script.write_text(API)
+    command = f"{sys.executable} {script} {port}"
+    door = f"{sys.executable} {ROOT}/include/node/front_door.py {layout.folder} /no-api 127.0.0.1 {port}"
+    configure(layout, PROGRAM.format(name="api", command=command))
+    supervisor.launch()
+    supervisor.start("api")
+    with (
+        ThreadPoolExecutor() as pool,
+        wait_until(lambda: socket.create_connection(("127.0.0.1", port))) as asked,
+    ):
+        wait_until(lambda: (layout.folder / "accepted").exists())
+        configure(
+            layout,
+            PROGRAM.format(name="api", command="sleep 60"),
+            PROGRAM.format(name="door", command=door),
+        )
+        reloaded = pool.submit(supervisor.reload, first="door")
+        models = f"http://127.0.0.1:{port}/v1/models"
+        wait_until(lambda: httpx.get(models, trust_env=False).is_success, not_yet=httpx.TransportError)
+        assert not reloaded.done(), "the API has not answered yet"
+        (layout.folder / "answer").touch()
+        assert asked.recv(100) == b"answered"
+        reloaded.result()
+
+
+def test_nothing_is_stopped_where_the_door_does_not_run(stack, supervisor):
+    configure(stack.layout, PROGRAM.format(name="api", command="sleep 60"))
+    supervisor.launch()
+    supervisor.start("api")
+    pid = call(stack.layout.socket, "getProcessInfo", "api")["pid"]
+    configure(
+        stack.layout,
+        PROGRAM.format(name="api", command="sleep 61"),
+        PROGRAM.format(name="door", command="false"),
+    )
+    with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
+        supervisor.reload(first="door")
+    assert call(stack.layout.socket, "getProcessInfo", "api")["pid"] == pid
