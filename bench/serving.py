@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "include" / "node")]
 
 from lab import dataset  # noqa: E402
-from lab.paths import BASE  # noqa: E402
+from lab.paths import BASE, NODE  # noqa: E402
 from model_servers.configuration import Layout, worker_command  # noqa: E402
 from model_servers.worker import Worker  # noqa: E402
 from sqltune.dataset.split import clean  # noqa: E402
@@ -49,6 +49,7 @@ PORTS = 21700
 THREADS = 2
 WARM_UP = 2
 START_TIMEOUT = 300
+NODE_PYTHON = NODE / "bin" / "python"
 
 
 @dataclass
@@ -76,11 +77,21 @@ def body(prompt: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) -> Iterator[Server]:
+def running(
+    engine: Engine,
+    model: Path,
+    dtype: str,
+    folder: Path,
+    port: int,
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    python: Path = NODE_PYTHON,
+) -> Iterator[Server]:
     layout = Layout(
         folder=folder,
         socket="",
-        python=str(BASE / "node-env" / "bin" / "python"),
+        api_socket="",
+        python=str(python),
         bind="127.0.0.1",
         controller_port=0,
         api_port=0,
@@ -90,7 +101,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
         model=str(model),
         port=port,
         dtype=dtype,
-        device="cpu",
+        device=device,
         engine=engine,
         engine_version=BATCHED_VERSION,
     )
@@ -100,7 +111,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
         process = subprocess.Popen(
             worker_command(layout, engine, worker), env=environment, cwd=folder, stdout=log, stderr=log
         )
-    server = Server(engine, worker.url("127.0.0.1"), process)
+    server = Server(engine, worker.url, process)
     try:
         wait_for_an_answer(server, folder / f"{engine}.log")
         server.start = time.monotonic() - began
@@ -125,8 +136,10 @@ def wait_for_an_answer(server: Server, log: Path) -> None:
 
 def pss(pid: int) -> float:
     """Memory of a process in GiB, shared pages counted by their share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024**2
+    rollup, status = (Path("/proc", str(pid), name) for name in ("smaps_rollup", "status"))
+    # A sandbox's kernel may lack the first one; the second one counts shared pages whole.
+    lines = (rollup if rollup.exists() else status).read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "VmRSS:"))) / 1024**2
 
 
 async def answers(server: Server, prompts: list[str], at_once: int) -> list[dict[str, Any]]:

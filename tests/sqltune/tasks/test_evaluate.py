@@ -22,16 +22,14 @@ from sqltune.sql.prompt import TEMPLATE_HASH
 from sqltune.tasks import evaluate
 from tests.exported import EXPORTED
 from tests.host_facts import facts
+from tests.running import task_instance
 
 
 @pytest.fixture(autouse=True)
 def running(monkeypatch) -> list[str]:
     """Runs that Airflow says run; a task of one of them is about to go on."""
     running = ["r1"]
-    ti = SimpleNamespace(
-        dag_id="d", get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running})
-    )
-    monkeypatch.setattr(evaluate, "get_current_context", lambda: {"ti": ti})
+    monkeypatch.setattr(evaluate, "get_current_context", lambda: {"ti": task_instance(running)})
     return running
 
 
