@@ -36,10 +36,10 @@ from lab.paths import BASE, NODE  # noqa: E402
 from model_servers.configuration import Layout, worker_command  # noqa: E402
 from model_servers.worker import Worker  # noqa: E402
 from sqltune.dataset.split import clean  # noqa: E402
-from sqltune.node_contracts.serving import BATCHED_VERSION, Engine  # noqa: E402
+from sqltune.node_contracts.serving import ENGINE_VERSIONS, Engine  # noqa: E402
 from sqltune.sql.prompt import render  # noqa: E402
 
-ENGINES: tuple[Engine, ...] = ("fastchat", "batched")
+ENGINES: tuple[Engine, ...] = ("fastchat", "batched", "vllm")
 AT_ONCE = (1, 4, 16, 64)
 QUESTIONS = 64
 SEED = 20261201
@@ -100,10 +100,11 @@ def running(
     worker = Worker(
         model=str(model),
         port=port,
+        bind="127.0.0.1",
         dtype=dtype,
         device=device,
         engine=engine,
-        engine_version=BATCHED_VERSION,
+        engine_version=ENGINE_VERSIONS[engine],
     )
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "LOGDIR": "", "HF_HUB_OFFLINE": "1"}
     began = time.monotonic()
@@ -135,11 +136,13 @@ def wait_for_an_answer(server: Server, log: Path) -> None:
 
 
 def pss(pid: int) -> float:
-    """Memory of a process in GiB, shared pages counted by their share."""
+    """Memory of a process and its descendants in GiB, shared pages counted by their share."""
     rollup, status = (Path("/proc", str(pid), name) for name in ("smaps_rollup", "status"))
     # A sandbox's kernel may lack the first one; the second one counts shared pages whole.
     lines = (rollup if rollup.exists() else status).read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "VmRSS:"))) / 1024**2
+    own = next(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "VmRSS:"))) / 1024**2
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return own + sum(pss(int(child)) for thread in threads for child in thread.read_text().split())
 
 
 async def answers(server: Server, prompts: list[str], at_once: int) -> list[dict[str, Any]]:

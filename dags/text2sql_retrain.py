@@ -56,6 +56,8 @@ DAG_ID = "text2sql_retrain"
 SCHEDULE = setting("SQLTUNE_SCHEDULE", "0 2 * * *")
 ACTIVE_RUNS = positive("SQLTUNE_MAX_ACTIVE_RUNS", 1)
 RETRY: dict[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=20)}
+# Of a gang that its task watches itself at first: a restart of the worker ends it then, and costs a try.
+RETRY_PATIENT: dict[str, Any] = RETRY | {"retries": 2}
 TEARDOWN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=20)}
 
 
@@ -120,7 +122,7 @@ def text2sql_retrain() -> None:
         step(interface.preflight, "preflight", minutes=10, retries=0).partial(plan=plan).expand(host=hosts)
     )
     master = task(task_id="master_ip")(interface.master_ip)(plan, facts)
-    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **RETRY)
+    reduced = AllReduceOperator(task_id="all_reduce", plan=plan, master_addr=master, **RETRY_PATIENT)
     datasets = (
         step(interface.download_dataset, "download_dataset", minutes=120)
         .partial(plan=plan)
@@ -159,7 +161,7 @@ def text2sql_retrain() -> None:
         **RETRY,
     )
     reap = ReapGangOperator(task_id="reap", task="train", plan=plan, **TEARDOWN)
-    exported = ExportModelOperator(task_id="export_model", plan=plan, trained=trained.output, **RETRY)
+    exported = ExportModelOperator(task_id="export_model", plan=plan, trained=trained.output, **RETRY_PATIENT)
 
     after = evaluate_model(plan, facts, "after", exported.output)
 

@@ -20,7 +20,8 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
     """Seals each checkpoint on each host once it is whole, and removes old ones where mmengine does not.
 
     Every rank waits for the slowest, and a checkpoint may be gigabytes: its files are hashed in a thread,
-    beside the steps that follow, without Python's lock. A training ends when its last checkpoint is sealed.
+    beside the steps that follow, without Python's lock. A step that writes a checkpoint begins when the one
+    before is sealed, and a training ends when its last one is.
     """
 
     priority = "LOWEST"
@@ -29,6 +30,12 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         # The interpreter waits for the thread at its end: a training that fails has sealed what it wrote.
         self._sealer = ThreadPoolExecutor(max_workers=1)
         self._sealing: Future[None] | None = None
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Called by mmengine on every rank; an error of the sealing ends the training."""
+        # mmengine removes the oldest checkpoint before it writes the next: a sealed one must be left.
+        if _writes_checkpoint(runner):
+            self._wait_until_sealed()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -46,11 +53,7 @@ class SealCheckpoint(Hook):  # type: ignore[misc]  # mmengine has no types
         if not _loss_is_finite(outputs):
             print(f"checkpoint {folder.name} is not sealed: its loss is not finite", flush=True)
             return
-        self._wait_until_sealed()
         self._sealing = self._sealer.submit(_seal, folder, runner.iter + 1, runner.max_iters, _kept(runner))
-        # Of one that is kept alone, mmengine removes the files before it writes the next.
-        if _kept(runner) == 1:
-            self._wait_until_sealed()
 
     def after_train(self, runner: Any) -> None:
         """Called by mmengine after the last iteration."""
@@ -67,9 +70,22 @@ def _loss_is_finite(outputs: Mapping[str, Any] | None) -> bool:
     return outputs is None or "loss" not in outputs or math.isfinite(float(outputs["loss"]))
 
 
+def _writes_checkpoint(runner: Any) -> bool:
+    """Whether mmengine writes a checkpoint after this iteration."""
+    return any(
+        hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+        or (hook.save_last and hook.is_last_train_iter(runner))
+        for hook in _checkpoint_hooks(runner)
+    )
+
+
 def _kept(runner: Any) -> int:
     """Number of checkpoints that mmengine keeps; -1: all."""
-    return next((h.max_keep_ckpts for h in runner.hooks if isinstance(h, CheckpointHook)), -1)
+    return next((hook.max_keep_ckpts for hook in _checkpoint_hooks(runner)), -1)
+
+
+def _checkpoint_hooks(runner: Any) -> list[CheckpointHook]:
+    return [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
 
 
 def _seal(folder: Path, step: int, total: int, keep: int) -> None:

@@ -40,7 +40,7 @@ Kind = Literal[
 | `checkpoint` | `host` reported the checkpoint of the step `number` |
 | `stopping` | the watcher decided to stop the gang, for `reason` |
 | `stopped` | no process of the attempt was left; or `reason` says what is left |
-| `killed` | a person cleared, failed or succeeded the task, and no process of the attempt was left |
+| `killed` | the task was killed, perhaps by a person; no process of the attempt was left |
 | `ended` | the last host's job ended; `end` says how |
 | `failed` | the task failed, for `reason`; `advice` says what a retry does |
 """

@@ -97,6 +97,7 @@ class BaseGangOperator(BaseOperator):
         try:
             milestones, ended = asyncio.run(self._launch(self._gang, context))
         except asyncio.CancelledError:
+            self._record(self._gang, Milestone(kind="killed", at=time.time()))
             raise GangError(
                 "the task was killed while it started the gang, or watched it: none of it is left"
             ) from None
@@ -168,18 +169,27 @@ class BaseGangOperator(BaseOperator):
         # Threadsafe, because that wakes up a loop that waits.
         self._cancel_launch = partial(loop.call_soon_threadsafe, task.cancel)
         try:
-            async with GangHook(gang) as hook:
-                decision, self._gang = await hook.launch(self.prepare)
-                self._log_commands(self._gang, decision)
-                found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
-                milestones = hook.milestones or [found]
-                try:
-                    return milestones, await self._watch_while_patient(hook, milestones)
-                except asyncio.CancelledError:
-                    await asyncio.shield(hook.stop(self._gang.attempt))
-                    raise
+            return await self._launch_and_watch(gang, context)
         finally:
             self._cancel_launch = None
+
+    async def _launch_and_watch(
+        self, gang: Gang, context: Context
+    ) -> tuple[list[Milestone], GangEvent | None]:
+        running: Gang | None = None
+        try:
+            async with GangHook(gang) as hook:
+                decision, running = await hook.launch(self.prepare)
+                self._gang = running
+                self._log_commands(running, decision)
+                found = Milestone(kind="reconnected", at=time.time(), number=context["ti"].try_number)
+                milestones = hook.milestones or [found]
+                return milestones, await self._watch_while_patient(hook, milestones)
+        except asyncio.CancelledError:
+            # Over connections of its own: those of the watch may be closed. A launch stops what it started.
+            if running:
+                await asyncio.shield(_stop(running))
+            raise
 
     async def _watch_while_patient(self, hook: GangHook, milestones: Sequence[Milestone]) -> GangEvent | None:
         """Watch the gang for as long as `patience`; None where it runs on."""
@@ -201,14 +211,16 @@ class BaseGangOperator(BaseOperator):
         )
 
     def _record_failure(self, gang: Gang, reason: str, advice: str = "") -> None:
+        self._record(gang, Milestone(kind="failed", at=time.time(), reason=reason, advice=advice))
+
+    def _record(self, gang: Gang, milestone: Milestone) -> None:
         """Record why the task fails. No watcher is there to try again: the task's log has it in any case."""
         ref = self.recorder_for(gang)
-        milestone = Milestone(kind="failed", at=time.time(), reason=reason, advice=advice)
         try:
             if ref:
                 ref.resolve().milestone(gang.attempt, milestone)
         except (OSError, RecorderUnavailable) as e:
-            self.log.warning("this failure is not recorded: %s", e)
+            self.log.warning("%s: the milestone %s is not recorded: %s", gang.marker, milestone.kind, e)
 
     def _defer(self, trigger: BaseTrigger, method_name: str, limit: float) -> NoReturn:
         self.defer(trigger=trigger, method_name=method_name, timeout=timedelta(seconds=limit + UNWATCHED))
@@ -331,6 +343,12 @@ class GangOperator(BaseGangOperator):
             ranks=self.ranks,
             accelerator=self.accelerator,
         )
+
+
+async def _stop(gang: Gang) -> None:
+    """Stop this attempt on every host."""
+    async with GangHook(gang) as hook:
+        await hook.stop(gang.attempt)
 
 
 def describe_failure(event: GangEvent, hint: str) -> str:

@@ -87,6 +87,13 @@ def test_training_starts_where_nothing_is_probed_and_not_where_something_failed(
     assert "probe" in train.upstream_task_ids
 
 
+@pytest.mark.parametrize("task_id", ["all_reduce", "export_model"])
+def test_a_restart_of_a_worker_does_not_cost_the_only_retry_of_a_gang_that_its_task_watches(dag, task_id):
+    task = dag.get_task(task_id)
+    assert task.patience
+    assert task.retries == 2
+
+
 def test_candidate_is_stopped_before_the_new_champion_is_loaded(dag):
     """By an arrow of its own: the gate may skip `approve` before `after.stop` has ended."""
     assert "after.stop" in dag.get_task("promote").upstream_task_ids

@@ -22,8 +22,9 @@ from mmengine.hooks import CheckpointHook
 from seal_checkpoint import SealCheckpoint
 
 def call(hook, step, loss, keep):
-    hooks = [CheckpointHook(max_keep_ckpts=keep)]
+    hooks = [CheckpointHook(by_epoch=False, interval=2, max_keep_ckpts=keep)]
     runner = types.SimpleNamespace(iter=step - 1, max_iters=8, work_dir=sys.argv[1], hooks=hooks)
+    hook.before_train_iter(runner, step - 1)
     hook.after_train_iter(runner, step - 1, outputs={"loss": torch.tensor(float(loss))})
     print("step", step + 1, flush=True)
 
@@ -38,6 +39,7 @@ call(hook, 4, sys.argv[2], keep=2)
 hook.after_train(None)
 print(files())
 """
+TRAINING = (Path(__file__).parent / "sealed_training.py").read_text()
 
 
 def checkpoint(folder: Path, step: int) -> Path:
@@ -116,12 +118,28 @@ def test_training_goes_on_while_a_checkpoint_is_sealed(node_python, slow_shard):
     assert "seal.0.json" in stdout, stderr
 
 
-def test_a_checkpoint_that_is_kept_alone_is_sealed_before_the_next_step(node_python, slow_shard):
-    script = f"{CALL_THE_HOOK}\ncall(hook, 4, 1.5, keep=1)"
-    with training(node_python, script, slow_shard.parents[1]) as process:
-        slow_shard.write_bytes(b"state")
-        stdout, stderr = process.communicate(timeout=120)
-    assert stdout == "checkpoint iter_4.pth is sealed\nstep 5\n", stderr
+def written_beside(node_python: Path, folder: Path, losses: str, keep: int) -> dict[str, str]:
+    """What was sealed on the disk when each checkpoint of a training was written."""
+    folder.mkdir()
+    (folder / "run.json").write_text('{"fingerprint": "f"}')
+    printed = output(node_python, TRAINING, folder, losses, str(keep))
+    return dict(re.findall(r"(iter_\d).pth is written beside (.*)", printed))
+
+
+def test_a_sealed_checkpoint_is_on_the_disk_when_the_next_one_is_written(node_python, tmp_path):
+    """mmengine removes the oldest checkpoint before it writes one."""
+    sealed = written_beside(node_python, tmp_path / "train", "1 1 1 1 1 1", keep=2)
+    assert sealed == {"iter_2": "[]", "iter_4": "['iter_2.pth']", "iter_6": "['iter_4.pth']"}
+
+
+def test_behind_a_loss_that_is_not_finite_no_checkpoint_is_removed_before_it_is_sealed(node_python, tmp_path):
+    sealed = written_beside(node_python, tmp_path / "train", "1 1 1 nan 1 1", keep=2)
+    assert sealed == {"iter_2": "[]", "iter_4": "['iter_2.pth']", "iter_6": "[]"}
+
+
+def test_a_checkpoint_that_is_kept_alone_is_sealed_before_it_is_removed(node_python, tmp_path):
+    written_beside(node_python, tmp_path / "train", "1 1 1 1", keep=1)
+    assert (tmp_path / "train/iter_4.pth/seal.0.json").is_file()
 
 
 def test_a_training_that_fails_after_a_step_has_sealed_what_it_wrote(node_python, slow_shard):

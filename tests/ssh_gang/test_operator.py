@@ -241,21 +241,59 @@ def test_a_gang_that_outlasts_the_patience_is_handed_to_a_trigger(hook, monkeypa
     assert hook.stopped == []
 
 
-def test_on_kill_by_a_signal_while_the_task_watches_stops_the_attempt(hook, monkeypatch):
-    async def until_the_end(self):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        await asyncio.Event().wait()
+async def killed() -> None:
+    """Airflow's signal arrives, whose handler calls `on_kill`."""
+    os.kill(os.getpid(), signal.SIGUSR1)
+    await asyncio.Event().wait()
 
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    task = patient()
+
+def execute_until_killed(task: GangOperator) -> None:
     before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
     try:
         with pytest.raises(GangError, match="killed while it started the gang"):
             task.execute(context())
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_on_kill_by_a_signal_while_the_task_watches_stops_the_attempt(hook, monkeypatch):
+    async def until_the_end(self):
+        await killed()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    execute_until_killed(patient())
     [(_, attempt)] = hook.stopped
     assert attempt.startswith("try1-")
+
+
+def test_on_kill_by_a_signal_while_the_connections_are_closed_stops_the_attempt(hook, monkeypatch):
+    """The patience is over, or the gang has ended: nothing watches it any more."""
+    until_closed = iter([killed])
+
+    async def until_the_end(self):
+        await asyncio.Event().wait()
+
+    async def close(self):
+        for wait in until_closed:
+            await wait()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    monkeypatch.setattr(PatientOperator, "patience", 0.01)
+    monkeypatch.setattr(GangHook, "close", close)
+    execute_until_killed(patient())
+    [(_, attempt)] = hook.stopped
+    assert attempt.startswith("try1-")
+
+
+def test_a_kill_while_the_task_watches_is_recorded(hook, recorded, monkeypatch):
+    async def until_the_end(self):
+        await killed()
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    execute_until_killed(patient(recorder=recorded.ref))
+    [(attempt, milestone)] = recorded()
+    assert attempt.startswith("try1-")
+    assert milestone.kind == "killed"
 
 
 def test_execute_on_busy_hosts_waits_for_them(hook):
@@ -357,13 +395,7 @@ def test_on_kill_by_a_signal_while_the_gang_is_started_cancels_the_launch(hook, 
             raise
 
     monkeypatch.setattr(GangHook, "launch", launch)
-    task = operator()
-    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
-    try:
-        with pytest.raises(GangError, match="killed while it started the gang"):
-            task.execute(context())
-    finally:
-        signal.signal(signal.SIGUSR1, before)
+    execute_until_killed(operator())
     assert len(cancelled) == 1
 
 

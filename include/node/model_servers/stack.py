@@ -20,7 +20,8 @@ from model_servers.supervisor import Supervisor
 from model_servers.worker import Worker, WorkerFiles, program_name
 from registrar import probe, queue_length, register
 from sqltune.node_contracts.api_keys import VARIABLE, parse_api_keys
-from sqltune.node_contracts.serving import BATCHED_VERSION, ServingSettings
+from sqltune.node_contracts.serving import ENGINE_VERSIONS, VLLM_VERSION, ServingSettings
+from vllm_bridge.environment import environment, version_problem
 
 CONTROLLER_TIMEOUT = 60
 """Seconds until the controller must listen."""
@@ -34,6 +35,9 @@ _SCRIPTS = (
     "fastchat_api_compat.py",
     "front_door.py",
     "registrar.py",
+    "vllm_bridge/*.py",
+    "vllm_worker.py",
+    "worker_interface.py",
 )
 
 
@@ -83,6 +87,8 @@ class Stack:
         if program in self.workers():
             return
         settings = self.settings
+        if settings.engine == "vllm" and (problem := version_problem(VLLM_VERSION, environment())):
+            sys.exit(problem)
         worker = Worker(
             names=[name],
             model=str(Path(model).expanduser()),
@@ -92,7 +98,7 @@ class Stack:
             num_gpus=settings.num_gpus,
             max_gpu_memory=settings.max_gpu_memory,
             engine=settings.engine,
-            engine_version=BATCHED_VERSION,
+            engine_version=ENGINE_VERSIONS[settings.engine],
             deterministic=settings.deterministic,
             cache_gib=settings.cache_gib,
             port=self._free_port(),

@@ -33,9 +33,9 @@ class Worker(BaseModel):
     max_gpu_memory: str | None = Field(None, description="Memory on each of several GPUs, such as 15GiB.")
 
     engine: Engine = Field("fastchat", description="What computes the answers.")
-    engine_version: int = Field(0, description="Version of the batched engine's answers.")
+    engine_version: int | str = Field(0, description="Version of the engine's answers.")
     deterministic: bool = Field(False, description="Whether the batched engine computes one at a time.")
-    cache_gib: float | None = Field(None, description="The batched engine's memory for keys, in GiB.")
+    cache_gib: float | None = Field(None, description="Memory for keys of batched and vllm, in GiB.")
 
     @model_validator(mode="before")
     @classmethod

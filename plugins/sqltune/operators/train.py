@@ -62,7 +62,7 @@ class XtunerOperator(PlanGangOperator):
         """Return the folder of an attempt on every host."""
         raise NotImplementedError
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> Any:
         """Train in the run's turn, which a run that was cleared may have lost."""
         from sqltune.records import turns
 
@@ -71,7 +71,7 @@ class XtunerOperator(PlanGangOperator):
         except OperationalError as e:
             # Ranks that run must be found again all the same, and `plan` has waited for this run's turn.
             self.log.warning("whether another run works on the cluster is not known (%s); going on", e.orig)
-        super().execute(context)
+        return super().execute(context)
 
     def members(self, plan: RunPlan, attempt: str) -> list[Member]:
         """One torchrun on each host, with the config and what is trained beside it."""
@@ -161,10 +161,10 @@ class TrainOperator(XtunerOperator):
         used = fastest(self._measured)
         return digest([self.plan, used]) if used else super().spec_hash()
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> Any:
         """Train with the fastest strategy, in the run's turn."""
         self._log_strategy()
-        super().execute(context)
+        return super().execute(context)
 
     def loss_policy(self, plan: RunPlan) -> LossPolicy:
         """Return what the recipe says of a loss that is not finite, or jumps."""

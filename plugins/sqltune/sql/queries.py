@@ -6,7 +6,7 @@ import itertools
 import re
 from functools import lru_cache
 
-from sqltune.sql.tokens import Token, each_token, join, meaningful, tokens
+from sqltune.sql.tokens import MAX_LENGTH, Token, each_token, join, meaningful, tokens
 
 _SPLIT_OPERATOR = re.compile(r"[<>!]\s+=")
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
@@ -74,7 +74,7 @@ def first_word(query: str) -> str:
 def same_spelling(one: str, other: str) -> bool:
     """Whether two queries differ at most in blanks, comments, the case of words and a semicolon at the end.
 
-    Such queries return the same rows: the case of words counts only in quotes.
+    Such queries return the same rows, or both do not run: the case of words counts only in quotes.
     """
     # Most queries differ in more: comparing the texts is faster than splitting them into tokens.
     may_be = _squeezed(one) == _squeezed(other) or any(begin in one + other for begin in _COMMENTS)
@@ -87,18 +87,25 @@ def _squeezed(query: str) -> str:
 
 def _spelling(query: str) -> list[str]:
     """The parts of a query that count for SQLite: it knows neither blanks nor case beyond ASCII."""
-    parts: list[str] = []
+    # No token has what is beyond the length that is read.
+    parts = [query[MAX_LENGTH:]]
     before = ""
     for token in tokens(query):
         if (before, token.kind) == ("word", "text"):
             # x'00' is a blob, x '00' a column and its alias.
             parts[-1] += token.text
-        elif token.kind != "comment" and not _BLANKS.fullmatch(token.text):
+        elif not _is_skipped(token):
             parts.append(token.text.lower() if token.kind == "word" and token.text.isascii() else token.text)
         before = token.kind
-    while parts and parts[-1] == ";":
-        parts.pop()
-    return parts
+    return parts[:-1] if parts[-1] == ";" else parts
+
+
+def _is_skipped(token: Token) -> bool:
+    """Whether SQLite skips a token: to it, `/*` at the end of a query begins no comment."""
+    if token.kind == "comment":
+        # A query with a null character is refused, wherever it is.
+        return token.text != "/*" and "\0" not in token.text
+    return _BLANKS.fullmatch(token.text) is not None
 
 
 @lru_cache(_REMEMBERED)

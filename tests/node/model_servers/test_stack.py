@@ -119,6 +119,23 @@ def test_a_new_worker_has_the_settings_engine(stack):
     assert worker.cache_gib == 3.0
 
 
+def test_without_vllm_nothing_is_started(stack, monkeypatch, tmp_path):
+    monkeypatch.setattr("model_servers.stack.environment", lambda: tmp_path)
+    stack.settings = stack.settings.model_copy(update={"engine": "vllm"})
+    with pytest.raises(
+        SystemExit, match="serving.engine vllm needs 0.32.0: run `bash include/node/bootstrap.sh"
+    ):
+        stack.add(PROGRAM, "text2sql", "/m")
+    assert stack.workers() == {}
+
+
+def test_a_worker_on_vllm_has_its_version(stack, monkeypatch):
+    monkeypatch.setattr("model_servers.stack.version_problem", lambda *_: None)
+    stack.settings = stack.settings.model_copy(update={"engine": "vllm"})
+    stack.add(PROGRAM, "text2sql", "/m")
+    assert stack.workers()[PROGRAM].engine_label == stack.settings.engine_label == "vllm 0.32.0 bfloat16"
+
+
 def test_a_worker_keeps_the_engine_that_it_was_started_with(stack):
     put(stack)
     stack.add(PROGRAM, "text2sql", "/m")

@@ -44,7 +44,9 @@ def test_a_worker_on_fastchat_has_the_program_that_it_always_had(stack):
     assert program_name("text2sql", "/a", settings) == "worker-text2sql-6a50dc85"
 
 
-@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}, {"dtype": "float32"}])
+@pytest.mark.parametrize(
+    "changes", [{"engine": "fastchat"}, {"engine": "vllm"}, {"deterministic": True}, {"dtype": "float32"}]
+)
 def test_a_model_on_another_engine_has_another_program(stack, changes):
     other = stack.settings.model_copy(update=changes)
     assert program_name("text2sql", "/a", other) != program_name("text2sql", "/a", stack.settings)

@@ -177,6 +177,15 @@ def test_a_gold_query_that_does_not_run_is_not_the_fault_of_its_other_spelling()
     assert judge("SELECT nope FROM t", "select NOPE from T").outcome == "gold_invalid"
 
 
+@pytest.mark.parametrize("end", [" /*", ";;", "; ;"])
+def test_a_prediction_that_is_the_gold_query_but_for_its_end_must_run(end):
+    assert judge("SELECT name FROM t", f"SELECT name FROM t{end}").outcome == "invalid"
+
+
+def test_a_gold_query_whose_rows_are_random_matches_itself_in_another_spelling():
+    assert judge("SELECT name FROM t ORDER BY random()", "select name  from t order by random()").matched
+
+
 def test_a_second_statement_behind_the_gold_query_does_not_run():
     match = judge("SELECT name FROM t", "SELECT name FROM t; SELECT name FROM t")
     assert (match.outcome, match.failure_class) == ("invalid", "several_statements")

@@ -12,16 +12,20 @@ from airflow.sdk.bases.operator import TriggerFailureReason
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferralTimeout, TaskDeferred
 
 from sqltune.config.base import digest
+from sqltune.contracts import dumped
 from sqltune.operators.train import TrainOperator, final_progress
 from sqltune.records import claims, database, installation
 from sqltune.records.claims import Owner
 from sqltune.records.errors import LogStoreError
 from sqltune.records.logstore import check_log_store
 from ssh_gang.errors import GangError
+from ssh_gang.event import GangEvent
 from ssh_gang.hook import GangHook
 from ssh_gang.model import gang_name
 from ssh_gang.progress import Progress
 from ssh_gang.resume import Decision
+from ssh_gang.watch import Watch
+from tests.exported import TRAINED
 from tests.plans import run_plan
 
 DATASET = {
@@ -211,6 +215,20 @@ def test_nothing_is_started_on_a_machine_with_another_log_store(records, monkeyp
     monkeypatch.setenv("SQLTUNE_LOG_STORE", f"{tmp_path}/elsewhere")
     with pytest.raises(LogStoreError, match="is not the log store that this run was planned with"):
         operator(plan).pre_execute({})
+
+
+def test_a_training_that_ends_while_the_task_watches_it_hands_on_its_checkpoint(records, hosts, monkeypatch):
+    async def until_the_end(self):
+        return GangEvent(ok=True, attempt=self.gang.attempt, reason="", seconds=1)
+
+    async def tail(self, member, rank=None, lines=30):
+        return ""
+
+    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
+    monkeypatch.setattr(GangHook, "tail", tail)
+    monkeypatch.setattr(TrainOperator, "judge", lambda *_: TRAINED)
+    monkeypatch.setattr(TrainOperator, "patience", 60.0)
+    assert operator(run_plan()).execute(context()) == dumped(TRAINED)
 
 
 def measured(**rates: float | None) -> list[dict]:

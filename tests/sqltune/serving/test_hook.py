@@ -51,6 +51,7 @@ def test_the_engine_of_the_cluster_file_reaches_the_host():
         ({"engine": "fastchat", "deterministic": True}, "fastchat float16"),
         ({}, "batched 1 float16"),
         ({"deterministic": True}, "batched 1 float16 deterministic"),
+        ({"engine": "vllm"}, "vllm 0.32.0 float16"),
     ],
 )
 def test_what_answers_depend_on_is_named(changes, label):

@@ -143,7 +143,7 @@ def test_another_decoding_has_other_answers(plan, servers, sent):
     assert serve(plan)["cached"] is False
 
 
-@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}])
+@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"engine": "vllm"}, {"deterministic": True}])
 def test_another_engine_has_other_answers(plan, servers, sent, changes):
     evaluate.ask(plan, serve(plan), "before")
     plan["cluster"]["serving"] |= changes
