@@ -49,7 +49,23 @@ class Endpoint:
     worker: str = ""
 
 
-def _ignore(number: int, answer: str) -> None:
+@dataclass(frozen=True)
+class Completion:
+    """What a model made of a prompt.
+
+    Attributes:
+        text: The answer.
+        seconds: From sending the prompt to the answer's last byte, with all attempts and pauses; None where
+            nothing was generated: the prompt is too long for the model.
+        tokens: Tokens of the answer, as the API counts them; None where it does not.
+    """
+
+    text: str
+    seconds: float | None = None
+    tokens: int | None = None
+
+
+def _ignore(number: int, completion: Completion) -> None:
     """The default callback."""
 
 
@@ -57,18 +73,18 @@ def ask(
     endpoint: Endpoint,
     prompts: Sequence[str],
     decoding: Decoding,
-    done: Callable[[int, str], None] = _ignore,
-) -> list[str]:
+    done: Callable[[int, Completion], None] = _ignore,
+) -> list[Completion]:
     """Send all prompts, and wait for the answers.
 
     Args:
         endpoint: The served model.
         prompts: The prompts.
         decoding: How the model decodes, and how many prompts are sent at once.
-        done: Called with the number of a prompt and its answer as soon as it arrives.
+        done: Called with the number of a prompt and its completion as soon as it arrives.
 
     Returns:
-        Answers in the order of the prompts; an empty one for a prompt that is too long for the model.
+        Completions in the order of the prompts; an empty one for a prompt that is too long for the model.
 
     Raises:
         ServingError: A prompt was not answered, or by another worker. Answers that came before were passed to
@@ -84,28 +100,30 @@ async def complete_all(
     endpoint: Endpoint,
     prompts: Sequence[str],
     decoding: Decoding,
-    done: Callable[[int, str], None] = _ignore,
-) -> list[str]:
+    done: Callable[[int, Completion], None] = _ignore,
+) -> list[Completion]:
     """`ask` in a running loop, at most `decoding.concurrency` prompts at once."""
     slots = asyncio.Semaphore(decoding.concurrency)
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     # A server in the local network, by address: never through a proxy of the environment.
     async with httpx.AsyncClient(timeout=decoding.timeout, headers=headers, trust_env=False) as client:
 
-        async def complete_one(number: int, prompt: str) -> str:
+        async def complete_one(number: int, prompt: str) -> Completion:
             async with slots:
-                answer = await _complete(client, endpoint, prompt, decoding)
-            done(number, answer)
-            return answer
+                completion = await _complete(client, endpoint, prompt, decoding)
+            done(number, completion)
+            return completion
 
         async with asyncio.TaskGroup() as tasks:
-            answers = [
+            completions = [
                 tasks.create_task(complete_one(number, prompt)) for number, prompt in enumerate(prompts)
             ]
-        return [a.result() for a in answers]
+        return [completion.result() for completion in completions]
 
 
-async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding) -> str:
+async def _complete(
+    client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding
+) -> Completion:
     """One completion; retried after a server error, a broken connection or a timeout, not a refusal."""
     body = {
         "model": endpoint.model,
@@ -115,16 +133,17 @@ async def _complete(client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, 
         "stop": decoding.stop,
     }
     reason = ""
+    began = time.monotonic()
     for attempt in range(ATTEMPTS):
         try:
             response = await _post(client, f"{endpoint.url}/completions", body)
         except httpx.TransportError as e:
             reason = _transport_problem(e)
         else:
-            answer = _text(endpoint, response)
-            if answer is not None:
+            completion = _completion(endpoint, response, time.monotonic() - began)
+            if completion is not None:
                 _require_worker(endpoint, response)
-                return answer
+                return completion
             reason = _refusal(response)
             if response.is_client_error:
                 break
@@ -157,17 +176,18 @@ def _refusal(response: httpx.Response) -> str:
     return f"{response.status_code} {response.text[:EXCERPT]}" + (remedy if is_unauthorised else "")
 
 
-def _text(endpoint: Endpoint, response: httpx.Response) -> str | None:
+def _completion(endpoint: Endpoint, response: httpx.Response, seconds: float) -> Completion | None:
     """The completion in a response; empty for a prompt that is too long; None for any other response."""
     if response.status_code == 200 and "choices" in (body := response.json()):
-        return str(body["choices"][0]["text"])
+        tokens = (body.get("usage") or {}).get("completion_tokens")
+        return Completion(str(body["choices"][0]["text"]), seconds, tokens)
     if response.status_code == 400 and f'"{CONTEXT_OVERFLOW}"' in response.text:
         log.warning(
             "a prompt is too long for the context of %s and has no answer: %s",
             endpoint.model,
             response.text[:EXCERPT],
         )
-        return ""
+        return Completion("")
     return None
 
 

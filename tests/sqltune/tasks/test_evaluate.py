@@ -17,6 +17,7 @@ from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims, evaluations
 from sqltune.records.claims import Owner
+from sqltune.serving.client import Completion
 from sqltune.sql.prompt import TEMPLATE_HASH
 from sqltune.tasks import evaluate
 from tests.exported import EXPORTED
@@ -71,7 +72,7 @@ def sent(monkeypatch) -> list[str]:
     def ask(endpoint, prompts, decoding, done):
         for number, prompt in enumerate(prompts):
             sent.append(prompt)
-            done(number, "SELECT 1")
+            done(number, Completion("SELECT 1", seconds=0.5, tokens=7))
 
     monkeypatch.setattr(evaluate.client, "ask", ask)
     return sent
@@ -192,7 +193,7 @@ def test_answers_that_came_before_a_failure_are_kept(plan, servers, monkeypatch)
     p = RunPlan.model_validate(plan)
 
     def ask(endpoint, prompts, decoding, done):
-        done(0, "SELECT 1")
+        done(0, Completion("SELECT 1", seconds=0.5))
         raise ServingError("the model server died")
 
     monkeypatch.setattr(evaluate.client, "ask", ask)
@@ -254,3 +255,67 @@ def test_log_says_which_golds_were_corrected(plan, servers, sent, caplog, monkey
     summary = evaluate.ask(plan, serve(plan), "before")
     assert summary["corrected"] == 1
     assert "gold of ref-zh-count corrected by Ada: nulls" in caplog.text
+
+
+def answers_of(monkeypatch, *completions: Completion, error: str = "") -> None:
+    """Let the model answer the first prompts so, and then end, or fail."""
+
+    def ask(endpoint, prompts, decoding, done):
+        for number, completion in enumerate(completions):
+            done(number, completion)
+        if error:
+            raise ServingError(error)
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+
+
+def answered_in(seconds: float | None, tokens: int | None = None) -> Completion:
+    return Completion("SELECT 1", seconds, tokens)
+
+
+def test_speed_is_recorded_and_logged(plan, servers, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    answers_of(monkeypatch, answered_in(1.0, 10), answered_in(3.0, 20), answered_in(2.0, 30))
+    evaluate.ask(plan, serve(plan), "before")
+    speed = stored.score(RunPlan.model_validate(plan).key, "before").speed
+    assert (speed.answers, speed.p50, speed.p95, speed.tokens) == (3, 2.0, 3.0, 60)
+    assert "base: 3 answers in " in caplog.text
+    assert "latency 2.00 s (p50), 3.00 s (p95)" in caplog.text
+
+
+def test_tokens_are_not_known_where_one_answer_has_none(plan, servers, monkeypatch):
+    answers_of(monkeypatch, answered_in(1.0, 10), answered_in(1.0))
+    assert evaluate.ask(plan, serve(plan), "before")["speed"]["tokens"] is None
+
+
+def test_speed_is_of_the_answers_that_were_generated(plan, servers, monkeypatch):
+    """Neither of those that were known, nor of a prompt that is too long for the model."""
+    p, served = RunPlan.model_validate(plan), serve(plan)
+    known, *_ = evaluate.suite_of(p)
+    evaluate.answer_set(p, served["hash"]).store([known], {known.id: "SELECT 1"})
+    answers_of(monkeypatch, answered_in(None), answered_in(4.0, 5))
+    speed = evaluate.ask(plan, served, "before")["speed"]
+    assert (speed["answers"], speed["p50"], speed["tokens"]) == (1, 4.0, 5)
+
+
+def test_answers_of_an_earlier_run_have_no_speed(plan, servers, sent, caplog):
+    caplog.set_level("INFO")
+    p, served = RunPlan.model_validate(plan), serve(plan)
+    suite = evaluate.suite_of(p)
+    evaluate.answer_set(p, served["hash"]).store(suite, {q.id: "SELECT 1" for q in suite})
+    assert evaluate.ask(plan, served, "before")["speed"] is None
+    assert "base: no speed: this run generated none of its answers" in caplog.text
+
+
+def test_speed_is_of_the_try_that_generated_most(plan, servers, monkeypatch):
+    answers_of(monkeypatch, answered_in(1.0), answered_in(2.0), error="the model server died")
+    with pytest.raises(ServingError):
+        evaluate.ask(plan, serve(plan), "before")
+    answers_of(monkeypatch, answered_in(9.0))
+    speed = evaluate.ask(plan, serve(plan), "before")["speed"]
+    assert (speed["answers"], speed["p95"]) == (2, 2.0)
+
+
+def test_speed_stays_when_the_task_is_cleared(plan, servers, sent):
+    measured = evaluate.ask(plan, serve(plan), "before")["speed"]
+    assert evaluate.ask(plan, serve(plan), "before")["speed"] == measured
