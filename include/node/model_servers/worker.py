@@ -69,7 +69,7 @@ def program_name(name: str, model: str, settings: ServingSettings) -> str:
 
 
 def _loading(settings: ServingSettings) -> str:
-    """How a batched worker loads its model; nothing for defaults, as names from before are without."""
+    """How a worker loads its model; nothing for defaults, as names from before are without."""
     fields = {"num_gpus", "max_gpu_memory", "cache_gib"}
     changes = settings.model_dump(include=fields, exclude_defaults=True)
     return "".join(f" {field}={value}" for field, value in changes.items())
