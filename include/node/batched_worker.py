@@ -2,10 +2,10 @@
 
     python batched_worker.py --model-path FOLDER --model-names NAME --host HOST --port PORT [options]
 
-It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it, and loads
-models as that does. It does not register itself with a controller: `registrar.py` does. The package
-`batching` says why it exists, what it cannot do, which version of transformers it needs, and when it can be
-removed.
+It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it for
+completions, and loads models as that does. It does not register itself with a controller: `registrar.py`
+does. The package `batching` says why it exists, what it cannot do, which version of transformers it needs,
+and when it can be removed.
 
 Where its answers differ from FastChat's own:
 
@@ -14,7 +14,7 @@ Where its answers differ from FastChat's own:
 - The end of a text that may become a stop text, or a whole character, is not sent yet.
 - `max_new_tokens` is lowered where prompt and answer do not fit into the context. FastChat removes the
   beginning of the prompt.
-- A request may have a `seed`.
+- A request may have a `seed`. It is for tests: FastChat's API does not forward it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Worker:
 
     def __init__(self, options: argparse.Namespace) -> None:
         _exit_with(version_problem(transformers.__version__))
-        _exit_with(model_problem(transformers.AutoConfig.from_pretrained(options.model_path)))
+        _exit_with(model_problem(transformers.PretrainedConfig.get_config_dict(options.model_path)[0]))
         model, self.tokenizer = load_model(
             options.model_path,
             device=options.device,

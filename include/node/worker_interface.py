@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastchat.constants import ErrorCode
 
 Chunk = dict[str, Any]
 """What FastChat's worker sends: the text so far, usage, finish_reason, error_code, logprobs."""
@@ -81,13 +80,6 @@ def create_app(worker: ModelWorker) -> FastAPI:
     @app.post("/model_details")
     async def model_details() -> dict[str, int]:
         return {"context_length": worker.context_length}
-
-    @app.post("/worker_get_embeddings")
-    async def embeddings() -> dict[str, Any]:
-        message = (
-            "this model is served without embeddings: set serving.engine to fastchat in the cluster file"
-        )
-        return {"text": message, "error_code": int(ErrorCode.INVALID_MODEL)}
 
     return app
 

@@ -54,8 +54,10 @@ class Serving(Model):
         None,
         gt=0,
         description="Memory for keys and values of batched and vllm on all GPUs together, in GiB; requests "
-        "beyond it wait. Empty: 70 % of what is free on the GPUs once the model is loaded, 2 on CPU; with "
-        "vllm 70 % of what was free before, weights and all. FastChat's worker has no such bound.",
+        "beyond it wait. Empty: 70 % of what is free on the GPUs when it is taken, 2 on CPU; with vllm 70 % "
+        "of what was free before, weights and all. The batched engine gives it back after 10 s without a "
+        "request, for a training on the same GPUs. A change takes effect with the next promotion. FastChat's "
+        "worker has no such bound.",
     )
     api_key_env: EnvName | Literal[""] | None = Field(
         None,

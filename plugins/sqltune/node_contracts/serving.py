@@ -78,6 +78,11 @@ class ServingSettings(NodeModel):
     )
     limits: RequestLimits = Field(RequestLimits(), description="What requests may use.")
     log_prompts: bool = Field(False, description="Whether the access log holds prompts.")
+    requires_key: bool = Field(
+        True,
+        description="Whether nothing is served without an API key. Without one in its environment the script "
+        "keeps the keys that the host has, and starts no model.",
+    )
 
     @property
     def engine_label(self) -> str:
@@ -107,6 +112,9 @@ class ServingResponse(NodeModel):
     serving: dict[str, str] = Field(description="Served name to the folder of its model.")
     engines: dict[str, str] = Field(
         default={}, description="Served name to what its answers depend on (`engine_label`)."
+    )
+    workers: dict[str, str] = Field(
+        default={}, description="Served name to the worker that answers to it, as `X-Model-Worker` names it."
     )
     running: bool = Field(description="Whether supervisor runs.")
     api: str = Field(description="Base address of the OpenAI-style API.")

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -19,8 +20,14 @@ ATTEMPTS = 4
 """Attempts for one prompt."""
 FIRST_PAUSE = 0.5
 """Seconds before the second attempt; each further pause is twice as long."""
+FULL_PATIENCE = 600.0
+"""Seconds that a prompt waits for a place at a server that has none; users of the public model hold them."""
+LONGEST_PAUSE = 60.0
+"""Seconds between two looks for a place, whatever the server asks for."""
 CONTEXT_OVERFLOW = "context_length_exceeded"
 """Code of the error for a prompt that does not fit into the model's context."""
+WORKER_HEADER = "X-Model-Worker"
+"""Header in which the front door names the worker that answers."""
 EXCERPT = 300
 """Characters of an answer that a message quotes."""
 
@@ -33,11 +40,13 @@ class Endpoint:
         url: Base address of the OpenAI-style API.
         model: Served name.
         api_key: API key; None for a server without one.
+        worker: The only worker whose answers count; empty: whichever has the name.
     """
 
     url: str
     model: str
     api_key: str | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,8 @@ class Completion:
 
     Attributes:
         text: The answer.
-        seconds: From sending the prompt to the answer's last byte, with all attempts and pauses; None where
-            nothing was generated: the prompt is too long for the model.
+        seconds: From sending the prompt to the answer's last byte, in the attempt that was answered; None
+            where nothing was generated: the prompt is too long for the model.
         tokens: Tokens of the answer, as the API counts them; None where it does not.
     """
 
@@ -78,7 +87,8 @@ def ask(
         Completions in the order of the prompts; an empty one for a prompt that is too long for the model.
 
     Raises:
-        ServingError: A prompt was not answered. Answers that came before were passed to `done`.
+        ServingError: A prompt was not answered, or by another worker. Answers that came before were passed to
+            `done`.
     """
     try:
         return asyncio.run(complete_all(endpoint, prompts, decoding, done))
@@ -114,7 +124,7 @@ async def complete_all(
 async def _complete(
     client: httpx.AsyncClient, endpoint: Endpoint, prompt: str, decoding: Decoding
 ) -> Completion:
-    """One completion; retried after a server error, a broken connection, a timeout or 429, not a refusal."""
+    """One completion; retried after a server error, a broken connection or a timeout, not a refusal."""
     body = {
         "model": endpoint.model,
         "prompt": prompt,
@@ -123,21 +133,37 @@ async def _complete(
         "stop": decoding.stop,
     }
     reason = ""
-    began = time.monotonic()
     for attempt in range(ATTEMPTS):
         try:
-            response = await client.post(f"{endpoint.url}/completions", json=body)
+            response = await _post(client, f"{endpoint.url}/completions", body)
         except httpx.TransportError as e:
             reason = _transport_problem(e)
         else:
-            completion = _completion(endpoint, response, time.monotonic() - began)
+            completion = _completion(endpoint, response)
             if completion is not None:
+                _require_worker(endpoint, response)
                 return completion
             reason = _refusal(response)
-            if response.is_client_error and response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if response.is_client_error:
                 break
         await asyncio.sleep(FIRST_PAUSE * 2**attempt)
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> httpx.Response:
+    """Send a prompt; while there is no place for it, again when the server says, for `FULL_PATIENCE`."""
+    give_up = time.monotonic() + FULL_PATIENCE
+    while True:
+        response = await client.post(url, json=body)
+        if response.status_code != httpx.codes.TOO_MANY_REQUESTS or time.monotonic() > give_up:
+            return response
+        await asyncio.sleep(retry_after(response))
+
+
+def retry_after(response: httpx.Response) -> float:
+    """Seconds after which a server wants to be asked again; 1 where it does not say, at most a minute."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), LONGEST_PAUSE) if text.isdecimal() else 1.0
 
 
 def _refusal(response: httpx.Response) -> str:
@@ -149,11 +175,11 @@ def _refusal(response: httpx.Response) -> str:
     return f"{response.status_code} {response.text[:EXCERPT]}" + (remedy if is_unauthorised else "")
 
 
-def _completion(endpoint: Endpoint, response: httpx.Response, seconds: float) -> Completion | None:
+def _completion(endpoint: Endpoint, response: httpx.Response) -> Completion | None:
     """The completion in a response; empty for a prompt that is too long; None for any other response."""
     if response.status_code == 200 and "choices" in (body := response.json()):
         tokens = (body.get("usage") or {}).get("completion_tokens")
-        return Completion(str(body["choices"][0]["text"]), seconds, tokens)
+        return Completion(str(body["choices"][0]["text"]), response.elapsed.total_seconds(), tokens)
     if response.status_code == 400 and f'"{CONTEXT_OVERFLOW}"' in response.text:
         log.warning(
             "a prompt is too long for the context of %s and has no answer: %s",
@@ -162,6 +188,17 @@ def _completion(endpoint: Endpoint, response: httpx.Response, seconds: float) ->
         )
         return Completion("")
     return None
+
+
+def _require_worker(endpoint: Endpoint, response: httpx.Response) -> None:
+    """Refuse an answer of another worker: the name has moved to another version or engine."""
+    worker = response.headers.get(WORKER_HEADER, "")
+    if endpoint.worker and worker and worker != endpoint.worker:
+        raise ServingError(
+            f"{endpoint.model} at {endpoint.url} is {worker} now, and was {endpoint.worker} when it was made "
+            "ready: another version or engine was promoted meanwhile, and its answers would count as this "
+            "model's: clear the task `serve` before this one, with what follows it"
+        )
 
 
 def _transport_problem(error: httpx.TransportError) -> str:

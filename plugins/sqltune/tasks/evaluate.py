@@ -51,13 +51,21 @@ def serve(
     questions = suite_of(plan)
     known = len(answer_set(plan, model_hash).load(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
+    worker = ""
     if known:
         log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
     else:
-        if is_champion and _is_on_another_engine(plan, name):
+        if is_champion and _is_served_otherwise(plan, name, model):
             name, is_champion = champion_copy_name(plan), False
-        _start(plan, name, model)
-    return ServedModel(name=name, model=model, hash=model_hash, cached=known, stop=not (known or is_champion))
+        worker = _start(plan, name, model)
+    return ServedModel(
+        name=name,
+        model=model,
+        hash=model_hash,
+        cached=known,
+        stop=not (known or is_champion),
+        worker=worker,
+    )
 
 
 def _identity(
@@ -72,17 +80,18 @@ def _identity(
     return BASE, plan.base_model, next(f.base_model_hash for f in facts if f.host == host)
 
 
-def _is_on_another_engine(plan: RunPlan, name: str) -> bool:
-    """Whether a name is served on another engine than the run's, whose answers may be others.
+def _is_served_otherwise(plan: RunPlan, name: str, model: str) -> bool:
+    """Whether a name is served on another engine than the run's, or is another model's since the run began.
 
     Then the champion is evaluated beside it: both models of a run are judged on one engine, and what is
     served publicly changes with a promotion only.
     """
     hook = serving(plan)
-    served_on = hook.status().engines.get(name, hook.engine)
-    if served_on != hook.engine:
-        log.info("%s is served on %s: it is evaluated on %s, beside it", name, served_on, hook.engine)
-    return served_on != hook.engine
+    status = hook.status()
+    now = (status.serving.get(name, model), status.engines.get(name, hook.engine))
+    if now != (model, hook.engine):
+        log.info("%s is %s on %s now: %s is evaluated on %s, beside it", name, *now, model, hook.engine)
+    return now != (model, hook.engine)
 
 
 def champion_copy_name(plan: RunPlan) -> str:
@@ -95,7 +104,8 @@ def candidate_name(plan: RunPlan) -> str:
     return f"candidate-{plan.fingerprint[:8]}"
 
 
-def _start(plan: RunPlan, name: str, model: str) -> None:
+def _start(plan: RunPlan, name: str, model: str) -> str:
+    """Serve a model; the worker that answers."""
     hook = serving(plan)
     status = hook.up(name, model)
     log.info(
@@ -106,6 +116,7 @@ def _start(plan: RunPlan, name: str, model: str) -> None:
         status.ready_after,
         status.serving,
     )
+    return status.workers.get(name, "")
 
 
 def serving(plan: RunPlan) -> ServingHook:
@@ -152,7 +163,7 @@ def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
         )
         try:
             client.ask(
-                serving(plan).endpoint(served.name),
+                serving(plan).endpoint(served.name, served.worker),
                 prompts_of(open_questions),
                 plan.recipe.decoding,
                 lambda number, completion: writer.add(open_questions[number], completion),

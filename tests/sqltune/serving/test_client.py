@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +18,7 @@ from starlette.routing import Route
 
 from sqltune.config.recipe import Decoding
 from sqltune.errors import ServingError
-from sqltune.serving.client import FIRST_PAUSE, Completion, Endpoint, ask
+from sqltune.serving.client import ATTEMPTS, FIRST_PAUSE, Completion, Endpoint, ask, retry_after
 from tests.conftest import free_port, serving
 
 
@@ -37,8 +39,9 @@ class Model:
         self.running -= 1
         if prompt == "busy at first" and self.received[prompt] < 3:
             return JSONResponse({"message": "overloaded"}, 503)
-        if prompt == "full at first" and self.received[prompt] < 2:
-            return JSONResponse({"message": "256 requests of this key are answered now"}, 429)
+        if prompt == "full" or (prompt == "full at first" and self.received[prompt] < 2 * ATTEMPTS):
+            headers = {"Retry-After": "0"}
+            return JSONResponse({"message": "256 requests of this key are answered now"}, 429, headers)
         if prompt == "without a key":
             return JSONResponse({"message": "incorrect API key"}, 401)
         if prompt == "refused":
@@ -56,7 +59,9 @@ class Model:
         answer: dict[str, Any] = {"choices": [{"text": f"SELECT '{prompt}' {body['temperature']}"}]}
         if prompt != "not counted":
             answer["usage"] = {"prompt_tokens": 3, "completion_tokens": len(prompt)}
-        return JSONResponse(answer)
+        worker = "worker-m-2" if prompt == "after a promotion" else "worker-m-1"
+        headers = {} if prompt == "no front door" else {"X-Model-Worker": worker}
+        return JSONResponse(answer, headers=headers)
 
 
 @pytest.fixture
@@ -96,11 +101,30 @@ def test_a_server_error_is_retried(served):
     assert model.received["busy at first"] == 3
 
 
-def test_a_request_that_was_one_too_many_is_retried(served):
+def test_a_request_that_was_one_too_many_waits_for_its_place(served):
+    """Users who held all places for four seconds failed the evaluation: it counted as an attempt."""
     model, endpoint = served
-    (answer,) = texts(ask(endpoint, ["full at first"], Decoding(timeout=1)))
+    (answer,) = texts(ask(endpoint, ["full at first"], Decoding()))
     assert answer.startswith("SELECT")
-    assert model.received["full at first"] == 2
+    assert model.received["full at first"] == 2 * ATTEMPTS
+
+
+def test_a_request_that_never_has_a_place_is_given_up(served, monkeypatch):
+    monkeypatch.setattr("sqltune.serving.client.FULL_PATIENCE", 0.1)
+    _, endpoint = served
+    with pytest.raises(ServingError, match="did not answer: 429 .*requests of this key"):
+        ask(endpoint, ["full"], Decoding())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({"Retry-After": "7"}, 7), ({}, 1), ({"Retry-After": "soon"}, 1)]
+)
+def test_the_server_says_when_to_come_again(headers, seconds):
+    assert retry_after(httpx.Response(429, headers=headers)) == seconds
+
+
+def test_no_server_delays_a_prompt_for_long():
+    assert retry_after(httpx.Response(429, headers={"Retry-After": "86400"})) == 60
 
 
 def test_a_timeout_is_retried(served):
@@ -151,6 +175,25 @@ def test_a_wrong_api_key_is_named_with_its_setting(served):
     assert model.received["without a key"] == 1
 
 
+def test_an_answer_of_another_worker_is_no_answer(served):
+    """Answers of the model that was promoted meanwhile were stored as the champion's, for ever."""
+    _, endpoint = served
+    received: dict[int, Completion] = {}
+    endpoint = replace(endpoint, worker="worker-m-1")
+    with pytest.raises(ServingError, match="m at http://.* is worker-m-2 now, and was worker-m-1 .*: clear"):
+        ask(endpoint, ["a", "after a promotion"], Decoding(concurrency=1), received.__setitem__)
+    assert texts([received.pop(0)]) == ["SELECT 'a' 0.0"]
+    assert received == {}
+
+
+@pytest.mark.parametrize(("worker", "prompt"), [("", "after a promotion"), ("worker-m-1", "no front door")])
+def test_an_answer_counts_where_its_worker_is_not_known(served, worker, prompt):
+    """A front door of an older version names none."""
+    _, endpoint = served
+    answers = ask(replace(endpoint, worker=worker), [prompt], Decoding())
+    assert texts(answers) == [f"SELECT '{prompt}' 0.0"]
+
+
 def test_time_of_an_answer_begins_when_its_prompt_is_sent(served):
     """And not when it begins to wait for one of the places."""
     _, endpoint = served
@@ -159,10 +202,13 @@ def test_time_of_an_answer_begins_when_its_prompt_is_sent(served):
     assert 0 < sum(answer.seconds for answer in answers) < time.monotonic() - began
 
 
-def test_time_of_an_answer_has_all_attempts_and_pauses(served):
+def test_time_of_an_answer_is_that_of_the_attempt_which_was_answered(served):
+    """How long the server was full or down before is not the model's speed."""
     _, endpoint = served
+    began = time.monotonic()
     (answer,) = ask(endpoint, ["busy at first"], Decoding())
-    assert answer.seconds > FIRST_PAUSE + 2 * FIRST_PAUSE
+    pauses = FIRST_PAUSE + 2 * FIRST_PAUSE
+    assert 0 < answer.seconds < time.monotonic() - began - pauses
 
 
 def test_prompt_that_is_too_long_takes_no_time(served):

@@ -37,14 +37,16 @@ def running(monkeypatch) -> list[str]:
 def servers(monkeypatch) -> list[tuple[str, ...]]:
     """Calls of the model servers."""
     calls: list[tuple[str, ...]] = []
-    response = ServingResponse(serving={}, running=True, api="http://a/v1", ready_after=1.0)
+    response = ServingResponse(
+        serving={}, running=True, api="http://a/v1", ready_after=1.0, workers={"base": "worker-base-1"}
+    )
     hook = SimpleNamespace(
         host=SimpleNamespace(name="host-a"),
         up=lambda name, model: calls.append(("up", name, model)) or response,
         down=lambda name: calls.append(("down", name)) or response,
         engine="batched 1 bfloat16",
         status=lambda: response,
-        endpoint=lambda name: f"endpoint of {name}",
+        endpoint=lambda name, worker: f"{name} of {worker}",
     )
     monkeypatch.setattr(evaluate, "serving", lambda plan: hook)
     return calls
@@ -112,6 +114,27 @@ def test_a_champion_on_another_engine_is_evaluated_beside_it(plan, servers, cham
     served = serve(with_champion(plan))
     assert (served["name"], served["model"], served["stop"]) == ("text2sql-batched", "/old", True)
     assert servers == [("up", "text2sql-batched", "/old")]
+
+
+def test_a_champion_that_another_version_has_replaced_is_evaluated_beside_it(plan, servers, monkeypatch):
+    """It took the public name back from the version that was promoted since the run began."""
+    response = ServingResponse(serving={"text2sql": "/new"}, running=True, api="http://a/v1")
+    monkeypatch.setattr(evaluate.serving(None), "status", lambda: response)
+    served = serve(with_champion(plan))
+    assert (served["name"], served["model"], served["stop"]) == ("text2sql-batched", "/old", True)
+
+
+def test_the_worker_that_was_made_ready_is_the_one_that_is_asked(plan, servers, monkeypatch):
+    asked: list[str] = []
+
+    def ask(endpoint, prompts, decoding, done):
+        asked.append(endpoint)
+        raise ServingError("another worker")
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+    with pytest.raises(ServingError):
+        evaluate.ask(plan, serve(plan), "before")
+    assert asked == ["base of worker-base-1"]
 
 
 def test_the_candidate_is_served_under_a_name_of_its_own(plan, servers):
