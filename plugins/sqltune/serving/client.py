@@ -55,8 +55,8 @@ class Completion:
 
     Attributes:
         text: The answer.
-        seconds: From sending the prompt to the answer's last byte, with all attempts and pauses; None where
-            nothing was generated: the prompt is too long for the model.
+        seconds: From sending the prompt to the answer's last byte, in the attempt that was answered; None
+            where nothing was generated: the prompt is too long for the model.
         tokens: Tokens of the answer, as the API counts them; None where it does not.
     """
 
@@ -133,14 +133,13 @@ async def _complete(
         "stop": decoding.stop,
     }
     reason = ""
-    began = time.monotonic()
     for attempt in range(ATTEMPTS):
         try:
             response = await _post(client, f"{endpoint.url}/completions", body)
         except httpx.TransportError as e:
             reason = _transport_problem(e)
         else:
-            completion = _completion(endpoint, response, time.monotonic() - began)
+            completion = _completion(endpoint, response)
             if completion is not None:
                 _require_worker(endpoint, response)
                 return completion
@@ -176,11 +175,11 @@ def _refusal(response: httpx.Response) -> str:
     return f"{response.status_code} {response.text[:EXCERPT]}" + (remedy if is_unauthorised else "")
 
 
-def _completion(endpoint: Endpoint, response: httpx.Response, seconds: float) -> Completion | None:
+def _completion(endpoint: Endpoint, response: httpx.Response) -> Completion | None:
     """The completion in a response; empty for a prompt that is too long; None for any other response."""
     if response.status_code == 200 and "choices" in (body := response.json()):
         tokens = (body.get("usage") or {}).get("completion_tokens")
-        return Completion(str(body["choices"][0]["text"]), seconds, tokens)
+        return Completion(str(body["choices"][0]["text"]), response.elapsed.total_seconds(), tokens)
     if response.status_code == 400 and f'"{CONTEXT_OVERFLOW}"' in response.text:
         log.warning(
             "a prompt is too long for the context of %s and has no answer: %s",

@@ -60,7 +60,8 @@ class Model:
         if prompt != "not counted":
             answer["usage"] = {"prompt_tokens": 3, "completion_tokens": len(prompt)}
         worker = "worker-m-2" if prompt == "after a promotion" else "worker-m-1"
-        return JSONResponse(answer, headers={} if prompt == "no front door" else {"X-Model-Worker": worker})
+        headers = {} if prompt == "no front door" else {"X-Model-Worker": worker}
+        return JSONResponse(answer, headers=headers)
 
 
 @pytest.fixture
@@ -181,7 +182,8 @@ def test_an_answer_of_another_worker_is_no_answer(served):
     endpoint = replace(endpoint, worker="worker-m-1")
     with pytest.raises(ServingError, match="m at http://.* is worker-m-2 now, and was worker-m-1 .*: clear"):
         ask(endpoint, ["a", "after a promotion"], Decoding(concurrency=1), received.__setitem__)
-    assert [answer.text for answer in received.values()] == ["SELECT 'a' 0.0"]
+    assert texts([received.pop(0)]) == ["SELECT 'a' 0.0"]
+    assert received == {}
 
 
 @pytest.mark.parametrize(("worker", "prompt"), [("", "after a promotion"), ("worker-m-1", "no front door")])
@@ -200,10 +202,13 @@ def test_time_of_an_answer_begins_when_its_prompt_is_sent(served):
     assert 0 < sum(answer.seconds for answer in answers) < time.monotonic() - began
 
 
-def test_time_of_an_answer_has_all_attempts_and_pauses(served):
+def test_time_of_an_answer_is_that_of_the_attempt_which_was_answered(served):
+    """How long the server was full or down before is not the model's speed."""
     _, endpoint = served
+    began = time.monotonic()
     (answer,) = ask(endpoint, ["busy at first"], Decoding())
-    assert answer.seconds > FIRST_PAUSE + 2 * FIRST_PAUSE
+    pauses = FIRST_PAUSE + 2 * FIRST_PAUSE
+    assert 0 < answer.seconds < time.monotonic() - began - pauses
 
 
 def test_prompt_that_is_too_long_takes_no_time(served):
