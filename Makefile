@@ -11,7 +11,7 @@ PROCESSES ?= 2
 PYTEST = $(CONTROL)/python -m pytest -n $(PROCESSES) --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test upgrade-test lint audit sbom bench-gang bench-scale bench-overhead lock ui
+.PHONY: help demo lab airflow ask served alert-test report status down test test-fast chaos compose-test upgrade-test lint audit sbom bench-gang bench-scale bench-overhead bench-gpu lock ui
 .PHONY: pictures setup setup-control setup-dev
 
 help: ## print this list
@@ -95,6 +95,9 @@ bench-scale: setup-dev ## measure 64 hosts, 100 gangs, 1,000 runs, 10,000 questi
 
 bench-overhead: ## measure the DAG against a shell script, on a lab that is up (make airflow)
 	@$(CONTROL)/python bench/overhead.py
+
+bench-gpu: ## measure on this machine's GPUs, with the PyTorch of PYTHON; docs/benchmarks.md says what it needs
+	@$(PYTHON) -m bench.gpu
 
 ui: ## build the page into plugins/sqltune/ui/static; needs Node 20
 	@PYTHONPATH=plugins $(CONTROL)/python -c 'import json; from sqltune.ui.app import create_app; \

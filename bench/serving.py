@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -32,14 +32,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "include" / "node")]
 
 from lab import dataset  # noqa: E402
-from lab.paths import BASE  # noqa: E402
+from lab.paths import BASE, NODE  # noqa: E402
 from model_servers.configuration import Layout, worker_command  # noqa: E402
 from model_servers.worker import Worker  # noqa: E402
 from sqltune.dataset.split import clean  # noqa: E402
-from sqltune.node_contracts.serving import BATCHED_VERSION, Engine  # noqa: E402
+from sqltune.node_contracts.serving import ENGINE_VERSIONS, Engine  # noqa: E402
 from sqltune.sql.prompt import render  # noqa: E402
 
-ENGINES: tuple[Engine, ...] = ("fastchat", "batched")
+ENGINES: tuple[Engine, ...] = ("fastchat", "batched", "vllm")
 AT_ONCE = (1, 4, 16, 64)
 QUESTIONS = 64
 SEED = 20261201
@@ -49,6 +49,7 @@ PORTS = 21700
 THREADS = 2
 WARM_UP = 2
 START_TIMEOUT = 300
+NODE_PYTHON = NODE / "bin" / "python"
 
 
 @dataclass
@@ -76,11 +77,21 @@ def body(prompt: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) -> Iterator[Server]:
+def running(
+    engine: Engine,
+    model: Path,
+    dtype: str,
+    folder: Path,
+    port: int,
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    python: Path = NODE_PYTHON,
+) -> Iterator[Server]:
     layout = Layout(
         folder=folder,
         socket="",
-        python=str(BASE / "node-env" / "bin" / "python"),
+        api_socket="",
+        python=str(python),
         bind="127.0.0.1",
         controller_port=0,
         api_port=0,
@@ -89,10 +100,11 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
     worker = Worker(
         model=str(model),
         port=port,
+        bind="127.0.0.1",
         dtype=dtype,
-        device="cpu",
+        device=device,
         engine=engine,
-        engine_version=BATCHED_VERSION,
+        engine_version=ENGINE_VERSIONS[engine],
     )
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS), "LOGDIR": "", "HF_HUB_OFFLINE": "1"}
     began = time.monotonic()
@@ -100,7 +112,7 @@ def running(engine: Engine, model: Path, dtype: str, folder: Path, port: int) ->
         process = subprocess.Popen(
             worker_command(layout, engine, worker), env=environment, cwd=folder, stdout=log, stderr=log
         )
-    server = Server(engine, worker.url("127.0.0.1"), process)
+    server = Server(engine, worker.url, process)
     try:
         wait_for_an_answer(server, folder / f"{engine}.log")
         server.start = time.monotonic() - began
@@ -124,9 +136,13 @@ def wait_for_an_answer(server: Server, log: Path) -> None:
 
 
 def pss(pid: int) -> float:
-    """Memory of a process in GiB, shared pages counted by their share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024**2
+    """Memory of a process and its descendants in GiB, shared pages counted by their share."""
+    rollup, status = (Path("/proc", str(pid), name) for name in ("smaps_rollup", "status"))
+    # A sandbox's kernel may lack the first one; the second one counts shared pages whole.
+    lines = (rollup if rollup.exists() else status).read_text().splitlines()
+    own = next(int(line.split()[1]) for line in lines if line.startswith(("Pss:", "VmRSS:"))) / 1024**2
+    threads = Path(f"/proc/{pid}/task").glob("*/children")
+    return own + sum(pss(int(child)) for thread in threads for child in thread.read_text().split())
 
 
 async def answers(server: Server, prompts: list[str], at_once: int) -> list[dict[str, Any]]:

@@ -22,15 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "plugins")]
 
 from lab import dataset  # noqa: E402
-from lab.paths import BASE  # noqa: E402
+from lab.paths import BASE, NODE  # noqa: E402
 from sqltune.config.xtuner_config import read_config, set_values  # noqa: E402
 from sqltune.dataset.split import clean, split, write  # noqa: E402
 
 STRATEGIES = ("ddp", "zero1", "zero2", "zero2_offload", "zero3", "zero3_offload")
-NODE_ENV = BASE / "node-env"
+NODE_PYTHON = NODE / "bin" / "python"
 WARM_UP = 2
 TIMEOUT = 1800
-LINE = re.compile(r"Iter\(train\) \[\s*\d+/\d+\].*? time: ([\d.]+).*? loss: ([\d.]+|nan)")
+LINE = re.compile(
+    r"Iter\(train\) \[\s*\d+/\d+\].*? time: ([\d.]+)(?:.*? memory: (\d+))?.*? loss: ([\d.]+|nan)"
+)
 # Plain DDP on CPU: mmengine would name a device.
 DDP = "\nmodel_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)\n"
 
@@ -42,6 +44,8 @@ class Trained:
     seconds: list[float]
     wall: float
     """Seconds from the launch to the end."""
+    peak_memory: int | None = None
+    """Memory that PyTorch allocated at most on one of the cards, in MiB; None without cards."""
 
     @property
     def seconds_per_step(self) -> float:
@@ -62,16 +66,33 @@ def config(model: str, steps: int, train_path: str, strategy: str) -> str:
 
 
 def train(strategy: str, model: str, steps: int, folder: Path) -> Trained:
+    return launch(strategy, config(model, steps, training_rows(folder), strategy), steps, folder)
+
+
+def training_rows(folder: Path) -> str:
+    """Write the lab's rows, split; the file of those to train on."""
     rows = [clean(row) for row in dataset.rows(1)]
-    written = write(split([row for row in rows if row], 20), folder / "data")
+    return write(split([row for row in rows if row], 20), folder / "data").train_path
+
+
+def launch(
+    strategy: str, config: str, steps: int, folder: Path, *, ranks: int = 2, python: Path = NODE_PYTHON
+) -> Trained:
+    """Train with the text of a config; each iteration must log a line.
+
+    Raises:
+        RuntimeError: It failed, or logged fewer; the message has the log's end.
+    """
     work = folder / strategy
     work.mkdir(parents=True)
-    (work / "config.py").write_text(config(model, steps, written.train_path, strategy))
+    (work / "config.py").write_text(config)
     deepspeed = [] if strategy == "ddp" else ["--deepspeed", f"deepspeed_{strategy}"]
     command = [
-        "torchrun",
+        str(python),
+        "-m",
+        "torch.distributed.run",
         "--nnodes=1",
-        "--nproc_per_node=2",
+        f"--nproc_per_node={ranks}",
         f"--master_port={free_port()}",
         "-m",
         "xtuner.tools.train",
@@ -86,7 +107,7 @@ def train(strategy: str, model: str, steps: int, folder: Path) -> Trained:
     finished = subprocess.run(
         command,
         cwd=work,
-        env=environment(folder),
+        env=environment(folder, python),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
@@ -99,21 +120,27 @@ def train(strategy: str, model: str, steps: int, folder: Path) -> Trained:
             f"{strategy} ended with {finished.returncode} after {len(found)} steps:\n{log[-3000:]}"
         )
     wall = time.monotonic() - started
-    return Trained(
-        strategy, [float(loss) for _, loss in found], [float(seconds) for seconds, _ in found], wall
+    seconds, memory, losses = zip(*found, strict=True)
+    peak = max((int(mebibytes) for mebibytes in memory if mebibytes), default=None)
+    return Trained(strategy, [float(loss) for loss in losses], [float(s) for s in seconds], wall, peak)
+
+
+def environment(folder: Path, python: Path) -> dict[str, str]:
+    paths = [f"{ROOT}/include/node", f"{ROOT}/plugins", *filter(None, [os.environ.get("PYTHONPATH")])]
+    # Compiled by bootstrap.sh on a host without a card, and not there on others.
+    extensions = python.parents[1] / "torch_extensions"
+    return (
+        os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(paths),
+            "PATH": f"{python.parent}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        | ({"TORCH_EXTENSIONS_DIR": str(extensions)} if extensions.exists() else {})
     )
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return os.environ | {
-        "PYTHONPATH": f"{ROOT}/include/node:{ROOT}/plugins",
-        "PATH": f"{NODE_ENV}/bin:{os.environ['PATH']}",
-        "HOME": str(folder),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TORCH_EXTENSIONS_DIR": str(NODE_ENV / "torch_extensions"),
-    }
 
 
 def free_port() -> int:

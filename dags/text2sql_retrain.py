@@ -101,7 +101,7 @@ def ask_hosted_reference(plan: Any, datasets: Any) -> Any:
     # Without a start_date: with one, switching the DAG on would train at once, for the night before.
     schedule=schedule(SCHEDULE, DAG_ID),
     catchup=False,
-    # Runs of one cluster wait for one another; more than one run is for several clusters.
+    # More than one is for several clusters: the runs of one wait for one another.
     max_active_runs=ACTIVE_RUNS,
     dagrun_timeout=timedelta(days=7),
     on_failure_callback=RunFailed(),

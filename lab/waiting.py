@@ -62,7 +62,7 @@ class Work:
         """What goes on, how much of all is done, and how much is left."""
         left = max(sum(map(self._left, chain)) for chain in self._chains)
         whole = max(sum(self._expected[name] for name, _ in chain) for chain in self._chains)
-        going_on = [name for name in self._began if name not in self._took]
+        going_on = [name for name in list(self._began) if name not in self._took]
         return f"{bar(1 - left / whole)} {', '.join(going_on)}: about {duration(left)} left"
 
     def _left(self, part: Part) -> float:
@@ -77,8 +77,10 @@ class Work:
 
     def _pace(self) -> float:
         """How many times longer this machine takes, by the parts that are done."""
-        usual = sum(self._expected[name] for name in self._took)
-        return max(sum(self._took.values()) / usual, 0.2) if usual else 1
+        # A copy: another part may end meanwhile.
+        took = dict(self._took)
+        usual = sum(self._expected[name] for name in took)
+        return max(sum(took.values()) / usual, 0.2) if usual else 1
 
     @contextmanager
     def _shown(self) -> Iterator[None]:

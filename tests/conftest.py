@@ -33,7 +33,7 @@ os.environ.setdefault("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
 os.environ.setdefault("AIRFLOW__CORE__UNIT_TEST_MODE", "True")
 
 
-SLOW_FIXTURES = {"browser", "lab", "node_python", "served", "sshds", "trained"}
+SLOW_FIXTURES = {"browser", "lab", "node_python", "served", "sshds", "trained", "vllm_python"}
 """Fixtures that start hosts, Airflow's components, the node environment's servers or a browser."""
 
 

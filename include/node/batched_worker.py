@@ -2,10 +2,10 @@
 
     python batched_worker.py --model-path FOLDER --model-names NAME --host HOST --port PORT [options]
 
-It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it, and loads
-models as that does. It does not register itself with a controller: `registrar.py` does. The package
-`batching` says why it exists, what it cannot do, which version of transformers it needs, and when it can be
-removed.
+It has the HTTP interface of `fastchat.serve.model_worker` 0.2.36, as `openai_api_server` calls it for
+completions, and loads models as that does. It does not register itself with a controller: `registrar.py`
+does. The package `batching` says why it exists, what it cannot do, which version of transformers it needs,
+and when it can be removed.
 
 Where its answers differ from FastChat's own:
 
@@ -14,25 +14,20 @@ Where its answers differ from FastChat's own:
 - The end of a text that may become a stop text, or a whole character, is not sent yet.
 - `max_new_tokens` is lowered where prompt and answer do not fit into the context. FastChat removes the
   beginning of the prompt.
-- A request may have a `seed`.
+- A request may have a `seed`. It is for tests: FastChat's API does not forward it.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import logging
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import transformers
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, StreamingResponse
-from fastchat.constants import ErrorCode
 from fastchat.model.model_adapter import get_conversation_template, load_model
 from fastchat.utils import get_context_length, str_to_torch_dtype
 
@@ -41,6 +36,7 @@ from batching.models import model_problem, offload_problem, version_problem
 from batching.requests import RequestError, read_request
 from batching.rows import Chunk
 from batching.thread import EngineThread
+from worker_interface import create_app
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +50,7 @@ class Worker:
 
     def __init__(self, options: argparse.Namespace) -> None:
         _exit_with(version_problem(transformers.__version__))
-        _exit_with(model_problem(transformers.AutoConfig.from_pretrained(options.model_path)))
+        _exit_with(model_problem(transformers.PretrainedConfig.get_config_dict(options.model_path)[0]))
         model, self.tokenizer = load_model(
             options.model_path,
             device=options.device,
@@ -79,9 +75,14 @@ class Worker:
         self.thread = EngineThread(engine)
         self.thread.start()
 
-    def status(self) -> dict[str, Any]:
-        """What FastChat's controller wants to know."""
-        return {"model_names": self.names, "speed": 1, "queue_length": self.thread.engine.unanswered}
+    @property
+    def unanswered(self) -> int:
+        """Requests that are not answered yet."""
+        return self.thread.engine.unanswered
+
+    async def count_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt."""
+        return len(self.tokenizer(prompt).input_ids)
 
     async def answer(self, params: dict[str, Any], *, streams: bool) -> AsyncGenerator[Chunk, None]:
         """The chunks of an answer; a request that cannot be answered has one, with its error."""
@@ -97,72 +98,6 @@ class Worker:
 def _exit_with(problem: str | None) -> None:
     if problem:
         sys.exit(problem)
-
-
-def create_app(worker: Worker) -> FastAPI:
-    """The HTTP interface of FastChat's model worker.
-
-    Its routes are coroutines: FastChat's take a thread for each request, of which there are few.
-    """
-    app = FastAPI()
-
-    @app.post("/worker_generate_stream")
-    async def generate_stream(request: Request) -> StreamingResponse:
-        chunks = worker.answer(await request.json(), streams=True)
-
-        async def encoded() -> AsyncIterator[bytes]:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield json.dumps(chunk).encode() + b"\0"
-
-        return StreamingResponse(encoded())
-
-    @app.post("/worker_generate")
-    async def generate(request: Request) -> JSONResponse:
-        answer = asyncio.create_task(_last(worker.answer(await request.json(), streams=False)))
-        gone = asyncio.create_task(_disconnected(request))
-        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-        if not answer.done():
-            answer.cancel()
-            return JSONResponse(None)
-        return JSONResponse(answer.result())
-
-    @app.post("/worker_get_status")
-    async def status() -> dict[str, Any]:
-        return worker.status()
-
-    @app.post("/count_token")
-    async def count_token(request: Request) -> dict[str, int]:
-        prompt = (await request.json())["prompt"]
-        return {"count": len(worker.tokenizer(prompt).input_ids), "error_code": 0}
-
-    @app.post("/worker_get_conv_template")
-    async def conversation_template() -> dict[str, Any]:
-        return {"conv": worker.conversation}
-
-    @app.post("/model_details")
-    async def model_details() -> dict[str, int]:
-        return {"context_length": worker.context_length}
-
-    @app.post("/worker_get_embeddings")
-    async def embeddings() -> dict[str, Any]:
-        message = (
-            "this model is served without embeddings: set serving.engine to fastchat in the cluster file"
-        )
-        return {"text": message, "error_code": int(ErrorCode.INVALID_MODEL)}
-
-    return app
-
-
-async def _last(chunks: AsyncIterator[Chunk]) -> Chunk:
-    return [chunk async for chunk in chunks][-1]
-
-
-async def _disconnected(request: Request) -> None:
-    """Wait until the client has closed the connection."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:

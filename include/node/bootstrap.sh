@@ -1,25 +1,25 @@
 #!/usr/bin/env bash
 # Install the node environment: what training and serving need on a host.
-#     bash bootstrap.sh TARGET_FOLDER
+#     bash bootstrap.sh [--vllm] TARGET_FOLDER
+# With --vllm also vLLM's environment, beside it (vllm_environment.sh): for serving.engine vllm.
 # Never downloads a CUDA build of torch to a host without a GPU. Run it again after a change of
 # requirements.txt.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-target=${1:?usage: bash bootstrap.sh TARGET_FOLDER}
+# shellcheck source=include/node/torch_build.sh
+. "$here/torch_build.sh"
+with_vllm=
+if [ "${1:-}" = --vllm ]; then
+  with_vllm=1
+  shift
+fi
+target=${1:?usage: bash bootstrap.sh [--vllm] TARGET_FOLDER}
 stamp=$(cat "$here"/requirements.txt "$here"/overrides.txt "$here"/bootstrap.sh | sha256sum | cut -c1-16)
 if [ "$(cat "$target/.stamp" 2>/dev/null)" = "$stamp" ]; then
   echo "node environment: $target is up to date"
+  [ -z "$with_vllm" ] || bash "$here/vllm_environment.sh" "$target"
   exit 0
 fi
-
-fail() {
-  echo "$1" >&2
-  exit 1
-}
-
-has_gpu() {
-  command -v nvidia-smi >/dev/null || command -v rocm-smi >/dev/null
-}
 
 python=${PYTHON:-python3.11}
 command -v "$python" >/dev/null || python=python3
@@ -39,12 +39,7 @@ torch=$(sed -n 's/^torch==//p' "$here/requirements.txt")
 if has_gpu; then
   "$uv" pip install --python "$target/bin/python" --torch-backend=auto "torch==$torch" torchvision
 else
-  # A dry run shows which build pip would install: a machine may be set up to offer a CPU build of its own.
-  cpu_build=$("$target/bin/python" -m pip install --dry-run --quiet --no-deps --ignore-installed --report - \
-    "torch==$torch" 2>/dev/null | "$target/bin/python" -c '
-import json, sys
-package = json.load(sys.stdin)["install"][0]
-print(package["download_info"]["url"] if package["metadata"]["version"].endswith("+cpu") else "")' || true)
+  cpu_build=$(cpu_build_of_torch "$target/bin/python" "$torch")
   if [ -n "$cpu_build" ]; then
     "$uv" pip install --python "$target/bin/python" "torch @ $cpu_build"
   else
@@ -77,3 +72,4 @@ import torch, xtuner.tools.train, fastchat.serve.model_worker, fastchat.serve.op
 print("node environment: torch", torch.__version__)' ||
   fail "the node environment in $target cannot be imported: install what the last line names, and run this again"
 echo "$stamp" >"$target/.stamp"
+[ -z "$with_vllm" ] || bash "$here/vllm_environment.sh" "$target"

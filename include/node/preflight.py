@@ -21,6 +21,7 @@ from host_checks.facts import GIB, address_of, free_memory, interfaces, versions
 from host_checks.gpus import foreign_processes, gpus
 from host_checks.ownership import MARK, owner
 from host_checks.ports import listener
+from vllm_bridge.environment import environment, installed_version, version_problem
 
 try:
     from sqltune.node_contracts.preflight import (
@@ -47,7 +48,7 @@ def check(request: PreflightRequest) -> PreflightResponse:
     facts = measure(request, work_dir, cards)
     checks = [
         ownership_check(request, work_dir),
-        packages_check(facts),
+        packages_check(request, facts),
         disk_check(request, facts, work_dir),
         memory_check(request, facts),
         interface_check(request, facts),
@@ -92,12 +93,18 @@ def ownership_check(request: PreflightRequest, work_dir: Path) -> HostCheck:
     return HostCheck(name="work_dir", value=str(work_dir), problem=None if is_own else problem)
 
 
-def packages_check(facts: MeasuredHost) -> HostCheck:
-    """The node environment is complete."""
+def packages_check(request: PreflightRequest, facts: MeasuredHost) -> HostCheck:
+    """The node environment is complete, and vLLM's where this host serves with it."""
     missing = [name for name, version in facts.versions.items() if version is None]
     problem = f"{', '.join(missing)} not installed in {sys.prefix}: run include/node/bootstrap.sh on the host"
     installed = f"{len(facts.versions) - len(missing)} of {len(facts.versions)}"
-    return HostCheck(name="packages", value=installed, problem=problem if missing else None)
+    vllm_problem = version_problem(request.vllm, environment()) if request.vllm else None
+    return HostCheck(
+        name="packages",
+        value=f"{installed}, vllm {installed_version(environment())}" if request.vllm else installed,
+        problem="; ".join([*([problem] if missing else []), *([vllm_problem] if vllm_problem else [])])
+        or None,
+    )
 
 
 def disk_check(request: PreflightRequest, facts: MeasuredHost, work_dir: Path) -> HostCheck:

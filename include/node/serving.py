@@ -52,6 +52,7 @@ def status(
     return ServingResponse(
         serving={name: w.model for w in stack.workers().values() for name in w.names},
         engines={name: w.engine_label for w in stack.workers().values() for name in w.names},
+        workers={name: program for program, w in stack.workers().items() for name in w.names},
         running=stack.supervisor.running(),
         api=f"{stack.layout.api_url}/v1",
         ready_after=ready_after,

@@ -252,7 +252,7 @@ def ask(
         endpoint = Endpoint(url or serving.url, model or serving.model_name, serving.api_key)
         # As in training: names that need quotes have them.
         prompt = render(question, quote_context(context))
-        typer.echo(complete(endpoint, [prompt], Decoding())[0].strip())
+        typer.echo(complete(endpoint, [prompt], Decoding())[0].text.strip())
     except SqltuneError as e:
         typer.echo(str(e), err=True)
         raise typer.Exit(1) from None

@@ -105,6 +105,7 @@ class ServedModel(Model):
     hash: str = Field(description="Hash of the model's files.")
     cached: bool = Field(description="Whether all answers were known, so that nothing was started.")
     stop: bool = Field(description="Whether `stop` ends it; the champion goes on serving its users.")
+    worker: str = Field("", description="Worker whose answers count; empty: nothing was started.")
 
 
 class HostedQuestion(Model):

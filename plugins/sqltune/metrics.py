@@ -25,7 +25,7 @@ class Metric:
 
 
 METRICS = (
-    Metric("queue", "timer", "ms", "how long a run waited for another one that trained the same plan"),
+    Metric("queue", "timer", "ms", "how long a run waited for another one of its cluster"),
     Metric("train.duration", "timer", "ms", "training, from the start signal to the end of the slowest host"),
     Metric("train.launch_skew", "timer", "ms", "time between the first and the last host's start"),
     Metric("train.steps_per_second", "gauge", "1/s", "iterations a second, over the whole attempt"),
@@ -40,6 +40,8 @@ METRICS = (
     Metric("train.gpu_seconds", "counter", "s", "seconds of all GPUs; 3600 of them are a GPU-hour"),
     Metric("score.before", "gauge", "0 to 1", "share of the questions that the served model answers"),
     Metric("score.after", "gauge", "0 to 1", "share of the questions that the candidate answers"),
+    Metric("latency.before", "timer", "ms", "p95 latency of the served model's answers"),
+    Metric("latency.after", "timer", "ms", "p95 latency of the candidate's answers"),
     Metric("verdict.passed", "counter", "1", "candidates that the gate passed"),
     Metric("verdict.held_back", "counter", "1", "candidates that the gate held back"),
     Metric("promotions", "counter", "1", "versions that began to serve"),

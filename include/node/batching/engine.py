@@ -14,7 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from batching.keys import KeyStore, Pass, Segment, attend
 from batching.memory import head_size, layer_devices, token_capacity
-from batching.requests import Request, RequestError
+from batching.requests import Request
 from batching.rows import Chunk, Row
 from batching.sampling import most_likely
 
@@ -26,6 +26,10 @@ CHUNK = {"cpu": 128, "cuda": 1024}
 """Tokens of joining rows in one step: so long do the others wait for their next token."""
 RESERVE = 64
 """Tokens of an answer that there must be room for when a row joins; it may grow beyond them."""
+_NOT_FINITE = (
+    "the model's scores are not finite (NaN or infinite): set serving_dtype to bfloat16 or float32 in the "
+    "recipe"
+)
 
 
 class Engine:
@@ -59,6 +63,7 @@ class Engine:
         devices = layer_devices(model)
         self._device = devices[0]
         self._groups = config.num_attention_heads // config.num_key_value_heads
+        self._cache_gib = cache_gib
         capacity = token_capacity(model, cache_gib)
         self._store = KeyStore(devices, config.num_key_value_heads, head_size(config), model.dtype, capacity)
         self._max_rows = 1 if deterministic else max_rows
@@ -90,17 +95,7 @@ class Engine:
 
         Returns:
             Its row; set `is_gone` when nobody waits for the answer any more.
-
-        Raises:
-            RequestError: The prompt alone does not fit into memory.
         """
-        if not self._store.fits(1, len(request.tokens) + 1):
-            raise RequestError(
-                ErrorCode.CUDA_OUT_OF_MEMORY,
-                f"the prompt has {len(request.tokens)} tokens, and there is memory for the keys of "
-                f"{self.capacity}, with the answer: shorten it, or raise serving.cache_gib in the cluster "
-                "file",
-            )
         self._submitted += 1
         row = Row(
             self._submitted,
@@ -118,11 +113,20 @@ class Engine:
 
         Returns:
             Whether there was anything to compute.
+
+        Raises:
+            torch.AcceleratorError: The GPU has failed, and answers this process no more.
+            Exception: The memory of a step that failed cannot be given back.
         """
-        # Whatever fails, the thread must go on: others wait for it.
+        # What fails is the answer to its rows; the others go on.
         try:
             return self._step()
         except torch.OutOfMemoryError as e:
+            self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
+        except torch.AcceleratorError as e:
+            # The driver's own: whatever else took the memory, the GPU works.
+            if "out of memory" not in str(e):
+                raise
             self._fail_all(ErrorCode.CUDA_OUT_OF_MEMORY, e)
         except Exception as e:
             log.exception("a step failed")
@@ -141,7 +145,22 @@ class Engine:
     def _take_arrived(self) -> None:
         while not self._arrived.empty():
             self._waiting.append(self._arrived.get())
+        if self._waiting and not self._store.slots:
+            # Others on the same GPUs have taken memory since, or given it back.
+            self._store.capacity = token_capacity(self._model, self._cache_gib)
+        self._refuse_what_never_fits()
         self._waiting = deque(row for row in self._waiting if not row.is_gone)
+
+    def _refuse_what_never_fits(self) -> None:
+        for row in self._waiting:
+            if not row.is_gone and not self._store.fits(1, len(row.tokens) + 1):
+                # Not an error of the server, after which clients try again.
+                row.fail(
+                    ErrorCode.CONTEXT_OVERFLOW,
+                    f"the prompt has {len(row.request.tokens)} tokens, and there is memory for the keys of "
+                    f"{self.capacity}, with the answer: shorten it, or raise serving.cache_gib in the "
+                    "cluster file, for the next promotion",
+                )
 
     def _close_gaps(self) -> None:
         """Fill the slots of rows that are gone with the last rows; one that still joins stays last."""
@@ -155,7 +174,8 @@ class Engine:
                     self._rows[slot] = moved
         for row in joining:
             if not row.is_gone:
-                self._store.copy(slot_of_joining, len(self._rows), row.computed)
+                if slot_of_joining != len(self._rows):
+                    self._store.copy(slot_of_joining, len(self._rows), row.computed)
                 self._rows.append(row)
 
     def _put_back_what_does_not_fit(self) -> None:
@@ -210,7 +230,7 @@ class Engine:
         if self._shares and not row.needs_prompt_logits:
             row.computed = self._store.share(slot, row.tokens)
         else:
-            self._store.held[slot] = []
+            self._store.cut(slot, 0)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch has no types here
     def _compute(self, segments: Sequence[Segment]) -> None:
@@ -245,14 +265,26 @@ class Engine:
             return
         logits = self._model.lm_head(hidden[torch.tensor(last_outputs, device=hidden.device)])
         for row, token, scores in zip(complete, most_likely(logits), logits, strict=True):
-            chosen = token if row.sampler.is_plain else row.sampler.choose(scores, row.tokens)
-            row.add(chosen, scores)
+            if row.sampler.is_plain:
+                row.add(token, scores)
+            elif scores.max().isfinite():
+                row.add(row.sampler.choose(scores, row.tokens), scores)
+            else:
+                # Drawing from NaN would fail the whole step, and on CUDA the process.
+                row.fail(ErrorCode.INTERNAL_ERROR, _NOT_FINITE)
 
     def _fail_all(self, code: ErrorCode, error: Exception) -> None:
         """Answer the rows of a step that failed with its error, and give their memory back."""
         for row in self._rows:
             row.fail(code, f"the model failed ({type(error).__name__}: {error}): try again, or read its log")
         self._rows.clear()
+        self.give_memory_back()
+
+    def give_memory_back(self) -> None:
+        """Hold no keys and values, of which there must be no row that is computed.
+
+        The thread that steps calls it. The next request takes memory again, as much as there is by then.
+        """
         self._store.clear()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -122,7 +122,8 @@ def attend(
 class KeyStore:
     """Keys and values of rows in numbered slots; `past_key_values` to the model.
 
-    A slot whose row has left keeps what it held until another row needs the place.
+    A slot whose row has left keeps what it held until another row takes it. Beyond a row's tokens there are
+    zeros: what is masked is still computed with, and NaN would spread from a row that has left.
 
     Args:
         devices: Device of each layer.
@@ -183,8 +184,7 @@ class KeyStore:
     def _resize(self, slots: int, width: int) -> None:
         kept_slots, kept_width = min(slots, self.slots), min(width, self.width)
         for layer in self._layers:
-            # One tensor after another, so that only one of them exists twice. Zeros, as what is masked is
-            # still multiplied, and NaN would spread.
+            # One tensor after another, so that only one of them exists twice.
             for i, old in enumerate(layer):
                 new = old.new_zeros((slots, width, *old.shape[2:]))
                 new[:kept_slots, :kept_width] = old[:kept_slots, :kept_width]
@@ -193,12 +193,19 @@ class KeyStore:
         self.slots, self.width = slots, width
 
     def copy(self, source: int, target: int, count: int) -> None:
-        """Copy the first tokens of a slot to another."""
-        if source != target:
-            for layer in self._layers:
-                for tensor in layer:
-                    tensor[target, :count] = tensor[source, :count]
-        self.held[target] = self.held[source][:count]
+        """Begin a slot with the first tokens of another."""
+        for layer in self._layers:
+            for tensor in layer:
+                tensor[target, :count] = tensor[source, :count]
+        self.held[target] = self.held[source]
+        self.cut(target, count)
+
+    def cut(self, slot: int, count: int) -> None:
+        """Forget all but the first tokens of a slot."""
+        for layer in self._layers:
+            for tensor in layer:
+                tensor[slot, count:] = 0
+        self.held[slot] = self.held[slot][:count]
 
     def share(self, slot: int, tokens: Sequence[int]) -> int:
         """Begin a slot with the longest beginning of these tokens that any slot holds.
@@ -208,7 +215,10 @@ class KeyStore:
         """
         lengths = [min(_common(held, tokens), len(tokens) - 1) for held in self.held]
         best = max(range(self.slots), key=lengths.__getitem__)
-        self.copy(best, slot, lengths[best])
+        if best == slot:
+            self.cut(slot, lengths[best])
+        else:
+            self.copy(best, slot, lengths[best])
         return lengths[best]
 
 

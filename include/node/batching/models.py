@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 TRANSFORMERS = "4.48.0"
@@ -23,15 +24,19 @@ def version_problem(version: str) -> str | None:
     )
 
 
-def model_problem(config: Any) -> str | None:
-    """Why a model cannot be served, by its transformers configuration; None when it can."""
-    rope = getattr(config, "rope_scaling", None) or {}
+def model_problem(config: Mapping[str, Any]) -> str | None:
+    """Why a model cannot be served, by the content of its config.json; None when it can.
+
+    Not by transformers' configuration: that of a model with code of its own is made by that code.
+    """
+    model_type = config.get("model_type")
+    rope = config.get("rope_scaling") or {}
     rope_type = rope.get("rope_type", rope.get("type", "default"))
     problems = {
-        f"model_type {config.model_type}": config.model_type not in FAMILIES,
-        "a sliding window": getattr(config, "use_sliding_window", False),
+        f"model_type {model_type}": model_type not in FAMILIES,
+        "a sliding window": config.get("use_sliding_window", False),
         f"rope_scaling of type {rope_type}": rope_type not in _ROPE_TYPES,
-        "quantised weights": getattr(config, "quantization_config", None) is not None,
+        "quantised weights": config.get("quantization_config") is not None,
     }
     found = [name for name, is_problem in problems.items() if is_problem]
     if not found:

@@ -8,6 +8,11 @@ from typing import Any
 
 from fastchat.constants import ErrorCode
 
+MAX_STOPS = 16
+"""Stop texts of a request, with the one that FastChat's API adds from the model's template."""
+MAX_STOP_LENGTH = 256
+"""Characters of a stop text: all of them are looked for with each token, while the other rows wait."""
+
 
 class RequestError(Exception):
     """A request that cannot be answered.
@@ -38,7 +43,7 @@ class Request:
         stop_token_ids: Tokens with which it ends.
         echo: Whether the text of the answer begins with the prompt.
         logprobs: Whether each token's logarithmic probability is part of the answer.
-        seed: Of the row's own random numbers; None: a new one.
+        seed: Of the row's own random numbers, for tests: FastChat's API forwards none. None: a new one.
     """
 
     prompt: str
@@ -84,6 +89,7 @@ def read_request(params: Mapping[str, Any], tokenizer: Any, context_length: int)
         raise RequestError(
             ErrorCode.VALIDATION_TYPE_ERROR, f"the request cannot be read ({type(e).__name__}: {e})"
         ) from e
+    _require_short_stops(request.stop)
     _require_tokens(request, context_length, params.get("max_new_tokens", 256))
     return request
 
@@ -93,6 +99,17 @@ def _texts(stop: Any) -> tuple[str, ...]:
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"stop is {stop!r}: a text or a list of texts is expected")
     return tuple(text for text in texts if text)
+
+
+def _require_short_stops(stops: tuple[str, ...]) -> None:
+    longest = max(map(len, stops), default=0)
+    if len(stops) > MAX_STOPS:
+        found = f"{len(stops)} texts, the model's template's included: {MAX_STOPS}"
+    elif longest > MAX_STOP_LENGTH:
+        found = f"a text of {longest} characters: {MAX_STOP_LENGTH}"
+    else:
+        return
+    raise RequestError(ErrorCode.PARAM_OUT_OF_RANGE, f"stop has {found} or fewer are expected")
 
 
 def _require_tokens(request: Request, context_length: int, max_new_tokens: int) -> None:

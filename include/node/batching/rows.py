@@ -47,6 +47,8 @@ class Row:
         self.sampler = Sampler(request, device)
         self._tokenizer, self._send = tokenizer, send
         self._sent = ""
+        self._texts: list[str] = []
+        """The text of each token whose logprobs were described."""
 
     @property
     def pending(self) -> int:
@@ -145,7 +147,8 @@ class Row:
         if not self.request.logprobs:
             return None
         first = 0 if self.request.echo else len(self.request.tokens)
-        texts = [self._tokenizer.decode(token) for token in self.tokens[first:]]
+        self._texts += map(self._tokenizer.decode, self.tokens[first + len(self._texts) :])
+        texts = list(self._texts)
         offsets = [0]
         for text in texts[:-1]:
             offsets.append(offsets[-1] + len(text))
@@ -159,5 +162,5 @@ class Row:
 
 def _partial_stop(text: str, stops: Iterable[str]) -> int:
     """Length of the longest end of a text with which a stop text begins."""
-    lengths = [n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])]
-    return max(lengths, default=0)
+    beginnings = (stop[:n] for stop in stops for n in range(1, min(len(stop), len(text) + 1)))
+    return max((len(beginning) for beginning in beginnings if text.endswith(beginning)), default=0)

@@ -6,6 +6,7 @@ import hmac
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from door.errors import Refusal
 from door.settings import Limits, Settings, digest
@@ -16,6 +17,8 @@ EVERYBODY = ""
 """Name of the key where none is needed."""
 RETRY_AFTER = 1
 """Seconds after which a request that was one too many may come again."""
+MAX_ANSWERS = 8
+"""Answers that one request may have: FastChat computes all of them at the same time."""
 
 
 def key_name(settings: Settings, authorization: str) -> str:
@@ -38,7 +41,7 @@ def key_name(settings: Settings, authorization: str) -> str:
     ]
     if names:
         return names[0]
-    if not settings.keys:
+    if not settings.keys and not settings.requires_key:
         return EVERYBODY
     problem = "the API key is wrong" if key else "there is no API key"
     raise Refusal(
@@ -84,3 +87,26 @@ class Slots:
                     "rate_limit_exceeded",
                     {"Retry-After": str(RETRY_AFTER)},
                 )
+
+
+def require_few_answers(body: dict[str, Any]) -> None:
+    """Refuse a request for more than `MAX_ANSWERS` answers, which would take one place only.
+
+    Args:
+        body: The request; FastChat gives `n` answers to each of its prompts.
+
+    Raises:
+        Refusal: They are too many, or `n` is no integer.
+    """
+    n = 1 if body.get("n") is None else body["n"]
+    # Checked here: FastChat would read "9" and 9.0 as 9.
+    if type(n) is not int:
+        raise Refusal(400, f"n is a JSON {type(n).__name__}: send an integer", "invalid_n")
+    prompt = body.get("prompt")
+    # A list of numbers is one prompt, as tokens; FastChat too looks at the first one only.
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+    if n * prompts > MAX_ANSWERS:
+        message = (
+            f"n × prompts is {n} × {prompts}, and one request has {MAX_ANSWERS} answers at most: send fewer"
+        )
+        raise Refusal(400, message, "too_many_answers")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from door.access import Slots, key_name
+from door.access import Slots, key_name, require_few_answers
 from door.errors import ClientGone, Refusal
 from door.exchange import Exchange
 from door.metrics import Metrics
@@ -30,6 +30,8 @@ from door.upstream import Upstream
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
 """What is passed on to FastChat. Its other paths, such as embeddings and its own API, are not for users."""
 
+LAST_WORDS = 5.0
+"""Seconds for an error to reach a client, which may have stopped reading; then its connection is given up."""
 MAX_NAME = 200
 """Characters of a model's name that are looked up, and quoted and logged where there is no such model."""
 
@@ -73,14 +75,13 @@ class Door:
         try:
             await self._admit(exchange, answer)
         except Refusal as e:
-            await exchange.refuse(e)
+            await _refuse(exchange, e)
         except ClientGone:
             record.status = CLIENT_GONE
         except Exception:
             traceback.print_exc()
-            await exchange.refuse(
-                Refusal(500, f"the front door failed on request {record.id}", "door_failed")
-            )
+            failure = Refusal(500, f"the front door failed on request {record.id}", "door_failed")
+            await _refuse(exchange, failure)
         finally:
             self._metrics.ended(record)
             self._log(record.line(with_prompt=exchange.settings.log_prompts))
@@ -102,6 +103,7 @@ class Door:
         body, record = await exchange.body(), exchange.record
         record.model = str(body.get("model", ""))[:MAX_NAME]
         record.prompt = body.get("prompt", body.get("messages"))
+        require_few_answers(body)
 
         async def answer() -> None:
             async with self._upstream.answer(record.path, body, record) as response:
@@ -132,6 +134,13 @@ class _Guarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._door.guard(Exchange(Request(scope, receive), send), self._answer)
+
+
+async def _refuse(exchange: Exchange, refusal: Refusal) -> None:
+    """Send an error within `LAST_WORDS`: no limit of the request holds for it any more."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORDS):
+            await exchange.refuse(refusal)
 
 
 def _key_of(settings: Settings, request: Request) -> str:

@@ -11,6 +11,8 @@ _FIRST_SERVER_CODE = 50000
 """FastChat answers 400 to its own failures too; their codes begin here."""
 UNKNOWN_MODEL = 40301
 """FastChat's code for a model that its controller does not know."""
+NO_WORKER = 50005
+"""FastChat's code, which `fastchat_api_compat.py` gives, for a worker or a controller that is not there."""
 
 
 class Refusal(Exception):
@@ -58,10 +60,23 @@ def refusal_of(status: int, content: bytes) -> Refusal:
         content: FastChat's body.
     """
     if error := fastchat_error(content):
-        number = int(error["code"])
-        status = 500 if number >= _FIRST_SERVER_CODE else status
-        return Refusal(status, str(error["message"]), _FASTCHAT_CODES.get(number, str(number)))
+        return _fastchat_refusal(int(error["code"]), error["message"], status)
     text = content.decode(errors="replace")[:300]
     return Refusal(
         502 if status >= 500 else status, f"the model server answered {status}: {text}", str(status)
     )
+
+
+def stream_refusal(event: dict[str, Any]) -> Refusal | None:
+    """What a worker answered in a stream instead of text, which FastChat passes on; None for text.
+
+    Args:
+        event: The event: `{"text": …, "error_code": …}` where it is an error.
+    """
+    number = int(event.get("error_code") or 0)
+    return _fastchat_refusal(number, event.get("text"), 400) if number else None
+
+
+def _fastchat_refusal(number: int, message: object, status: int) -> Refusal:
+    status = 500 if number >= _FIRST_SERVER_CODE else status
+    return Refusal(status, str(message), _FASTCHAT_CODES.get(number, str(number)))

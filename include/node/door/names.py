@@ -32,8 +32,8 @@ class Target:
     @property
     def headers(self) -> dict[str, str]:
         """Headers of a response that say what answered."""
-        values = {"X-Model-Version": self.version, "X-Model-Run": urllib.parse.quote(self.run, safe=":+~")}
-        return {name: value for name, value in values.items() if value}
+        values = {"X-Model-Version": self.version, "X-Model-Run": self.run, "X-Model-Worker": self.program}
+        return {name: urllib.parse.quote(value, safe=":+~") for name, value in values.items() if value}
 
 
 class Names:

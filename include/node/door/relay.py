@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from door.errors import Refusal
+from door.errors import Refusal, stream_refusal
 from door.exchange import Exchange
 from door.record import Record
 
@@ -33,7 +33,7 @@ async def relay(response: httpx.Response, exchange: Exchange) -> None:
         await _relay_stream(response, exchange)
         return
     try:
-        content = _renamed(await response.aread(), exchange.record)
+        content = _renamed(json.loads(await response.aread()), exchange.record)
     except ValueError as e:
         raise Refusal(502, "the model server answered no JSON", "upstream_error") from e
     await exchange.send_json(content)
@@ -44,7 +44,10 @@ async def _relay_stream(response: httpx.Response, exchange: Exchange) -> None:
     await exchange.start(200, STREAM, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     async for event in _events(response):
         if event.startswith(_DATA + b"{"):
-            event = _DATA + _renamed(event.removeprefix(_DATA), exchange.record)
+            body = json.loads(event.removeprefix(_DATA))
+            if refusal := stream_refusal(body):
+                raise refusal
+            event = _DATA + _renamed(body, exchange.record)
         await exchange.write(event + _END_OF_EVENT, more=True)
     await exchange.write(b"", more=False)
 
@@ -58,8 +61,7 @@ async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
             yield event
 
 
-def _renamed(content: bytes, record: Record) -> bytes:
-    body: dict[str, Any] = json.loads(content)
+def _renamed(body: dict[str, Any], record: Record) -> bytes:
     if "model" in body:
         body["model"] = record.model
     record.take_usage(body.get("usage"))

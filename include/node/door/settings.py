@@ -35,10 +35,11 @@ class Settings:
 
     Attributes:
         public_name: Served name whose worker makes the host healthy.
-        keys: SHA-256 of each key by the key's name; empty: everybody may ask.
+        keys: SHA-256 of each key by the key's name; empty: everybody may ask, unless a key is required.
         internal_key: SHA-256 of the key with which the servers probe their models, without a limit.
         limits: The limits.
         log_prompts: Whether the access log holds prompts.
+        requires_key: Whether nobody may ask where there is no key.
     """
 
     public_name: str = ""
@@ -46,6 +47,7 @@ class Settings:
     internal_key: str = ""
     limits: Limits = Limits()
     log_prompts: bool = False
+    requires_key: bool = False
 
     def dump(self) -> str:
         """The content of the file."""

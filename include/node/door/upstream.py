@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from door.errors import UNKNOWN_MODEL, Refusal, fastchat_error, refusal_of
+from door.errors import NO_WORKER, UNKNOWN_MODEL, Refusal, fastchat_error, refusal_of
 from door.names import Names
 from door.record import REQUEST_ID, Record
 
@@ -49,8 +49,8 @@ class Upstream:
     async def answer(self, path: str, body: dict[str, Any], record: Record) -> AsyncIterator[httpx.Response]:
         """Send a request to the worker that its name stands for; the response is not read yet.
 
-        Nothing fails because a process is being restarted or a name has just moved: until the first byte of
-        an answer, the name is looked up and the request is sent again.
+        A request waits while a process is being restarted or a name has just moved: until a worker has it,
+        the name is looked up and the request is sent again.
 
         Args:
             path: Path of the API.
@@ -91,7 +91,7 @@ class Upstream:
             return None
         except httpx.HTTPError as e:
             raise _broken(e) from e
-        if response.status_code == httpx.codes.BAD_REQUEST and _is_unknown_model(await response.aread()):
+        if response.status_code == httpx.codes.BAD_REQUEST and _is_not_there(await response.aread()):
             return None
         return response
 
@@ -111,7 +111,7 @@ def _broken(error: httpx.HTTPError) -> Refusal:
     return Refusal(502, f"the model server broke off ({type(error).__name__}): ask again", "upstream_error")
 
 
-def _is_unknown_model(content: bytes) -> bool:
-    """Whether FastChat's controller does not know a worker: a restarted one learns of it within a second."""
+def _is_not_there(content: bytes) -> bool:
+    """Whether a worker or the controller is being restarted; that one knows its workers a second later."""
     error = fastchat_error(content)
-    return error is not None and error.get("code") == UNKNOWN_MODEL
+    return error is not None and error.get("code") in (UNKNOWN_MODEL, NO_WORKER)

@@ -175,9 +175,24 @@ def _batched_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
     ]
 
 
+def _vllm_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
+    return [
+        str(layout.scripts / "vllm_worker.py"),
+        *("--model-path", worker.model),
+        *("--model-names", program),
+        *_listen(worker.bind, worker.port),
+        *("--limit-worker-concurrency", str(MAX_REQUESTS)),
+        *("--dtype", worker.dtype),
+        *("--device", worker.device),
+        *_gpu_options(worker),
+        *(["--cache-gib", f"{worker.cache_gib:g}"] if worker.cache_gib else []),
+    ]
+
+
 _ENGINES: dict[Engine, Callable[[Layout, str, Worker], list[str]]] = {
     "fastchat": _fastchat_worker,
     "batched": _batched_worker,
+    "vllm": _vllm_worker,
 }
 
 

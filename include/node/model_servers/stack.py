@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-from door.settings import FILE, Limits, Settings, digest
+from door.settings import FILE, Limits, Settings, SettingsFile, digest
 from model_servers.configuration import LOOPBACK, Layout, configuration
 from model_servers.ports import free_port, listen_error, wait_for_listener
 from model_servers.processes import end_orphans
@@ -20,7 +20,8 @@ from model_servers.supervisor import Supervisor
 from model_servers.worker import Worker, WorkerFiles, program_name
 from registrar import probe, queue_length, register
 from sqltune.node_contracts.api_keys import VARIABLE, parse_api_keys
-from sqltune.node_contracts.serving import BATCHED_VERSION, ServingSettings
+from sqltune.node_contracts.serving import ENGINE_VERSIONS, VLLM_VERSION, ServingSettings
+from vllm_bridge.environment import environment, version_problem
 
 CONTROLLER_TIMEOUT = 60
 """Seconds until the controller must listen."""
@@ -34,6 +35,9 @@ _SCRIPTS = (
     "fastchat_api_compat.py",
     "front_door.py",
     "registrar.py",
+    "vllm_bridge/*.py",
+    "vllm_worker.py",
+    "worker_interface.py",
 )
 
 
@@ -60,16 +64,28 @@ class Stack:
         """Program of the worker that serves a model under a name, with the settings' engine."""
         return program_name(name, model, self.settings)
 
+    def serving(self, name: str, model: str) -> str | None:
+        """Program of the worker that serves a model under a name on the settings' engine, however loaded."""
+        folder, label = str(Path(model).expanduser()), self.settings.engine_label
+        return next(
+            (
+                program
+                for program, worker in self.workers().items()
+                if name in worker.names and (worker.model, worker.engine_label) == (folder, label)
+            ),
+            None,
+        )
+
     def up(self, name: str, model: str) -> float:
         """Serve one more model.
 
         Returns:
             Seconds until it answered a prompt.
         """
-        program = self.program(name, model)
+        self.require_usable()
+        program = self.serving(name, model) or self.program(name, model)
         self.serving_before = program if program in self.workers() else None
-        self.add(program, name, model)
-        self.apply()
+        self.load(program, name, model)
         return self.wait_until_ready(program, name)
 
     def down(self, name: str) -> None:
@@ -78,11 +94,40 @@ class Stack:
             if name in worker.names:
                 self.remove(program)
 
+    def require_usable(self) -> None:
+        """Exit, before anything is changed, where no model can be served, or not without a key."""
+        _require_modules()
+        if self.settings.requires_key and not _given_keys():
+            sys.exit(
+                f"{VARIABLE} is empty, and nothing is served without an API key: set the variable that "
+                "serving.api_key_env of the cluster file names, in Airflow's environment; what is served now "
+                "was left as it is"
+            )
+
+    def load(self, program: str, name: str, model: str) -> None:
+        """Add a worker and start what is not up; where that exits, a worker that is new is removed."""
+        known = program in self.workers()
+        self.add(program, name, model)
+        try:
+            self.apply()
+        except SystemExit:
+            if not known:
+                self._forget(program)
+            raise
+
+    def _forget(self, program: str) -> None:
+        """Remove a worker that was not started; the next call would start it, for nobody."""
+        self.files.remove(program)
+        if not self.workers() and self.supervisor.running():
+            self.supervisor.shut_down()
+
     def add(self, program: str, name: str, model: str) -> None:
         """Give a worker a port, a name and a file; a worker that has one keeps it."""
         if program in self.workers():
             return
         settings = self.settings
+        if settings.engine == "vllm" and (problem := version_problem(VLLM_VERSION, environment())):
+            sys.exit(problem)
         worker = Worker(
             names=[name],
             model=str(Path(model).expanduser()),
@@ -92,7 +137,7 @@ class Stack:
             num_gpus=settings.num_gpus,
             max_gpu_memory=settings.max_gpu_memory,
             engine=settings.engine,
-            engine_version=BATCHED_VERSION,
+            engine_version=ENGINE_VERSIONS[settings.engine],
             deterministic=settings.deterministic,
             cache_gib=settings.cache_gib,
             port=self._free_port(),
@@ -170,14 +215,21 @@ class Stack:
 
     def _door_settings(self) -> Settings:
         settings = self.settings
-        keys = parse_api_keys(os.environ.get(VARIABLE, ""))
         return Settings(
             public_name=settings.public_name,
-            keys={name: digest(key) for name, key in keys.items()},
+            keys=self._key_digests(),
             internal_key=digest(self.internal_key()),
             limits=Limits(**settings.limits.model_dump()),
             log_prompts=settings.log_prompts,
+            requires_key=settings.requires_key,
         )
+
+    def _key_digests(self) -> dict[str, str]:
+        """The keys of this call; those of the call before where a key is required and this one has none."""
+        keys = _given_keys()
+        if self.settings.requires_key and not keys and (self.layout.folder / FILE).exists():
+            return SettingsFile(self.layout.folder).current().keys
+        return {name: digest(key) for name, key in keys.items()}
 
     def internal_key(self) -> str:
         """The key with which a model is probed through the front door; made once."""
@@ -258,6 +310,11 @@ class Stack:
         if program in self.workers() and program != self.serving_before:
             self.remove(program)
         sys.exit(f"{reason}\n--- {path} ---\n{tail}")
+
+
+def _given_keys() -> dict[str, str]:
+    """The API keys in this script's environment, by name."""
+    return parse_api_keys(os.environ.get(VARIABLE, ""))
 
 
 def _require_modules() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from marks import GANG, SERVING
 from model_servers.configuration import Layout
 from model_servers.processes import wait_until_gone
+from sqltune.node_contracts.api_keys import VARIABLE
 from supervisor_rpc import ERRORS, call, is_running
 
 SHUTDOWN_TIMEOUT = 60
@@ -43,7 +44,8 @@ class Supervisor:
         # Without a gang's marker, or the served processes would look like the gang's own. With the marker of
         # model servers, so that a search for foreign processes on the GPUs recognises the served model.
         # LOGDIR: FastChat would write logs to the working directory; supervisor keeps what it prints.
-        environment = {k: v for k, v in os.environ.items() if k != GANG}
+        # Without the users' API keys, of which the door needs the hashes alone.
+        environment = {k: v for k, v in os.environ.items() if k not in (GANG, VARIABLE)}
         subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", self._layout.configuration_file],
             check=True,
@@ -57,12 +59,14 @@ class Supervisor:
         """Stop programs whose configuration is gone or changed, and add those that are new.
 
         Args:
-            first: Program that, where it is new, runs before anything is stopped. Exits when it does not.
+            first: Program that runs before a changed one is stopped, unless it is changed itself. Exits when
+                it does not. What is only gone is stopped in any case.
         """
         added, changed, removed = self._call("reloadConfig")[0]
         for name in added:
             self._call("addProcessGroup", name)
-        if first in added:
+        # Not only where it is new: a reload that was refused has added it.
+        if changed and first not in changed:
             self._require_running(first)
         # In alphabetical order: the API ends its requests before the controller and the workers that it asks.
         for name in sorted([*removed, *changed]):

@@ -40,6 +40,7 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     as the new model's.
     """
     _require_model(model)
+    stack.require_usable()
     program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]
@@ -71,8 +72,7 @@ def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
             stack.serving_before = program
         else:
             stack.files.put(program, known.model_copy(update={"names": [own_name]}))
-    stack.add(program, own_name, model)
-    stack.apply()
+    stack.load(program, own_name, model)
     return stack.wait_until_ready(program, stack.workers()[program].names[0])
 
 

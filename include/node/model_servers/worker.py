@@ -33,9 +33,9 @@ class Worker(BaseModel):
     max_gpu_memory: str | None = Field(None, description="Memory on each of several GPUs, such as 15GiB.")
 
     engine: Engine = Field("fastchat", description="What computes the answers.")
-    engine_version: int = Field(0, description="Version of the batched engine's answers.")
+    engine_version: int | str = Field(0, description="Version of the engine's answers.")
     deterministic: bool = Field(False, description="Whether the batched engine computes one at a time.")
-    cache_gib: float | None = Field(None, description="The batched engine's memory for keys, in GiB.")
+    cache_gib: float | None = Field(None, description="Memory for keys of batched and vllm, in GiB.")
 
     @model_validator(mode="before")
     @classmethod
@@ -61,11 +61,18 @@ class Worker(BaseModel):
 def program_name(name: str, model: str, settings: ServingSettings) -> str:
     """Name of a worker's program in supervisor: the served name, and a hash of the model's folder.
 
-    The same model on another engine is another program, so that a switch can replace one by the other.
-    FastChat's keep the names that they had when it was the only engine.
+    The same model on another engine, or loaded otherwise, is another program, so that a switch can replace
+    one by the other. FastChat's keep the names that they had when it was the only engine.
     """
-    engine = "" if settings.engine == "fastchat" else f" {settings.engine_label}"
+    engine = "" if settings.engine == "fastchat" else f" {settings.engine_label}{_loading(settings)}"
     return f"worker-{name}-{hashlib.sha256(f'{model}{engine}'.encode()).hexdigest()[:8]}"
+
+
+def _loading(settings: ServingSettings) -> str:
+    """How a worker loads its model; nothing for defaults, as names from before are without."""
+    fields = {"num_gpus", "max_gpu_memory", "cache_gib"}
+    changes = settings.model_dump(include=fields, exclude_defaults=True)
+    return "".join(f" {field}={value}" for field, value in changes.items())
 
 
 class WorkerFiles:

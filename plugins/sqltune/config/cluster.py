@@ -41,19 +41,23 @@ class Serving(Model):
     engine: Engine = Field(
         "batched",
         description="What computes the answers. batched: many at once, for Llama and Qwen2. fastchat: "
-        "FastChat's own worker, one at a time, for any model. A change takes effect with the next promotion.",
+        "FastChat's own worker, one at a time, for any model. vllm: many at once, on CUDA GPUs of compute "
+        "capability 7.5 or newer, by vLLM in an environment of its own (bootstrap.sh --vllm). A change takes "
+        "effect with the next promotion.",
     )
     deterministic: bool = Field(
         False,
         description="On: the batched engine computes one answer at a time, so that none depends on what else "
-        "is being answered. FastChat's worker always does.",
+        "is being answered. FastChat's worker always does. Refused with vllm, which computes many at once.",
     )
     cache_gib: float | None = Field(
         None,
         gt=0,
-        description="Memory for the batched engine's keys and values, in GiB; requests beyond it wait. "
-        "Empty: 70 % of what is free on the GPUs once the model is loaded, 2 on CPU. FastChat's worker has "
-        "no such bound.",
+        description="Memory for keys and values of batched and vllm on all GPUs together, in GiB; requests "
+        "beyond it wait. Empty: 70 % of what is free on the GPUs when it is taken, 2 on CPU; with vllm 70 % "
+        "of what was free before, weights and all. The batched engine gives it back after 10 s without a "
+        "request, for a training on the same GPUs. A change takes effect with the next promotion. FastChat's "
+        "worker has no such bound.",
     )
     api_key_env: EnvName | Literal[""] | None = Field(
         None,
@@ -69,13 +73,15 @@ class Serving(Model):
         1,
         ge=1,
         le=64,
-        description="GPUs that a model worker spreads its model over (FastChat's --num-gpus).",
+        description="GPUs that a model worker spreads its model over (FastChat's --num-gpus). With vllm each "
+        "has a part of every layer (its tensor parallel size): a divisor of the model's attention heads.",
     )
     max_gpu_memory: str | None = Field(
         None,
         pattern=r"^[1-9][0-9]*(MiB|GiB)$",
         description="Memory that a model worker may use on each of its GPUs, such as 15GiB (FastChat's "
-        "--max-gpu-memory). Needs num_gpus above 1. Empty: 85 % of what is free.",
+        "--max-gpu-memory). Needs num_gpus above 1. Empty: 85 % of what is free. Refused with vllm, which "
+        "divides a model evenly: cache_gib bounds the rest.",
     )
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a model worker; 0 leaves it unset.")
     drain_timeout: float = Field(

@@ -70,7 +70,29 @@ def _serving(cluster: Cluster) -> Iterator[str]:
             f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory} has no effect on one GPU, which "
             "FastChat fills as it needs: set num_gpus to 2 or more, or remove it"
         )
+    if serving.engine == "vllm":
+        yield from _vllm(cluster)
     yield from _api_key(serving)
+
+
+def _vllm(cluster: Cluster) -> Iterator[str]:
+    """What vLLM cannot do."""
+    serving = cluster.serving
+    if serving.deterministic:
+        yield (
+            "cluster.serving.deterministic: true, and with engine vllm an answer depends on what else is "
+            "asked: set engine to batched, or remove deterministic"
+        )
+    if serving.max_gpu_memory:
+        yield (
+            f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory}, and engine vllm divides a model "
+            "evenly between its GPUs: remove it; cache_gib bounds the memory for keys and values"
+        )
+    if cluster.accelerator == "rocm":
+        yield (
+            "cluster.serving.engine: vllm, and accelerator is rocm, for which vLLM has no build for the "
+            "hosts' Python 3.11: set engine to batched"
+        )
 
 
 def _api_key(serving: Serving) -> Iterator[str]:

@@ -31,3 +31,14 @@ class GateRules(Model):
     max_vacuous: float = Field(
         ge=0, le=1, description="Largest share of the correct answers with two empty results that passes."
     )
+    max_latency: float | None = Field(
+        None,
+        gt=0,
+        description="Longest p95 latency of the candidate that passes, in seconds: 95 % of its answers come "
+        "within it; None: no limit.",
+    )
+    max_slowdown: float | None = Field(
+        None,
+        gt=0,
+        description="Largest p95 latency that passes as a multiple of the served model's; None: no limit.",
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sqltune.config.base import digest
 from sqltune.config.cluster import Cluster
@@ -47,6 +47,16 @@ class Site(Model):
 
 class RunPlan(Site):
     """What one run does, with everything pinned."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_plan_without_engine(cls, values: Any) -> Any:
+        """A plan of before there were engines goes on with FastChat's, which answered for it so far."""
+        match values:
+            case {"cluster": {"serving": {} as serving}} if "engine" not in serving:
+                cluster = values["cluster"] | {"serving": serving | {"engine": "fastchat"}}
+                return values | {"cluster": cluster}
+        return values
 
     run_id: str = Field(description="Id of the Airflow run.")
     recipe_name: str = Field(description="Name of the recipe's file, without .yaml.")
@@ -132,7 +142,7 @@ class RunPlan(Site):
         ]
         return digest([self.fingerprint, *decisive]) if decisive else self.fingerprint
 
-    def with_strategy(self, strategy: DeepSpeed) -> Self:
+    def with_strategy(self, strategy: DeepSpeed) -> RunPlan:
         """The plan, trained with another DeepSpeed strategy."""
         training = self.training.model_copy(update={"deepspeed": strategy})
         return self.model_copy(update={"training": training})

@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqltune.config.gate_rules import GateRules
 from sqltune.errors import ScoringError
 from sqltune.evaluation.audit.flags import merged
-from sqltune.evaluation.rules import RULES, AnswerPair, Evidence
+from sqltune.evaluation.rules import RULES, AnswerPair, Evidence, apply
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.scorer import with_flags, without_flagged
 from sqltune.evaluation.statistics import compare
@@ -26,7 +26,7 @@ def decide(before: Score, after: Score, limits: GateRules) -> Verdict:
         ScoringError: the two models were not evaluated on the same questions.
     """
     evidence = gather(before, after, limits.confidence)
-    results = tuple(rule(evidence, limits) for rule in RULES)
+    results = apply(RULES, evidence, limits)
     return Verdict(
         passed=all(result.passed for result in results if not result.advisory),
         rules=results,

@@ -9,10 +9,11 @@ from sqltune.evaluation.audit.flags import REASONS
 from sqltune.evaluation.diagnosis.steps import ERROR_CLASSES
 from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.verdict import RecordedVerdict
 
 NOT_EVALUATED = "–"
-"""Cell of a model that answered no question."""
+"""Cell of a model that answered no question, or none in this run."""
 
 Line = list[str]
 
@@ -92,6 +93,7 @@ def _numbers(scores: Sequence[Score]) -> list[Line]:
         *_gold_failures(scores),
         *_doubtful_golds([s.flagged for s in scores]),
         *_corrected(scores),
+        *_speeds([s.speed for s in scores]),
         *_marks([s.reference_prompts for s in scores]),
     ]
 
@@ -134,6 +136,15 @@ def _doubtful_golds(parts: Sequence[Mapping[str, int]]) -> list[Line]:
 def _corrected(scores: Sequence[Score]) -> list[Line]:
     counts = [s.corrected for s in scores]
     return [["corrected gold queries", *map(str, counts)]] if any(counts) else []
+
+
+def _speeds(speeds: Sequence[Speed | None]) -> list[Line]:
+    """Return how fast the models answered, if any was measured; and over how many answers."""
+    if not any(speeds):
+        return []
+    rates = [f"{s.answers_per_second:.2f} (of {s.answers})" if s else NOT_EVALUATED for s in speeds]
+    latencies = [f"{s.p95:.2f} s" if s else NOT_EVALUATED for s in speeds]
+    return [["answers a second", *rates], ["  p95 latency", *latencies]]
 
 
 def _marks(parts: Sequence[Mapping[str, bool]]) -> list[Line]:

@@ -6,12 +6,13 @@ float to their exact value, so equality needs no tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqltune.config.gate_rules import GateRules
 from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.score import JudgedAnswer, Score
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.statistics import PairedComparison
 from sqltune.evaluation.verdict import RuleResult
 
@@ -167,7 +168,57 @@ def not_vacuous(evidence: Evidence, limits: GateRules) -> RuleResult:
     )
 
 
-Rule = Callable[[Evidence, GateRules], RuleResult]
+def fast_enough(evidence: Evidence, limits: GateRules) -> RuleResult | None:
+    """The candidate's p95 latency is short enough; None where no limit is set."""
+    if limits.max_latency is None:
+        return None
+    after = _reliable_speed(evidence.after, limits)
+    return RuleResult(
+        id="fast_enough",
+        passed=after is None or after.p95 <= limits.max_latency,
+        value=after.p95 if after else None,
+        limit=limits.max_latency,
+        explanation=(
+            f"p95 latency {after.p95:.2f} s, at most {limits.max_latency:g} s allowed"
+            if after
+            else f"not known: {_generated(evidence.after)} in this run, "
+            f"at least {limits.min_questions} required"
+        ),
+    )
+
+
+def not_slower(evidence: Evidence, limits: GateRules) -> RuleResult | None:
+    """The candidate's p95 latency is not too many times the old model's; None where no limit is set."""
+    if limits.max_slowdown is None:
+        return None
+    before, after = (_reliable_speed(score, limits) for score in (evidence.before, evidence.after))
+    slowdown = after.p95 / before.p95 if before and after else None
+    return RuleResult(
+        id="not_slower",
+        passed=slowdown is None or slowdown <= limits.max_slowdown,
+        value=slowdown,
+        limit=limits.max_slowdown,
+        explanation=(
+            f"p95 latency {before.p95:.2f} → {after.p95:.2f} s: {slowdown:.2f} times, "
+            f"at most {limits.max_slowdown:g} times allowed"
+            if before and after
+            else f"not known: {_generated(evidence.before)} before, {_generated(evidence.after)} after "
+            f"in this run, at least {limits.min_questions} of each required"
+        ),
+    )
+
+
+def _reliable_speed(score: Score, limits: GateRules) -> Speed | None:
+    """A score's speed; None where it was measured over fewer answers than a comparison needs."""
+    return score.speed if score.speed and score.speed.answers >= limits.min_questions else None
+
+
+def _generated(score: Score) -> str:
+    return f"{score.speed.answers if score.speed else 0} answers generated"
+
+
+Rule = Callable[[Evidence, GateRules], RuleResult | None]
+"""None where a rule is optional, and its limit is not set."""
 
 DECIDING: tuple[Rule, ...] = (
     enough_questions,
@@ -178,8 +229,16 @@ DECIDING: tuple[Rule, ...] = (
     floor,
     runs,
     not_vacuous,
+    fast_enough,
+    not_slower,
 )
 """The rules that a candidate must meet."""
+
+
+def apply(rules: Sequence[Rule], evidence: Evidence, limits: GateRules) -> tuple[RuleResult, ...]:
+    """Return the results of rules, without those whose limit is not set."""
+    results = (rule(evidence, limits) for rule in rules)
+    return tuple(result for result in results if result)
 
 
 def doubtful_golds(evidence: Evidence, limits: GateRules) -> RuleResult:
@@ -197,8 +256,7 @@ def doubtful_golds(evidence: Evidence, limits: GateRules) -> RuleResult:
 
 
 def _failed(evidence: Evidence, limits: GateRules) -> list[str]:
-    results = (rule(evidence, limits) for rule in DECIDING)
-    return [result.id for result in results if not result.passed]
+    return [result.id for result in apply(DECIDING, evidence, limits) if not result.passed]
 
 
 def _explained(evidence: Evidence, rest: Evidence, failed: list[str], failed_without: list[str]) -> str:

@@ -14,6 +14,7 @@ from sqltune.evaluation.diagnosis.steps import ErrorClass
 from sqltune.evaluation.failures import FailureClass
 from sqltune.evaluation.judge import Outcome
 from sqltune.evaluation.questions import CORRECTED, REFERENCE
+from sqltune.evaluation.speed import Speed
 from ssh_gang.model import Model
 
 Count = Annotated[int, Field(ge=0)]
@@ -98,6 +99,9 @@ class ScoreSummary(Model):
         None, description="The score without those questions; empty in records from before the audit."
     )
     corrected: Count = Field(0, description="Questions whose gold query was replaced by a correction.")
+    speed: Speed | None = Field(
+        None, description="How fast the answers came; empty where this run generated none of them."
+    )
 
     @property
     def mismatched(self) -> int:

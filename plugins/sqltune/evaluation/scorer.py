@@ -14,6 +14,7 @@ from sqltune.evaluation.failures import FAILURE_CLASSES
 from sqltune.evaluation.judge import Match, Pair
 from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score, Tally
+from sqltune.evaluation.speed import Speed
 from sqltune.sql.shape import CLAUSES, HARDNESS, clauses, hardness, same_query
 
 _CODE_FENCE = re.compile(r"```(?:sql)?\s*(.*?)(?:```|$)", re.S | re.I)
@@ -119,6 +120,7 @@ def count(
     model: str,
     answers: Sequence[JudgedAnswer],
     flags: Mapping[str, tuple[Flag, ...]] | None = None,
+    speed: Speed | None = None,
 ) -> Score:
     """Count judged answers.
 
@@ -126,6 +128,7 @@ def count(
         model: name of the model.
         answers: the answers, in the order of the suite.
         flags: what the gold audit found, by question id.
+        speed: how fast the answers came; None where it was not measured.
     """
     counted = [a for a in answers if a.counted]
     flags = {a.id: flags[a.id] for a in answers if flags and a.id in flags}
@@ -148,6 +151,7 @@ def count(
         flagged=count_by_reason(flags),
         unflagged=Tally(matched=sum(a.correct for a in unflagged), evaluated=len(unflagged)),
         corrected=sum(a.is_corrected for a in answers),
+        speed=speed,
         answers=tuple(answers),
         flags=flags,
     )
@@ -155,12 +159,12 @@ def count(
 
 def with_flags(score: Score, flags: Mapping[str, tuple[Flag, ...]]) -> Score:
     """Return a score counted with these flags in place of its own."""
-    return count(score.model, score.answers, flags)
+    return count(score.model, score.answers, flags, score.speed)
 
 
 def without_flagged(score: Score) -> Score:
-    """Return the score of the questions whose gold query has no flag."""
-    return count(score.model, [a for a in score.answers if a.id not in score.flags])
+    """Return the score of the questions whose gold query has no flag; the speed stays that of all answers."""
+    return count(score.model, [a for a in score.answers if a.id not in score.flags], speed=score.speed)
 
 
 def _by_failure(counted: Iterable[JudgedAnswer]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from sqltune.errors import ScoringError
 from sqltune.evaluation.audit.flags import Flags
 from sqltune.evaluation.questions import Question, language
 from sqltune.evaluation.score import JudgedAnswer, Score, ScoreSummary
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.verdict import RecordedVerdict
 from sqltune.records import answers, evaluations, questions, verdicts
 from sqltune.records.evaluations import EvaluationRecord, JudgementRecord, Phase
@@ -74,8 +75,9 @@ def put_score(
         model_hash=answer_set.model_hash,
         questions=score.questions,
         matched=score.matched,
-        score=score.model_dump(mode="json", exclude={"answers"}),
+        score=score.model_dump(mode="json", exclude={"answers", "speed"}),
         judgements=[_judgement(q, a) for q, a in zip(suite, score.answers, strict=True)],
+        speed=score.speed.model_dump(mode="json") if score.speed else None,
     )
     evaluations.put(run_key, phase, record, answer_set.decoding)
 
@@ -97,6 +99,12 @@ def flags(run_key: str, phase: Phase) -> Flags:
     """Return what the gold audit found when one of a run's models was evaluated, by question id."""
     document = evaluations.score(run_key, phase) or {}
     return _FLAGS.validate_python(document.get("flags", {}))
+
+
+def speed(run_key: str, phase: Phase, model_hash: str) -> Speed | None:
+    """Return how fast one of a run's models has answered so far, its unfinished tries included, or None."""
+    document = evaluations.speed(run_key, phase, model_hash)
+    return None if document is None else Speed.model_validate(document)
 
 
 def required_score(run_key: str, phase: Phase) -> Score:

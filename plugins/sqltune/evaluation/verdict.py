@@ -16,7 +16,10 @@ class RuleResult(Model):
 
     id: str = Field(description="Stable name of the rule, as in docs/verdict.md.")
     passed: bool = Field(description="Whether the rule is met.")
-    value: float = Field(description="What was measured: a share from 0 to 1, or a number of questions.")
+    value: float | None = Field(
+        description="What was measured: a share from 0 to 1, a number of questions, seconds, or a factor; "
+        "null where it is not known, and the rule is met."
+    )
     limit: float = Field(description="What it is compared with, in the same unit.")
     explanation: str = Field(description="One line for people: what was measured, and what is required.")
     advisory: bool = Field(False, description="A remark: if it is not met, that does not decide.")

@@ -23,6 +23,9 @@ class PreflightRequest(NodeModel):
     serving_gpus: int = Field(
         0, ge=0, description="GPUs that a model worker uses on this host; 0 where it does not serve."
     )
+    vllm: str | None = Field(
+        None, description="Version of vLLM that this host must have; None where it does not serve with it."
+    )
     is_master: bool = Field(description="Whether rank 0 runs here and listens on `master_port`.")
     master_port: int = Field(description="TCP port of torchrun's rendezvous.")
     base_model: str = Field(description="Folder of the base model; ~ is the home on the host.")

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field
 
 from sqltune.node_contracts.script import NodeModel, NodeScript
 
-Engine = Literal["fastchat", "batched"]
+Engine = Literal["fastchat", "batched", "vllm"]
 """What computes the answers of a served model.
 
-fastchat: FastChat's own worker, one answer at a time. batched: `batched_worker.py`, many at once.
+fastchat: FastChat's own worker, one answer at a time. batched: `batched_worker.py`, many at once. vllm: vLLM
+in an environment of its own, behind `vllm_worker.py`.
 """
 BATCHED_VERSION = 1
 """Version of the batched engine's answers: a change after which an answer may be another one raises it."""
+VLLM_VERSION = "0.32.0"
+"""The version of vLLM that serves; `include/node/requirements-vllm.txt` installs it."""
+ENGINE_VERSIONS: Mapping[Engine, int | str] = MappingProxyType(
+    {"fastchat": 0, "batched": BATCHED_VERSION, "vllm": VLLM_VERSION}
+)
+"""Version of each engine's answers; FastChat's is the host's installed one."""
 
 
-def engine_label(engine: Engine, dtype: str, *, deterministic: bool, version: int = BATCHED_VERSION) -> str:
+def engine_label(engine: Engine, dtype: str, *, deterministic: bool, version: int | str | None = None) -> str:
     """What an answer depends on beside the model, the prompt and the decoding.
 
     Args:
         engine: The engine.
         dtype: Data type of the served weights.
         deterministic: Whether the batched engine computes one answer at a time.
-        version: Of the batched engine's answers; FastChat's is the host's installed one.
+        version: Of the engine's answers; None: the one that is served now.
     """
     if engine == "fastchat":
         return f"fastchat {dtype}"
-    return f"{engine} {version} {dtype}" + (" deterministic" if deterministic else "")
+    return f"{engine} {ENGINE_VERSIONS[engine] if version is None else version} {dtype}" + (
+        " deterministic" if deterministic else ""
+    )
 
 
 class RequestLimits(NodeModel):
@@ -63,10 +74,15 @@ class ServingSettings(NodeModel):
         False, description="Whether the batched engine computes one answer at a time."
     )
     cache_gib: float | None = Field(
-        None, description="The batched engine's memory for keys and values, in GiB; None: by the device."
+        None, description="Memory for keys and values of batched and vllm, in GiB; None: by the device."
     )
     limits: RequestLimits = Field(RequestLimits(), description="What requests may use.")
     log_prompts: bool = Field(False, description="Whether the access log holds prompts.")
+    requires_key: bool = Field(
+        True,
+        description="Whether nothing is served without an API key. Without one in its environment the script "
+        "keeps the keys that the host has, and starts no model.",
+    )
 
     @property
     def engine_label(self) -> str:
@@ -96,6 +112,9 @@ class ServingResponse(NodeModel):
     serving: dict[str, str] = Field(description="Served name to the folder of its model.")
     engines: dict[str, str] = Field(
         default={}, description="Served name to what its answers depend on (`engine_label`)."
+    )
+    workers: dict[str, str] = Field(
+        default={}, description="Served name to the worker that answers to it, as `X-Model-Worker` names it."
     )
     running: bool = Field(description="Whether supervisor runs.")
     api: str = Field(description="Base address of the OpenAI-style API.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqltune import node
 from sqltune.config.plan import RunPlan
 from sqltune.contracts import ExportedModel, TrainedCheckpoint
 from sqltune.node_contracts.export import EXPORT_MODEL, ExportRequest
@@ -31,9 +32,15 @@ class ExportModelOperator(PlanGangOperator):
         super().__init__(**kwargs)
         self.trained = trained
 
+    @property
+    def run_plan(self) -> RunPlan:
+        """The plan, with the scripts of this machine: sqltune may have been upgraded while it trained."""
+        return super().run_plan.model_copy(update={"code_version": node.bundle()[0]})
+
     async def prepare(self, gang: Gang) -> Gang:
-        """Copy every other host's shards to the serving host."""
+        """Copy the scripts and every other host's shards to the serving host."""
         cluster = self.run_plan.cluster
+        await node.push(self.run_plan, cluster.serving_host)
         if not cluster.shared_storage:
             for host in cluster.hosts:
                 if host != cluster.serving_host:

@@ -1,8 +1,8 @@
 """Claims: which run works on a cluster now. A unique row permits only one.
 
 A row alone says nothing about the run that wrote it: it may have ended, been deleted, or been cleared.
-`turns` asks Airflow, and takes a claim over whose run does not run any more. So a claim is never released,
-and blocks nothing.
+`turns` asks Airflow, and takes a claim over whose run does not run any more. So no end of a run releases its
+claim, and a claim that is left blocks nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from sqltune.records import database
 from sqltune.records.models import ClusterClaim, Run
@@ -38,10 +38,12 @@ class Claim:
 def take(cluster: str, owner: Owner) -> Claim:
     """Claim a cluster where it is free; return the claim that holds, this run's or another's.
 
-    A claim that the run has already is renewed: whoever read it before can't take it over any more.
+    A claim that the run has already is renewed: whoever read it before can't take it over any more. A claim
+    that the run has on another cluster is given up: it was cleared, and works there no longer.
     """
     renewal = update(ClusterClaim).where(ClusterClaim.cluster == cluster, *_owned_by(owner))
     with database.writing() as session:
+        session.execute(delete(ClusterClaim).where(ClusterClaim.cluster != cluster, *_owned_by(owner)))
         session.execute(renewal.values(at=now()))
         row = {"cluster": cluster, **_values(owner)}
         database.upsert(session, ClusterClaim, [row], keys=["cluster"], update=False)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from sqltune.records.errors import NotMigrated, SchemaError
 from sqltune.records.settings import database_url
 
-HEAD = "0010"
+HEAD = "0011"
 """Revision of the schema that this code expects: the newest file in `migrations/versions`."""
 VERSION_TABLE = "sqltune_schema"
 """Alembic's table; it has a name of its own, so that the records may share a database with others."""

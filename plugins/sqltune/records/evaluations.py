@@ -67,14 +67,17 @@ class EvaluationRecord:
     questions: int
     matched: int
     score: Json
-    """`Score` without the single answers."""
+    """`Score` without the single answers and the speed."""
     judgements: list[JudgementRecord]
+    speed: Json | None = None
+    """`Speed`; None where the run generated no answer."""
     at: datetime = field(default_factory=now)
 
     @property
     def document(self) -> Json:
         """`Score` as JSON, with the single answers."""
-        return self.score | {"answers": [judgement.document for judgement in self.judgements]}
+        answers = [judgement.document for judgement in self.judgements]
+        return self.score | {"speed": self.speed, "answers": answers}
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,25 @@ class EvaluationProgress:
 
 
 def put_progress(
-    run_key: str, phase: Phase, model: str, model_hash: str, answered: int, questions: int
+    run_key: str,
+    phase: Phase,
+    model: str,
+    model_hash: str,
+    answered: int,
+    questions: int,
+    speed: Json | None = None,
 ) -> None:
-    """Record how many questions of an evaluation are answered."""
+    """Record how many questions of an evaluation are answered.
+
+    Args:
+        run_key: The run.
+        phase: Which of its models.
+        model: Name of the model.
+        model_hash: Hash of its weights.
+        answered: Questions that have an answer, from whichever run.
+        questions: Questions in all.
+        speed: `Speed` so far.
+    """
     with database.writing() as session:
         run = number(session, run_key)
         row = {
@@ -101,6 +120,7 @@ def put_progress(
             "questions": questions,
             "matched": 0,
             "score": None,
+            "speed": speed,
             "answered": answered,
             "at": now(),
         }
@@ -149,6 +169,7 @@ def put(run_key: str, phase: Phase, evaluation: EvaluationRecord, decoding: str)
             "questions": evaluation.questions,
             "matched": evaluation.matched,
             "score": evaluation.score,
+            "speed": evaluation.speed,
             "answered": len(given),
             "at": evaluation.at,
         }
@@ -197,18 +218,29 @@ def get(run_key: str, phase: Phase) -> EvaluationRecord | None:
             matched=row.matched,
             score=row.score,
             judgements=[judgement_from_row(j, from_row(q), a) for j, q, a in session.execute(statement)],
+            speed=row.speed,
             at=row.at,
         )
 
 
 def score(run_key: str, phase: Phase) -> Json | None:
-    """Return the counts of a judged evaluation, `Score` without the single answers, or None."""
+    """Return the numbers of a judged evaluation, `Score` without the single answers, or None."""
     with database.reading() as session:
-        return session.scalar(
-            select(Evaluation.score).where(
-                Evaluation.run_id == number(session, run_key), Evaluation.phase == phase
-            )
-        )
+        row = session.get(Evaluation, (number(session, run_key), phase))
+        return None if row is None or row.score is None else row.score | {"speed": row.speed}
+
+
+def speed(run_key: str, phase: Phase, model_hash: str) -> Json | None:
+    """Return how fast a model has answered so far, judged or not, or None.
+
+    Args:
+        run_key: The run.
+        phase: Which of its models.
+        model_hash: Hash of the weights; the speed of another model of this phase is not returned.
+    """
+    with database.reading() as session:
+        row = session.get(Evaluation, (number(session, run_key), phase))
+        return row.speed if row and row.model_hash == model_hash else None
 
 
 def judgement_from_row(row: Judgement, question: QuestionRecord, answer: Answer | None) -> JudgementRecord:

@@ -245,7 +245,9 @@ class Evaluation(Base):
     questions: Mapped[int]
     matched: Mapped[int]
     score: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
-    """`Score` without the single answers; None while the questions are being answered."""
+    """`Score` without the single answers and the speed; None while the questions are being answered."""
+    speed: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))
+    """`Speed`, also while the questions are being answered; None where this run generated no answer."""
     answered: Mapped[int]
     at: Mapped[datetime]
 

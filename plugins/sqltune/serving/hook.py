@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 from sqltune import node
 from sqltune.config.cluster import Host
 from sqltune.config.plan import Site
+from sqltune.errors import ConfigError
 from sqltune.node_contracts.api_keys import VARIABLE, formatted
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
 from sqltune.serving.client import Endpoint
+
+log = logging.getLogger(__name__)
 
 Action = Literal["up", "down", "switch", "status"]
 STATUS_TIME, STOP_TIME, LOAD_MARGIN = 60.0, 180.0, 60.0
@@ -22,15 +26,11 @@ class ServingHook:
     Args:
         site: The cluster, and the version of the scripts on its hosts.
         dtype: Data type of the served weights, such as bfloat16.
-
-    Raises:
-        ConfigError: The cluster file names a variable for API keys, and it holds none.
     """
 
     def __init__(self, site: Site, dtype: str) -> None:
         self.site, self.settings = site, site.cluster.serving
         self.host: Host = site.cluster.serving_host
-        self.api_keys = self.settings.api_keys
         self.server_settings = server_settings(site, dtype)
 
     @property
@@ -42,6 +42,7 @@ class ServingHook:
         """Serve one more model; returns once it has answered a prompt.
 
         Raises:
+            ConfigError: The cluster file names a variable for API keys, and it holds none.
             HostError: The model did not answer; the message holds the end of its log.
         """
         return self._call("up", self.settings.ready_timeout + LOAD_MARGIN, name=name, model=model)
@@ -59,6 +60,7 @@ class ServingHook:
             run: The run that trained it.
 
         Raises:
+            ConfigError: As for `up`.
             HostError: The model did not answer; the old one serves on.
         """
         seconds = self.settings.ready_timeout + self.settings.drain_timeout + STOP_TIME
@@ -69,14 +71,30 @@ class ServingHook:
         """What is served."""
         return self._call("status", STATUS_TIME)
 
-    def endpoint(self, name: str) -> Endpoint:
-        """Where the model of a served name answers."""
-        return Endpoint(self.settings.url, name, self.settings.api_key)
+    def endpoint(self, name: str, worker: str) -> Endpoint:
+        """Where the worker of a served name answers.
+
+        Args:
+            name: The served name.
+            worker: The only worker whose answers count; empty: whichever has the name.
+        """
+        return Endpoint(self.settings.url, name, self.settings.api_key, worker)
 
     def _call(self, action: Action, seconds: float, **fields: Any) -> ServingResponse:
         request = ServingRequest(action=action, settings=self.server_settings, **fields)
-        secret = {VARIABLE: formatted(self.api_keys)} if self.api_keys else {}
+        keys = self._keys(action)
+        secret = {VARIABLE: formatted(keys)} if keys else {}
         return node.run(self.site, self.host, SERVING, request, time_limit=seconds, env=secret)
+
+    def _keys(self, action: Action) -> dict[str, str]:
+        """The API keys, which stopping and reporting do not need: the host keeps those that it has."""
+        try:
+            return self.settings.api_keys
+        except ConfigError as e:
+            if action in ("up", "switch"):
+                raise
+            log.warning("[%s] the API keys of the host stay as they are: %s", self.host.name, e)
+            return {}
 
 
 def server_settings(site: Site, dtype: str) -> ServingSettings:
@@ -102,4 +120,5 @@ def server_settings(site: Site, dtype: str) -> ServingSettings:
         cache_gib=serving.cache_gib,
         limits=serving.limits,
         log_prompts=serving.log_prompts,
+        requires_key=bool(serving.api_key_env),
     )

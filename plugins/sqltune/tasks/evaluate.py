@@ -17,10 +17,12 @@ from sqltune.evaluation.audit.gold_audit import audit
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score, ScoreSummary
 from sqltune.evaluation.scorer import score_answers, with_flags
+from sqltune.evaluation.speed import Speed, measured, of_most_answers
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
 from sqltune.records import evaluations, turns
 from sqltune.serving import client
+from sqltune.serving.client import Completion
 from sqltune.serving.hook import ServingHook, server_settings
 from sqltune.sql.prompt import TEMPLATE_HASH, render
 
@@ -49,13 +51,21 @@ def serve(
     questions = suite_of(plan)
     known = len(answer_set(plan, model_hash).load(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
+    worker = ""
     if known:
         log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
     else:
-        if is_champion and _is_on_another_engine(plan, name):
+        if is_champion and _is_served_otherwise(plan, name, model):
             name, is_champion = champion_copy_name(plan), False
-        _start(plan, name, model)
-    return ServedModel(name=name, model=model, hash=model_hash, cached=known, stop=not (known or is_champion))
+        worker = _start(plan, name, model)
+    return ServedModel(
+        name=name,
+        model=model,
+        hash=model_hash,
+        cached=known,
+        stop=not (known or is_champion),
+        worker=worker,
+    )
 
 
 def _identity(
@@ -70,17 +80,18 @@ def _identity(
     return BASE, plan.base_model, next(f.base_model_hash for f in facts if f.host == host)
 
 
-def _is_on_another_engine(plan: RunPlan, name: str) -> bool:
-    """Whether a name is served on another engine than the run's, whose answers may be others.
+def _is_served_otherwise(plan: RunPlan, name: str, model: str) -> bool:
+    """Whether a name is served on another engine than the run's, or is another model's since the run began.
 
     Then the champion is evaluated beside it: both models of a run are judged on one engine, and what is
     served publicly changes with a promotion only.
     """
     hook = serving(plan)
-    served_on = hook.status().engines.get(name, hook.engine)
-    if served_on != hook.engine:
-        log.info("%s is served on %s: it is evaluated on %s, beside it", name, served_on, hook.engine)
-    return served_on != hook.engine
+    status = hook.status()
+    now = (status.serving.get(name, model), status.engines.get(name, hook.engine))
+    if now != (model, hook.engine):
+        log.info("%s is %s on %s now: %s is evaluated on %s, beside it", name, *now, model, hook.engine)
+    return now != (model, hook.engine)
 
 
 def champion_copy_name(plan: RunPlan) -> str:
@@ -93,7 +104,8 @@ def candidate_name(plan: RunPlan) -> str:
     return f"candidate-{plan.fingerprint[:8]}"
 
 
-def _start(plan: RunPlan, name: str, model: str) -> None:
+def _start(plan: RunPlan, name: str, model: str) -> str:
+    """Serve a model; the worker that answers."""
     hook = serving(plan)
     status = hook.up(name, model)
     log.info(
@@ -104,6 +116,7 @@ def _start(plan: RunPlan, name: str, model: str) -> None:
         status.ready_after,
         status.serving,
     )
+    return status.workers.get(name, "")
 
 
 def serving(plan: RunPlan) -> ServingHook:
@@ -136,28 +149,32 @@ def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
 def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
     """Evaluate the served model on the suite, store its answers, and score them.
 
-    A retry sends only the questions without an answer.
+    A retry sends only the questions without an answer. Of its tries, the speed is that of the one which
+    generated most answers.
     """
     questions = suite_of(plan)
     stored_answers = answer_set(plan, served.hash)
     answers = stored_answers.load(questions)
     open_questions = [q for q in questions if q.id not in answers]
+    speed = stored.speed(plan.key, stage, served.hash)
     if open_questions:
         writer = _AnswerWriter(
-            plan, stage, served, stored_answers, total=len(questions), unanswered=open_questions
+            plan, stage, served, stored_answers, total=len(questions), unanswered=open_questions, before=speed
         )
         try:
             client.ask(
-                serving(plan).endpoint(served.name),
+                serving(plan).endpoint(served.name, served.worker),
                 prompts_of(open_questions),
                 plan.recipe.decoding,
-                lambda number, answer: writer.add(open_questions[number], answer),
+                lambda number, completion: writer.add(open_questions[number], completion),
             )
         finally:
             writer.save()
+        speed = writer.speed
     # Loaded again: another run may have stored answers to the same prompts first, and those count.
     answers = stored_answers.load(questions)
     score = with_flags(score_answers(served.name, questions, answers), audit(questions))
+    score = score.model_copy(update={"speed": speed})
     stored.put_score(plan.key, stage, score, questions, stored_answers)
     _log_score(score)
     for line in corrections.described(questions, corrections.load()):
@@ -166,7 +183,7 @@ def ask(plan: RunPlan, served: ServedModel, stage: Stage) -> ScoreSummary:
 
 
 class _AnswerWriter:
-    """Stores the answers of a model as they arrive, and the progress of the evaluation."""
+    """Stores the answers of a model as they arrive, the progress of the evaluation, and its speed."""
 
     def __init__(
         self,
@@ -177,17 +194,31 @@ class _AnswerWriter:
         *,
         total: int,
         unanswered: Sequence[Question],
+        before: Speed | None,
     ) -> None:
         self._plan, self._stage, self._served, self._answer_set = plan, stage, served, answer_set
         self._total, self._done = total, total - len(unanswered)
         self._unsaved: dict[str, str] = {}
         self._unanswered = unanswered
-        self._began = time.monotonic()
+        self._speed_before = before
+        self._began = self._newest = time.monotonic()
+        self._generated: list[Completion] = []
 
-    def add(self, question: Question, answer: str) -> None:
+    @property
+    def speed(self) -> Speed | None:
+        """Of this try or an earlier one, whichever generated more answers."""
+        latencies = [c.seconds for c in self._generated if c.seconds is not None]
+        counted = [c.tokens for c in self._generated if c.tokens is not None]
+        tokens = sum(counted) if len(counted) == len(self._generated) else None
+        return of_most_answers(self._speed_before, measured(latencies, self._newest - self._began, tokens))
+
+    def add(self, question: Question, completion: Completion) -> None:
         """Take an answer; every `SAVE_EVERY` of them are saved and logged."""
-        self._unsaved[question.id] = answer
+        self._unsaved[question.id] = completion.text
         self._done += 1
+        if completion.seconds is not None:
+            self._newest = time.monotonic()
+            self._generated.append(completion)
         if self._done % SAVE_EVERY == 0 or self._done == self._total:
             log.info("%d of %d answered, %.1f s", self._done, self._total, time.monotonic() - self._began)
             try:
@@ -206,6 +237,7 @@ class _AnswerWriter:
             model_hash=self._served.hash,
             answered=self._done,
             questions=self._total,
+            speed=speed.model_dump(mode="json") if (speed := self.speed) else None,
         )
 
 
@@ -220,6 +252,7 @@ def _log_score(score: Score) -> None:
         score.invalid_by_class or "",
         score.reference_prompts,
     )
+    log.info("%s: %s", score.model, score.speed or "no speed: this run generated none of its answers")
     if score.flagged and score.unflagged:
         log.info(
             "%s: %d of %d right without %d questions whose gold query is doubtful: %s",

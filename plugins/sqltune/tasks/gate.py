@@ -49,6 +49,8 @@ def judge(
 
 
 def _emit(plan: RunPlan, before: Score, after: Score, verdict: Verdict) -> None:
-    for name, score in (("score.before", before), ("score.after", after)):
-        emit(plan.cluster_name, name, score.matched / score.questions if score.questions else None)
+    for phase, score in (("before", before), ("after", after)):
+        accuracy = score.matched / score.questions if score.questions else None
+        emit(plan.cluster_name, f"score.{phase}", accuracy)
+        emit(plan.cluster_name, f"latency.{phase}", score.speed.p95 if score.speed else None)
     emit(plan.cluster_name, "verdict.passed" if verdict.passed else "verdict.held_back", 1)

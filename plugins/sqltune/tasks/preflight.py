@@ -22,6 +22,7 @@ from sqltune.node_contracts.preflight import (
     PreflightRequest,
     PreflightResponse,
 )
+from sqltune.node_contracts.serving import VLLM_VERSION
 from sqltune.records import checkups
 from ssh_gang.errors import HostError
 from ssh_gang.masking import masked
@@ -57,13 +58,15 @@ def preflight(plan: RunPlan, host: str) -> HostFacts:
 
 def _request(plan: RunPlan, host: Host) -> PreflightRequest:
     cluster = plan.cluster
+    serves = host == cluster.serving_host
     return PreflightRequest(
         work_dir=cluster.work_dir,
         installation=plan.installation,
         interface=cluster.interface,
         accelerator=cluster.accelerator,
         processes=host.processes,
-        serving_gpus=cluster.serving.num_gpus if host == cluster.serving_host else 0,
+        serving_gpus=cluster.serving.num_gpus if serves else 0,
+        vllm=VLLM_VERSION if serves and cluster.serving.engine == "vllm" else None,
         is_master=host == cluster.master,
         master_port=cluster.master_port,
         base_model=plan.base_model,

@@ -15,6 +15,7 @@ from sqltune.contracts import ChosenVersion, typed_task
 from sqltune.errors import ConfigError, RegistryError
 from sqltune.evaluation.verdict import Verdict
 from sqltune.metrics import emit
+from sqltune.records import turns
 from sqltune.registry import mlflow_mirror, versions
 from sqltune.serving.hook import ServingHook
 from sqltune.tasks.mlflow import flush_mlflow
@@ -29,8 +30,11 @@ def promote(plan: RunPlan, verdict: Verdict, number: int) -> int:
     Raises:
         AirflowSkipException: The gate or the form holds the candidate back, or another version was promoted
             since the comparison.
+        AirflowRescheduleException: Another run works on the cluster, as this one was cleared: it may be
+            asking the model that is served. Airflow starts the task again later.
     """
     _require_permission(plan, verdict)
+    turns.wait_for_turn(plan, get_current_context()["ti"])
     version = versions.version(plan.cluster_name, number)
     _require_same_champion(plan, version)
     reason = "approved by a person" if plan.promote == "ask" else "passed the gate"

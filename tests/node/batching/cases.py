@@ -5,10 +5,12 @@ python cases.py [NAME ...]
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +20,10 @@ from accelerate import dispatch_model
 from fastchat.serve.inference import generate_stream
 from small_model import HEAD, small_model, small_prompts, small_tokenizer
 
+from batching import memory
 from batching.engine import Engine
 from batching.requests import RequestError, read_request
+from batching.thread import EngineThread
 
 TOKENIZER = small_tokenizer()
 CONTEXT = 512
@@ -37,10 +41,10 @@ class Client:
     """Sends requests to an engine, and keeps what it answers."""
 
     def __init__(
-        self, model: Any = None, *, tokens: int = 20_000, max_rows: int = 16, **options: Any
+        self, model: Any = None, *, tokens: int | None = 20_000, max_rows: int = 16, **options: Any
     ) -> None:
         self.model = small_model() if model is None else model
-        gib = tokens * KEYS_OF_A_TOKEN / 1024**3
+        gib = None if tokens is None else tokens * KEYS_OF_A_TOKEN / 1024**3
         self.engine = Engine(self.model, TOKENIZER, max_rows=max_rows, cache_gib=gib, **options)
         self.chunks: list[list[dict[str, Any]]] = []
         self.ended: list[int] = []
@@ -184,7 +188,7 @@ def hooks() -> dict[str, Any]:
 
 
 @case
-def memory() -> dict[str, Any]:
+def bounded_memory() -> dict[str, Any]:
     """Rows that need more than there is: the memory is never exceeded, and those who came first are first."""
     client = Client(tokens=400, max_rows=64)
     store = client.engine._store
@@ -197,12 +201,42 @@ def memory() -> dict[str, Any]:
         cells = max(cells, store.slots * store.width)
     reference = small_model()
     wrong = [i for i, p in enumerate(prompts) if client.text(i) != alone(reference, p, max_new_tokens=40)]
-    try:
-        client.send("SELECT " * 210)
-        refused = None
-    except RequestError as e:
-        refused = [int(e.code), str(e)]
-    return {"rows": rows, "cells": cells, "wrong": wrong, "refused": refused}
+    client.send("SELECT " * 210)
+    client.finish()
+    refused = client.chunks[-1][-1]
+    return {"rows": rows, "cells": cells, "wrong": wrong, "refused": [refused["error_code"], refused["text"]]}
+
+
+@case
+def idle() -> dict[str, Any]:
+    """An engine that is asked, has nothing to do for a while, and is asked again."""
+    client = Client()
+    thread = EngineThread(client.engine, idle_seconds=0.05)
+    request = read_request({"prompt": HEAD, "temperature": 0, "echo": False}, TOKENIZER, CONTEXT)
+
+    async def ask() -> str:
+        *_, last = [chunk async for chunk in thread.answer(request, streams=False)]
+        return last["text"]
+
+    thread.start()
+    texts = [asyncio.run(ask())]
+    while client.engine._store.slots:
+        time.sleep(0.01)
+    texts.append(asyncio.run(ask()))
+    return {"texts": texts, "alone": alone(small_model(), HEAD, max_new_tokens=256)}
+
+
+@case
+def measured_again() -> dict[str, Any]:
+    """A budget that others have used up while the engine starts, and give back later."""
+    usual, memory.CPU_GIB = memory.CPU_GIB, 10 * KEYS_OF_A_TOKEN / 1024**3
+    client = Client(tokens=None)
+    client.send(HEAD)
+    client.finish()
+    memory.CPU_GIB = usual
+    client.send(HEAD)
+    client.finish()
+    return {"codes": [chunks[-1]["error_code"] for chunks in client.chunks], "text": client.text()}
 
 
 @case
@@ -317,6 +351,32 @@ def like_fastchat() -> dict[str, Any]:
     return found
 
 
+@case
+def streamed_logprobs() -> dict[str, Any]:
+    """The tokens that are decoded one by one for a stream, and what its last chunk says of them."""
+    client = Client()
+    params = {"max_new_tokens": 40, "repetition_penalty": 1.5, "logprobs": 1}
+    client.send(HEAD, **params)
+    client.finish()
+    decode, single = TOKENIZER.decode, []
+
+    def count(tokens: Any, *args: Any, **options: Any) -> str:
+        single.extend([tokens] if isinstance(tokens, int) else [])
+        return decode(tokens, *args, **options)
+
+    TOKENIZER.decode = count
+    row = client.send(HEAD, streams=True, **params)
+    client.finish()
+    TOKENIZER.decode = decode
+    whole, streamed = (chunks[-1]["logprobs"] for chunks in client.chunks)
+    return {
+        "chunks": len(client.chunks[-1]),
+        "decoded": len(single),
+        "answered": row.answered,
+        "equal": _rounded(whole) == _rounded(streamed),
+    }
+
+
 def _rounded(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
     if logprobs is None:
         return None
@@ -328,7 +388,11 @@ def _rounded(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
 def a_step_that_fails() -> dict[str, Any]:
     client = Client()
     lm_head = client.model.lm_head
-    errors = {"memory": torch.OutOfMemoryError("injected"), "other": RuntimeError("injected")}
+    errors = {
+        "memory": torch.OutOfMemoryError("injected"),
+        "driver": torch.AcceleratorError("CUDA error: out of memory (injected)"),
+        "other": RuntimeError("injected"),
+    }
     found = {}
     for name, error in errors.items():
 
@@ -350,6 +414,56 @@ def a_step_that_fails() -> dict[str, Any]:
     client.send(HEAD)
     client.finish()
     return found | {"afterwards": client.text() == alone(small_model(), HEAD)}
+
+
+@case
+def not_a_number() -> dict[str, Any]:
+    """A row that becomes NaN, and one that takes its slot, in each of three ways, beside a longer one."""
+    short, long = HEAD + "age", HEAD + "name age FROM head " * 10
+    found = {}
+    for way in ("shared", "scored", "moved"):
+        client = Client()
+        poisoned = _send_poisoned(client, "name age FROM head " * 8)
+        if way != "moved":
+            client.finish()
+        client.send(short, **({"echo": True, "logprobs": 1} if way == "scored" else {}))
+        client.engine.step()
+        poisoned.is_gone = True
+        client.send(long)
+        client.finish()
+        answers = [(1, short), (2, long)]
+        found[way] = [client.text(i).endswith(alone(small_model(), prompt)) for i, prompt in answers]
+    return found
+
+
+@case
+def nan_while_sampling() -> dict[str, Any]:
+    """A row that becomes NaN and draws its tokens, beside another."""
+    client = Client()
+    client.send(HEAD)
+    client.engine.step()
+    _send_poisoned(client, "name age FROM head", beside=1, temperature=1.0)
+    client.finish()
+    return {
+        "code": client.chunks[1][-1]["error_code"],
+        "message": client.text(1),
+        "right": client.text(0) == alone(small_model(), HEAD),
+    }
+
+
+def _send_poisoned(client: Client, prompt: str, *, beside: int = 0, **params: Any) -> Any:
+    """A request whose prompt's keys and values are NaN, in all layers, beside so many rows."""
+
+    def poison(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        output[:, beside:] = torch.nan
+
+    attention = client.model.model.layers[0].self_attn
+    hooks = [part.register_forward_hook(poison) for part in (attention.k_proj, attention.v_proj)]
+    row = client.send(prompt, **params)
+    client.engine.step()
+    for hook in hooks:
+        hook.remove()
+    return row
 
 
 @case
@@ -393,6 +507,8 @@ def refusals() -> dict[str, Any]:
         "empty": {"prompt": ""},
         "no prompt": {},
         "stop": {"prompt": "a", "stop": [1]},
+        "many stops": {"prompt": "a", "stop": [f"{i};" for i in range(17)]},
+        "a long stop": {"prompt": "a", "stop": [";", "a" * 257]},
         "temperature": {"prompt": "a", "temperature": "warm"},
         "max_new_tokens": {"prompt": "a", "max_new_tokens": 0},
     }

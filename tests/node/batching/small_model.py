@@ -1,10 +1,13 @@
-"""A small random Llama with grouped keys, in the node environment; `python small_model.py FOLDER` saves one.
+"""A small random Llama with grouped keys, in the node environment.
+
+`python small_model.py FOLDER [SIZES]` saves one.
 
 Its weights are large, so that its answers vary and end, and it is float32.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -59,5 +62,5 @@ def small_prompts(count: int) -> list[str]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    small_model().save_pretrained(folder)
+    small_model(**json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}).save_pretrained(folder)
     small_tokenizer().save_pretrained(folder)

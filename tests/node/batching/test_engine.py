@@ -15,18 +15,22 @@ pytestmark = pytest.mark.slow
 TOO_LONG, OUT_OF_MEMORY, INTERNAL = 40303, 50002, 50001
 
 
+def run(script: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [NODE_PYTHON, Path(__file__).with_name(script), *arguments],
+        env={"PYTHONPATH": str(ROOT / "include/node"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
 @pytest.fixture(scope="module")
 def results() -> dict[str, Any]:
     """What each case found; all in one process, which takes seconds to load torch."""
     if not NODE_PYTHON.exists():
         pytest.fail(f"{NODE_PYTHON} is not there: make setup-dev")
-    answer = subprocess.run(
-        [NODE_PYTHON, Path(__file__).with_name("cases.py")],
-        env={"PYTHONPATH": str(ROOT / "include/node"), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    answer = run("cases.py", timeout=300)
     assert answer.returncode == 0, answer.stderr[-3000:]
     return json.loads(answer.stdout.splitlines()[-1])
 
@@ -78,19 +82,31 @@ def test_a_model_that_is_spread_over_devices_answers_as_one_that_is_not(result):
     assert result["wrong"] == []
 
 
-@of("memory")
+@of("bounded_memory")
 def test_memory_is_bounded_and_requests_wait_for_it(result):
     assert result["cells"] <= 400
     assert 1 < result["rows"] < 20
     assert result["wrong"] == []
 
 
-@of("memory")
+@of("bounded_memory")
 def test_a_prompt_that_alone_does_not_fit_is_refused(result):
     code, message = result["refused"]
-    assert code == OUT_OF_MEMORY
+    assert code == TOO_LONG
     assert "memory for the keys of 400" in message
     assert "raise serving.cache_gib" in message
+
+
+@of("idle")
+def test_an_idle_engine_gives_its_memory_back_and_answers_on(result):
+    assert result["texts"] == [result["alone"]] * 2
+
+
+@of("measured_again")
+def test_memory_that_others_have_given_back_is_used(result):
+    """A worker started beside the one that it replaced had no more than that had left, for ever."""
+    assert result["codes"] == [TOO_LONG, 0]
+    assert result["text"]
 
 
 @of("a_row_that_outgrows_the_memory")
@@ -149,9 +165,22 @@ def test_logprobs_are_fastchats(result, params):
     assert ours["tokens"]
 
 
+@of("streamed_logprobs")
+def test_a_token_of_a_stream_is_decoded_once_for_its_logprobs(result):
+    assert result["chunks"] > 5
+    assert result["decoded"] == result["answered"]
+    assert result["equal"]
+
+
 @of("a_step_that_fails")
 @pytest.mark.parametrize(
-    ("error", "code"), [("memory", OUT_OF_MEMORY), ("allocation", OUT_OF_MEMORY), ("other", INTERNAL)]
+    ("error", "code"),
+    [
+        ("memory", OUT_OF_MEMORY),
+        ("driver", OUT_OF_MEMORY),
+        ("allocation", OUT_OF_MEMORY),
+        ("other", INTERNAL),
+    ],
 )
 def test_a_step_that_fails_is_the_answer_to_its_rows(result, error, code):
     assert [chunk["error_code"] for chunk in result[error]] == [code, code]
@@ -161,6 +190,29 @@ def test_a_step_that_fails_is_the_answer_to_its_rows(result, error, code):
 @of("a_step_that_fails")
 def test_after_a_step_that_failed_requests_are_answered(result):
     assert result["afterwards"]
+
+
+@of("not_a_number")
+@pytest.mark.parametrize("way", ["shared", "scored", "moved"])
+def test_a_row_that_becomes_nan_leaves_nothing_to_others(result, way):
+    assert result[way] == [True, True]
+
+
+@of("nan_while_sampling")
+def test_a_row_that_becomes_nan_while_it_samples_fails_alone(result):
+    """It failed all rows."""
+    assert result["code"] == INTERNAL
+    assert "the model's scores are not finite" in result["message"]
+    assert result["right"]
+
+
+@pytest.mark.parametrize(("broken", "error"), [("device", "device-side assert"), ("memory", "injected")])
+def test_an_engine_that_cannot_go_on_ends_its_process(broken, error):
+    """Its thread ended alone, and every later request waited for ever."""
+    ended = run("broken_engine.py", broken, timeout=60)
+    assert ended.returncode == 1
+    assert "the engine cannot go on" in ended.stderr
+    assert error in ended.stderr
 
 
 @of("deterministic")
@@ -181,6 +233,8 @@ def test_the_place_of_a_client_that_left_is_free_at_once(result):
         ("empty", 40001, "the prompt has no token"),
         ("no prompt", 40001, "KeyError: 'prompt'"),
         ("stop", 40001, "stop is [1]: a text or a list of texts is expected"),
+        ("many stops", 40302, "stop has 17 texts, the model's template's included: 16 or fewer are expected"),
+        ("a long stop", 40302, "stop has a text of 257 characters: 256 or fewer are expected"),
         ("temperature", 40001, "could not convert string to float: 'warm'"),
         ("max_new_tokens", 40302, "max_new_tokens is 0: 1 or more is expected"),
     ],

@@ -149,12 +149,6 @@ def test_a_request_that_cannot_be_answered_has_a_code(batched):
     assert chunk["error_code"] == 40001
 
 
-def test_embeddings_are_refused_with_what_to_do(batched):
-    answer = batched.post("worker_get_embeddings", input=["age"])
-    assert answer["error_code"] == 40301
-    assert "set serving.engine to fastchat" in answer["text"]
-
-
 @pytest.mark.parametrize("route", ["worker_generate", "worker_generate_stream"])
 def test_a_client_that_vanishes_leaves_no_row(batched, route):
     """More clients than rows, each of which would take a while; all of them close their connection."""
@@ -205,10 +199,19 @@ def test_a_thousand_requests_at_once_have_each_their_answer(batched):
     assert len(set(together)) > 100
 
 
-def test_a_model_that_cannot_be_served_is_refused_at_start(model, tmp_path):
-    content = json.loads((model / "config.json").read_text()) | {"model_type": "gpt2"}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "gpt2"},
+        {"model_type": "internlm2", "auto_map": {"AutoConfig": "configuration_internlm2.InternLM2Config"}},
+    ],
+    ids=["another family", "code of its own"],
+)
+def test_a_model_that_cannot_be_served_is_refused_at_start(model, tmp_path, changes):
+    content = json.loads((model / "config.json").read_text()) | changes
     (tmp_path / "config.json").write_text(json.dumps(content))
     log = tmp_path / "log"
     worker = run(COMMANDS["batched"], tmp_path, log)
     assert worker.process.wait(60) == 1
-    assert "cannot serve model_type gpt2" in log.read_text()
+    assert f"cannot serve model_type {changes['model_type']}" in log.read_text()
+    assert "set serving.engine to fastchat" in log.read_text()

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from door.app import Door
+from door.errors import UNKNOWN_MODEL
 from door.settings import FILE, Limits, Settings, digest
 from model_servers.worker import Worker, WorkerFiles
 from tests.conftest import free_port, serving
@@ -42,6 +43,7 @@ class Api:
         self.requests: list[dict[str, Any]] = []
         self.ids: list[str] = []
         self.unknown: set[str] = set()
+        self.unknown_code = UNKNOWN_MODEL
         self.hold = threading.Event()
         self.left = threading.Event()
 
@@ -51,7 +53,7 @@ class Api:
         self.ids.append(request.headers["X-Request-Id"])
         model, prompt = body["model"], body.get("prompt", "")
         if model in self.unknown:
-            return _error(40301, f"Only others allowed now, your model {model}")
+            return _error(self.unknown_code, f"Only others allowed now, your model {model}")
         if prompt == "too long":
             return _error(40303, "This model's maximum context length is 1024 tokens.")
         if prompt == "out of memory":
@@ -78,6 +80,12 @@ class Api:
                 yield f"data: {json.dumps({'model': model, 'choices': [{'text': text}]})}\n\n"
                 if prompt == "hold":
                     await until(self.hold.is_set)
+            while prompt == "without end":
+                yield f"data: {json.dumps({'text': 'x' * 100_000})}\n\n"
+                # Nothing is sent any more once the client has gone, and the loop must see that.
+                await asyncio.sleep(0)
+            if prompt == "out of memory at last":
+                yield f"data: {json.dumps({'text': 'CUDA out of memory', 'error_code': 50002})}\n\n"
             if prompt == "break off":
                 raise RuntimeError("the worker is gone")
             yield "data: [DONE]\n\n"

@@ -10,6 +10,7 @@ import pytest
 
 import door.upstream
 from door.app import Door
+from door.errors import NO_WORKER, UNKNOWN_MODEL
 from tests.conftest import serving
 from tests.node.door.conftest import NEW, OLD, at_socket
 from tests.waiting import wait_until
@@ -29,6 +30,12 @@ def test_an_answer_names_the_version_and_its_run(front):
     headers = front.ask().headers
     assert headers["X-Model-Version"] == "7"
     assert headers["X-Model-Run"] == "manual__2026-11-24T14:03:00+00:00"
+
+
+def test_an_answer_names_its_worker(front):
+    front.serve(NEW, "base")
+    assert front.ask().headers["X-Model-Worker"] == OLD
+    assert front.ask(model="base").headers["X-Model-Worker"] == NEW
 
 
 def test_a_model_that_is_not_registered_has_no_version(front):
@@ -84,7 +91,9 @@ def test_while_two_workers_have_a_name_the_last_one_answers(front, api):
     assert front.ask().headers["X-Model-Version"] == "8"
 
 
-def test_a_worker_that_the_controller_does_not_know_yet_is_asked_again(front, api):
+@pytest.mark.parametrize("code", [UNKNOWN_MODEL, NO_WORKER])
+def test_a_worker_that_the_controller_does_not_know_yet_or_that_is_restarted_is_asked_again(front, api, code):
+    api.unknown_code = code
     api.unknown.add(OLD)
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(front.ask)

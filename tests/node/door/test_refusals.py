@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
+import door.app
 from tests.node.door.conftest import INTERNAL
 from tests.waiting import wait_until
 
@@ -37,6 +39,11 @@ def test_each_key_of_the_list_is_let_in(front, key):
 def test_without_keys_everybody_is_let_in(front):
     front.configure(keys={})
     assert front.ask(key=None).status_code == 200
+
+
+def test_without_keys_nobody_is_let_in_where_one_is_needed(front):
+    front.configure(keys={}, requires_key=True)
+    assert front.ask().status_code == 401
 
 
 def test_a_new_key_needs_no_restart(front):
@@ -112,6 +119,38 @@ def test_a_body_that_is_far_too_long_is_refused_too(front):
     assert (answer.status_code, error(answer)["code"]) == (413, "body_too_long")
 
 
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [
+        ({"n": 9}, "n × prompts is 9 × 1"),
+        ({"n": 3, "prompt": ["a", "b", "c"]}, "n × prompts is 3 × 3"),
+        ({"prompt": ["a"] * 9}, "n × prompts is 1 × 9"),
+        ({"prompt": [[1, 2]] * 9}, "n × prompts is 1 × 9"),
+    ],
+)
+def test_more_answers_than_one_request_may_have_are_refused(front, api, fields, asked):
+    """FastChat starts all of them at once, and they took one place."""
+    answer = front.ask(**{"prompt": "x"} | fields)
+    assert (answer.status_code, error(answer)["code"]) == (400, "too_many_answers")
+    assert error(answer)["message"].startswith(f"{asked}, and one request has 8 answers at most")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("n", ["9", 9.0, True, [9]])
+def test_a_number_of_answers_that_is_no_integer_is_refused(front, api, n):
+    """FastChat would read some of them as an integer."""
+    answer = front.ask(n=n)
+    assert (answer.status_code, error(answer)["code"]) == (400, "invalid_n")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "fields", [{"n": 8}, {"n": None}, {"n": 2, "prompt": ["a"] * 4}, {"prompt": [1] * 9}]
+)
+def test_as_many_answers_as_one_request_may_have_are_passed_on(front, fields):
+    assert front.ask(**{"prompt": "x"} | fields).status_code == 200
+
+
 def test_a_key_with_all_its_places_taken_is_told_when_to_come_again(front, api):
     front.configure(limits={"requests_per_key": 1})
     with ThreadPoolExecutor() as pool:
@@ -156,8 +195,33 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(front, api):
     assert '"code": "timeout"' in answer.text.splitlines()[-2]
 
 
+def test_a_client_that_stops_reading_a_stream_is_given_up(front, api, monkeypatch):
+    """The error at the end of the stream waited for the client, for as long as it did not read."""
+    monkeypatch.setattr(door.app, "LAST_WORDS", 0.2)
+    front.configure(limits={"seconds": 0.3})
+    body = {"model": "text2sql", "prompt": "without end", "stream": True}
+    with front.client() as client, client.stream("POST", "/v1/completions", json=body):
+        assert front.log()[0]["status"] == 504
+
+
 def test_a_stream_that_breaks_off_ends_with_an_error(front):
     assert '"code": "upstream_error"' in front.ask("break off", stream=True).text.splitlines()[-2]
+
+
+def test_a_stream_that_the_model_refuses_ends_with_an_error_in_openais_shape(front):
+    events = front.ask("out of memory at last", stream=True).text.splitlines()
+    last = events[-2].removeprefix("data: ")
+    assert json.loads(last)["error"] == {
+        "message": "CUDA out of memory",
+        "type": "server_error",
+        "param": None,
+        "code": "50002",
+    }
+
+
+def test_a_stream_that_the_model_refuses_is_logged_as_a_failure(front):
+    front.ask("out of memory at last", stream=True)
+    assert front.log()[0]["status"] == 500
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from model_servers.stack import Stack
+from model_servers.supervisor import Supervisor
 from sqltune.node_contracts.serving import ServingSettings
 from tests.conftest import free_port
 
@@ -26,5 +28,14 @@ def stack(tmp_path: Path) -> Stack:
             drain_timeout=20,
             dtype="bfloat16",
             device="cpu",
+            requires_key=False,
         )
     )
+
+
+@pytest.fixture
+def supervisor(stack: Stack) -> Iterator[Supervisor]:
+    """Its supervisor, which is stopped afterwards."""
+    yield stack.supervisor
+    if stack.supervisor.running():
+        stack.supervisor.shut_down()

@@ -60,6 +60,13 @@ def test_the_settings_of_a_batched_worker_are_passed_to_it():
     assert command.endswith(" --num-gpus 2 --cache-gib 1.5 --deterministic")
 
 
+def test_the_settings_of_vllm_are_passed_to_its_worker():
+    changes = {"engine": "vllm", "cache_gib": 1.5, "num_gpus": 2}
+    command = " ".join(worker_command(LAYOUT, "w", WORKER.model_copy(update=changes)))
+    assert command.startswith("/code/node-env/bin/python /code/serving/bin/vllm_worker.py --model-path ")
+    assert command.endswith(" --dtype float16 --device cuda --num-gpus 2 --cache-gib 1.5")
+
+
 @pytest.mark.parametrize(("threads", "expected"), [(0, False), (2, True)])
 def test_threads_of_a_worker_are_set_where_they_are_given(threads, expected):
     worker = WORKER.model_copy(update={"threads": threads})

@@ -60,11 +60,83 @@ def test_an_older_node_environment_is_named_before_anything_is_stopped(stack, mo
     assert not stack.layout.configuration_file.exists()
 
 
+def test_a_model_that_could_not_be_started_leaves_no_worker(stack):
+    """The next call would have loaded it, for nobody."""
+    put(stack)
+    with (
+        socket.create_server(("127.0.0.1", stack.settings.api_port)),
+        pytest.raises(SystemExit, match="cannot listen on"),
+    ):
+        stack.up("candidate-1", "/other")
+    assert list(stack.workers()) == [PROGRAM]
+
+
+def test_a_model_that_could_not_be_started_leaves_no_supervisor(stack, supervisor, monkeypatch):
+    monkeypatch.setattr(model_servers.stack, "CONTROLLER_TIMEOUT", 0)
+    with pytest.raises(SystemExit, match="controller does not listen"):
+        stack.up("candidate-1", "/other")
+    assert not supervisor.running()
+
+
+def test_a_worker_that_was_there_before_a_refused_call_stays(stack):
+    program = stack.program("text2sql", "/m")
+    put(stack, program)
+    with (
+        socket.create_server(("127.0.0.1", stack.settings.api_port)),
+        pytest.raises(SystemExit, match="cannot listen on"),
+    ):
+        stack.up("text2sql", "/m")
+    assert list(stack.workers()) == [program]
+
+
 def test_the_keys_reach_the_front_door_as_hashes(stack, monkeypatch):
     monkeypatch.setenv("SQLTUNE_API_KEY", "web:a,batch:b")
     stack.write()
     settings = SettingsFile(stack.layout.folder).current()
     assert settings.keys == {"web": digest("a"), "batch": digest("b")}
+
+
+@pytest.fixture
+def with_keys(stack, monkeypatch):
+    """Model servers that have been called with a key once, and are called without one now."""
+    stack.settings = stack.settings.model_copy(update={"requires_key": True})
+    monkeypatch.setenv("SQLTUNE_API_KEY", "web:a")
+    stack.write()
+    monkeypatch.delenv("SQLTUNE_API_KEY")
+    return stack
+
+
+def test_a_call_without_the_key_keeps_the_keys(with_keys):
+    """It opened the public address to everybody."""
+    with_keys.write()
+    assert SettingsFile(with_keys.layout.folder).current().keys == {"web": digest("a")}
+
+
+def test_a_host_that_needs_a_key_and_never_had_one_is_closed(stack):
+    stack.settings = stack.settings.model_copy(update={"requires_key": True})
+    stack.write()
+    assert SettingsFile(stack.layout.folder).current().requires_key
+
+
+def test_no_key_is_needed_where_the_cluster_file_names_no_variable(with_keys):
+    with_keys.settings = with_keys.settings.model_copy(update={"requires_key": False})
+    with_keys.write()
+    settings = SettingsFile(with_keys.layout.folder).current()
+    assert (settings.keys, settings.requires_key) == ({}, False)
+
+
+def test_nothing_is_served_without_a_key_where_one_is_needed(with_keys):
+    with pytest.raises(
+        SystemExit, match="SQLTUNE_API_KEY is empty, .*: set the variable that serving.api_key"
+    ):
+        with_keys.up("candidate-1", "/other")
+    assert with_keys.workers() == {}
+
+
+def test_a_model_is_stopped_without_a_key(with_keys):
+    put(with_keys)
+    with_keys.down("text2sql")
+    assert with_keys.workers() == {}
 
 
 def test_the_copy_of_the_front_door_runs_alone(stack):
@@ -117,6 +189,38 @@ def test_a_new_worker_has_the_settings_engine(stack):
     worker = stack.workers()[PROGRAM]
     assert worker.engine_label == stack.settings.engine_label == "batched 1 bfloat16 deterministic"
     assert worker.cache_gib == 3.0
+
+
+def test_without_vllm_nothing_is_started(stack, monkeypatch, tmp_path):
+    monkeypatch.setattr("model_servers.stack.environment", lambda: tmp_path)
+    stack.settings = stack.settings.model_copy(update={"engine": "vllm"})
+    with pytest.raises(
+        SystemExit, match="serving.engine vllm needs 0.32.0: run `bash include/node/bootstrap.sh"
+    ):
+        stack.add(PROGRAM, "text2sql", "/m")
+    assert stack.workers() == {}
+
+
+def test_a_worker_on_vllm_has_its_version(stack, monkeypatch):
+    monkeypatch.setattr("model_servers.stack.version_problem", lambda *_: None)
+    stack.settings = stack.settings.model_copy(update={"engine": "vllm"})
+    stack.add(PROGRAM, "text2sql", "/m")
+    assert stack.workers()[PROGRAM].engine_label == stack.settings.engine_label == "vllm 0.32.0 bfloat16"
+
+
+def test_a_model_that_is_served_is_not_started_again_to_be_loaded_otherwise(stack):
+    """An evaluation of the champion would have two workers under its public name."""
+    program = stack.program("text2sql", "/m")
+    stack.add(program, "text2sql", "/m")
+    stack.settings = stack.settings.model_copy(update={"cache_gib": 3.0})
+    assert stack.serving("text2sql", "/m") == program
+
+
+@pytest.mark.parametrize("changes", [{"deterministic": True}, {"engine": "fastchat"}])
+def test_a_model_on_another_engine_is_not_what_is_wanted(stack, changes):
+    stack.add(stack.program("text2sql", "/m"), "text2sql", "/m")
+    stack.settings = stack.settings.model_copy(update=changes)
+    assert stack.serving("text2sql", "/m") is None
 
 
 def test_a_worker_keeps_the_engine_that_it_was_started_with(stack):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import model_servers.stack
 import model_servers.switch
 from model_servers.switch import QUIET, drain, switch
 from model_servers.worker import Worker
@@ -57,3 +58,21 @@ def test_a_worker_that_never_ends_is_drained_until_the_timeout(stack, clock):
 def test_a_folder_without_a_model_is_refused(stack, tmp_path):
     with pytest.raises(SystemExit, match="holds no model: it was removed, or never merged"):
         switch(stack, "text2sql", str(tmp_path / "nothing"))
+
+
+def test_a_host_that_needs_a_key_switches_no_model_without_one(stack, tmp_path):
+    stack.settings = stack.settings.model_copy(update={"requires_key": True})
+    (tmp_path / "config.json").touch()
+    with pytest.raises(SystemExit, match="SQLTUNE_API_KEY is empty"):
+        switch(stack, "text2sql", str(tmp_path))
+
+
+def test_an_older_node_environment_is_refused_before_a_worker_is_touched(stack, tmp_path, monkeypatch):
+    """The nameless worker of a switch that was cut off got a name, and the registrar sent it requests."""
+    monkeypatch.setattr(model_servers.stack, "_DOOR_NEEDS", ("no_such_module",))
+    (tmp_path / "config.json").touch()
+    program = stack.program("text2sql", str(tmp_path))
+    stack.files.put(program, Worker(names=[], model=str(tmp_path), port=1))
+    with pytest.raises(SystemExit, match="has no no_such_module"):
+        switch(stack, "text2sql", str(tmp_path))
+    assert stack.workers()[program].names == []

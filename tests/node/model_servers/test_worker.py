@@ -44,10 +44,28 @@ def test_a_worker_on_fastchat_has_the_program_that_it_always_had(stack):
     assert program_name("text2sql", "/a", settings) == "worker-text2sql-6a50dc85"
 
 
-@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}, {"dtype": "float32"}])
+@pytest.mark.parametrize(
+    "changes", [{"engine": "fastchat"}, {"engine": "vllm"}, {"deterministic": True}, {"dtype": "float32"}]
+)
 def test_a_model_on_another_engine_has_another_program(stack, changes):
     other = stack.settings.model_copy(update=changes)
     assert program_name("text2sql", "/a", other) != program_name("text2sql", "/a", stack.settings)
+
+
+def test_a_batched_worker_has_the_program_that_it_always_had(stack):
+    assert program_name("text2sql", "/a", stack.settings) == "worker-text2sql-8f14c183"
+
+
+@pytest.mark.parametrize("changes", [{"cache_gib": 3.0}, {"num_gpus": 2}, {"max_gpu_memory": "15GiB"}])
+def test_a_batched_model_that_is_loaded_otherwise_has_another_program(stack, changes):
+    """A promotion took the running worker: serving.cache_gib could not be raised."""
+    other = stack.settings.model_copy(update=changes)
+    assert program_name("text2sql", "/a", other) != program_name("text2sql", "/a", stack.settings)
+
+
+def test_how_fastchat_loads_is_not_in_its_program(stack):
+    settings = stack.settings.model_copy(update={"engine": "fastchat", "num_gpus": 4})
+    assert program_name("text2sql", "/a", settings) == "worker-text2sql-6a50dc85"
 
 
 def write(folder: Path, program: str, **fields: object) -> None:

@@ -71,6 +71,18 @@ def test_training_needs_steps_or_epochs(recipe, gpus):
             "cluster.serving.max_gpu_memory: 15GiB has no effect on one GPU",
         ),
         (
+            {"serving": {"host": "gpu-0", "engine": "vllm", "deterministic": True}},
+            "cluster.serving.deterministic: true, and with engine vllm an answer depends on what",
+        ),
+        (
+            {"serving": {"host": "gpu-0", "engine": "vllm", "num_gpus": 2, "max_gpu_memory": "15GiB"}},
+            "cluster.serving.max_gpu_memory: 15GiB, and engine vllm divides a model evenly",
+        ),
+        (
+            {"accelerator": "rocm", "serving": {"host": "gpu-0", "engine": "vllm"}},
+            "cluster.serving.engine: vllm, and accelerator is rocm",
+        ),
+        (
             {"serving": {"host": "gpu-0", "api_key_env": "NOT_SET_ANYWHERE"}},
             "cluster.serving.api_key_env: NOT_SET_ANYWHERE is not set",
         ),

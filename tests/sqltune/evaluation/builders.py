@@ -8,6 +8,7 @@ from sqltune.evaluation.judge import Outcome
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import JudgedAnswer, Score
 from sqltune.evaluation.scorer import count
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.stored import AnswerSet, put_score
 from sqltune.records.evaluations import Phase
 
@@ -48,6 +49,7 @@ def score_of(
     invalid: Collection[int] = (),
     vacuous: Collection[int] = (),
     guarded: int = 0,
+    speed: Speed | None = None,
 ) -> Score:
     """A score on `size` questions.
 
@@ -57,13 +59,19 @@ def score_of(
         invalid: questions answered with SQL that does not run.
         vacuous: questions whose queries return no rows.
         guarded: how many of the first questions must not break.
+        speed: how fast the answers came.
     """
     answers = []
     for i in range(size):
         outcome: Outcome = "invalid" if i in invalid else "mismatch" if i in wrong else "match"
         empty = outcome == "match" and i in vacuous
         answers.append(judged(i, outcome, vacuous=empty, must_not_break=i < guarded))
-    return count("m", answers)
+    return count("m", answers, speed=speed)
+
+
+def speed_of(p95: float, answers: int = 60) -> Speed:
+    """A speed with this p95 latency, in seconds."""
+    return Speed(answers=answers, seconds=30.0, p50=p95 / 2, p95=p95, tokens=None)
 
 
 def store(run_key: str, phase: Phase, score: Score) -> None:

@@ -15,7 +15,7 @@ from sqltune.evaluation.score import Score
 from sqltune.evaluation.score_files import read_predictions
 from sqltune.evaluation.scorer import count, score_queries, with_flags
 from tests.conftest import shared_data
-from tests.sqltune.evaluation.builders import judged, score_of
+from tests.sqltune.evaluation.builders import judged, score_of, speed_of
 
 RULES = load_gate_rules(load_recipe("codellama_7b_qlora"), "codellama_7b_qlora")
 
@@ -142,6 +142,26 @@ def test_recipe_overrides_a_limit_of_the_file():
     limits = load_gate_rules(load_recipe("lab_tiny"), "lab_tiny")
     assert limits.margin == 1
     assert limits.confidence == 0.95
+
+
+def test_speed_decides_only_where_a_limit_is_set():
+    before, after = score_of(60, wrong=range(9), speed=speed_of(1.0)), score_of(60, speed=speed_of(2.0))
+    assert decide(before, after, RULES).passed
+    limits = RULES.model_copy(update={"max_slowdown": 1.5})
+    assert decide(before, after, limits).headline == "held back: not_slower"
+
+
+def test_recipe_sets_a_limit_that_the_file_leaves_open():
+    recipe = load_recipe("lab_tiny").model_copy(update={"gate": {"max_latency": 2.5}})
+    limits = load_gate_rules(recipe, "lab_tiny")
+    assert (limits.max_latency, limits.max_slowdown) == (2.5, None)
+
+
+@pytest.mark.parametrize("limit", ["max_latency", "max_slowdown"])
+def test_limit_of_speed_that_no_model_can_meet_is_named(limit):
+    recipe = load_recipe("lab_tiny").model_copy(update={"gate": {limit: 0}})
+    with pytest.raises(ConfigError, match=rf"recipes/lab_tiny.yaml.gate.{limit}: 0 is not allowed"):
+        load_gate_rules(recipe, "lab_tiny")
 
 
 def test_unknown_limit_of_a_recipe_is_named():

@@ -10,6 +10,7 @@ from sqltune.evaluation.questions import Question
 from sqltune.evaluation.report import Column, comparison_table, reference_prompts, run_report, score_report
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import score_answers, with_flags
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.suites import assemble, held_out
 from sqltune.evaluation.verdict import RecordedVerdict
 from tests.sqltune.evaluation.builders import CONTEXT, dataset_rows
@@ -52,7 +53,14 @@ def not_evaluated() -> Score:
     return score_answers("glm-4", [], {})
 
 
+def timed(score: Score, p95: float, answers: int) -> Score:
+    """The score, its answers generated in 20 seconds."""
+    speed = Speed(answers=answers, seconds=20.0, p50=p95 / 2, p95=p95, tokens=None)
+    return score.model_copy(update={"speed": speed})
+
+
 def test_report_of_a_run(golden, before, after):
+    before, after = timed(before, 3.2, 14), timed(after, 2.95, 14)
     verdict = RecordedVerdict.of(decide(before, after, RULES), comparison_table(before, after))
     golden("run_report.txt", run_report(before, after, verdict) + "\n")
 
@@ -140,3 +148,19 @@ def test_table_counts_the_error_classes_of_both_models(before, after):
     text = comparison_table(before, after)
     assert line(text, "other rows") == ["other", "rows", "1", "1"]
     assert line(text, "table") == ["table", "1", "1"]
+
+
+def test_table_shows_how_fast_both_models_answered_and_of_how_many_answers(before, after):
+    text = comparison_table(timed(before, 3.2, 4), timed(after, 12.345, 13))
+    assert line(text, "answers a second")[3:] == ["0.20", "(of", "4)", "0.65", "(of", "13)"]
+    assert line(text, "p95 latency")[2:] == ["3.20", "s", "12.35", "s"]
+
+
+def test_table_has_no_speed_of_a_model_whose_answers_were_known(before, after):
+    text = comparison_table(before, timed(after, 2.0, 13))
+    assert line(text, "answers a second")[3:] == ["–", "0.65", "(of", "13)"]
+    assert line(text, "p95 latency")[2:] == ["–", "2.00", "s"]
+
+
+def test_table_has_no_line_of_speeds_where_none_is_known(before, after):
+    assert "answers a second" not in comparison_table(before, after)

@@ -9,25 +9,36 @@ from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import gather
 from sqltune.evaluation.rules import (
     RULES,
+    apply,
     doubtful_golds,
     enough_questions,
+    fast_enough,
     gain,
     gain_by_rows,
     guarded,
+    not_slower,
     not_worse,
 )
 from sqltune.evaluation.scorer import with_flags
-from tests.sqltune.evaluation.builders import score_of
+from tests.sqltune.evaluation.builders import score_of, speed_of
 
 LENIENT = GateRules(
-    confidence=0.95, margin=1, min_gain=-1, min_questions=1, floor=0, max_invalid=1, max_vacuous=1
+    confidence=0.95,
+    margin=1,
+    min_gain=-1,
+    min_questions=1,
+    floor=0,
+    max_invalid=1,
+    max_vacuous=1,
+    max_latency=100,
+    max_slowdown=100,
 )
 
 
 def results(before, after, limits):
     """Every rule's result by id."""
     evidence = gather(before, after, limits.confidence)
-    return {result.id: result for result in (rule(evidence, limits) for rule in RULES)}
+    return {result.id: result for result in apply(RULES, evidence, limits)}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -164,3 +175,74 @@ def test_rest_is_compared_with_all():
     result = doubtful(score_of(60, wrong=range(6)), score_of(60), range(3))
     assert result.value == pytest.approx(3 / 57)
     assert result.limit == pytest.approx(6 / 60)
+
+
+def speed_rule(rule, before, after, **limits):
+    """A rule's result for two speeds, either of them None where it is not known."""
+    evidence = gather(score_of(60, speed=before), score_of(60, speed=after), 0.95)
+    return rule(evidence, LENIENT.model_copy(update=limits))
+
+
+@pytest.mark.parametrize(("p95", "passed"), [(4.9, True), (5.0, True), (5.01, False)])
+def test_latency_up_to_the_limit_is_fast_enough(p95, passed):
+    result = speed_rule(fast_enough, None, speed_of(p95), max_latency=5)
+    assert result.passed is passed
+    assert (result.value, result.limit) == (p95, 5)
+
+
+@pytest.mark.parametrize(("p95", "passed"), [(1.0, True), (3.0, True), (3.01, False)])
+def test_latency_up_to_the_factor_is_not_slower(p95, passed):
+    result = speed_rule(not_slower, speed_of(2.0), speed_of(p95), max_slowdown=1.5)
+    assert result.passed is passed
+    assert (result.value, result.limit) == (p95 / 2, 1.5)
+
+
+def test_speed_rules_say_what_was_measured_and_what_is_allowed():
+    before, after = speed_of(2.0), speed_of(3.0)
+    assert speed_rule(fast_enough, before, after, max_latency=2.5).explanation == (
+        "p95 latency 3.00 s, at most 2.5 s allowed"
+    )
+    assert speed_rule(not_slower, before, after, max_slowdown=1.25).explanation == (
+        "p95 latency 2.00 → 3.00 s: 1.50 times, at most 1.25 times allowed"
+    )
+
+
+def test_latency_that_is_not_known_passes_and_says_so():
+    result = speed_rule(fast_enough, speed_of(1.0), None, max_latency=0.1, min_questions=50)
+    assert result.passed
+    assert result.value is None
+    assert result.explanation == "not known: 0 answers generated in this run, at least 50 required"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "generated"),
+    [
+        (None, speed_of(9.0), "0 answers generated before, 60 answers generated after"),
+        (speed_of(1.0), None, "60 answers generated before, 0 answers generated after"),
+        (speed_of(1.0, answers=49), speed_of(9.0), "49 answers generated before, 60 answers generated after"),
+    ],
+)
+def test_slowdown_that_is_not_known_passes_and_says_so(before, after, generated):
+    result = speed_rule(not_slower, before, after, max_slowdown=1, min_questions=50)
+    assert result.passed
+    assert result.value is None
+    assert result.explanation == f"not known: {generated} in this run, at least 50 of each required"
+
+
+@pytest.mark.parametrize(("answers", "passed"), [(49, True), (50, False)])
+def test_latency_of_too_few_answers_does_not_decide(answers, passed):
+    slow = speed_of(9.0, answers=answers)
+    assert speed_rule(fast_enough, None, slow, max_latency=1, min_questions=50).passed is passed
+
+
+def test_rules_without_a_limit_are_left_out():
+    limits = LENIENT.model_copy(update={"max_latency": None, "max_slowdown": None})
+    evidence = gather(score_of(60, speed=speed_of(1.0)), score_of(60, speed=speed_of(9.0)), 0.95)
+    listed = [result.id for result in apply(RULES, evidence, limits)]
+    assert listed == [rule.__name__ for rule in RULES if rule not in (fast_enough, not_slower)]
+
+
+def test_slow_model_is_held_back_without_doubtful_golds_too():
+    before, after = score_of(60, speed=speed_of(1.0)), score_of(60, speed=speed_of(9.0))
+    result = doubtful(before, after, range(3), LENIENT.model_copy(update={"max_latency": 5}))
+    assert result.passed

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.score import Score, Tally
 from sqltune.evaluation.scorer import count, with_flags, without_flagged
-from tests.sqltune.evaluation.builders import judged, score_of
+from tests.sqltune.evaluation.builders import judged, score_of, speed_of
 
 
 def test_score_survives_json():
@@ -88,3 +88,13 @@ def test_score_from_before_the_audit_can_be_read():
     read = Score.model_validate(old)
     assert read.unflagged is None
     assert read.flags == {}
+
+
+def test_score_keeps_its_speed_with_and_without_flagged_questions():
+    flagged = with_flags(score_of(10, speed=speed_of(2.0)), {"q000": TIE})
+    assert flagged.speed == without_flagged(flagged).speed == speed_of(2.0)
+
+
+def test_score_from_before_the_speed_was_measured_can_be_read():
+    old = score_of(3).model_dump(mode="json", exclude={"speed"})
+    assert Score.model_validate(old).speed is None

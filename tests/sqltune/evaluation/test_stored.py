@@ -8,6 +8,7 @@ from sqltune.evaluation import stored
 from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.scorer import score_answers, with_flags
+from sqltune.evaluation.speed import measured
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.verdict import ChangedAnswer, RecordedVerdict, RuleResult
@@ -45,6 +46,20 @@ def test_a_score_is_read_back_with_its_flags():
     stored.put_score("r1", "before", score, QUESTIONS, SET)
     assert stored.score("r1", "before") == score
     assert stored.summary("r1", "before") == score.summary
+
+
+def test_a_score_is_read_back_with_its_speed():
+    speed = measured([0.5, 1.5], 2.0, tokens=30)
+    score = score_answers("base", QUESTIONS, ANSWERS, processes=1).model_copy(update={"speed": speed})
+    stored.put_score("r1", "before", score, QUESTIONS, SET)
+    assert stored.summary("r1", "before") == score.summary
+    assert stored.score("r1", "before").speed == stored.speed("r1", "before", "m") == speed
+
+
+def test_a_model_that_answered_nothing_in_the_run_has_no_speed():
+    assert stored.speed("r1", "before", "m") is None
+    stored.put_score("r1", "before", score_answers("base", QUESTIONS, {}, processes=1), QUESTIONS, SET)
+    assert stored.speed("r1", "before", "m") is None
 
 
 def test_a_model_that_was_not_evaluated_has_no_score():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from sqltune import node
 from sqltune.node_contracts.export import ExportRequest
 from sqltune.operators.export import ExportModelOperator
+from ssh_gang import transfer
 from ssh_gang.errors import GangError
 from tests.exported import EXPORTED, TRAINED
 from tests.plans import run_plan
@@ -32,6 +36,25 @@ def test_it_exports_the_checkpoint_of_all_ranks_over_the_plans_base_model(operat
         adapter="~/code/runs/r1/adapter",
         merged="~/code/runs/r1/merged",
     )
+
+
+def test_a_run_that_trained_during_an_upgrade_is_exported_by_the_new_scripts(operator, monkeypatch):
+    pushed = []
+
+    async def push(site, host):
+        pushed.append((site.code_version, host.name))
+
+    async def copy(source, target, folder):
+        return 1
+
+    monkeypatch.setattr(node, "push", push)
+    monkeypatch.setattr(transfer, "copy", copy)
+    asyncio.run(operator.prepare(None))
+    version, _ = node.bundle()
+    assert pushed == [(version, "host-a")]
+    (member,) = operator.members(operator.run_plan, "try1")
+    assert member.argv[1] == f"~/code/code/{version}/export_model.py"
+    assert member.env["PYTHONPATH"] == f"~/code/code/{version}"
 
 
 def test_the_model_is_what_the_script_reports(operator):

@@ -37,6 +37,13 @@ def test_another_cluster_is_another_claim():
     assert claims.take("right", B).owner == B
 
 
+def test_a_run_has_one_claim():
+    """A scheduled run that was cleared plans for the cluster that is the default now."""
+    claims.take("left", A)
+    claims.take("right", A)
+    assert claims.take("left", B).owner == B
+
+
 def test_a_dead_runs_claim_is_taken_over():
     dead = claims.take("left", A)
     assert claims.take_over(dead, B).owner == B

@@ -135,6 +135,29 @@ def test_an_unfinished_evaluation_is_progress_and_no_result():
     assert (stored.phase, stored.answered, stored.questions, stored.is_scored) == ("before", 20, 100, False)
 
 
+SPEED = {"answers": 20}
+
+
+def test_speed_is_known_while_the_questions_are_being_answered():
+    evaluations.put_progress(
+        "r1", "before", model="m", model_hash="h1", answered=20, questions=100, speed=SPEED
+    )
+    assert evaluations.speed("r1", "before", "h1") == SPEED
+
+
+def test_speed_of_another_model_of_the_phase_is_not_known():
+    evaluations.put_progress(
+        "r1", "after", model="m", model_hash="h1", answered=20, questions=100, speed=SPEED
+    )
+    assert evaluations.speed("r1", "after", "h2") is None
+
+
+def test_speed_stands_with_the_score():
+    evaluations.put("r1", "before", replace(judged("mx"), speed=SPEED), "d")
+    assert evaluations.score("r1", "before") == {"matched": 1, "speed": SPEED}
+    assert evaluations.get("r1", "before").document["speed"] == SPEED
+
+
 def test_a_judged_evaluation_is_complete():
     evaluations.put_progress("r1", "before", model="m", model_hash="h1", answered=1, questions=2)
     evaluations.put("r1", "before", judged("mx"), "d")

@@ -51,6 +51,7 @@ def test_the_engine_of_the_cluster_file_reaches_the_host():
         ({"engine": "fastchat", "deterministic": True}, "fastchat float16"),
         ({}, "batched 1 float16"),
         ({"deterministic": True}, "batched 1 float16 deterministic"),
+        ({"engine": "vllm"}, "vllm 0.32.0 float16"),
     ],
 )
 def test_what_answers_depend_on_is_named(changes, label):
@@ -84,18 +85,31 @@ def test_several_keys_reach_the_host_on_one_line(calls, monkeypatch):
     hook = ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
     hook.status()
     assert calls[0][1] == {"SQLTUNE_API_KEY": "web:a,batch:b"}
-    assert hook.endpoint("text2sql").api_key == "a"
+    assert hook.endpoint("text2sql", "worker-text2sql-1").api_key == "a"
 
 
 @pytest.mark.parametrize("value", ["", " \n"])
 def test_nothing_is_served_while_the_variable_of_the_key_is_empty(calls, monkeypatch, value):
     """It was served to everybody."""
     monkeypatch.setenv("MY_KEY", value)
-    with pytest.raises(ConfigError, match=r"serving\.api_key_env: MY_KEY is not set: set it in Airflow's"):
-        ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
+    hook = ServingHook(plan_with(api_key_env="MY_KEY"), "float16")
+    problem = r"serving\.api_key_env: MY_KEY is not set: set it in Airflow's"
+    with pytest.raises(ConfigError, match=problem):
+        hook.up("candidate-1", "/code/merged")
+    with pytest.raises(ConfigError, match=problem):
+        hook.switch("/code/merged", 7, "r1")
     assert calls == []
+
+
+def test_a_model_is_stopped_while_the_variable_of_the_key_is_empty(calls, monkeypatch):
+    """The candidate stayed on the GPU."""
+    monkeypatch.setenv("MY_KEY", "")
+    ServingHook(plan_with(api_key_env="MY_KEY"), "float16").down("candidate-1")
+    request, env, _ = calls[0]
+    assert (request.action, request.settings.requires_key, env) == ("down", True, {})
 
 
 def test_without_a_key_the_server_has_none(calls):
     ServingHook(plan_with(api_key_env=None), "float16").status()
-    assert calls[0][1] == {}
+    request, env, _ = calls[0]
+    assert (request.settings.requires_key, env) == (False, {})

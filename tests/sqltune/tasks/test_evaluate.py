@@ -17,20 +17,19 @@ from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims, evaluations
 from sqltune.records.claims import Owner
+from sqltune.serving.client import Completion
 from sqltune.sql.prompt import TEMPLATE_HASH
 from sqltune.tasks import evaluate
 from tests.exported import EXPORTED
 from tests.host_facts import facts
+from tests.running import task_instance
 
 
 @pytest.fixture(autouse=True)
 def running(monkeypatch) -> list[str]:
     """Runs that Airflow says run; a task of one of them is about to go on."""
     running = ["r1"]
-    ti = SimpleNamespace(
-        dag_id="d", get_dr_count=lambda dag_id, run_ids, states: len({*run_ids} & {*running})
-    )
-    monkeypatch.setattr(evaluate, "get_current_context", lambda: {"ti": ti})
+    monkeypatch.setattr(evaluate, "get_current_context", lambda: {"ti": task_instance(running)})
     return running
 
 
@@ -38,14 +37,16 @@ def running(monkeypatch) -> list[str]:
 def servers(monkeypatch) -> list[tuple[str, ...]]:
     """Calls of the model servers."""
     calls: list[tuple[str, ...]] = []
-    response = ServingResponse(serving={}, running=True, api="http://a/v1", ready_after=1.0)
+    response = ServingResponse(
+        serving={}, running=True, api="http://a/v1", ready_after=1.0, workers={"base": "worker-base-1"}
+    )
     hook = SimpleNamespace(
         host=SimpleNamespace(name="host-a"),
         up=lambda name, model: calls.append(("up", name, model)) or response,
         down=lambda name: calls.append(("down", name)) or response,
         engine="batched 1 bfloat16",
         status=lambda: response,
-        endpoint=lambda name: f"endpoint of {name}",
+        endpoint=lambda name, worker: f"{name} of {worker}",
     )
     monkeypatch.setattr(evaluate, "serving", lambda plan: hook)
     return calls
@@ -71,7 +72,7 @@ def sent(monkeypatch) -> list[str]:
     def ask(endpoint, prompts, decoding, done):
         for number, prompt in enumerate(prompts):
             sent.append(prompt)
-            done(number, "SELECT 1")
+            done(number, Completion("SELECT 1", seconds=0.5, tokens=7))
 
     monkeypatch.setattr(evaluate.client, "ask", ask)
     return sent
@@ -115,6 +116,27 @@ def test_a_champion_on_another_engine_is_evaluated_beside_it(plan, servers, cham
     assert servers == [("up", "text2sql-batched", "/old")]
 
 
+def test_a_champion_that_another_version_has_replaced_is_evaluated_beside_it(plan, servers, monkeypatch):
+    """It took the public name back from the version that was promoted since the run began."""
+    response = ServingResponse(serving={"text2sql": "/new"}, running=True, api="http://a/v1")
+    monkeypatch.setattr(evaluate.serving(None), "status", lambda: response)
+    served = serve(with_champion(plan))
+    assert (served["name"], served["model"], served["stop"]) == ("text2sql-batched", "/old", True)
+
+
+def test_the_worker_that_was_made_ready_is_the_one_that_is_asked(plan, servers, monkeypatch):
+    asked: list[str] = []
+
+    def ask(endpoint, prompts, decoding, done):
+        asked.append(endpoint)
+        raise ServingError("another worker")
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+    with pytest.raises(ServingError):
+        evaluate.ask(plan, serve(plan), "before")
+    assert asked == ["base of worker-base-1"]
+
+
 def test_the_candidate_is_served_under_a_name_of_its_own(plan, servers):
     served = serve(with_champion(plan), "after")
     assert served["name"].startswith("candidate-")
@@ -144,7 +166,7 @@ def test_another_decoding_has_other_answers(plan, servers, sent):
     assert serve(plan)["cached"] is False
 
 
-@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"deterministic": True}])
+@pytest.mark.parametrize("changes", [{"engine": "fastchat"}, {"engine": "vllm"}, {"deterministic": True}])
 def test_another_engine_has_other_answers(plan, servers, sent, changes):
     evaluate.ask(plan, serve(plan), "before")
     plan["cluster"]["serving"] |= changes
@@ -171,7 +193,7 @@ def test_answers_that_came_before_a_failure_are_kept(plan, servers, monkeypatch)
     p = RunPlan.model_validate(plan)
 
     def ask(endpoint, prompts, decoding, done):
-        done(0, "SELECT 1")
+        done(0, Completion("SELECT 1", seconds=0.5))
         raise ServingError("the model server died")
 
     monkeypatch.setattr(evaluate.client, "ask", ask)
@@ -233,3 +255,67 @@ def test_log_says_which_golds_were_corrected(plan, servers, sent, caplog, monkey
     summary = evaluate.ask(plan, serve(plan), "before")
     assert summary["corrected"] == 1
     assert "gold of ref-zh-count corrected by Ada: nulls" in caplog.text
+
+
+def answers_of(monkeypatch, *completions: Completion, error: str = "") -> None:
+    """Let the model answer the first prompts so, and then end, or fail."""
+
+    def ask(endpoint, prompts, decoding, done):
+        for number, completion in enumerate(completions):
+            done(number, completion)
+        if error:
+            raise ServingError(error)
+
+    monkeypatch.setattr(evaluate.client, "ask", ask)
+
+
+def answered_in(seconds: float | None, tokens: int | None = None) -> Completion:
+    return Completion("SELECT 1", seconds, tokens)
+
+
+def test_speed_is_recorded_and_logged(plan, servers, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    answers_of(monkeypatch, answered_in(1.0, 10), answered_in(3.0, 20), answered_in(2.0, 30))
+    evaluate.ask(plan, serve(plan), "before")
+    speed = stored.score(RunPlan.model_validate(plan).key, "before").speed
+    assert (speed.answers, speed.p50, speed.p95, speed.tokens) == (3, 2.0, 3.0, 60)
+    assert "base: 3 answers in " in caplog.text
+    assert "latency 2.00 s (p50), 3.00 s (p95)" in caplog.text
+
+
+def test_tokens_are_not_known_where_one_answer_has_none(plan, servers, monkeypatch):
+    answers_of(monkeypatch, answered_in(1.0, 10), answered_in(1.0))
+    assert evaluate.ask(plan, serve(plan), "before")["speed"]["tokens"] is None
+
+
+def test_speed_is_of_the_answers_that_were_generated(plan, servers, monkeypatch):
+    """Neither of those that were known, nor of a prompt that is too long for the model."""
+    p, served = RunPlan.model_validate(plan), serve(plan)
+    known, *_ = evaluate.suite_of(p)
+    evaluate.answer_set(p, served["hash"]).store([known], {known.id: "SELECT 1"})
+    answers_of(monkeypatch, answered_in(None), answered_in(4.0, 5))
+    speed = evaluate.ask(plan, served, "before")["speed"]
+    assert (speed["answers"], speed["p50"], speed["tokens"]) == (1, 4.0, 5)
+
+
+def test_answers_of_an_earlier_run_have_no_speed(plan, servers, sent, caplog):
+    caplog.set_level("INFO")
+    p, served = RunPlan.model_validate(plan), serve(plan)
+    suite = evaluate.suite_of(p)
+    evaluate.answer_set(p, served["hash"]).store(suite, {q.id: "SELECT 1" for q in suite})
+    assert evaluate.ask(plan, served, "before")["speed"] is None
+    assert "base: no speed: this run generated none of its answers" in caplog.text
+
+
+def test_speed_is_of_the_try_that_generated_most(plan, servers, monkeypatch):
+    answers_of(monkeypatch, answered_in(1.0), answered_in(2.0), error="the model server died")
+    with pytest.raises(ServingError):
+        evaluate.ask(plan, serve(plan), "before")
+    answers_of(monkeypatch, answered_in(9.0))
+    speed = evaluate.ask(plan, serve(plan), "before")["speed"]
+    assert (speed["answers"], speed["p95"]) == (2, 2.0)
+
+
+def test_speed_stays_when_the_task_is_cleared(plan, servers, sent):
+    measured = evaluate.ask(plan, serve(plan), "before")["speed"]
+    assert evaluate.ask(plan, serve(plan), "before")["speed"] == measured

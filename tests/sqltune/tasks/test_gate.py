@@ -15,7 +15,7 @@ from sqltune.evaluation.suites import held_out
 from sqltune.evaluation.verdict import RecordedVerdict, Verdict
 from sqltune.records import runs
 from sqltune.tasks.gate import judge
-from tests.sqltune.evaluation.builders import judged, score_of, store
+from tests.sqltune.evaluation.builders import judged, score_of, speed_of, store
 
 
 def with_reference_prompt(score: Score, outcome: str, sql: str) -> Score:
@@ -120,3 +120,14 @@ def test_log_shows_the_score_without_doubtful_golds(doubtful):
 def test_log_says_whether_the_verdict_hangs_on_doubtful_golds(doubtful):
     _, log = doubtful
     assert "ok  doubtful_golds: 2 gold queries are doubtful; 40 → 59 of 59 correct without them" in log
+
+
+def test_table_shows_the_speed_of_both_models(plan):
+    p = RunPlan.model_validate(plan)
+    before, after = score_of(60, speed=speed_of(2.0)), score_of(60, speed=speed_of(3.0, answers=45))
+    store(p.key, "before", before)
+    store(p.key, "after", after)
+    judge(plan, before.summary, after.summary)
+    lines = [row.split() for row in stored.verdict(p.key).table.splitlines()]
+    assert ["answers", "a", "second", "2.00", "(of", "60)", "1.50", "(of", "45)"] in lines
+    assert ["p95", "latency", "2.00", "s", "3.00", "s"] in lines

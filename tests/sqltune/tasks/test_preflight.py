@@ -88,6 +88,16 @@ def test_only_the_serving_host_needs_the_gpus_of_a_model_worker(plan, host, name
     assert host.requests[0].serving_gpus == expected
 
 
+@pytest.mark.parametrize(
+    ("engine", "name", "expected"),
+    [("vllm", "host-a", "0.32.0"), ("vllm", "host-b", None), ("batched", "host-a", None)],
+)
+def test_only_the_serving_host_needs_vllm(plan, host, engine, name, expected):
+    plan["cluster"]["serving"] |= {"host": "host-a", "engine": engine}
+    preflight.preflight(plan, name)
+    assert host.requests[0].vllm == expected
+
+
 @pytest.mark.parametrize(("name", "expected"), [("host-a", True), ("host-b", False)])
 def test_only_the_master_needs_its_port(plan, host, name, expected):
     preflight.preflight(plan, name)

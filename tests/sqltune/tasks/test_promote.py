@@ -5,17 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RuleResult, Verdict
+from sqltune.records import claims
+from sqltune.records.claims import Owner
 from sqltune.registry import versions
 from sqltune.tasks import champion, promote
+from tests.running import task_instance
 from tests.versions import registered
 
 COMMIT = "0bb7909db54a" * 3
 PASSED = Verdict(passed=True, rules=(), comparison=compare(100, 10, 2)).model_dump(mode="json")
+
+
+@pytest.fixture(autouse=True)
+def running(monkeypatch) -> list[str]:
+    """Runs that Airflow says run; a task of the plan's run is about to go on."""
+    running = ["manual__1"]
+    monkeypatch.setattr(promote, "get_current_context", lambda: {"ti": task_instance(running)})
+    return running
 
 
 @pytest.fixture
@@ -31,6 +42,19 @@ def served(monkeypatch) -> list[int]:
 def test_a_candidate_that_passed_is_served(plan, served):
     promote.promote(plan, PASSED, registered("r1").number)
     assert served == [1]
+
+
+def test_a_cleared_run_moves_no_name_while_another_one_works_on_the_cluster(plan, served, running):
+    """That one may be asking the model that is served, and would keep another one's answers as its own."""
+    number = registered("r1").number
+    claims.take(plan["cluster_name"], Owner("d", "r2"))
+    running.append("r2")
+    with pytest.raises(AirflowRescheduleException):
+        promote.promote(plan, PASSED, number)
+    assert served == []
+    running.remove("r2")
+    promote.promote(plan, PASSED, number)
+    assert served == [number]
 
 
 def test_a_candidate_that_the_gate_holds_back_is_not_served(plan, served):

@@ -73,6 +73,12 @@ def test_the_lineage_names_where_the_version_comes_from(number, name, value):
     assert versions.version("lab", number).lineage[name] == value
 
 
+def test_the_lineage_names_vllms_version(plan, number):
+    plan["cluster"]["serving"]["engine"] = "vllm"
+    host = HostFacts.model_validate(facts("host-a"))
+    assert register._engine(RunPlan.model_validate(plan), host) == "vllm 0.32.0 bfloat16"
+
+
 def test_the_lineage_names_fastchats_version(plan, number):
     plan["cluster"]["serving"]["engine"] = "fastchat"
     host = HostFacts.model_validate(facts("host-a") | {"versions": {"fschat": "0.2.36"}})

@@ -10,6 +10,7 @@ from sqltune.evaluation.gate import decide
 from sqltune.evaluation.questions import Question
 from sqltune.evaluation.score import Score
 from sqltune.evaluation.scorer import score_answers, with_flags
+from sqltune.evaluation.speed import Speed
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.verdict import RecordedVerdict
 from sqltune.records.evaluations import Phase
@@ -29,6 +30,8 @@ NUMBERS = {
     "both_wrong": 0,
 }
 """What the gate counts."""
+SPEED = Speed(answers=40, seconds=20.0, p50=1.0, p95=2.5, tokens=800)
+"""Of the candidate; the answers of the model before were known."""
 WRONG = "SELECT size + 1 FROM shop_{}"
 
 
@@ -72,15 +75,23 @@ def record_audited(run_id: str) -> str:
     dated = {f"dated.{day}": WRONG.format(2) for day in range(1, DOUBTFUL + 1)}
     flags = audit(suite)
     before = _record(key, "before", suite, gold | gained | dated | {"ref.0": "SELECT"}, flags)
-    after = _record(key, "after", suite, gold | lost, flags)
+    after = _record(key, "after", suite, gold | lost, flags, SPEED)
     limits = run_plan().gate.model_copy(update={"min_questions": 10, "min_gain": 0.02, "margin": 0.2})
     stored.put_verdict(key, RecordedVerdict.of(decide(before, after, limits), "before  after"))
     return key
 
 
-def _record(key: str, phase: Phase, suite: list[Question], answers: dict[str, str], flags: Flags) -> Score:
+def _record(
+    key: str,
+    phase: Phase,
+    suite: list[Question],
+    answers: dict[str, str],
+    flags: Flags,
+    speed: Speed | None = None,
+) -> Score:
     kept = AnswerSet(model_hash=f"{key} {phase}", decoding="d")
     kept.store(suite, answers)
     score = with_flags(score_answers(phase, suite, kept.load(suite), processes=1), flags)
+    score = score.model_copy(update={"speed": speed})
     stored.put_score(key, phase, score, suite, kept)
     return score

@@ -182,8 +182,23 @@ def test_a_score_with_classes_shows_zero_where_there_is_none(show):
     expect(cells).to_have_text(["1", "0"])
 
 
+def test_speeds_have_a_dash_where_no_answer_was_generated(show):
+    page = show()
+    rate, latency = (page.get_by_role("row", name=name) for name in ("Answers a second", "Latency, p95"))
+    expect(rate.get_by_role("cell")).to_have_text(["–", "2.00 (of 40 answers)"])
+    expect(latency.get_by_role("cell")).to_have_text(["–", "2.5 s"])
+
+
+def test_speeds_are_left_out_where_none_is_known(show):
+    page = show("whole")
+    expect(page.get_by_role("row", name="Does not run", exact=False).first).to_be_visible()
+    expect(page.get_by_role("row", name="Answers a second")).to_have_count(0)
+
+
 def test_everything_is_said_in_chinese(show):
     page = show(locale="zh-CN", question="dated.1")
     expect(page.get_by_role("region", name="此题的标准答案存疑")).to_contain_text("日期未加引号")
     expect(page.get_by_role("button", name="参考提示词 3")).to_be_visible()
     expect(page.get_by_text("结论取决于这些题目")).to_be_visible()
+    cells = page.get_by_role("row", name="每秒答案数").get_by_role("cell")
+    expect(cells).to_have_text(["–", "2.00（共 40 条）"])

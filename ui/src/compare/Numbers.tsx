@@ -1,6 +1,6 @@
 import { memo } from "react";
 import type { Schema } from "../api";
-import { percent, points } from "../format";
+import { duration, percent, points } from "../format";
 import { named, useText, type Key } from "../i18n";
 
 const COLUMNS = ["before", "after", "reference"] as const;
@@ -34,6 +34,12 @@ export const Numbers = memo(function Numbers({ data }: { data: Schema["Compariso
     ["wrong", ({ side }) => mismatched(side.summary)],
     ["doesNotRun", ({ side }) => side.summary.invalid],
   ];
+  const speeds: Row[] = sides.some(({ side }) => side.summary.speed)
+    ? [
+        ["answersPerSecond", ({ side }) => <Rate speed={side.summary.speed} />],
+        ["latency", ({ side: { summary } }) => (summary.speed ? duration(summary.speed.p95) : "–")],
+      ]
+    : [];
   return (
     <>
       <table>
@@ -48,14 +54,7 @@ export const Numbers = memo(function Numbers({ data }: { data: Schema["Compariso
           </tr>
         </thead>
         <tbody>
-          {rows.map(([key, cell]) => (
-            <tr key={key}>
-              <th scope="row">{text(key)}</th>
-              {sides.map((side) => (
-                <td key={side.name}>{cell(side)}</td>
-              ))}
-            </tr>
-          ))}
+          <Lines rows={rows} sides={sides} />
           {CLASSES.flatMap(([field, key]) =>
             classesOf(sides, field).map((name) => (
               <tr key={`${field} ${name}`}>
@@ -68,6 +67,7 @@ export const Numbers = memo(function Numbers({ data }: { data: Schema["Compariso
               </tr>
             )),
           )}
+          <Lines rows={speeds} sides={sides} />
         </tbody>
       </table>
       {data.paired && <Difference name="difference" paired={data.paired} />}
@@ -75,6 +75,24 @@ export const Numbers = memo(function Numbers({ data }: { data: Schema["Compariso
     </>
   );
 });
+
+function Lines({ rows, sides }: { rows: Row[]; sides: Side[] }) {
+  const text = useText();
+  return rows.map(([key, cell]) => (
+    <tr key={key}>
+      <th scope="row">{text(key)}</th>
+      {sides.map((side) => (
+        <td key={side.name}>{cell(side)}</td>
+      ))}
+    </tr>
+  ));
+}
+
+/** Answers a second, over those that this run generated; a dash where it generated none. */
+function Rate({ speed }: { speed?: Schema["Speed"] | null }) {
+  const text = useText();
+  return speed ? text("rateOf", { rate: (speed.answers / speed.seconds).toFixed(2), n: speed.answers }) : "–";
+}
 
 const CLASSES = [
   ["mismatched_by_class", "wrong"],
