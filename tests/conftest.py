@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,16 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 
 def free_port() -> int:
-    """A port on which no process listens."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port on which no process listens.
+
+    It is below those that the kernel gives to connections (32768 and up): one of these may be taken again
+    before a server listens there.
+    """
+    while True:
+        port = random.randint(20_000, 31_900)
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def shared_data(name: str) -> Path:
