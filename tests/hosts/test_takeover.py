@@ -24,6 +24,8 @@ def program(folder: Path, g: Gang, source: str) -> list[str]:
         f"""
 import asyncio, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "plugins")!r}]
+# Airflow sets logging up when it is imported; in a task that was long ago.
+import ssh_gang.checking_hook
 from ssh_gang.hook import GangHook
 from ssh_gang.model import Gang
 gang = Gang.model_validate_json(open({str(plan)!r}).read())
