@@ -36,7 +36,7 @@ from batching.models import model_problem, offload_problem, version_problem
 from batching.requests import RequestError, read_request
 from batching.rows import Chunk
 from batching.thread import EngineThread
-from worker_interface import create_app
+from worker_interface import create_app, worker_options
 
 log = logging.getLogger(__name__)
 
@@ -102,19 +102,8 @@ def _exit_with(problem: str | None) -> None:
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line: the options of FastChat's worker that are used here, and two of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model-path", required=True)
-    parser.add_argument("--model-names", required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--limit-worker-concurrency", type=int, default=64, help="rows at once; more wait")
-    parser.add_argument("--dtype", default=None)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--num-gpus", type=int, default=1)
+    parser = worker_options(__doc__)
     parser.add_argument("--max-gpu-memory", default=None)
-    parser.add_argument("--cache-gib", type=float, default=None, help="memory for keys and values, in GiB")
     parser.add_argument("--deterministic", action="store_true", help="one row at a time")
     return parser.parse_args(arguments)
 

@@ -40,7 +40,7 @@ from vllm_bridge.client import Client, served_context
 from vllm_bridge.completions import Answer, completion_request
 from vllm_bridge.models import model_problem
 from vllm_bridge.process import VllmProcess
-from worker_interface import Chunk, create_app
+from worker_interface import Chunk, create_app, worker_options
 
 SPECIAL_TOKENS = 8
 """More than any tokenizer puts before a text."""
@@ -114,18 +114,7 @@ def _wait_until_it_answers(vllm: VllmProcess) -> int:
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line: the options of FastChat's worker that are used here, and two of its own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model-path", required=True)
-    parser.add_argument("--model-names", required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--limit-worker-concurrency", type=int, default=64, help="rows at once; more wait")
-    parser.add_argument("--dtype", default=None)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--num-gpus", type=int, default=1)
-    parser.add_argument("--cache-gib", type=float, default=None, help="memory for keys and values, in GiB")
+    parser = worker_options(__doc__)
     parser.add_argument(
         "--vllm-python", type=Path, default=environment.environment() / "bin" / "python", help="vLLM's Python"
     )

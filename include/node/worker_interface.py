@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -34,6 +35,23 @@ class ModelWorker(Protocol):
     async def count_tokens(self, prompt: str) -> int:
         """Tokens of a prompt."""
         ...
+
+
+def worker_options(description: str | None) -> argparse.ArgumentParser:
+    """The options of FastChat's worker that each of ours has, and the memory of its keys and values."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model-path", required=True)
+    parser.add_argument("--model-names", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--limit-worker-concurrency", type=int, default=64, help="rows at once; more wait")
+    parser.add_argument("--dtype", default=None)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--num-gpus", type=int, default=1)
+    parser.add_argument("--cache-gib", type=float, default=None, help="memory for keys and values, in GiB")
+    return parser
 
 
 def create_app(worker: ModelWorker) -> FastAPI:

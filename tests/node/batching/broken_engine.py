@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import torch
-from cases import Client
+from engine_client import Client
 from small_model import HEAD
 
 from batching.requests import Request

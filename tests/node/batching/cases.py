@@ -5,100 +5,22 @@ python cases.py [NAME ...]
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import random
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
+import failure_cases  # noqa: F401 # its cases register themselves
+import memory_cases  # noqa: F401 # the same
 import torch
 from accelerate import dispatch_model
+from engine_client import CASES, CONTEXT, TOKENIZER, Client, alone, case
 from fastchat.serve.inference import generate_stream
-from small_model import HEAD, small_model, small_prompts, small_tokenizer
+from small_model import HEAD, small_model, small_prompts
 
-from batching import memory
-from batching.engine import Engine
 from batching.requests import RequestError, read_request
-from batching.thread import EngineThread
-
-TOKENIZER = small_tokenizer()
-CONTEXT = 512
-KEYS_OF_A_TOKEN = 3 * 2 * 2 * 8 * 4
-"""Bytes: layers, keys and values, heads of the keys, numbers in a head, of a float32."""
-CASES: dict[str, Callable[[], Any]] = {}
-
-
-def case(function: Callable[[], Any]) -> Callable[[], Any]:
-    CASES[function.__name__] = function
-    return function
-
-
-class Client:
-    """Sends requests to an engine, and keeps what it answers."""
-
-    def __init__(
-        self, model: Any = None, *, tokens: int | None = 20_000, max_rows: int = 16, **options: Any
-    ) -> None:
-        self.model = small_model() if model is None else model
-        gib = None if tokens is None else tokens * KEYS_OF_A_TOKEN / 1024**3
-        self.engine = Engine(self.model, TOKENIZER, max_rows=max_rows, cache_gib=gib, **options)
-        self.chunks: list[list[dict[str, Any]]] = []
-        self.ended: list[int] = []
-        self.seen: list[int] = []
-        self.model.model.embed_tokens.register_forward_hook(
-            lambda module, inputs, output: self.seen.append(inputs[0].shape[1])
-        )
-
-    def send(self, prompt: str, streams: bool = False, **params: Any) -> Any:
-        chunks: list[dict[str, Any]] = []
-        number = len(self.chunks)
-        self.chunks.append(chunks)
-
-        def keep(chunk: dict[str, Any]) -> None:
-            chunks.append(chunk)
-            if chunk.get("finish_reason") or chunk["error_code"]:
-                self.ended.append(number)
-
-        body = {"prompt": prompt, "temperature": 0, "echo": False, "max_new_tokens": 12} | params
-        return self.engine.submit(read_request(body, TOKENIZER, CONTEXT), keep, streams=streams)
-
-    def finish(self) -> None:
-        while self.engine.step():
-            pass
-
-    def text(self, number: int = -1) -> str:
-        return self.chunks[number][-1]["text"]
-
-
-def alone(model: Any, prompt: str, **params: Any) -> str:
-    """The answer of transformers' own `generate`, cut before the first stop text."""
-    temperature, seed = params.get("temperature", 0), params.get("seed")
-    sampling = {
-        "do_sample": True,
-        "temperature": temperature,
-        "top_p": params.get("top_p", 1.0),
-        "top_k": max(params.get("top_k", 0), 0),
-    }
-    ids = torch.tensor([TOKENIZER(prompt).input_ids])
-    if seed is not None:
-        torch.manual_seed(seed)
-    with torch.inference_mode():
-        output = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=params.get("max_new_tokens", 12),
-            eos_token_id=[0, *params.get("stop_token_ids", [])],
-            pad_token_id=0,
-            repetition_penalty=params.get("repetition_penalty", 1.0),
-            **(sampling if temperature else {"do_sample": False}),
-        )[0, ids.shape[1] :]
-    text = TOKENIZER.decode(output, skip_special_tokens=True, clean_up_tokenization_spaces=True)
-    stops = [at for stop in params.get("stop", []) if (at := text.find(stop)) >= 0]
-    return text[: min(stops, default=len(text))]
 
 
 def mixed_requests(count: int) -> list[tuple[str, dict[str, Any]]]:
@@ -185,66 +107,6 @@ def hooks() -> dict[str, Any]:
     client.finish()
     reference = small_model()
     return {"wrong": [i for i, prompt in enumerate(prompts) if client.text(i) != alone(reference, prompt)]}
-
-
-@case
-def bounded_memory() -> dict[str, Any]:
-    """Rows that need more than there is: the memory is never exceeded, and those who came first are first."""
-    client = Client(tokens=400, max_rows=64)
-    store = client.engine._store
-    prompts = small_prompts(20)
-    for prompt in prompts:
-        client.send(prompt, max_new_tokens=40)
-    rows, cells = 0, 0
-    while client.engine.step():
-        rows = max(rows, len(client.engine._rows))
-        cells = max(cells, store.slots * store.width)
-    reference = small_model()
-    wrong = [i for i, p in enumerate(prompts) if client.text(i) != alone(reference, p, max_new_tokens=40)]
-    client.send("SELECT " * 210)
-    client.finish()
-    refused = client.chunks[-1][-1]
-    return {"rows": rows, "cells": cells, "wrong": wrong, "refused": [refused["error_code"], refused["text"]]}
-
-
-@case
-def idle() -> dict[str, Any]:
-    """An engine that is asked, has nothing to do for a while, and is asked again."""
-    client = Client()
-    thread = EngineThread(client.engine, idle_seconds=0.05)
-    request = read_request({"prompt": HEAD, "temperature": 0, "echo": False}, TOKENIZER, CONTEXT)
-
-    async def ask() -> str:
-        *_, last = [chunk async for chunk in thread.answer(request, streams=False)]
-        return last["text"]
-
-    thread.start()
-    texts = [asyncio.run(ask())]
-    while client.engine._store.slots:
-        time.sleep(0.01)
-    texts.append(asyncio.run(ask()))
-    return {"texts": texts, "alone": alone(small_model(), HEAD, max_new_tokens=256)}
-
-
-@case
-def measured_again() -> dict[str, Any]:
-    """A budget that others have used up while the engine starts, and give back later."""
-    usual, memory.CPU_GIB = memory.CPU_GIB, 10 * KEYS_OF_A_TOKEN / 1024**3
-    client = Client(tokens=None)
-    client.send(HEAD)
-    client.finish()
-    memory.CPU_GIB = usual
-    client.send(HEAD)
-    client.finish()
-    return {"codes": [chunks[-1]["error_code"] for chunks in client.chunks], "text": client.text()}
-
-
-@case
-def a_row_that_outgrows_the_memory() -> dict[str, Any]:
-    client = Client(tokens=100)
-    client.send(HEAD, max_new_tokens=200, temperature=2.0, seed=2)
-    client.finish()
-    return client.chunks[0][-1]
 
 
 @case
@@ -382,88 +244,6 @@ def _rounded(logprobs: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     scores = [None if s is None else round(s, 3) for s in logprobs["token_logprobs"]]
     return logprobs | {"token_logprobs": scores}
-
-
-@case
-def a_step_that_fails() -> dict[str, Any]:
-    client = Client()
-    lm_head = client.model.lm_head
-    errors = {
-        "memory": torch.OutOfMemoryError("injected"),
-        "driver": torch.AcceleratorError("CUDA error: out of memory (injected)"),
-        "other": RuntimeError("injected"),
-    }
-    found = {}
-    for name, error in errors.items():
-
-        def fail(*_: Any, error: Exception = error) -> None:
-            raise error
-
-        hook = lm_head.register_forward_pre_hook(fail)
-        client.send(HEAD)
-        client.send(HEAD)
-        client.finish()
-        hook.remove()
-        found[name] = [client.chunks[-2][-1], client.chunks[-1][-1]]
-    make_room = client.engine._store.make_room
-    client.engine._store.make_room = lambda *_: fail(error=errors["memory"])  # type: ignore[method-assign]
-    client.send(HEAD)
-    client.engine.step()
-    client.engine._store.make_room = make_room  # type: ignore[method-assign]
-    found["allocation"] = [client.chunks[-1][-1]] * 2
-    client.send(HEAD)
-    client.finish()
-    return found | {"afterwards": client.text() == alone(small_model(), HEAD)}
-
-
-@case
-def not_a_number() -> dict[str, Any]:
-    """A row that becomes NaN, and one that takes its slot, in each of three ways, beside a longer one."""
-    short, long = HEAD + "age", HEAD + "name age FROM head " * 10
-    found = {}
-    for way in ("shared", "scored", "moved"):
-        client = Client()
-        poisoned = _send_poisoned(client, "name age FROM head " * 8)
-        if way != "moved":
-            client.finish()
-        client.send(short, **({"echo": True, "logprobs": 1} if way == "scored" else {}))
-        client.engine.step()
-        poisoned.is_gone = True
-        client.send(long)
-        client.finish()
-        answers = [(1, short), (2, long)]
-        found[way] = [client.text(i).endswith(alone(small_model(), prompt)) for i, prompt in answers]
-    return found
-
-
-@case
-def nan_while_sampling() -> dict[str, Any]:
-    """A row that becomes NaN and draws its tokens, beside another."""
-    client = Client()
-    client.send(HEAD)
-    client.engine.step()
-    _send_poisoned(client, "name age FROM head", beside=1, temperature=1.0)
-    client.finish()
-    return {
-        "code": client.chunks[1][-1]["error_code"],
-        "message": client.text(1),
-        "right": client.text(0) == alone(small_model(), HEAD),
-    }
-
-
-def _send_poisoned(client: Client, prompt: str, *, beside: int = 0, **params: Any) -> Any:
-    """A request whose prompt's keys and values are NaN, in all layers, beside so many rows."""
-
-    def poison(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        output[:, beside:] = torch.nan
-
-    attention = client.model.model.layers[0].self_attn
-    hooks = [part.register_forward_hook(poison) for part in (attention.k_proj, attention.v_proj)]
-    row = client.send(prompt, **params)
-    client.engine.step()
-    for hook in hooks:
-        hook.remove()
-    return row
 
 
 @case
