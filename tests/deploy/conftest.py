@@ -65,7 +65,7 @@ SHAPES = {
         },
         aws.settings(GATEWAY),
         3200,
-        500,
+        540,
         [*ALWAYS, "worker", "redis"],
     ),
 }

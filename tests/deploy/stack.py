@@ -129,9 +129,24 @@ class Stack:
     def down(self) -> None:
         """Stop everything, and remove its data."""
         subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
+        self._forget_endpoints()
         # Where there is no Compose file, by the project's labels: also what another version has made.
         down = ("compose", "--project-name", PROJECT, "down", "--volumes", "--timeout", "5")
         self.engine.docker(*down, cwd=Path("/"))
+
+    def _forget_endpoints(self) -> None:
+        """Stop the containers, and give the network free of them.
+
+        Docker 20.10 may keep the endpoint of a container that was disconnected while it ran, and then refuses
+        to remove the network.
+        """
+        mine = f"label=com.docker.compose.project={PROJECT}"
+        if running := self.engine.docker("ps", "--quiet", "--filter", mine).split():
+            self.engine.docker("stop", "--time", "5", *running)
+        for network in self.engine.docker("network", "ls", "--quiet", "--filter", mine).split():
+            names = "{{range .Containers}}{{.Name}} {{end}}"
+            for name in self.engine.docker("network", "inspect", "--format", names, network).split():
+                self.engine.docker("network", "disconnect", "--force", network, name)
 
     @property
     def url(self) -> str:

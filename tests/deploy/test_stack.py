@@ -91,18 +91,49 @@ def other(shape, request) -> Other:
     return Other(other_airflow, other_airflow.trigger(DAG, {"recipe": "lab_tiny", "seed": 7}))
 
 
-def test_training_goes_on_when_a_worker_is_cut_off_the_network_for_two_minutes(
-    stack, shape, airflow, training, request
-):
+@dataclass(frozen=True)
+class CutOff:
+    """A worker without a network.
+
+    Attributes:
+        container: The worker.
+        step: The training's step when it was cut off.
+        since: The time when it was, by `time.monotonic`.
+    """
+
+    container: str
+    step: int
+    since: float
+
+
+@pytest.fixture(scope="module")
+def cut_off(stack, shape, airflow, training) -> CutOff:
     if "worker" not in shape.services:
         pytest.skip("not part of this shape")
-    before, cut_off, began = step(airflow, training), stack.container("worker"), time.monotonic()
-    stack.engine.docker("network", "disconnect", f"{PROJECT}_default", cut_off)
-    # It takes a part of the two minutes to start another Airflow, which the next test needs.
-    request.getfixturevalue("other")
-    time.sleep(max(0, CUT_SECONDS - (time.monotonic() - began)))
-    assert step(airflow, training) > before
-    stack.engine.docker("network", "connect", f"{PROJECT}_default", cut_off)
+    worker = stack.container("worker")
+    made = CutOff(worker, step(airflow, training), time.monotonic())
+    stack.engine.docker("network", "disconnect", f"{PROJECT}_default", worker)
+    return made
+
+
+def test_another_airflow_waits_for_the_hosts(airflow, training, cut_off, other):
+    """In the two minutes of the next test, as it takes a part of them to start another Airflow."""
+
+    def waits() -> bool:
+        log = "\n".join(other.airflow.log(DAG, other.run, "all_reduce", 1))
+        return "waiting without a worker slot until it has ended" in log
+
+    wait_until(waits, 240, lambda: failures(other.airflow, other.run), httpx.HTTPError, pause=1)
+    assert states(airflow, training)["train"] == "deferred"
+
+
+def test_training_goes_on_when_a_worker_is_cut_off_the_network_for_two_minutes(
+    stack, airflow, training, cut_off
+):
+    time.sleep(max(0, CUT_SECONDS - (time.monotonic() - cut_off.since)))
+    assert step(airflow, training) > cut_off.step
+    assert states(airflow, training)["train"] == "deferred"
+    stack.engine.docker("network", "connect", f"{PROJECT}_default", cut_off.container)
     # What is left of the run is its to do.
     stack.engine.docker("stop", "--time", "20", stack.container("worker", 2))
 
@@ -120,16 +151,8 @@ def test_training_is_resumed_when_every_machine_reboots(stack, shape, airflow, t
         until_step(airflow, training, before)
 
 
-def test_another_airflow_waits_for_the_hosts(airflow, training, other):
-    def waits() -> bool:
-        log = "\n".join(other.airflow.log(DAG, other.run, "all_reduce", 1))
-        return "waiting without a worker slot until it has ended" in log
-
-    wait_until(waits, 240, lambda: failures(other.airflow, other.run), httpx.HTTPError, pause=1)
-    assert states(airflow, training)["train"] == "deferred"
-
-
 def test_the_training_was_one_and_its_model_is_served(stack, shape, airflow, training):
+    measured.note(name(stack), "step after all faults", step(airflow, training), shape.steps)
     with measured.seconds(name(stack), "the run's rest"):
         assert until_ended(airflow, training, 900) == "success", failures(airflow, training)
     assert states(airflow, training)["promote"] == "success"
