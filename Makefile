@@ -73,7 +73,8 @@ lint: setup-control ## run every static check: style, types, layers, shell, Dock
 	@$(CONTROL)/python -m lab.lint
 
 AUDIT = $(CONTROL)/uv run --quiet --isolated --no-project --with-requirements requirements-audit.txt
-SHIPPED = requirements.txt requirements-image.txt lab/mlflow.txt include/node/requirements.txt
+SHIPPED = requirements.txt requirements-image.txt lab/mlflow.txt include/node/requirements.txt \
+	include/node/requirements-vllm.txt
 # Vulnerabilities that are accepted: `--ignore-vuln ID`, each with its reason in a line above.
 ACCEPTED =
 

@@ -27,10 +27,18 @@ class OpenPage(Protocol):
 
 
 class Problems:
-    """What no page may do: throw, show a dialog, break its policy, ask another machine."""
+    """What no page may do: throw, show a dialog, break its policy, ask another machine.
+
+    Attributes:
+        found: What it did.
+        failed: Requests that failed, and errors in the console. A page may go on after them.
+        unanswered: Requests that have no answer yet.
+    """
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self.failed: list[str] = []
+        self.unanswered: set[Request] = set()
 
     def watch(self, page: Page) -> None:
         """Collect the problems of a page from now on."""
@@ -38,14 +46,23 @@ class Problems:
         page.on("dialog", lambda dialog: (self.found.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("console", self._console)
         page.on("request", self._request)
+        page.on("requestfinished", lambda request: self.unanswered.discard(request))
+        page.on("requestfailed", self._request_failed)
 
     def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.failed.append(message.text)
         if "Content Security Policy" in message.text:
             self.found.append(message.text)
 
     def _request(self, request: Request) -> None:
+        self.unanswered.add(request)
         if not request.url.startswith(LOCAL):
             self.found.append(f"request to {request.url}")
+
+    def _request_failed(self, request: Request) -> None:
+        self.unanswered.discard(request)
+        self.failed.append(f"{request.url}: {request.failure}")
 
 
 # Of a module, not of the session: Playwright's event loop runs as long as the browser does, and code that
@@ -79,6 +96,8 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         return page
 
     yield opened
+    # Shown where the test fails: what a page lacks may be what a request should have brought.
+    print("failed:", problems.failed, "unanswered:", [request.url for request in problems.unanswered])
     for context in browser.contexts:
         context.close()
     assert problems.found == [], problems.found

@@ -51,7 +51,7 @@ SHAPES = {
         },
         {},
         2500,
-        450,
+        340,
         [*ALWAYS, "proxy"],
     ),
     # Several, one of which is this one: logs in an object store, Connections from a secrets backend.
@@ -65,7 +65,7 @@ SHAPES = {
         },
         aws.settings(GATEWAY),
         3200,
-        540,
+        600,
         [*ALWAYS, "worker", "redis"],
     ),
 }
