@@ -65,7 +65,7 @@ SHAPES = {
         },
         aws.settings(GATEWAY),
         3200,
-        600,
+        750,
         [*ALWAYS, "worker", "redis"],
     ),
 }

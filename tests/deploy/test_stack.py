@@ -132,7 +132,7 @@ def test_training_goes_on_when_a_worker_is_cut_off_the_network_for_two_minutes(
 ):
     time.sleep(max(0, CUT_SECONDS - (time.monotonic() - cut_off.since)))
     assert step(airflow, training) > cut_off.step
-    assert states(airflow, training)["train"] == "deferred"
+    assert states(airflow, training)["train"] == "deferred", "too short a training: raise the shape's steps"
     stack.engine.docker("network", "connect", f"{PROJECT}_default", cut_off.container)
     # What is left of the run is its to do.
     stack.engine.docker("stop", "--time", "20", stack.container("worker", 2))
