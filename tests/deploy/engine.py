@@ -184,8 +184,8 @@ def _import_python(made: Engine) -> None:
     # Where this machine reaches package registries through a proxy, its certificate counts in the image too.
     shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
     shutil.rmtree(root / "var/cache/apt/archives", ignore_errors=True)
-    pack = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
     variables = [f"--change=ENV {name}={CERTIFICATES}" for name in ("SSL_CERT_FILE", "PIP_CERT")]
-    made.docker("import", *variables, "-", PYTHON_IMAGE, stdin=pack.stdout)
-    assert pack.wait() == 0
+    with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as pack:
+        made.docker("import", *variables, "-", PYTHON_IMAGE, stdin=pack.stdout)
+    assert pack.returncode == 0
     shutil.rmtree(root)
