@@ -1,6 +1,7 @@
 # Three images: Airflow with sqltune, which docker-compose.yaml uses for each component, MLflow's server, and Caddy.
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 ARG CADDY_IMAGE=caddy:2.10.2-alpine
-FROM python:3.11.13-slim-bookworm AS base
+FROM $PYTHON_IMAGE AS base
 # Compiled once, here: the tasks' user can't keep what it compiles, and would compile Airflow again for every
 # task (three seconds of it).
 ENV UV_COMPILE_BYTECODE=1

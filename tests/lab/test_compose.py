@@ -138,6 +138,15 @@ def test_each_image_is_built_once():
     }
 
 
+def test_each_base_image_has_a_version_and_can_be_named_otherwise():
+    named = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", TEXT))
+    assert named.keys() == set(re.findall(r"^(\w+_IMAGE)=$", EXAMPLE, re.M))
+    assert all(re.search(r":\d+\.\d+[^/]*$", image) for image in named.values()), named
+    built_on = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", (ROOT / "Dockerfile").read_text(), re.M))
+    given = {name for s in SERVICES.values() if "build" in s for name in s["build"]["args"]}
+    assert built_on == {name: named[name] for name in given}
+
+
 def test_the_images_run_without_root():
     _, _, *stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
     assert len(stages) == 3
