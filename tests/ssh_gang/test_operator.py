@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import threading
-import uuid
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.bases.operator import TriggerFailureReason
@@ -25,74 +21,13 @@ from ssh_gang.operator import UNWATCHED, GangOperator, describe_failure
 from ssh_gang.recorder import RecorderRef
 from ssh_gang.resume import Decision
 from ssh_gang.trigger import GangTrigger, HostsFreeTrigger
-from ssh_gang.watch import Watch
-
-RECORDER = RecorderRef(path="ssh_gang.folder_recorder.FolderRecorder", kwargs={"folder": "/x", "gang": "g"})
-
-
-def operator(**arguments) -> GangOperator:
-    given = {"hosts": ["a", "b"], "command": ["echo", "hello"]} | arguments
-    return GangOperator(task_id="hello", **given)
-
-
-def context(try_number: int = 1, max_tries: int = 2, map_index: int = -1) -> dict:
-    ti = SimpleNamespace(
-        dag_id="d",
-        task_id="hello",
-        run_id="r",
-        id=uuid.UUID(int=(7 << 80) + 5),
-        map_index=map_index,
-        max_tries=max_tries,
-        try_number=try_number,
-    )
-    return {"ti": ti}
-
-
-def event(**fields) -> dict:
-    given = {"ok": True, "attempt": "try1-x", "reason": "", "seconds": 1} | fields
-    return GangEvent(**given).model_dump(mode="json")
-
-
-@pytest.fixture
-def hook(monkeypatch) -> SimpleNamespace:
-    """The calls of the hook; `launched` is what `launch` returns or raises, `tail` what a host printed."""
-    calls = SimpleNamespace(stopped=[], refused=0, launched=None, tail="", milestones=[])
-
-    async def launch(self, prepare=None):
-        self.milestones = calls.milestones
-        if isinstance(calls.launched, Exception):
-            raise calls.launched
-        return calls.launched or (Decision.FRESH_SUBMIT, self.gang)
-
-    async def stop(self, attempt):
-        calls.stopped.append((self.gang.name, attempt))
-
-    async def refuse(self):
-        calls.refused += 1
-
-    async def tail(self, member, rank=None, lines=30):
-        return calls.tail
-
-    for method in (launch, stop, refuse, tail):
-        monkeypatch.setattr(GangHook, method.__name__, method)
-    return calls
-
-
-class Recorded:
-    """A folder recorder's reference, and the milestones that it was given."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "milestones.jsonl"
-        self.ref = RECORDER.model_copy(update={"kwargs": {"folder": str(folder), "gang": "g"}})
-
-    def __call__(self) -> list[tuple[str, Milestone]]:
-        lines = [json.loads(line) for line in self.file.read_text().splitlines()]
-        return [(line["attempt"], Milestone.model_validate(line["milestone"])) for line in lines]
-
-
-@pytest.fixture
-def recorded(tmp_path) -> Recorded:
-    return Recorded(tmp_path)
+from tests.ssh_gang.operated import (
+    RECORDER,
+    context,
+    event,
+    execute_until_killed,
+    operator,
+)
 
 
 def test_gang_is_named_after_dag_task_and_run_but_not_the_try():
@@ -197,103 +132,6 @@ def test_execute_defers_longer_than_the_gang_may_take(hook):
     with pytest.raises(TaskDeferred) as deferred:
         operator(limits=Limits(total=100)).execute(context())
     assert deferred.value.timeout >= timedelta(seconds=100 + UNWATCHED)
-
-
-class PatientOperator(GangOperator):
-    """Watches the gang for a minute before it defers."""
-
-    patience = 60.0
-
-
-def patient(**arguments) -> PatientOperator:
-    return PatientOperator(task_id="hello", hosts=["a", "b"], command=["echo", "hello"], **arguments)
-
-
-def test_a_gang_that_ends_while_the_task_is_patient_is_judged_without_a_deferral(hook, monkeypatch):
-    async def until_the_end(self):
-        return GangEvent(ok=True, attempt=self.gang.attempt, reason="", seconds=1)
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    hook.tail = "one\ntwo\n"
-    assert patient().execute(context()) == "two"
-
-
-def test_a_gang_that_fails_while_the_task_is_patient_fails_the_task(hook, monkeypatch):
-    async def until_the_end(self):
-        return GangEvent(ok=False, attempt=self.gang.attempt, reason="b: exit code 7", seconds=1)
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    with pytest.raises(GangError, match="b: exit code 7"):
-        patient().execute(context())
-
-
-def test_a_gang_that_outlasts_the_patience_is_handed_to_a_trigger(hook, monkeypatch):
-    async def until_the_end(self):
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    monkeypatch.setattr(PatientOperator, "patience", 0.01)
-    started = Milestone(kind="started", at=1.0)
-    hook.milestones = [started]
-    with pytest.raises(TaskDeferred) as deferred:
-        patient().execute(context())
-    assert deferred.value.trigger.milestones == [started.model_dump(mode="json")]
-    assert hook.stopped == []
-
-
-async def killed() -> None:
-    """Airflow's signal arrives, whose handler calls `on_kill`."""
-    os.kill(os.getpid(), signal.SIGUSR1)
-    await asyncio.Event().wait()
-
-
-def execute_until_killed(task: GangOperator) -> None:
-    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
-    try:
-        with pytest.raises(GangError, match="killed while it started the gang"):
-            task.execute(context())
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-
-
-def test_on_kill_by_a_signal_while_the_task_watches_stops_the_attempt(hook, monkeypatch):
-    async def until_the_end(self):
-        await killed()
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    execute_until_killed(patient())
-    [(_, attempt)] = hook.stopped
-    assert attempt.startswith("try1-")
-
-
-def test_on_kill_by_a_signal_while_the_connections_are_closed_stops_the_attempt(hook, monkeypatch):
-    """The patience is over, or the gang has ended: nothing watches it any more."""
-    until_closed = iter([killed])
-
-    async def until_the_end(self):
-        await asyncio.Event().wait()
-
-    async def close(self):
-        for wait in until_closed:
-            await wait()
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    monkeypatch.setattr(PatientOperator, "patience", 0.01)
-    monkeypatch.setattr(GangHook, "close", close)
-    execute_until_killed(patient())
-    [(_, attempt)] = hook.stopped
-    assert attempt.startswith("try1-")
-
-
-def test_a_kill_while_the_task_watches_is_recorded(hook, recorded, monkeypatch):
-    async def until_the_end(self):
-        await killed()
-
-    monkeypatch.setattr(Watch, "until_the_end", until_the_end)
-    execute_until_killed(patient(recorder=recorded.ref))
-    [(attempt, milestone)] = recorded()
-    assert attempt.startswith("try1-")
-    assert milestone.kind == "killed"
 
 
 def test_execute_on_busy_hosts_waits_for_them(hook):
