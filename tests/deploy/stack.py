@@ -27,6 +27,8 @@ HOSTS = ("host-a", "host-b")
 CLUSTERS = ("left", "right")
 """Clusters of one host each, beside the lab's of both."""
 PROJECT = "sqltune"
+MINE = f"label=com.docker.compose.project={PROJECT}"
+"""What the engine knows of the deployment by."""
 PASSWORD = "p@ss/w:rd #100%$HOME\"'"
 """Of PostgreSQL and Redis: each of its characters means something to an address, a shell or Compose."""
 SUBNET, GATEWAY = "10.213.214.0/24", "10.213.214.1"
@@ -129,21 +131,19 @@ class Stack:
     def down(self) -> None:
         """Stop everything, and remove its data."""
         subprocess.run(["docker", "rm", "-f", *HOSTS], env=self.engine.env, capture_output=True, check=False)
+        if running := self.engine.docker("ps", "--quiet", "--filter", MINE).split():
+            self.engine.docker("stop", "--time", "5", *running)
         self._forget_endpoints()
         # Where there is no Compose file, by the project's labels: also what another version has made.
-        down = ("compose", "--project-name", PROJECT, "down", "--volumes", "--timeout", "5")
-        self.engine.docker(*down, cwd=Path("/"))
+        self.engine.docker("compose", "--project-name", PROJECT, "down", "--volumes", cwd=Path("/"))
 
     def _forget_endpoints(self) -> None:
-        """Stop the containers, and give the network free of them.
+        """Remove from the network what is left in it after its containers have stopped.
 
         Docker 20.10 may keep the endpoint of a container that was disconnected while it ran, and then refuses
         to remove the network.
         """
-        mine = f"label=com.docker.compose.project={PROJECT}"
-        if running := self.engine.docker("ps", "--quiet", "--filter", mine).split():
-            self.engine.docker("stop", "--time", "5", *running)
-        for network in self.engine.docker("network", "ls", "--quiet", "--filter", mine).split():
+        for network in self.engine.docker("network", "ls", "--quiet", "--filter", MINE).split():
             names = "{{range .Containers}}{{.Name}} {{end}}"
             for name in self.engine.docker("network", "inspect", "--format", names, network).split():
                 self.engine.docker("network", "disconnect", "--force", network, name)
