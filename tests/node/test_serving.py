@@ -154,6 +154,9 @@ def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_on
         named = {answers[model]: versions[model] for model in (old, new)}
         assert not [r for r in replies if r.version != named[r.text]], "the header names another model"
         assert {r.text for r in replies if r.received < replies[0].sent + 1} <= {answers[old]}
+        last_of_old = max(r.sent for r in replies if r.text == answers[old])
+        moved = last_of_old - min(r.sent for r in replies if r.text == answers[new])
+        print(f"{served.settings.engine}, {at_once} at once: {len(replies)} answers, moved in {moved:.2f} s")
 
 
 def test_a_switch_to_another_engine_replaces_the_worker_of_the_same_model(served):

@@ -57,6 +57,8 @@ _PROGRESS_STEPS = 2000
 _FETCH_ROWS = 200
 """Rows fetched between two checks of the limits."""
 
+_NOT_UTF_8 = "Could not decode to UTF-8"
+"""How the message begins with which sqlite3 refuses a text."""
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _SELECTING_WORDS = ("select", "with", "values")
 
@@ -131,7 +133,6 @@ class Database:
         connection.execute(f"PRAGMA hard_heap_limit = {MAX_HEAP}")
         for limit, value in _LIMITS.items():
             connection.setlimit(limit, value)
-        connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         connection.set_authorizer(self._authorize)
 
     @classmethod
@@ -198,7 +199,14 @@ class Database:
         self._connection.set_progress_handler(lambda: self._exceeded(deadline), _PROGRESS_STEPS)
         self._write_attempted = False
         try:
-            return _fetch(self._connection.execute(query), word, deadline)
+            try:
+                return _fetch(self._connection.execute(query), word, deadline)
+            except sqlite3.OperationalError as e:
+                if not str(e).startswith(_NOT_UTF_8):
+                    raise
+                # Few databases hold such text, and a function of Python's for each value takes time.
+                self._connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                return _fetch(self._connection.execute(query), word, deadline)
         except (sqlite3.Error, sqlite3.Warning, ValueError, MemoryError, RecursionError, OverflowError) as e:
             raise self._failure(e, word) from None
         finally:

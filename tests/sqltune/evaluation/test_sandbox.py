@@ -97,6 +97,16 @@ def test_database_is_usable_after_a_failure(database):
     assert len(database.rows("SELECT a FROM t")) == 3
 
 
+def test_text_that_is_not_utf_8_is_replaced_whatever_was_read_before():
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a TEXT)")
+    connection.execute("INSERT INTO t VALUES ('ü'), (CAST(x'fc61' AS TEXT))")
+    with closing(Database(connection)) as database:
+        assert database.rows("SELECT a FROM t WHERE a = 'ü'") == [("ü",)]
+        assert database.rows("SELECT a FROM t") == [("ü",), ("\ufffda",)]
+        assert database.rows("SELECT a FROM t ORDER BY 1") == [("ü",), ("\ufffda",)]
+
+
 def test_file_is_opened_without_a_trace(tmp_path: Path):
     file = tmp_path / "t.sqlite"
     with closing(sqlite3.connect(file)) as connection:
