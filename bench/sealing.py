@@ -1,4 +1,4 @@
-"""What sealing a checkpoint costs the steps beside it: the same steps with it, without it, and waiting for it.
+"""What sealing a checkpoint costs the steps beside it: the same steps with it, without, and waiting for it.
 
     .lab/node-env/bin/python bench/sealing.py [GIB [TIMES]]
 
