@@ -310,18 +310,24 @@ def fetch_model_file(repo: str, name: str, endpoint: str, target: Path) -> Path:
 
     Raises:
         HubError: The repository or the file does not exist, or cannot be read without a token.
-        HubUnreachable: The hub does not answer.
+        HubUnreachable: The hub does not answer, or answers with an error.
+        DiskError: The file cannot be written here.
     """
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
-    try:
-        return Path(_api(endpoint).hf_hub_download(repo, name, local_dir=target))
-    except (EntryNotFoundError, GatedRepoError, RepositoryNotFoundError):
-        raise HubError(
-            f"base_model_repo: {repo!r} has no readable {name} on {endpoint}: correct it in the recipe, or "
-            "remove it"
-        ) from None
-    except Exception as e:
-        raise HubUnreachable(
-            f"the hub at {endpoint} does not answer ({type(e).__name__}): check hub_endpoint"
-        ) from e
+    with errors_of_hub(repo, endpoint), _errors_of_disk(target):
+        try:
+            return Path(_api(endpoint).hf_hub_download(repo, name, local_dir=target))
+        except LocalEntryNotFoundError:
+            # No answer of the hub: it cannot be reached, and the file was not downloaded before.
+            raise
+        except (EntryNotFoundError, GatedRepoError, RepositoryNotFoundError):
+            raise HubError(
+                f"base_model_repo: {repo!r} has no readable {name} on {endpoint}: correct it in the recipe, "
+                "or remove it"
+            ) from None

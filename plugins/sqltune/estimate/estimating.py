@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from sqltune.config.plan import RunPlan
 from sqltune.config.recipe import DeepSpeed
 from sqltune.dataset import hub
-from sqltune.errors import ConfigError, HubError
+from sqltune.errors import ConfigError, DiskError, HubError
 from sqltune.estimate import memory, rates, steps
 from sqltune.estimate.config_traits import ConfigTraits, traits
 from sqltune.estimate.model import Estimate, Slowdown, StrategyMemory, Tokens
@@ -108,7 +108,7 @@ def _shape(plan: RunPlan, ask_hub: bool) -> Architecture | None:
         with TemporaryDirectory() as folder:
             config = hub.fetch_model_file(repo, "config.json", plan.cluster.hub_endpoint, Path(folder))
             return Architecture.read(config.read_text())
-    except HubError as e:
+    except (DiskError, HubError) as e:
         log.info("memory is not estimated before the hosts were seen: %s", e)
         return None
 

@@ -92,7 +92,7 @@ def _tokenizer(plan: RunPlan, endpoint: str, folder: Path) -> Tokenizer | None:
         return None
     try:
         file = hub.fetch_model_file(repo, "tokenizer.json", endpoint, folder)
-    except HubError as e:
+    except (DiskError, HubError) as e:
         log.info("tokens are estimated from characters: %s", e)
         return None
     from tokenizers import Tokenizer

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from lab.settings import REPO
-from sqltune.dataset.hub import FileId, fetch, pin
-from sqltune.errors import HubError
+from sqltune.dataset.hub import FileId, fetch, fetch_model_file, pin
+from sqltune.errors import DiskError, HubError, HubUnreachable
 
 
 @pytest.fixture
@@ -74,6 +74,24 @@ def test_no_such_file(hub, commit, tmp_path):
         HubError, match=r"has no file like \['\*.parquet'\] \(it has README.md, train.jsonl\)"
     ):
         fetch(REPO, commit, ["*.parquet"], hub, tmp_path)
+
+
+def test_a_file_of_a_model_that_cannot_be_had_is_the_recipes_fault(hub, tmp_path):
+    with pytest.raises(HubError, match=r"base_model_repo: 'no/body' has no readable config.json on .*recipe"):
+        fetch_model_file("no/body", "config.json", hub, tmp_path)
+
+
+def test_a_hub_that_does_not_answer_is_not_the_recipes_fault(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
+    with pytest.raises(HubUnreachable, match=r"the hub at http://127.0.0.1:9 does not answer.*hub_endpoint"):
+        fetch_model_file("no/body", "config.json", "http://127.0.0.1:9", tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_not_the_hubs_fault(hub, tmp_path):
+    taken = tmp_path / "taken"
+    taken.touch()
+    with pytest.raises(DiskError, match=r"taken.*make room there, or correct the path's owner and mode"):
+        fetch_model_file("sqltune-lab/tiny", "config.json", hub, taken)
 
 
 def test_a_files_id_is_that_of_git_and_of_lfs(tmp_path):
