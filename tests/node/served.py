@@ -53,7 +53,8 @@ class Served:
             controller_port=free_port(),
             api_port=free_port(),
             worker_ports=(first, first + 40),
-            ready_timeout=120,
+            # vLLM's process group loads for minutes while another one answers on the same two cores.
+            ready_timeout=600 if engine == "vllm" else 120,
             drain_timeout=60,
             dtype="bfloat16",
             device="cpu",
