@@ -4,7 +4,7 @@
 plan ─► preflight[host] ─► master_ip ─► all_reduce ─► download_dataset[storage]
      ─► approve_data ─► before (serve, evaluate, stop) ─► probe[strategy] ─► train
      ─► export_model ─► after (serve, evaluate, stop) ─► gate
-     ─► register ─► approve ─► promote ─► prune[storage]
+     ─► register ─► approve ─► trial ─► promote ─► prune[storage]
 plan ─► (nothing new: the run ends here, green, in seconds)
 gate ─► (held back: green, the champion stays)
 ```
@@ -16,7 +16,12 @@ remedy.
 
 **probe** is skipped unless the form or the recipe says `probe: true` and a strategy is not measured here yet.
 
-**promote** is skipped when the gate, the form or a person holds the new model back; `gate` says why, with
+**trial** is skipped unless the cluster file says `serving.trial.mode: shadow` or `canary`. It waits while the
+new model answers copies of users' requests, or a share of them, beside the one that is served. If it fails or
+is slower than it may, it is held back: the log of `trial` says so, and the run ends green. `end_trial` ends it
+whatever happens.
+
+**promote** is skipped when the gate, the trial, the form or a person holds the new model back; `gate` says why, with
 the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two buttons
 are on its page, under Required Actions. To go back to the previous model, trigger the DAG `text2sql_promote`.
 """
@@ -41,14 +46,15 @@ from sqltune.alerts.notifier import (
 from sqltune.config.form import params
 from sqltune.environment import positive, setting
 from sqltune.operators.all_reduce import AllReduceOperator
-from sqltune.operators.approval import APPROVE, ModelApprovalOperator, skip_needless_approval
+from sqltune.operators.approval import APPROVE, ModelApprovalOperator
 from sqltune.operators.data_approval import APPROVE_DATA, DataApprovalOperator
 from sqltune.operators.export import ExportModelOperator
 from sqltune.operators.hosted_reference import API_KEY, PYTHON, hosted_reference
-from sqltune.operators.needless import STRATEGIES, skip_needless_tasks
+from sqltune.operators.needless import STRATEGIES, skip_after_gate, skip_needless_tasks
 from sqltune.operators.probe import ProbeOperator
 from sqltune.operators.reap import ReapGangOperator
 from sqltune.operators.train import TrainOperator
+from sqltune.operators.trial import END_TRIAL, TRIAL, TrialOperator
 from sqltune.tasks import champion, finish, interface
 from sqltune.timetables.revisions import schedule
 
@@ -165,9 +171,7 @@ def text2sql_retrain() -> None:
 
     after = evaluate_model(plan, facts, "after", exported.output)
 
-    judged = task(
-        task_id="gate", post_execute=skip_needless_approval, on_success_callback=HeldBack(), **RETRY
-    )
+    judged = task(task_id="gate", post_execute=skip_after_gate, on_success_callback=HeldBack(), **RETRY)
     verdict = judged(interface.judge)(plan, before.evaluated, after.evaluated, hosted)
     number = step(interface.register, "register", minutes=10)(
         plan, facts, trained=trained.output, exported=exported.output, verdict=verdict
@@ -181,7 +185,17 @@ def text2sql_retrain() -> None:
         notifiers=ApprovalNeeded(),
         **TEARDOWN,
     )
-    # none_failed: approve is skipped where no approval is needed.
+    # none_failed: approve is skipped where no approval is needed, and the trial where there is none.
+    tried = TrialOperator(
+        task_id=TRIAL,
+        plan=plan,
+        verdict=verdict,
+        number=number,
+        execution_timeout=timedelta(minutes=40),
+        trigger_rule="none_failed",
+        on_success_callback=HeldBack(),
+        **RETRY,
+    )
     serve = step(
         interface.promote,
         "promote",
@@ -191,7 +205,10 @@ def text2sql_retrain() -> None:
         outlets=[champion.CHAMPION],
         post_execute=champion.announce,
     )
-    promoted = serve(plan, verdict, number)
+    promoted = serve(plan, verdict, number, tried.output)
+    trial_ended = task(task_id=END_TRIAL, execution_timeout=timedelta(minutes=10), **TEARDOWN)(
+        interface.end_trial
+    )(plan)
     pruned = (
         step(interface.prune, "prune", minutes=40, trigger_rule="none_failed")
         .partial(plan=plan)
@@ -204,12 +221,16 @@ def text2sql_retrain() -> None:
     [before.evaluated, before.stopped] >> probed
     [before.evaluated, before.stopped] >> trained >> reap.as_teardown(setups=trained)
     reap >> exported
-    [after.stopped, number] >> approved >> promoted >> pruned
+    # A rejection skips what directly follows approve.
+    [after.stopped, number] >> approved >> [tried, promoted]
     # The gate may skip approve while the candidate is still being stopped.
-    after.stopped >> promoted
+    after.stopped >> [tried, promoted]
+    promoted >> pruned
+    # Without a setup: it is to run where the trial itself fails.
+    [tried, promoted] >> trial_ended.as_teardown()
     finished = task(task_id=finish.FINISH, execution_timeout=timedelta(minutes=5), **TEARDOWN)(finish.finish)
     # Not after prune, which would then no longer count for the run's state.
-    [before.stopped, reap, after.stopped] >> finished().as_teardown(on_failure_fail_dagrun=True)
+    [before.stopped, reap, after.stopped, trial_ended] >> finished().as_teardown(on_failure_fail_dagrun=True)
 
 
 text2sql_retrain()

@@ -3,6 +3,8 @@
     python serving.py '{"action": "up", "name": …, "model": …, "settings": {…}}'      serve one more model
     python serving.py '{"action": "down", "name": …, "settings": {…}}'                stop serving it
     python serving.py '{"action": "switch", "name": …, "model": …, "settings": {…}}'  replace a served model
+    python serving.py '{"action": "trial", "name": …, "model": …, "trial": {…}, …}'   try a model beside it
+    python serving.py '{"action": "end_trial", "settings": {…}}'                      end that
     python serving.py '{"action": "status", "settings": {…}}'                         report
 
 Prints RESULT once the model has answered a prompt.
@@ -11,8 +13,10 @@ Prints RESULT once the model has answered a prompt.
 from __future__ import annotations
 
 import fcntl
+import sys
 from collections.abc import Sequence
 
+from model_servers import trial
 from model_servers.stack import Stack
 from model_servers.switch import switch
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse
@@ -25,20 +29,34 @@ def handle(request: ServingRequest) -> ServingResponse:
     # A manual promotion and a nightly run may come at the same time: one after the other.
     with (stack.layout.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if request.action != "status":
+            trial.end_overdue(stack)
         if request.action == "up":
             ready_after = stack.up(request.name, request.model)
             return status(stack, ready_after=round(ready_after, 1))
         if request.action == "switch":
             switched = switch(stack, request.name, request.model, request.version, request.run)
+            # Its candidate was compared with a model that is not served any more, or is served itself now.
+            trial.end(stack)
             return status(
                 stack,
                 ready_after=round(switched.ready_after, 1),
                 replaced=switched.replaced,
                 drained_after=round(switched.drained_after, 1),
             )
+        if request.action == "trial":
+            return status(stack, ready_after=round(_begin_trial(stack, request), 1))
+        if request.action == "end_trial":
+            trial.end(stack)
         if request.action == "down":
             stack.down(request.name)
         return status(stack)
+
+
+def _begin_trial(stack: Stack, request: ServingRequest) -> float:
+    if request.trial is None:
+        sys.exit("trial: missing: say what the trial is to be")
+    return trial.begin(stack, request.name, request.model, request.trial, request.version, request.run)
 
 
 def status(
@@ -56,6 +74,7 @@ def status(
         running=stack.supervisor.running(),
         api=f"{stack.layout.api_url}/v1",
         ready_after=ready_after,
+        trial=trial.report(stack),
         replaced=list(replaced),
         drained_after=drained_after,
     )

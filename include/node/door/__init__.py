@@ -5,6 +5,8 @@
     errors       refusals, in the shape of OpenAI's API
     access       who asks, and how much at once
     upstream     FastChat's API on its Unix socket
+    trial        a candidate that answers copies of requests, or a share of them
+    trial_files  what is tried, and what was counted
     relay        a response passed on as it comes, under the name that was asked for
     record       one request: its line of the log, and the metrics
     app          the application

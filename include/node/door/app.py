@@ -23,8 +23,8 @@ from door.exchange import Exchange
 from door.metrics import Metrics
 from door.names import Names
 from door.record import CLIENT_GONE
-from door.relay import relay
 from door.settings import Settings, SettingsFile
+from door.trial import Trials
 from door.upstream import Upstream
 
 COMPLETIONS = ("/v1/completions", "/v1/chat/completions")
@@ -50,6 +50,7 @@ class Door:
         self._settings, self._names = SettingsFile(folder), Names(folder)
         self._upstream = Upstream(socket, self._names)
         self._slots, self._metrics = Slots(), Metrics()
+        self._trials = Trials(folder, self._upstream, self._metrics, log)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -67,6 +68,7 @@ class Door:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         yield
+        await self._trials.close()
         await self._upstream.close()
 
     async def guard(self, exchange: Exchange, answer: Callable[[Exchange], Awaitable[None]]) -> None:
@@ -84,6 +86,7 @@ class Door:
             await _refuse(exchange, failure)
         finally:
             self._metrics.ended(record)
+            self._trials.ended(record)
             self._log(record.line(with_prompt=exchange.settings.log_prompts))
 
     async def _admit(self, exchange: Exchange, answer: Callable[[Exchange], Awaitable[None]]) -> None:
@@ -104,12 +107,7 @@ class Door:
         record.model = str(body.get("model", ""))[:MAX_NAME]
         record.prompt = body.get("prompt", body.get("messages"))
         require_few_answers(body)
-
-        async def answer() -> None:
-            async with self._upstream.answer(record.path, body, record) as response:
-                await relay(response, exchange)
-
-        await exchange.or_gone(answer())
+        await exchange.or_gone(self._trials.answer(exchange, body))
 
     async def _models(self, exchange: Exchange) -> None:
         models = [{"id": name, "object": "model", "owned_by": "sqltune"} for name in self._names.all()]

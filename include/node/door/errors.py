@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_FASTCHAT_CODES = {40301: "model_not_found", 40303: "context_length_exceeded"}
+UNREACHABLE, GONE = "upstream_down", "model_not_found"
+"""Codes of refusals: no worker answers to a name that is served; the name is not served."""
+_FASTCHAT_CODES = {40301: GONE, 40303: "context_length_exceeded"}
 _FIRST_SERVER_CODE = 50000
 """FastChat answers 400 to its own failures too; their codes begin here."""
 UNKNOWN_MODEL = 40301

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -27,7 +27,10 @@ class Exchange:
         self.request, self._send = request, send
         self.record = Record.of(request)
         self.settings = Settings()
-        self._started = False
+        self.started = False
+        """Whether the response has begun."""
+        self.on_start: Callable[[], None] | None = None
+        """Called when it begins."""
 
     async def body(self) -> dict[str, Any]:
         """The request's JSON object.
@@ -70,7 +73,9 @@ class Exchange:
 
     async def start(self, status: int, content_type: str, headers: Mapping[str, str] | None = None) -> None:
         """Send status and headers."""
-        self._started, self.record.status = True, status
+        self.started, self.record.status = True, status
+        if self.on_start:
+            self.on_start()
         values = {"Content-Type": content_type} | self.record.headers | dict(headers or {})
         pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in values.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
@@ -88,7 +93,7 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Send an error: as the response, or as the last event of a stream that has begun."""
-        if not self._started:
+        if not self.started:
             await self.send_json(refusal.body, refusal.status, refusal.headers)
             return
         self.record.status = refusal.status

@@ -36,6 +36,26 @@ class Metrics:
             "sqltune_door_requests_in_flight", "Requests that are answered now.", ("key",), registry=registry
         )
 
+        self._tried = Counter(
+            "sqltune_door_trial_requests",
+            "Requests of a trial, by the model and what became of them.",
+            ("role", "version", "outcome"),
+            registry=registry,
+        )
+        self._tried_seconds = Histogram(
+            "sqltune_door_trial_request_seconds",
+            "Time that a model of a trial took for an answer.",
+            ("role", "version"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._compared = Counter(
+            "sqltune_door_trial_compared",
+            "Greedy answers of a shadow, by whether both models gave the same text.",
+            ("same",),
+            registry=registry,
+        )
+
     @contextmanager
     def in_flight(self, key: str) -> Iterator[None]:
         """Count a request while it is answered."""
@@ -49,6 +69,23 @@ class Metrics:
         self._seconds.labels(*names[:2]).observe(record.seconds)
         for kind, count in record.usage.items():
             self._tokens.labels(*names, kind.removesuffix("_tokens")).inc(count)
+
+    def tried(self, role: str, version: str, outcome: str, seconds: float = 0) -> None:
+        """Count a request of a trial.
+
+        Args:
+            role: champion or candidate.
+            version: The model's version; empty: not registered.
+            outcome: answered, failed or dropped.
+            seconds: Time that the answer took.
+        """
+        self._tried.labels(role, version, outcome).inc()
+        if outcome == "answered":
+            self._tried_seconds.labels(role, version).observe(seconds)
+
+    def compared(self, is_same: bool) -> None:
+        """Count a pair of greedy answers."""
+        self._compared.labels("yes" if is_same else "no").inc()
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

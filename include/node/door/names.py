@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from door.errors import Refusal
+from door.errors import GONE, Refusal
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Names:
         workers = self._answering(name) or self._answering(name)
         if not workers:
             served = ", ".join(self.all()) or "none"
-            raise Refusal(404, f"the model {name!r} is not served (served: {served})", "model_not_found")
+            raise Refusal(404, f"the model {name!r} is not served (served: {served})", GONE)
         newest = max(workers, key=lambda worker: int(worker["written_at"]))
         return Target(
             program=newest["program"],

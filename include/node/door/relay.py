@@ -41,14 +41,21 @@ async def relay(response: httpx.Response, exchange: Exchange) -> None:
 
 async def _relay_stream(response: httpx.Response, exchange: Exchange) -> None:
     exchange.record.stream = True
-    await exchange.start(200, STREAM, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    async def begin() -> None:
+        if not exchange.started:
+            await exchange.start(200, STREAM, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    # FastChat sends the headers at once: until the first event, another worker may answer, or an error.
     async for event in _events(response):
         if event.startswith(_DATA + b"{"):
             body = json.loads(event.removeprefix(_DATA))
             if refusal := stream_refusal(body):
                 raise refusal
             event = _DATA + _renamed(body, exchange.record)
+        await begin()
         await exchange.write(event + _END_OF_EVENT, more=True)
+    await begin()
     await exchange.write(b"", more=False)
 
 
@@ -64,5 +71,5 @@ async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
 def _renamed(body: dict[str, Any], record: Record) -> bytes:
     if "model" in body:
         body["model"] = record.model
-    record.take_usage(body.get("usage"))
+    record.take(body)
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")

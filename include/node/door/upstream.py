@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from door.errors import NO_WORKER, UNKNOWN_MODEL, Refusal, fastchat_error, refusal_of
+from door.errors import NO_WORKER, UNKNOWN_MODEL, UNREACHABLE, Refusal, fastchat_error, refusal_of
 from door.names import Names
 from door.record import REQUEST_ID, Record
 
@@ -46,7 +46,15 @@ class Upstream:
         await self._workers.aclose()
 
     @asynccontextmanager
-    async def answer(self, path: str, body: dict[str, Any], record: Record) -> AsyncIterator[httpx.Response]:
+    async def answer(
+        self,
+        path: str,
+        body: dict[str, Any],
+        record: Record,
+        *,
+        name: str = "",
+        patience: float | None = None,
+    ) -> AsyncIterator[httpx.Response]:
         """Send a request to the worker that its name stands for; the response is not read yet.
 
         A request waits while a process is being restarted or a name has just moved: until a worker has it,
@@ -56,11 +64,14 @@ class Upstream:
             path: Path of the API.
             body: The request; `record.model` takes the place of its model.
             record: Learns who answers.
+            name: Served name that is looked up; empty: the record's model.
+            patience: Seconds that it waits; None: `PATIENCE`.
 
         Raises:
             Refusal: The name is not served, or there is an error instead of an answer.
         """
-        response = await self._response(path, body, record)
+        patience = PATIENCE if patience is None else patience
+        response = await self._response(path, body, record, name or record.model, patience)
         try:
             if response.status_code != httpx.codes.OK:
                 raise refusal_of(response.status_code, await response.aread())
@@ -70,17 +81,21 @@ class Upstream:
         finally:
             await response.aclose()
 
-    async def _response(self, path: str, body: dict[str, Any], record: Record) -> httpx.Response:
-        give_up = time.monotonic() + PATIENCE
-        while (response := await self._attempt(path, body, record)) is None:
+    async def _response(
+        self, path: str, body: dict[str, Any], record: Record, name: str, patience: float
+    ) -> httpx.Response:
+        give_up = time.monotonic() + patience
+        while (response := await self._attempt(path, body, record, name)) is None:
             if time.monotonic() > give_up:
-                raise Refusal(503, "the model server does not answer: ask again later", "upstream_down")
+                raise Refusal(503, "the model server does not answer: ask again later", UNREACHABLE)
             await asyncio.sleep(PAUSE)
         return response
 
-    async def _attempt(self, path: str, body: dict[str, Any], record: Record) -> httpx.Response | None:
+    async def _attempt(
+        self, path: str, body: dict[str, Any], record: Record, name: str
+    ) -> httpx.Response | None:
         """One attempt; None where another may succeed."""
-        record.target = self._names.target(record.model)
+        record.target = self._names.target(name)
         # Escaped: half of a surrogate pair has no other form.
         content = json.dumps(body | {"model": record.target.program})
         headers = {"Content-Type": "application/json", REQUEST_ID: record.id}

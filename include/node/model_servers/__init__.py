@@ -6,6 +6,7 @@
     processes        orphans of a killed supervisor
     ports            TCP ports of this host
     stack            up, down and status
+    trial            a candidate beside the served model, which the front door tries
     switch           another model under a name that is served, without a failed request
 
 A model is up when it has answered a prompt, not when it has registered. The files of the workers hold the

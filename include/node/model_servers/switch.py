@@ -39,14 +39,14 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     name, that name goes back to the old worker, and this exits. Version and run are what the front door names
     as the new model's.
     """
-    _require_model(model)
+    require_model(model)
     stack.require_usable()
     program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]
     # A switch that was cut off leaves a worker without a name; it may be the one to be served now.
     nameless = [p for p, w in others.items() if not w.names]
-    ready_after = _start_beside(stack, program, name, model)
+    ready_after = start_beside(stack, program, name, model)
     stack.rename(program, stack.workers()[program].names, version=version, run=run)
     _move_name(stack, program, name, old)
     drained = [drain(stack, p) for p in old]
@@ -55,7 +55,8 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     return Switched(ready_after=ready_after, replaced=old, drained_after=max(drained, default=0.0))
 
 
-def _require_model(model: str) -> None:
+def require_model(model: str) -> None:
+    """Exit where a folder holds no model."""
     folder = Path(model).expanduser()
     if not (folder / "config.json").is_file():
         sys.exit(
@@ -64,15 +65,19 @@ def _require_model(model: str) -> None:
         )
 
 
-def _start_beside(stack: Stack, program: str, name: str, model: str) -> float:
+def own_name(name: str, program: str) -> str:
+    """Name of a worker that does not answer to the public name yet."""
+    return f"{name}-{program.rpartition('-')[2]}"
+
+
+def start_beside(stack: Stack, program: str, name: str, model: str) -> float:
     """Start the new worker under a name of its own, beside the old one; seconds until it answered."""
-    own_name = f"{name}-{program.rpartition('-')[2]}"
     if known := stack.workers().get(program):
         if name in known.names:
             stack.serving_before = program
         else:
-            stack.files.put(program, known.model_copy(update={"names": [own_name]}))
-    stack.load(program, own_name, model)
+            stack.files.put(program, known.model_copy(update={"names": [own_name(name, program)]}))
+    stack.load(program, own_name(name, program), model)
     return stack.wait_until_ready(program, stack.workers()[program].names[0])
 
 

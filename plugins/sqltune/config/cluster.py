@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from sqltune.config.base import Name
+from sqltune.config.trial import Trial
 from sqltune.environment import secret
 from sqltune.errors import ConfigError
 from sqltune.node_contracts.api_keys import parse_api_keys
@@ -83,6 +84,7 @@ class Serving(Model):
         "--max-gpu-memory). Needs num_gpus above 1. Empty: 85 % of what is free. Refused with vllm, which "
         "divides a model evenly: cache_gib bounds the rest.",
     )
+    trial: Trial = Field(Trial(), description="What a candidate must show before it is promoted.")
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a model worker; 0 leaves it unset.")
     drain_timeout: float = Field(
         120, ge=0, description="Seconds that open requests to a replaced model may still take."

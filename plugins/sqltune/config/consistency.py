@@ -72,7 +72,31 @@ def _serving(cluster: Cluster) -> Iterator[str]:
         )
     if serving.engine == "vllm":
         yield from _vllm(cluster)
+    yield from _trial(serving)
     yield from _api_key(serving)
+
+
+def _trial(serving: Serving) -> Iterator[str]:
+    """What a trial of a candidate needs."""
+    trial, limit = serving.trial, serving.limits.seconds
+    if not trial.is_on:
+        return
+    if trial.mode == "canary" and trial.share == 1:
+        yield (
+            "cluster.serving.trial.share: 1, and a canary that gets every request leaves none for the served "
+            "model, with which it is compared: set it below 1"
+        )
+    if trial.answer_within >= limit:
+        yield (
+            f"cluster.serving.trial.answer_within: {trial.answer_within:g} s, and cluster.serving.limits gives "
+            f"a request {limit:g} s in all, so that the served model could not answer any more: lower it"
+        )
+    if serving.engine == "vllm" and serving.cache_gib is None:
+        yield (
+            f"cluster.serving.cache_gib: empty, with engine vllm and trial.mode {trial.mode}: the model that "
+            "is served has taken 70 % of the GPU, and the candidate would get 70 % of the rest: set cache_gib "
+            "so that both fit"
+        )
 
 
 def _vllm(cluster: Cluster) -> Iterator[str]:

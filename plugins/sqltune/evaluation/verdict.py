@@ -72,6 +72,12 @@ class Verdict(Model):
         """The verdict without its lists of questions, small enough to pass between tasks."""
         return self.model_copy(update={"gained": (), "lost": (), "flags": {}})
 
+    def with_rule(self, rule: RuleResult) -> Self:
+        """The verdict with one more rule, in place of an earlier one of its id."""
+        rules = (*(earlier for earlier in self.rules if earlier.id != rule.id), rule)
+        passed = all(rule.passed or rule.advisory for rule in rules)
+        return self.model_copy(update={"rules": rules, "passed": passed})
+
     def __str__(self) -> str:
         stays = "" if self.passed else " (the model that is served stays)"
         lines = [f"verdict: {self.outcome}{stays}", *(f"  {rule}" for rule in self.rules)]

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from sqltune.node_contracts.script import NodeModel, NodeScript
+from sqltune.node_contracts.trial import TrialReport, TrialTerms
 
 Engine = Literal["fastchat", "batched", "vllm"]
 """What computes the answers of a served model.
@@ -93,17 +94,19 @@ class ServingSettings(NodeModel):
 class ServingRequest(NodeModel):
     """What to do with the servers."""
 
-    action: Literal["up", "down", "switch", "status"] = Field(
+    action: Literal["up", "down", "switch", "trial", "end_trial", "status"] = Field(
         description="up: serve one more model. down: stop serving a model; the last one takes controller and "
-        "API with it. switch: serve another model under a name that may be in use. status: report only."
+        "API with it. switch: serve another model under a name that may be in use. trial: try another model "
+        "beside the one of that name. end_trial: end that, and stop the other model. status: report only."
     )
     settings: ServingSettings
-    name: str = Field("", description="Name that the model is served under, for up, down and switch.")
-    model: str = Field("", description="Folder of the model, for up and switch; ~ is the home on the host.")
+    name: str = Field("", description="Name that the model is served under; not for end_trial.")
+    model: str = Field("", description="Folder of the model, for up, switch and trial; ~ is the home there.")
     version: int | None = Field(
-        None, description="Number of the model's version, for switch; None: not registered."
+        None, description="Number of the model's version, for switch and trial; None: not registered."
     )
-    run: str = Field("", description="The run that trained the model, for switch; empty: not registered.")
+    run: str = Field("", description="The run that trained the model, for switch and trial.")
+    trial: TrialTerms | None = Field(None, description="What a trial is to be, for trial.")
 
 
 class ServingResponse(NodeModel):
@@ -119,8 +122,9 @@ class ServingResponse(NodeModel):
     running: bool = Field(description="Whether supervisor runs.")
     api: str = Field(description="Base address of the OpenAI-style API.")
     ready_after: float | None = Field(
-        None, description="Seconds until the model answered, for up and switch."
+        None, description="Seconds until the model answered, for up, switch and trial."
     )
+    trial: TrialReport | None = Field(None, description="The trial of a candidate; None: there is none.")
     replaced: list[str] = Field(default=[], description="Workers that switch replaced.")
     drained_after: float | None = Field(
         None, description="Seconds until the replaced model had answered its last request, for switch."

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.config.plan import RunPlan
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from sqltune.evaluation.verdict import Verdict
-
-log = logging.getLogger(__name__)
 
 APPROVE = "approve"
 """Id of the task that waits for a person."""
@@ -70,33 +67,6 @@ def no_approval_needed(promote: str, passed: bool) -> str | None:
     if promote != "ask":
         return f"no approval needed: the form says promote: {promote}"
     return None
-
-
-def skip_needless_approval(context: Context, result: Any) -> None:
-    """Skip `approve` where no approval is needed; for the `post_execute` of the gate's task.
-
-    A task of its own only to be skipped would cost seconds of the scheduler, of a worker's process and of its
-    imports.
-
-    Args:
-        context: The task's context.
-        result: The `Verdict` as JSON.
-
-    Raises:
-        DownstreamTasksSkipped: Airflow sets the named task to skipped; the gate's own task succeeds.
-    """
-    from sqltune.evaluation.verdict import Verdict
-
-    ti = context["ti"]
-    # Not the form's own value: a preset may have filled it in.
-    plan = RunPlan.model_validate(ti.xcom_pull(task_ids="plan"))
-    reason = no_approval_needed(plan.promote, Verdict.model_validate(result).passed)
-    if reason is None:
-        return
-    log.info("%s is skipped: %s", APPROVE, reason)
-    # Airflow does not push what a task returned when it skips tasks downstream.
-    ti.xcom_push(key="return_value", value=result)
-    raise DownstreamTasksSkipped(tasks=[APPROVE])
 
 
 def _body(plan: RunPlan, verdict: Verdict) -> str:

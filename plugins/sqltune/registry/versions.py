@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from sqltune.config.loading import cluster_names
+from sqltune.config.plan import RunPlan
 from sqltune.errors import RegistryError
 from sqltune.records import promotions
 from sqltune.records import versions as registered
@@ -21,6 +22,7 @@ __all__ = [
     "history",
     "list_versions",
     "main",
+    "other_champion",
     "promote",
     "register",
     "served_at",
@@ -66,6 +68,26 @@ def before(cluster: str) -> Version:
             "name a version"
         )
     return version(cluster, earlier[-1])
+
+
+def other_champion(plan: RunPlan, version: Version) -> str | None:
+    """Why a run may not promote its candidate any more; None where it may.
+
+    The verdict compares with the champion that the run began with; a retry finds its own promotion.
+
+    Args:
+        plan: The run's plan.
+        version: Its candidate.
+    """
+    current = champion(plan.cluster_name)
+    if current in (plan.champion, version.champion):
+        return None
+    compared = f"version {plan.champion.version}" if plan.champion else "the base model"
+    return (
+        f"version {current.version if current else 'none'} was promoted since this run began, and the "
+        f"candidate was compared with {compared}: train again to compare, or promote version "
+        f"{version.number} by hand (text2sql_promote)"
+    )
 
 
 def served_runs(cluster: str) -> set[str]:

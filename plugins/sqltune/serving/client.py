@@ -27,7 +27,7 @@ LONGEST_PAUSE = 60.0
 CONTEXT_OVERFLOW = "context_length_exceeded"
 """Code of the error for a prompt that does not fit into the model's context."""
 WORKER_HEADER = "X-Model-Worker"
-"""Header in which the front door names the worker that answers."""
+"""Header in which the front door names the worker that answers, and a request the one that is to."""
 EXCERPT = 300
 """Characters of an answer that a message quotes."""
 
@@ -135,7 +135,7 @@ async def _complete(
     reason = ""
     for attempt in range(ATTEMPTS):
         try:
-            response = await _post(client, f"{endpoint.url}/completions", body)
+            response = await _post(client, endpoint, body)
         except httpx.TransportError as e:
             reason = _transport_problem(e)
         else:
@@ -150,11 +150,13 @@ async def _complete(
     raise ServingError(f"{endpoint.model} at {endpoint.url} did not answer: {reason}")
 
 
-async def _post(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> httpx.Response:
+async def _post(client: httpx.AsyncClient, endpoint: Endpoint, body: dict[str, Any]) -> httpx.Response:
     """Send a prompt; while there is no place for it, again when the server says, for `FULL_PATIENCE`."""
     give_up = time.monotonic() + FULL_PATIENCE
+    # A request that names its worker takes no part in the trial of a candidate.
+    headers = {WORKER_HEADER: endpoint.worker} if endpoint.worker else {}
     while True:
-        response = await client.post(url, json=body)
+        response = await client.post(f"{endpoint.url}/completions", json=body, headers=headers)
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS or time.monotonic() > give_up:
             return response
         await asyncio.sleep(retry_after(response))

@@ -11,11 +11,12 @@ from sqltune.config.plan import Site
 from sqltune.errors import ConfigError
 from sqltune.node_contracts.api_keys import VARIABLE, formatted
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse, ServingSettings
+from sqltune.node_contracts.trial import TrialTerms
 from sqltune.serving.client import Endpoint
 
 log = logging.getLogger(__name__)
 
-Action = Literal["up", "down", "switch", "status"]
+Action = Literal["up", "down", "switch", "trial", "end_trial", "status"]
 STATUS_TIME, STOP_TIME, LOAD_MARGIN = 60.0, 180.0, 60.0
 """Seconds for a report, for stopping a model, and beside `ready_timeout` for starting the servers."""
 
@@ -67,6 +68,26 @@ class ServingHook:
         name = self.settings.model_name
         return self._call("switch", seconds, name=name, model=model, version=version, run=run)
 
+    def begin_trial(self, model: str, version: int, run: str, terms: TrialTerms) -> ServingResponse:
+        """Try a model beside the one that is served publicly; a trial of this id that goes on is kept.
+
+        Args:
+            model: Its folder on the host.
+            version: Its number; responses name it and the run.
+            run: The run that trained it.
+            terms: What the trial is to be.
+
+        Raises:
+            ConfigError: As for `up`.
+            HostError: The model did not answer, or nothing is served that it could be compared with.
+        """
+        fields = {"name": self.settings.model_name, "model": model, "version": version, "run": run}
+        return self._call("trial", self.settings.ready_timeout + STOP_TIME, trial=terms, **fields)
+
+    def end_trial(self) -> ServingResponse:
+        """End the host's trial, if there is one, and stop its candidate unless that was promoted."""
+        return self._call("end_trial", STOP_TIME)
+
     def status(self) -> ServingResponse:
         """What is served."""
         return self._call("status", STATUS_TIME)
@@ -91,7 +112,7 @@ class ServingHook:
         try:
             return self.settings.api_keys
         except ConfigError as e:
-            if action in ("up", "switch"):
+            if action in ("up", "switch", "trial"):
                 raise
             log.warning("[%s] the API keys of the host stay as they are: %s", self.host.name, e)
             return {}

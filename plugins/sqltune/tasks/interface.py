@@ -109,11 +109,18 @@ def register(plan: Any, facts: Any, trained: Any, exported: Any, verdict: Any) -
     return module.register(plan, facts, trained, exported, verdict)
 
 
-def promote(plan: Any, verdict: Any, number: Any) -> Any:
+def promote(plan: Any, verdict: Any, number: Any, tried: Any = None) -> Any:
     """Serve the candidate under the champion's name, and record the promotion."""
     from sqltune.tasks import promote as module
 
-    return module.promote(plan, verdict, number)
+    return module.promote(plan, verdict, number, tried)
+
+
+def end_trial(plan: Any) -> Any:
+    """Teardown: end the candidate's trial, and stop its worker unless it was promoted."""
+    from sqltune.tasks import trial as module
+
+    return module.end_trial(plan)
 
 
 def choose_version() -> Any:

@@ -24,42 +24,38 @@ log = logging.getLogger(__name__)
 
 
 @typed_task
-def promote(plan: RunPlan, verdict: Verdict, number: int) -> int:
+def promote(plan: RunPlan, verdict: Verdict, number: int, tried: Verdict | None = None) -> int:
     """Serve the candidate under the champion's name, and record the promotion.
 
+    Args:
+        plan: The run plan.
+        verdict: The gate's verdict.
+        number: Number of the candidate's version.
+        tried: The verdict after the candidate's trial; None where there was none.
+
     Raises:
-        AirflowSkipException: The gate or the form holds the candidate back, or another version was promoted
-            since the comparison.
+        AirflowSkipException: The gate, the trial or the form holds the candidate back, or another version was
+            promoted since the comparison.
         AirflowRescheduleException: Another run works on the cluster, as this one was cleared: it may be
             asking the model that is served. Airflow starts the task again later.
     """
-    _require_permission(plan, verdict)
+    _require_permission(plan, verdict, tried)
     turns.wait_for_turn(plan, get_current_context()["ti"])
     version = versions.version(plan.cluster_name, number)
-    _require_same_champion(plan, version)
+    if problem := versions.other_champion(plan, version):
+        raise AirflowSkipException(problem)
     reason = "approved by a person" if plan.promote == "ask" else "passed the gate"
     serve_version(plan, version, reason, plan.run_id)
     return number
 
 
-def _require_permission(plan: RunPlan, verdict: Verdict) -> None:
-    if not verdict.passed:
-        rules = "; ".join(f"{rule.id}: {rule.explanation}" for rule in verdict.failed_rules)
-        raise AirflowSkipException(f"held back by the gate: {rules}")
+def _require_permission(plan: RunPlan, verdict: Verdict, tried: Verdict | None) -> None:
+    for decision, by in ((verdict, "gate"), (tried, "trial")):
+        if decision and not decision.passed:
+            rules = "; ".join(f"{rule.id}: {rule.explanation}" for rule in decision.failed_rules)
+            raise AirflowSkipException(f"held back by the {by}: {rules}")
     if plan.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
-
-
-def _require_same_champion(plan: RunPlan, version: versions.Version) -> None:
-    """The verdict compares with the champion that the run began with; a retry finds its own promotion."""
-    current = versions.champion(plan.cluster_name)
-    if current in (plan.champion, version.champion):
-        return
-    compared = f"version {plan.champion.version}" if plan.champion else "the base model"
-    raise AirflowSkipException(
-        f"version {_number(current)} was promoted since this run began, and the candidate was compared with "
-        f"{compared}: train again to compare, or promote version {version.number} by hand (text2sql_promote)"
-    )
 
 
 def serve_version(site: Site, version: versions.Version, reason: str, run_id: str) -> None:
