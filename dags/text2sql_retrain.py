@@ -16,14 +16,15 @@ remedy.
 
 **probe** is skipped unless the form or the recipe says `probe: true` and a strategy is not measured here yet.
 
-**trial** is skipped unless the cluster file says `serving.trial.mode: shadow` or `canary`. It waits while the
-new model answers copies of users' requests, or a share of them, beside the one that is served. If it fails or
-is slower than it may, it is held back: the log of `trial` says so, and the run ends green. `end_trial` ends it
-whatever happens.
+**trial** is skipped unless the cluster file says `serving.trial.mode: shadow` or `canary`. It waits while
+the new model answers copies of users' requests, or a share of them, beside the one that is served. If it
+fails more often or is slower than it may be, it is held back: the log of `trial` says why, and the run ends
+green. `end_trial` ends the trial, whatever happens.
 
-**promote** is skipped when the gate, the trial, the form or a person holds the new model back; `gate` says why, with
-the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two buttons
-are on its page, under Required Actions. To go back to the previous model, trigger the DAG `text2sql_promote`.
+**promote** is skipped when the gate, the trial, the form or a person holds the new model back; `gate` says
+why, with the before/after table. Where the form says `ask`, `approve` waits for a person: the table and two
+buttons are on its page, under Required Actions. To go back to the previous model, trigger the DAG
+`text2sql_promote`.
 """
 
 from __future__ import annotations

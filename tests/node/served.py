@@ -15,6 +15,7 @@ import httpx
 
 from proc_net import LISTEN
 from sqltune.node_contracts.serving import SERVING, Engine, ServingRequest, ServingResponse, ServingSettings
+from sqltune.node_contracts.trial import TrialTerms
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
 KEY = "secret-of-the-tests"
@@ -97,6 +98,7 @@ class Served:
         script: Sequence[str] = (str(ROOT / "include/node/serving.py"),),
         model: str = "",
         version: int | None = None,
+        trial: TrialTerms | None = None,
         **settings: Any,
     ) -> subprocess.Popen[str]:
         request = ServingRequest(
@@ -105,6 +107,7 @@ class Served:
             name=NAME,
             model=model,
             version=version,
+            trial=trial,
         )
         return subprocess.Popen(
             [NODE_PYTHON, *script, request.model_dump_json()],
@@ -114,8 +117,10 @@ class Served:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, action: str, model: str = "", version: int | None = None) -> ServingResponse:
-        process = self.start(action, model=model, version=version)
+    def run(
+        self, action: str, model: str = "", version: int | None = None, trial: TrialTerms | None = None
+    ) -> ServingResponse:
+        process = self.start(action, model=model, version=version, trial=trial)
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, out + err
         return SERVING.read(out)

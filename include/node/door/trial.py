@@ -193,7 +193,13 @@ class Trials:
     async def _copied(self, trial: Trial, record: Record, body: dict[str, Any]) -> None:
         """Send a copy, compare and count its answer, and write a line of it."""
         copy = Record(
-            record.id, record.path, record.client, record.key, record.model, prompt=record.prompt, trial="copy"
+            record.id,
+            record.path,
+            record.client,
+            record.key,
+            record.model,
+            prompt=record.prompt,
+            trial="copy",
         )
         copy.texts = {}
         is_candidates = True

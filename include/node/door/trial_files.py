@@ -148,8 +148,8 @@ def read_counts(folder: Path, trial: Trial) -> Counts | None:
         content = json.loads((folder / COUNTS_FILE).read_text())
         if content["began"] != trial.began:
             return None
-        arms = {role: _arm(content.pop(role)) for role in ("champion", "candidate")}
-        return Counts(**content, **arms)
+        champion, candidate = _arm(content.pop("champion")), _arm(content.pop("candidate"))
+        return Counts(**content, champion=champion, candidate=candidate)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

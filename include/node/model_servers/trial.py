@@ -1,4 +1,4 @@
-"""A trial of a candidate: served beside the champion, whose requests the front door lets it answer in part."""
+"""A trial of a candidate: it is served beside the champion, and the front door sends it requests."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def _require_door(stack: Stack, trial: Trial) -> None:
     end(stack)
     supervisorctl = f"{sys.prefix}/bin/supervisorctl -c {stack.layout.configuration_file}"
     sys.exit(
-        "the front door that runs has not taken the trial up; it is of an older version of the code, which has "
-        f"no trials: run `{supervisorctl} restart door` on this host when a second without new connections "
+        "the front door that runs has not taken the trial up; it is of an older version of the code, which "
+        f"has no trials: run `{supervisorctl} restart door` on this host when a second without new connections "
         "does no harm, then clear the task trial"
     )
 

@@ -49,9 +49,9 @@ class Trial(Model):
     answer_within: float = Field(
         60,
         gt=0,
-        description="Seconds within which the candidate must have answered a copy, and in a canary must begin "
-        "to answer (an answer that is no stream: have answered). After that it has failed, and in a canary "
-        "the served model answers.",
+        description="Seconds within which the candidate must have answered a copy, and in a canary must "
+        "begin to answer (an answer that is no stream: have answered). After that it has failed, and in a "
+        "canary the served model answers.",
     )
 
     @field_validator("mode", mode="before")

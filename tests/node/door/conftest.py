@@ -58,6 +58,12 @@ class Api:
             return _error(40303, "This model's maximum context length is 1024 tokens.")
         if prompt == "out of memory":
             return _error(50002, "CUDA out of memory")
+        if prompt == f"{model} hangs":
+            await self._until_released(request)
+        if prompt == f"{model} fails":
+            return _error(50002, "CUDA out of memory")
+        if prompt == f"{model} has no room":
+            return _error(40303, "This model's maximum context length is 1024 tokens.")
         if prompt == "crash":
             return PlainTextResponse("Internal Server Error", 500)
         if body.get("stream"):
@@ -65,7 +71,8 @@ class Api:
         if prompt == "hold":
             await self._until_released(request)
         usage = {"prompt_tokens": 3, "total_tokens": 5, "completion_tokens": 2}
-        return JSONResponse({"model": model, "choices": [{"text": f"SELECT 查 -- {model}"}], "usage": usage})
+        text = "SELECT 1" if prompt == "of one mind" else f"SELECT 查 -- {model}"
+        return JSONResponse({"model": model, "choices": [{"text": text}], "usage": usage})
 
     async def _until_released(self, request: Request) -> None:
         while not self.hold.is_set():

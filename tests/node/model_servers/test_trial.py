@@ -1,0 +1,216 @@
+"""A host's trial: what its script begins, ends and reports; the processes are stood in for."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from door.trial_files import COUNTS_FILE, FILE, Counts, Trial, read_counts, read_trial
+from model_servers import trial
+from model_servers.stack import Stack
+from model_servers.worker import Worker
+from serving import handle
+from sqltune.node_contracts.serving import ServingRequest
+from sqltune.node_contracts.trial import TrialTerms
+
+TERMS = TrialTerms(id="run-1", mode="canary", share=0.5, seconds=600, answer_within=60)
+OLD = "worker-text2sql-old"
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    """A folder that looks like a model's."""
+    folder = tmp_path / "merged"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return str(folder)
+
+
+@pytest.fixture
+def host(stack, monkeypatch):
+    """The host, which serves a champion; workers start and stop without a process, and the door knows trials."""
+    stack.files.put(OLD, Worker(names=["text2sql"], model="/old", port=1, version=7))
+
+    def start_beside(stack: Stack, program: str, name: str, model: str) -> float:
+        if program not in stack.workers():
+            own = program.replace("worker-", "", 1)
+            stack.files.put(program, Worker(names=[own], model=model, port=2))
+        return 1.5
+
+    def answer_error(self: Stack, name: str) -> str:
+        found = read_trial(self.layout.folder)
+        if found and not read_counts(self.layout.folder, found):
+            Counts(found.began).write(self.layout.folder)
+        return ""
+
+    monkeypatch.setattr(trial, "start_beside", start_beside)
+    monkeypatch.setattr(Stack, "require_usable", lambda self: None)
+    monkeypatch.setattr(Stack, "answer_error", answer_error)
+    monkeypatch.setattr(Stack, "remove", lambda self, program: self.files.remove(program))
+    return stack
+
+
+def begin(host: Stack, model: str, terms: TrialTerms = TERMS) -> Trial:
+    """Begin a trial of version 8, and read what was written."""
+    assert trial.begin(host, "text2sql", model, terms, 8, "run-1") == 1.5
+    written = read_trial(host.layout.folder)
+    assert written
+    return written
+
+
+def candidate(host: Stack) -> Worker | None:
+    """The candidate's worker."""
+    return next((worker for program, worker in host.workers().items() if program != OLD), None)
+
+
+def test_a_trial_names_the_candidate_and_its_end(host, model):
+    began = time.time()
+    written = begin(host, model)
+    assert (written.mode, written.name, written.share, written.answer_within) == (
+        "canary",
+        "text2sql",
+        0.5,
+        60,
+    )
+    assert [written.candidate] == candidate(host).names
+    assert began + 600 <= written.until <= time.time() + 600
+
+
+def test_the_candidates_worker_has_its_version_and_is_the_one_that_a_switch_starts(host, model):
+    begin(host, model)
+    assert (candidate(host).version, candidate(host).run) == (8, "run-1")
+    assert host.program("text2sql", model) in host.workers()
+
+
+def test_a_retry_goes_on_with_the_trial(host, model):
+    first = begin(host, model)
+    assert begin(host, model) == first
+
+
+def test_another_runs_trial_is_ended_with_its_candidate(host, model, tmp_path):
+    begin(host, model)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text("{}")
+    written = begin(host, str(other), TERMS.model_copy(update={"id": "run-2"}))
+    assert written.id == "run-2"
+    assert candidate(host).model == str(other)
+    assert len(host.workers()) == 2
+
+
+def test_a_trial_that_has_ended_begins_again_from_nothing(host, model):
+    first = begin(host, model)
+    Trial(**{**first.__dict__, "until": time.time() - 1}).write(host.layout.folder)
+    second = begin(host, model)
+    assert second.began > first.began
+    assert trial.report(host).candidate.asked == 0
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(host, model):
+    host.files.remove(OLD)
+    with pytest.raises(SystemExit, match="nothing is served as text2sql"):
+        begin(host, model)
+    assert not (host.layout.folder / FILE).exists()
+
+
+def test_the_champion_is_not_tried_beside_itself(host, model):
+    program = host.program("text2sql", model)
+    host.files.put(program, Worker(names=["text2sql"], model=model, port=2))
+    with pytest.raises(SystemExit, match="is served as text2sql already"):
+        begin(host, model)
+
+
+def test_a_folder_without_a_model_is_refused(host):
+    with pytest.raises(SystemExit, match="holds no model"):
+        begin(host, "/nowhere")
+
+
+def test_a_door_of_an_older_version_is_named_and_nothing_is_left(host, model, monkeypatch):
+    """It goes on running while newer code writes its files, and would send the candidate nothing."""
+    monkeypatch.setattr(Stack, "answer_error", lambda self, name: "")
+    monkeypatch.setattr(trial, "DOOR_TIMEOUT", 0.2)
+    with pytest.raises(SystemExit, match=r"of an older version.*supervisorctl -c .* restart door"):
+        begin(host, model)
+    assert not (host.layout.folder / FILE).exists()
+    assert candidate(host) is None
+
+
+def test_a_report_has_what_the_door_counted(host, model):
+    counts = Counts(begin(host, model).began, same=3, different=1, dropped=2)
+    counts.champion.add(0.5)
+    counts.candidate.add(1.0)
+    counts.candidate.failed, counts.candidate.version = 1, "8"
+    counts.write(host.layout.folder)
+    found = trial.report(host)
+    assert (found.id, found.mode, found.same, found.different, found.dropped) == ("run-1", "canary", 3, 1, 2)
+    assert (found.candidate.version, found.candidate.answered, found.candidate.failed) == ("8", 1, 1)
+    assert found.candidate.median == pytest.approx(1.0, rel=0.025)
+    assert 590 < found.seconds_left <= 600
+
+
+def test_without_a_trial_there_is_no_report(host):
+    assert trial.report(host) is None
+
+
+def test_ending_stops_the_candidate_and_leaves_no_file(host, model):
+    begin(host, model)
+    trial.end(host)
+    assert [*host.workers()] == [OLD]
+    assert not {FILE, COUNTS_FILE} & set(os.listdir(host.layout.folder))
+
+
+def test_ending_leaves_a_candidate_that_was_promoted(host, model):
+    begin(host, model)
+    program = host.program("text2sql", model)
+    host.rename(program, ["text2sql"])
+    host.files.remove(OLD)
+    trial.end(host)
+    assert [*host.workers()] == [program]
+
+
+def test_ending_finds_a_candidate_whose_trial_has_not_begun(host, model):
+    """Killed while its worker was loading."""
+    written = begin(host, model)
+    Trial(**{**written.__dict__, "began": 0, "until": 0}).write(host.layout.folder)
+    trial.end(host)
+    assert [*host.workers()] == [OLD]
+
+
+def test_ending_without_a_trial_changes_nothing(host):
+    trial.end(host)
+    assert [*host.workers()] == [OLD]
+
+
+@pytest.mark.parametrize(("ended_ago", "is_left"), [(trial.KEPT - 60, True), (trial.KEPT + 60, False)])
+def test_a_trial_that_nobody_ended_is_ended_by_whoever_comes_next(host, model, ended_ago, is_left):
+    written = begin(host, model)
+    then = time.time() - ended_ago
+    Trial(**{**written.__dict__, "until": then}).write(host.layout.folder)
+    os.utime(host.layout.folder / FILE, (then, then))
+    request = ServingRequest(action="down", settings=host.settings, name="another")
+    handle(request)
+    assert (candidate(host) is not None) is is_left
+
+
+def test_a_report_ends_nothing(host, model):
+    written = begin(host, model)
+    Trial(**{**written.__dict__, "until": 1}).write(host.layout.folder)
+    os.utime(host.layout.folder / FILE, (1, 1))
+    response = handle(ServingRequest(action="status", settings=host.settings))
+    assert response.trial.seconds_left == 0
+    assert candidate(host)
+
+
+def test_the_script_begins_and_ends_a_trial(host, model):
+    fields = {"settings": host.settings, "name": "text2sql", "model": model, "version": 8, "run": "run-1"}
+    response = handle(ServingRequest(action="trial", trial=TERMS, **fields))
+    assert (response.ready_after, response.trial.id) == (1.5, "run-1")
+    assert handle(ServingRequest(action="end_trial", settings=host.settings)).trial is None
+    assert [*host.workers()] == [OLD]
+
+
+def test_a_trial_without_terms_is_refused(host, model):
+    with pytest.raises(SystemExit, match="trial: missing"):
+        handle(ServingRequest(action="trial", settings=host.settings, name="text2sql", model=model))

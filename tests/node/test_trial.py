@@ -1,0 +1,75 @@
+"""A trial with the real processes: two models behind the real front door, and the promotion of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from sqltune.node_contracts.trial import TrialReport, TrialTerms
+from tests.node.served import NAME, Served
+from tests.waiting import wait_until
+
+TERMS = TrialTerms(id="run-1", mode="canary", share=0.5, seconds=600, answer_within=60)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Model servers that serve model a as version 1."""
+    servers = Served(tmp_path_factory.mktemp("tried"), bind="127.0.0.4")
+    servers.make_models()
+    servers.run("switch", model=servers.models["a"], version=1)
+    yield servers
+    servers.run("down")
+
+
+def report(served: Served, asked: int) -> TrialReport:
+    """What the host says of the trial once its models have got as many requests together."""
+
+    def found() -> TrialReport | None:
+        now = served.run("status").trial
+        return now if now and now.champion.asked + now.candidate.asked == asked else None
+
+    return wait_until(found, problem=lambda: served.run("status").trial)
+
+
+def test_a_canary_answers_its_share_and_its_worker_is_promoted_without_a_second_start(served):
+    champion = served.until_it_answers()
+    served.run("trial", model=served.models["b"], version=2, trial=TERMS)
+    texts: dict[str, set[str]] = {"1": set(), "2": set()}
+    versions: Counter[str] = Counter()
+    for _ in range(20):
+        answer = served.answer()
+        version = answer.headers["X-Model-Version"]
+        versions[version] += 1
+        texts[version].add(answer.json()["choices"][0]["text"])
+    assert texts["1"] == {champion}
+    assert champion not in texts["2"]
+    found = report(served, 20)
+    assert (found.champion.answered, found.candidate.answered) == (versions["1"], versions["2"])
+    assert (found.champion.version, found.candidate.version) == ("1", "2")
+    program = next(name for name in served.run("status").workers.values() if name != _worker(served))
+    pid = served.pid(program)
+    assert served.run("switch", model=served.models["b"], version=2).trial is None
+    assert served.pid(program) == pid
+    assert {served.answer().headers["X-Model-Version"] for _ in range(5)} == {"2"}
+    assert len(served.names()) == 1
+
+
+def test_a_shadow_is_ended_with_its_candidate_and_nobody_saw_it(served):
+    served.run("switch", model=served.models["a"], version=1)
+    terms = TERMS.model_copy(update={"id": "run-2", "mode": "shadow", "share": 1.0})
+    served.run("trial", model=served.models["b"], version=2, trial=terms)
+    assert {served.answer().headers["X-Model-Version"] for _ in range(4)} == {"1"}
+    found = report(served, 8)
+    assert (found.candidate.version, found.candidate.failed, found.dropped) == ("2", 0, 0)
+    assert (found.same, found.different) == (0, 4)
+    response = served.run("end_trial")
+    assert (response.trial, response.serving) == (None, {NAME: served.models["a"]})
+    assert served.names() == [(NAME,)]
+
+
+def _worker(served: Served) -> str:
+    """Worker of the public name."""
+    return served.run("status").workers[NAME]
