@@ -102,6 +102,8 @@ TASKS = {
     "gate": "sqltune.tasks.gate",
     "register": "sqltune.tasks.register",
     "approve": "sqltune.operators.approval",
+    "trial": "sqltune.operators.trial",
+    "end_trial": "sqltune.tasks.trial",
     "promote": "sqltune.tasks.promote",
     "prune": "sqltune.tasks.prune",
     "finish": "sqltune.tasks.finish",

@@ -29,6 +29,7 @@ SPINE = [
     "gate",
     "register",
     "approve",
+    "trial",
     "promote",
     "prune",
 ]
@@ -50,7 +51,7 @@ def test_diagram_is_in_the_dags_documentation(dag):
 
 
 def test_teardowns_end_served_models_and_training_whatever_happens(dag):
-    teardowns = {"before.stop", "reap", "after.stop"}
+    teardowns = {"before.stop", "reap", "after.stop", "end_trial"}
     assert {t.task_id for t in dag.tasks if t.is_teardown} == teardowns | {"finish"}
     assert dag.get_task("finish").upstream_task_ids == teardowns
 
@@ -96,7 +97,20 @@ def test_a_restart_of_a_worker_does_not_cost_the_only_retry_of_a_gang_that_its_t
 
 def test_candidate_is_stopped_before_the_new_champion_is_loaded(dag):
     """By an arrow of its own: the gate may skip `approve` before `after.stop` has ended."""
-    assert "after.stop" in dag.get_task("promote").upstream_task_ids
+    for task_id in ("trial", "promote"):
+        assert "after.stop" in dag.get_task(task_id).upstream_task_ids
+
+
+def test_a_rejection_skips_trial_and_promotion_as_they_follow_directly(dag):
+    """The promotion runs where the trial is skipped: a run without a trial has its promotion."""
+    assert dag.get_task("approve").downstream_task_ids >= {"trial", "promote"}
+    assert dag.get_task("promote").trigger_rule == "none_failed"
+
+
+def test_a_trial_ends_after_the_promotion_that_uses_its_worker_and_where_it_fails_itself(dag):
+    ended = dag.get_task("end_trial")
+    assert {"trial", "promote"} <= ended.upstream_task_ids
+    assert not [name for name in ended.upstream_task_ids if dag.get_task(name).is_setup]
 
 
 def test_the_model_is_exported_only_when_no_rank_can_run(dag):
@@ -143,6 +157,8 @@ def test_owner_of_every_task_is_the_project(dag):
         "before.evaluate",
         "after.serve",
         "after.evaluate",
+        "trial",
+        "end_trial",
         "promote",
         "plan",
     ],
@@ -218,6 +234,7 @@ def test_people_are_told_of_failures_verdicts_promotions_and_questions(dag, dags
     succeeded = {t.task_id: [type(c) for c in callbacks(t.on_success_callback)] for t in dag.tasks}
     assert {name: of for name, of in succeeded.items() if of} == {
         "gate": [notifier.HeldBack],
+        "trial": [notifier.HeldBack],
         "promote": [notifier.Promoted],
     }
     assert [type(n) for n in dag.get_task("approve").notifiers] == [notifier.ApprovalNeeded]

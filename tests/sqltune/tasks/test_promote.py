@@ -65,6 +65,19 @@ def test_a_candidate_that_the_gate_holds_back_is_not_served(plan, served):
     assert served == []
 
 
+def test_a_candidate_that_its_trial_holds_back_is_not_served(plan, served):
+    rule = RuleResult(id="trial", passed=False, value=0.1, limit=0.02, explanation="failed 10%")
+    tried: dict[str, Any] = PASSED | {"passed": False, "rules": [rule.model_dump(mode="json")]}
+    with pytest.raises(AirflowSkipException, match="held back by the trial: trial: failed 10%"):
+        promote.promote(plan, PASSED, registered("r1").number, tried)
+    assert served == []
+
+
+def test_a_candidate_that_its_trial_passed_is_served(plan, served):
+    promote.promote(plan, PASSED, registered("r1").number, PASSED)
+    assert served == [1]
+
+
 def test_a_candidate_that_the_form_holds_back_is_not_served(plan, served):
     plan["promote"] = "hold"
     with pytest.raises(AirflowSkipException, match="held back by the form"):
