@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 
@@ -65,6 +67,12 @@ def test_a_shadow_is_ended_with_its_candidate_and_nobody_saw_it(served):
     found = report(served, 8)
     assert (found.candidate.version, found.candidate.failed, found.dropped) == ("2", 0, 0)
     assert (found.same, found.different) == (0, 4)
+    # A door that is killed and restarted goes on with the trial and with its counts.
+    door = served.pid("door")
+    os.kill(door, signal.SIGKILL)
+    wait_until(lambda: served.pid("door") not in (0, door))
+    served.until_it_answers()
+    assert report(served, 10).different == 5
     response = served.run("end_trial")
     assert (response.trial, response.serving) == (None, {NAME: served.models["a"]})
     assert served.names() == [(NAME,)]

@@ -123,8 +123,8 @@ def _require_door(stack: Stack, trial: Trial) -> None:
     supervisorctl = f"{sys.prefix}/bin/supervisorctl -c {stack.layout.configuration_file}"
     sys.exit(
         "the front door that runs has not taken the trial up; it is of an older version of the code, which "
-        f"has no trials: run `{supervisorctl} restart door` on this host when a second without new connections "
-        "does no harm, then clear the task trial"
+        f"has no trials: run `{supervisorctl} restart door` on this host when a second without new "
+        "connections does no harm, then clear the task trial"
     )
 
 

@@ -89,13 +89,13 @@ def _trial(serving: Serving) -> Iterator[str]:
     if trial.answer_within >= limit:
         yield (
             f"cluster.serving.trial.answer_within: {trial.answer_within:g} s, and cluster.serving.limits "
-            f"gives a request {limit:g} s in all, so that the served model could not answer any more: lower it"
+            f"gives a request {limit:g} s in all, so that the served model could not answer: lower it"
         )
     if serving.engine == "vllm" and serving.cache_gib is None:
         yield (
             f"cluster.serving.cache_gib: empty, with engine vllm and trial.mode {trial.mode}: the model "
-            "that is served has taken 70 % of the GPU, and the candidate would get 70 % of the rest: set cache_gib "
-            "so that both fit"
+            "that is served has taken 70 % of the GPU, and the candidate would get 70 % of the rest: set "
+            "cache_gib so that both fit"
         )
 
 

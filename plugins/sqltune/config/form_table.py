@@ -15,6 +15,7 @@ from sqltune.config.json_schema import flat_schema
 from sqltune.config.presets import load_preset, preset_names
 from sqltune.config.recipe import Decoding, Recipe, Revisions, Training
 from sqltune.config.spec import PRESET_FIELDS, RunSpec
+from sqltune.config.trial import Trial
 from sqltune.node_contracts.serving import RequestLimits
 from ssh_gang.model import Limits
 
@@ -40,6 +41,7 @@ FILES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`hosts` of a cluster", Host),
     ("`serving` of a cluster", Serving),
     ("`limits` of `serving`", RequestLimits),
+    ("`trial` of `serving`", Trial),
     ("`limits` of a cluster", Limits),
     ("`keep` of a cluster", Keep),
 )

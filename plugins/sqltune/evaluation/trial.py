@@ -45,7 +45,8 @@ def described(report: TrialReport, bounds: Trial) -> str:
     candidate, champion = report.candidate, report.champion
     parts = [
         f"{report.mode} ({bounds.share:.0%} of the requests, {bounds.minutes:g} min): the candidate "
-        f"answered {candidate.answered} of {candidate.asked}, the served model {champion.answered} of {champion.asked}",
+        f"answered {candidate.answered} of {candidate.asked}, the served model {champion.answered} of "
+        f"{champion.asked}",
         f"failed {candidate.failed_share:.1%} (at most {_allowed_share(report, bounds):.1%})",
     ]
     slowdown = _slowdown(report)

@@ -1,9 +1,9 @@
 """A run's turn on its cluster: it waits, without a worker slot, while another run works there.
 
 `plan` waits for the run's turn, so that it is compared with the champion that the run before left. The tasks
-that use the cluster, `serve`, `probe`, `train` and `promote`, ask again whenever they start, because a run
-that was cleared may have lost its turn meanwhile. The turn ends with the run. It is a claim on the cluster
-(`claims`), and what a claim is worth depends on its owner's state in Airflow:
+that use the cluster, `serve`, `probe`, `train`, `trial` and `promote`, ask again whenever they start, because
+a run that was cleared may have lost its turn meanwhile. The turn ends with the run. It is a claim on the
+cluster (`claims`), and what a claim is worth depends on its owner's state in Airflow:
 
 | the claim's owner | another run of the same cluster |
 |---|---|

@@ -50,12 +50,16 @@ def promote(plan: RunPlan, verdict: Verdict, number: int, tried: Verdict | None 
 
 
 def _require_permission(plan: RunPlan, verdict: Verdict, tried: Verdict | None) -> None:
-    for decision, by in ((verdict, "gate"), (tried, "trial")):
-        if decision and not decision.passed:
-            rules = "; ".join(f"{rule.id}: {rule.explanation}" for rule in decision.failed_rules)
-            raise AirflowSkipException(f"held back by the {by}: {rules}")
+    if not verdict.passed:
+        raise AirflowSkipException(f"held back by the gate: {_failed_rules(verdict)}")
+    if tried and not tried.passed:
+        raise AirflowSkipException(f"held back by the trial: {_failed_rules(tried)}")
     if plan.promote == "hold":
         raise AirflowSkipException("held back by the form (promote: hold)")
+
+
+def _failed_rules(verdict: Verdict) -> str:
+    return "; ".join(f"{rule.id}: {rule.explanation}" for rule in verdict.failed_rules)
 
 
 def serve_version(site: Site, version: versions.Version, reason: str, run_id: str) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+import door.trial
 from door.app import Door
 from door.errors import UNKNOWN_MODEL
 from door.settings import FILE, Limits, Settings, digest
+from door.trial_files import Trial
 from model_servers.worker import Worker, WorkerFiles
 from tests.conftest import free_port, serving
+from tests.node.door.tried import CANDIDATE
 from tests.waiting import until, wait_until
 
 KEYS = {"web": "key-of-web", "batch": "key-of-batch"}
@@ -214,3 +218,19 @@ def front(tmp_path: Path, api: Api, api_at_socket: tuple[Api, str], address: tup
     at, front.url = address
     at.app = Door(tmp_path, front.socket, front.lines.append).app()
     return front
+
+
+@pytest.fixture
+def begin(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trial]:
+    """Begins a trial of version 8 beside version 7."""
+    monkeypatch.setattr(door.trial, "SAVE_AFTER", 0.01)
+    front.serve(NEW, CANDIDATE, version=8)
+
+    def begin(mode: str, share: float = 1, **fields: Any) -> Trial:
+        now = time.time()
+        values = {"answer_within": 20.0, "began": now, "until": now + 600} | fields
+        trial = Trial("run-1", mode, "text2sql", CANDIDATE, share, **values)
+        trial.write(tmp_path)
+        return trial
+
+    return begin

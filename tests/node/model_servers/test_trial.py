@@ -30,7 +30,7 @@ def model(tmp_path) -> str:
 
 @pytest.fixture
 def host(stack, monkeypatch):
-    """The host, which serves a champion; workers start and stop without a process, and the door knows trials."""
+    """The host, which serves a champion; its workers are no processes, and its door knows trials."""
     stack.files.put(OLD, Worker(names=["text2sql"], model="/old", port=1, version=7))
 
     def start_beside(stack: Stack, program: str, name: str, model: str) -> float:
@@ -158,7 +158,7 @@ def test_ending_stops_the_candidate_and_leaves_no_file(host, model):
     begin(host, model)
     trial.end(host)
     assert [*host.workers()] == [OLD]
-    assert not {FILE, COUNTS_FILE} & set(os.listdir(host.layout.folder))
+    assert not [name for name in (FILE, COUNTS_FILE) if (host.layout.folder / name).exists()]
 
 
 def test_ending_leaves_a_candidate_that_was_promoted(host, model):

@@ -96,3 +96,40 @@ def test_training_needs_steps_or_epochs(recipe, gpus):
 def test_a_cluster_that_does_not_fit_is_named_by_field(recipe, gpus, change, message):
     (line,) = inconsistencies(recipe, with_values(gpus, **change), recipe.training)
     assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("serving", "message"),
+    [
+        (
+            {"trial": {"mode": "canary", "share": 1}},
+            "cluster.serving.trial.share: 1, and a canary that gets every request leaves none",
+        ),
+        (
+            {"trial": {"mode": "shadow", "answer_within": 600}},
+            "cluster.serving.trial.answer_within: 600 s, and cluster.serving.limits gives a request 600 s",
+        ),
+        (
+            {"trial": {"mode": "shadow"}, "engine": "vllm"},
+            "cluster.serving.cache_gib: empty, with engine vllm and trial.mode shadow",
+        ),
+    ],
+)
+def test_what_a_trial_needs_is_named(recipe, gpus, serving, message):
+    changed = with_values(gpus, serving={"host": "gpu-0"} | serving)
+    (line,) = inconsistencies(recipe, changed, recipe.training)
+    assert line.startswith(message)
+    off = with_values(gpus, serving={"host": "gpu-0"} | serving | {"trial": {"mode": "off", "share": 1}})
+    assert inconsistencies(recipe, off, recipe.training) == []
+
+
+@pytest.mark.parametrize(
+    "serving",
+    [
+        {"trial": {"mode": "shadow", "share": 1}},
+        {"trial": {"mode": "canary", "share": 0.5}, "engine": "vllm", "cache_gib": 20},
+    ],
+)
+def test_a_trial_that_fits_is_accepted(recipe, gpus, serving):
+    changed = with_values(gpus, serving={"host": "gpu-0"} | serving)
+    assert inconsistencies(recipe, changed, recipe.training) == []

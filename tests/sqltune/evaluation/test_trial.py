@@ -58,9 +58,9 @@ def test_the_line_has_both_models_and_what_is_required():
         report((98, 2, 1.21), (100, 0, 1.1), same=93, different=7, dropped=4), BOUNDS
     ).explanation
     assert explanation == (
-        "shadow (20% of the requests, 60 min): the candidate answered 98 of 100, the served model 100 of 100; "
-        "failed 2.0% (at most 2.0%); median 1.21 s for 1.10 s, 1.10 times (at most 1.5); the same text in 93 "
-        "of 100 greedy answers; 4 copies dropped"
+        "shadow (20% of the requests, 60 min): the candidate answered 98 of 100, the served model 100 of "
+        "100; failed 2.0% (at most 2.0%); median 1.21 s for 1.10 s, 1.10 times (at most 1.5); the same text "
+        "in 93 of 100 greedy answers; 4 copies dropped"
     )
 
 
