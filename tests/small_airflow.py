@@ -27,7 +27,7 @@ class SmallAirflow:
     def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
         port = str(free_port())
         self.url = f"http://127.0.0.1:{port}"
-        self._home = home
+        self.home = home
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._env = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "SQLTUNE"))} | {
             "AIRFLOW_HOME": str(home),
@@ -66,14 +66,14 @@ class SmallAirflow:
     def set_up(self) -> None:
         """Create both databases, and read the DAGs."""
         airflow, migrate = [AIRFLOW], [sys.executable, "-m", "sqltune.cli", "migrate"]
-        with (self._home / "setup.log").open("w") as log:
+        with (self.home / "setup.log").open("w") as log:
             for command in ([*airflow, "db", "migrate"], migrate, [*airflow, "dags", "reserialize"]):
                 subprocess.run(command, env=self._env, stdout=log, stderr=log, timeout=300, check=True)
 
     def start(self, *components: str) -> None:
         """Start components; the api-server answers when it returns."""
         for component in components:
-            with (self._home / f"{component}.log").open("ab") as log:
+            with (self.home / f"{component}.log").open("ab") as log:
                 self._processes[component] = subprocess.Popen(
                     [AIRFLOW, component], env=self._env, stdout=log, stderr=log, start_new_session=True
                 )
@@ -100,7 +100,7 @@ class SmallAirflow:
 
     def logs(self) -> str:
         """The end of every component's output."""
-        return "\n".join(f"== {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self._home.glob("*.log")))
+        return "\n".join(f"== {p.name}\n{p.read_text()[-3000:]}" for p in sorted(self.home.glob("*.log")))
 
 
 @contextmanager

@@ -19,9 +19,10 @@ KEPT = 3600.0
 
 
 def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int | None, run: str) -> float:
-    """Try a model beside the one that answers to a name; one that is tried already under this id goes on.
+    """Try a model beside the one that answers to a name; a trial of this id that has begun is kept.
 
-    Its worker is the one that a switch would start: a promotion finds it running.
+    It may have ended meanwhile: a retry then reads what it has shown. Its worker is the one that a switch
+    would start: a promotion finds it running.
 
     Returns:
         Seconds until the candidate answered a prompt.
@@ -30,15 +31,15 @@ def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int |
     stack.require_usable()
     program = stack.program(name, model)
     _require_champion(stack, name, program)
-    known = _known(stack)
-    if known and known.id != terms.id:
+    trial = _known(stack)
+    if trial is None or trial.id != terms.id:
         end(stack)
-    trial = known if known and known.id == terms.id and known.seconds_left else _planned(name, program, terms)
-    # Before the candidate is up: whatever happens now, `end` finds it. It begins when it has an `until`.
-    trial.write(stack.layout.folder)
+        trial = _planned(name, program, terms)
+        # Before the candidate is up: whatever happens now, `end` finds it.
+        trial.write(stack.layout.folder)
     ready_after = start_beside(stack, program, name, model)
     stack.rename(program, [trial.candidate], version=version, run=run)
-    if not trial.seconds_left:
+    if not trial.began:
         now = time.time()
         trial = replace(trial, began=now, until=now + terms.seconds)
         trial.write(stack.layout.folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -100,12 +101,35 @@ def test_another_runs_trial_is_ended_with_its_candidate(host, model, tmp_path):
     assert len(host.workers()) == 2
 
 
-def test_a_trial_that_has_ended_begins_again_from_nothing(host, model):
+def test_a_retry_keeps_a_trial_that_has_ended_meanwhile_with_what_it_has_shown(host, model):
+    """The host was away when its time was over."""
     first = begin(host, model)
-    Trial(**{**first.__dict__, "until": time.time() - 1}).write(host.layout.folder)
-    second = begin(host, model)
-    assert second.began > first.began
+    counts = Counts(first.began)
+    counts.candidate.add(1.0)
+    counts.write(host.layout.folder)
+    ended = replace(first, until=time.time() - 1)
+    ended.write(host.layout.folder)
+    assert begin(host, model) == ended
+    assert trial.report(host).candidate.answered == 1
+
+
+def test_a_trial_that_was_ended_begins_again_from_nothing(host, model):
+    first = begin(host, model)
+    trial.end(host)
+    assert begin(host, model).began > first.began
     assert trial.report(host).candidate.asked == 0
+
+
+def test_a_trial_whose_candidate_did_not_start_begins_at_the_next_try(host, model, monkeypatch):
+    def fail(stack: Stack, program: str, name: str, model: str) -> float:
+        raise SystemExit("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial, "start_beside", fail)
+        with pytest.raises(SystemExit, match="no memory"):
+            begin(host, model)
+    assert trial.report(host) is None
+    assert begin(host, model).seconds_left
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with(host, model):
@@ -173,7 +197,7 @@ def test_ending_leaves_a_candidate_that_was_promoted(host, model):
 def test_ending_finds_a_candidate_whose_trial_has_not_begun(host, model):
     """Killed while its worker was loading."""
     written = begin(host, model)
-    Trial(**{**written.__dict__, "began": 0, "until": 0}).write(host.layout.folder)
+    replace(written, began=0, until=0).write(host.layout.folder)
     trial.end(host)
     assert [*host.workers()] == [OLD]
 
@@ -187,7 +211,7 @@ def test_ending_without_a_trial_changes_nothing(host):
 def test_a_trial_that_nobody_ended_is_ended_by_whoever_comes_next(host, model, ended_ago, is_left):
     written = begin(host, model)
     then = time.time() - ended_ago
-    Trial(**{**written.__dict__, "until": then}).write(host.layout.folder)
+    replace(written, until=then).write(host.layout.folder)
     os.utime(host.layout.folder / FILE, (then, then))
     request = ServingRequest(action="down", settings=host.settings, name="another")
     handle(request)
@@ -196,7 +220,7 @@ def test_a_trial_that_nobody_ended_is_ended_by_whoever_comes_next(host, model, e
 
 def test_a_report_ends_nothing(host, model):
     written = begin(host, model)
-    Trial(**{**written.__dict__, "until": 1}).write(host.layout.folder)
+    replace(written, until=1).write(host.layout.folder)
     os.utime(host.layout.folder / FILE, (1, 1))
     response = handle(ServingRequest(action="status", settings=host.settings))
     assert response.trial.seconds_left == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqltune.evaluation.audit.flags import Flag
 from sqltune.evaluation.gate import decide
 from sqltune.evaluation.scorer import with_flags
-from sqltune.evaluation.verdict import RecordedVerdict, Verdict
+from sqltune.evaluation.verdict import RecordedVerdict, RuleResult, Verdict
 from tests.sqltune.evaluation.builders import score_of
 from tests.sqltune.evaluation.test_gate import RULES
 
@@ -64,3 +64,26 @@ def test_recorded_verdict_survives_json_with_its_table():
 
 def test_recorded_verdict_without_answers_keeps_its_table():
     assert RecordedVerdict.of(HELD_BACK, "before  after").without_answers.table == "before  after"
+
+
+TRIAL = RuleResult(id="trial", passed=False, value=0.1, limit=0.02, explanation="failed 10 %")
+
+
+def test_a_further_rule_that_is_not_met_holds_back():
+    assert PASSED.with_rule(TRIAL).headline == "held back: trial"
+
+
+def test_a_further_remark_holds_nothing_back():
+    assert PASSED.with_rule(TRIAL.model_copy(update={"advisory": True})).headline == "passed"
+
+
+def test_a_further_rule_takes_the_place_of_its_earlier_result():
+    met = TRIAL.model_copy(update={"passed": True})
+    again = PASSED.with_rule(TRIAL).with_rule(met)
+    assert again.passed
+    assert again.rules == (*PASSED.rules, met)
+
+
+def test_a_further_rule_that_is_met_passes_nothing_that_is_held_back():
+    met = TRIAL.model_copy(update={"passed": True})
+    assert HELD_BACK.with_rule(met).headline == HELD_BACK.headline

@@ -27,12 +27,14 @@ class Model:
 
     def __init__(self) -> None:
         self.received: Counter[str] = Counter()
+        self.workers_named: set[str | None] = set()
         self.running = self.most_at_once = 0
 
     async def answer(self, request: Request) -> JSONResponse:
         body = await request.json()
         prompt = body["prompt"]
         self.received[prompt] += 1
+        self.workers_named.add(request.headers.get("X-Model-Worker"))
         self.running += 1
         self.most_at_once = max(self.most_at_once, self.running)
         await asyncio.sleep(5 if prompt == "slow at first" and self.received[prompt] == 1 else 0.05)
@@ -184,6 +186,14 @@ def test_an_answer_of_another_worker_is_no_answer(served):
         ask(endpoint, ["a", "after a promotion"], Decoding(concurrency=1), received.__setitem__)
     assert texts([received.pop(0)]) == ["SELECT 'a' 0.0"]
     assert received == {}
+
+
+@pytest.mark.parametrize(("worker", "named"), [("worker-m-1", "worker-m-1"), ("", None)])
+def test_a_request_names_the_worker_that_is_to_answer(served, worker, named):
+    """So an evaluation takes no part in the trial of a candidate."""
+    model, endpoint = served
+    ask(replace(endpoint, worker=worker), ["a", "b"], Decoding())
+    assert model.workers_named == {named}
 
 
 @pytest.mark.parametrize(("worker", "prompt"), [("", "after a promotion"), ("worker-m-1", "no front door")])

@@ -7,9 +7,12 @@ import pytest
 from sqltune.config.plan import RunPlan
 from sqltune.errors import ConfigError
 from sqltune.node_contracts.serving import SERVING, RequestLimits, ServingRequest, ServingResponse
+from sqltune.node_contracts.trial import TrialTerms
 from sqltune.serving import hook
 from sqltune.serving.hook import ServingHook
 from tests.plans import run_plan
+
+TERMS = TrialTerms(id="r1", mode="shadow", share=0.5, seconds=600, answer_within=60)
 
 
 @pytest.fixture
@@ -71,6 +74,21 @@ def test_a_switch_may_take_as_long_as_loading_and_draining(calls):
     assert calls[0][2] > 600 + 120
 
 
+def test_a_trial_names_the_public_name_its_candidate_and_its_terms(calls):
+    plan = plan_with(model_name="text2sql", ready_timeout=600)
+    ServingHook(plan, "float16").begin_trial("/code/merged", 7, "r1", TERMS)
+    request, _, seconds = calls[0]
+    assert (request.action, request.name, request.model) == ("trial", "text2sql", "/code/merged")
+    assert (request.version, request.run, request.trial) == (7, "r1", TERMS)
+    assert seconds > 600
+
+
+def test_a_trial_is_ended_while_the_variable_of_the_key_is_empty(calls, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "")
+    ServingHook(plan_with(api_key_env="MY_KEY"), "float16").end_trial()
+    assert [request.action for request, _, _ in calls] == ["end_trial"]
+
+
 def test_the_api_key_is_an_environment_variable_and_no_argument(calls, monkeypatch):
     """Every user of the host can read the arguments of a process."""
     monkeypatch.setenv("MY_KEY", "secret")
@@ -98,6 +116,8 @@ def test_nothing_is_served_while_the_variable_of_the_key_is_empty(calls, monkeyp
         hook.up("candidate-1", "/code/merged")
     with pytest.raises(ConfigError, match=problem):
         hook.switch("/code/merged", 7, "r1")
+    with pytest.raises(ConfigError, match=problem):
+        hook.begin_trial("/code/merged", 7, "r1", TERMS)
     assert calls == []
 
 
