@@ -160,6 +160,10 @@ class Trials:
             failure = Refusal(504, "the candidate did not begin to answer", "timeout")
         except Refusal as e:
             failure = e
+        except Exception:
+            # Whatever it has answered, such as events that are no JSON.
+            traceback.print_exc()
+            failure = Refusal(502, "the candidate's answer cannot be passed on", "upstream_error")
         finally:
             exchange.on_start = None
         if exchange.started or (failure.status < 500 and failure.code != GONE):

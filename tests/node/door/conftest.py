@@ -70,6 +70,8 @@ class Api:
             return _error(40303, "This model's maximum context length is 1024 tokens.")
         if prompt == "crash":
             return PlainTextResponse("Internal Server Error", 500)
+        if prompt == f"{model} garbles":
+            return PlainTextResponse("data: {oops\n\n", media_type="text/event-stream")
         if body.get("stream"):
             return StreamingResponse(self._stream(model, prompt), media_type="text/event-stream")
         if prompt == "hold":

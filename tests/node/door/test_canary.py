@@ -64,6 +64,13 @@ def test_where_the_candidate_fails_the_champion_answers(front, begin, stream):
     assert front.log()[0]["trial"] == "fallback"
 
 
+def test_where_the_candidates_answer_cannot_be_read_the_champion_answers(front, begin):
+    trial = begin("canary")
+    answer = front.ask(f"{NEW} garbles", stream=True)
+    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "7")
+    until_counted(front, trial, failed=1)
+
+
 def test_where_the_candidate_hangs_the_champion_answers(front, begin):
     trial = begin("canary", answer_within=0.2)
     answer = front.ask(f"{NEW} hangs")

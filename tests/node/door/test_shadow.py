@@ -61,6 +61,12 @@ def test_a_candidate_that_fails_harms_nobody(front, begin):
     wait_until(lambda: counts(front, trial).champion.answered == 1)
 
 
+def test_an_answer_that_cannot_be_read_is_a_failure(front, begin):
+    trial = begin("shadow")
+    assert front.ask(f"{NEW} garbles").status_code == 200
+    until_counted(front, trial, failed=1)
+
+
 def test_what_only_the_candidate_refuses_is_its_failure(front, begin):
     trial = begin("shadow")
     assert front.ask(f"{NEW} has no room").status_code == 200
