@@ -93,7 +93,7 @@ export function inStartOrder(runs: readonly QueuedRun[], now: number): QueuedRun
 }
 
 /** Tasks that wait for the turn of their run. */
-const TURNS = ["plan", "before.serve", "probe", "train", "after.serve", "promote"];
+const TURNS = ["plan", "before.serve", "probe", "train", "after.serve", "trial", "promote"];
 
 /** For what a task that runs waits: the turn of its run, or hosts that another job occupies. */
 export function waitOf(task: Pick<ActiveTask, "task_id" | "state" | "trigger">): "turn" | "hosts" | undefined {
