@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 import time
+import xmlrpc.client
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from supervisor.xmlrpc import Faults
 
 from marks import GANG, SERVING
 from model_servers.configuration import Layout
@@ -88,8 +91,14 @@ class Supervisor:
 
     def start(self, program: str) -> None:
         """Start a program that is not up."""
-        if self._call("getProcessInfo", program)["statename"] not in _UP:
+        if self._call("getProcessInfo", program)["statename"] in _UP:
+            return
+        try:
             self._call("startProcess", program, False)
+        except xmlrpc.client.Fault as e:
+            # It had ended when supervisor looked at it first, and is started again: its state tells the rest.
+            if e.faultCode != Faults.SPAWN_ERROR:
+                raise
 
     def dead(self, programs: Iterable[str]) -> tuple[str, str] | None:
         """A program that supervisor gave up on, and the reason; None when all programs run."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import sys
+import xmlrpc.client
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+from supervisor.xmlrpc import Faults
 
 from supervisor_rpc import call
 from tests.conftest import ROOT
@@ -92,6 +94,27 @@ def test_nothing_is_stopped_where_the_door_does_not_run(stack, supervisor):
         with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
             supervisor.reload(first="door")
     assert call(stack.layout.socket, "getProcessInfo", "api")["pid"] == pid
+
+
+def test_a_program_that_ends_before_supervisor_looks_at_it_is_told_as_any_other(
+    stack, supervisor, monkeypatch
+):
+    def call_and_miss(socket, method, *arguments):
+        result = call(socket, method, *arguments)
+        if method == "startProcess":
+            raise xmlrpc.client.Fault(Faults.SPAWN_ERROR, "SPAWN_ERROR: door")
+        return result
+
+    configure(stack.layout, PROGRAM.format(name="api", command="sleep 60"))
+    supervisor.launch()
+    configure(
+        stack.layout,
+        PROGRAM.format(name="api", command="sleep 61"),
+        PROGRAM.format(name="door", command="false"),
+    )
+    monkeypatch.setattr("model_servers.supervisor.call", call_and_miss)
+    with pytest.raises(SystemExit, match="door ends as soon as it is started: read .*/door.log"):
+        supervisor.reload(first="door")
 
 
 def test_the_programs_do_not_see_the_keys_of_the_users(stack, supervisor, monkeypatch):
