@@ -20,10 +20,12 @@ Where its answers differ from FastChat's own:
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -31,18 +33,20 @@ import uvicorn
 from fastchat.model.model_adapter import get_conversation_template, load_model
 from fastchat.utils import get_context_length, str_to_torch_dtype
 
+from batching.adapters import Adapter, Adapters
 from batching.engine import Engine
 from batching.models import model_problem, offload_problem, version_problem
 from batching.requests import RequestError, read_request
 from batching.rows import Chunk
 from batching.thread import EngineThread
+from served_adapters import ServedAdapters
 from worker_interface import create_app, worker_options
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """A served model.
+    """A served model, or a base model with its adapters.
 
     Args:
         options: The command line.
@@ -59,7 +63,6 @@ class Worker:
             dtype=str_to_torch_dtype(options.dtype),
         )
         _exit_with(offload_problem(model))
-        self.names = options.model_names.split(",")
         self.context_length: int = get_context_length(model.config)
         conversation = get_conversation_template(options.model_path)
         conversation.sep_style = int(conversation.sep_style)
@@ -70,7 +73,9 @@ class Worker:
             max_rows=options.limit_worker_concurrency,
             cache_gib=options.cache_gib,
             deterministic=options.deterministic,
+            adapters=Adapters(model, Path(options.model_path)) if options.adapters else None,
         )
+        self.adapters = ServedAdapters(options.adapters, options.model_names, self._load, _forget)
         log.info("memory for the keys of %d tokens, context of %d", engine.capacity, self.context_length)
         self.thread = EngineThread(engine)
         self.thread.start()
@@ -87,12 +92,24 @@ class Worker:
     async def answer(self, params: dict[str, Any], *, streams: bool) -> AsyncGenerator[Chunk, None]:
         """The chunks of an answer; a request that cannot be answered has one, with its error."""
         try:
+            adapter = await self.adapters.get(str(params.get("model", "")))
             request = read_request(params, self.tokenizer, self.context_length)
-            async with aclosing(self.thread.answer(request, streams=streams)) as chunks:
+            async with aclosing(self.thread.answer(request, streams=streams, adapter=adapter)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except RequestError as e:
             yield {"text": str(e), "error_code": int(e.code)}
+
+    async def _load(self, name: str, folder: Path) -> Adapter:
+        adapters = self.thread.engine.adapters
+        assert adapters, "the process serves no adapters"
+        adapter = await asyncio.to_thread(adapters.load, folder)
+        log.info("%s is the adapter in %s", name, folder)
+        return adapter
+
+
+async def _forget(adapter: Adapter) -> None:
+    """Nothing: its memory is given back with its last row."""
 
 
 def _exit_with(problem: str | None) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import sys
 import time
 import urllib.error
@@ -56,6 +57,16 @@ def register(controller: str, address: str, names: list[str]) -> None:
     )
 
 
+def idle_seconds(address: str, program: str) -> float:
+    """Seconds since a worker's last request ended, of a process that serves several; 0 while it has one.
+
+    Raises:
+        OSError: The process does not listen.
+    """
+    status = post(f"{address}/worker_get_status", {}) or {}
+    return float(status["idle"].get(program, math.inf))
+
+
 def queue_length(address: str) -> int:
     """Requests that a worker has not answered yet.
 
@@ -77,38 +88,59 @@ def probe(api: str, name: str, key: str) -> str:
     return "" if answer and "choices" in answer else json.dumps(answer)[:300]
 
 
-def send_heartbeats(folder: Path, controller: str, registered: set[str]) -> None:
-    """Send one heartbeat for each live worker; register those that the controller does not know.
+def send_heartbeats(folder: Path, controller: str, registered: dict[str, list[str]]) -> None:
+    """Send one heartbeat for each live process; register those that the controller does not know.
 
     Args:
         folder: Folder of the model servers.
         controller: Address of the controller.
-        registered: Workers that were registered by this process; the others were registered by an older
-            version, if at all, and under their served names.
+        registered: Addresses that were registered by this process, and as which workers; the others were
+            registered by an older version, if at all, and under their served names.
     """
-    for path in sorted((folder / "workers").glob("*.json")):
+    for address, programs in sorted(addresses(folder).items()):
         try:
-            worker = json.loads(path.read_text())
-            # A worker that is drained has no name: a heartbeat would open a connection to it.
-            if worker["names"]:
-                address = f"http://{worker['bind']}:{worker['port']}"
-                _send_heartbeat(address, path.stem, controller, registered)
+            _send_heartbeat(address, programs, controller, registered)
         except (OSError, ValueError, KeyError):
             # It starts, is being restarted, or has just been removed: the next heartbeat shows which.
             continue
 
 
-def _send_heartbeat(address: str, program: str, controller: str, registered: set[str]) -> None:
+def addresses(folder: Path) -> dict[str, list[str]]:
+    """The workers at each address that one with a name listens at.
+
+    Where all of them are drained, a heartbeat would open a connection, for whose end the switch waits.
+
+    Args:
+        folder: Folder of the model servers.
+    """
+    programs: dict[str, list[str]] = {}
+    named = set()
+    for path in sorted((folder / "workers").glob("*.json")):
+        try:
+            worker = json.loads(path.read_text())
+            address = f"http://{worker['bind']}:{worker['port']}"
+            programs.setdefault(address, []).append(path.stem)
+            if worker["names"]:
+                named.add(address)
+        except (OSError, ValueError, KeyError):
+            # Removed since the folder was listed, or of the first version, which registers itself.
+            continue
+    return {address: programs[address] for address in named}
+
+
+def _send_heartbeat(
+    address: str, programs: list[str], controller: str, registered: dict[str, list[str]]
+) -> None:
     heartbeat = {"worker_name": address, "queue_length": queue_length(address)}
     known = (post(f"{controller}/receive_heart_beat", heartbeat) or {}).get("exist")
-    if not known or program not in registered:
-        register(controller, address, [program])
-        registered.add(program)
-        print(f"registered {address} as {program}", flush=True)
+    if not known or registered.get(address) != programs:
+        register(controller, address, programs)
+        registered[address] = programs
+        print(f"registered {address} as {', '.join(programs)}", flush=True)
 
 
 if __name__ == "__main__":
-    done: set[str] = set()
+    done: dict[str, list[str]] = {}
     while True:
         send_heartbeats(Path(sys.argv[1]), sys.argv[2], done)
         time.sleep(EVERY)

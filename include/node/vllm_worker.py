@@ -18,13 +18,14 @@ Where its answers differ from FastChat's own:
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -35,10 +36,11 @@ from fastchat.constants import ErrorCode
 from fastchat.model.model_adapter import get_conversation_template
 
 from batching.requests import RequestError
+from served_adapters import ServedAdapters
 from vllm_bridge import command, environment
 from vllm_bridge.client import Client, served_context
 from vllm_bridge.completions import Answer, completion_request
-from vllm_bridge.models import model_problem
+from vllm_bridge.models import adapter_problem, model_problem
 from vllm_bridge.process import VllmProcess
 from worker_interface import Chunk, create_app, worker_options
 
@@ -51,7 +53,7 @@ SHUTDOWN = 8
 
 
 class Worker:
-    """A model that vLLM serves.
+    """A model that vLLM serves, or a base model with its adapters.
 
     Args:
         options: The command line.
@@ -59,7 +61,8 @@ class Worker:
     """
 
     def __init__(self, options: argparse.Namespace, vllm: VllmProcess) -> None:
-        self.names = options.model_names.split(",")
+        self.adapters = ServedAdapters(options.adapters, options.model_names, self._load, self._unload)
+        self._model = Path(options.model_path)
         conversation = get_conversation_template(options.model_path)
         conversation.sep_style = int(conversation.sep_style)
         self.conversation = conversation
@@ -75,7 +78,9 @@ class Worker:
         """The chunks of an answer; a request that cannot be answered has one, with its error."""
         self.unanswered += 1
         try:
-            body, answer = await self._fitted(completion_request(params, streams=streams)), Answer()
+            name = await self.adapters.get(str(params.get("model", "")))
+            request = completion_request(params, streams=streams) | ({"model": name} if name else {})
+            body, answer = await self._fitted(request), Answer()
             async with aclosing(self._client.complete(body)) as pieces:
                 async for piece in pieces:
                     yield answer.add(piece)
@@ -83,6 +88,17 @@ class Worker:
             yield {"text": str(e), "error_code": int(e.code)}
         finally:
             self.unanswered -= 1
+
+    async def _load(self, name: str, folder: Path) -> str:
+        if problem := await asyncio.to_thread(adapter_problem, folder, self._model):
+            raise RequestError(ErrorCode.INTERNAL_ERROR, problem)
+        await self._client.load_adapter(name, folder)
+        return name
+
+    async def _unload(self, name: str) -> None:
+        # Where vLLM fails, the next request says so.
+        with suppress(RequestError):
+            await self._client.unload_adapter(name)
 
     async def _fitted(self, body: dict[str, Any]) -> dict[str, Any]:
         """The request with as many tokens as the context has room for; vLLM refuses more.
@@ -113,11 +129,12 @@ def _wait_until_it_answers(vllm: VllmProcess) -> int:
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line: the options of FastChat's worker that are used here, and two of its own."""
+    """Read the command line: the options of FastChat's worker that are used here, and three of its own."""
     parser = worker_options(__doc__)
     parser.add_argument(
         "--vllm-python", type=Path, default=environment.environment() / "bin" / "python", help="vLLM's Python"
     )
+    parser.add_argument("--max-lora-rank", type=int, default=0, help="largest rank of an adapter; 0: none")
     return parser.parse_args(arguments)
 
 
@@ -136,6 +153,7 @@ def serve(options: argparse.Namespace) -> None:
         requests=options.limit_worker_concurrency,
         cache_gib=options.cache_gib,
         gpu_share=command.gpu_share() if options.device == "cuda" else None,
+        lora_rank=options.max_lora_rank,
     )
     vllm = VllmProcess(partial(command.command, settings), command.environment(settings))
     try:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
+
+from served_adapters import ServedAdapters
 
 Chunk = dict[str, Any]
 """What FastChat's worker sends: the text so far, usage, finish_reason, error_code, logprobs."""
 
 
 class ModelWorker(Protocol):
-    """A served model."""
+    """A served model, or a base model with its adapters."""
 
-    names: list[str]
+    adapters: ServedAdapters[Any]
     conversation: Any
     context_length: int
 
@@ -51,7 +56,41 @@ def worker_options(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--num-gpus", type=int, default=1)
     parser.add_argument("--cache-gib", type=float, default=None, help="memory for keys and values, in GiB")
+    parser.add_argument(
+        "--adapters", type=Path, default=None, help="the workers' files, which name adapters of the model"
+    )
     return parser
+
+
+class Activity:
+    """When requests for each served name were last answered.
+
+    A process that serves several has one port, whose connections do not say for which of them they are.
+    """
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._ended: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Count a request while it is answered."""
+        self._open[name] += 1
+        try:
+            yield
+        finally:
+            self._open[name] -= 1
+            self._ended[name] = time.monotonic()
+
+    def idle(self, names: list[str]) -> dict[str, float]:
+        """Seconds since the last request of each name ended; 0 while there is one; without the unused."""
+        now = time.monotonic()
+        for gone in self._ended.keys() - set(names):
+            del self._ended[gone]
+        self._open = +self._open
+        return {name: now - at for name, at in self._ended.items()} | {
+            name: 0.0 for name in names if self._open[name]
+        }
 
 
 def create_app(worker: ModelWorker) -> FastAPI:
@@ -59,37 +98,51 @@ def create_app(worker: ModelWorker) -> FastAPI:
 
     Its routes are coroutines: FastChat's take a thread for each request, of which there are few.
     """
-    app = FastAPI()
+    app, activity = FastAPI(), Activity()
 
     @app.post("/worker_generate_stream")
     async def generate_stream(request: Request) -> StreamingResponse:
-        chunks = worker.answer(await request.json(), streams=True)
+        body = await request.json()
+        chunks = worker.answer(body, streams=True)
 
         async def encoded() -> AsyncIterator[bytes]:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield json.dumps(chunk).encode() + b"\0"
+            with activity.of(_name(body)):
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        yield json.dumps(chunk).encode() + b"\0"
 
         return StreamingResponse(encoded())
 
     @app.post("/worker_generate")
     async def generate(request: Request) -> JSONResponse:
-        answer = asyncio.create_task(_last(worker.answer(await request.json(), streams=False)))
-        gone = asyncio.create_task(_disconnected(request))
-        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
-        gone.cancel()
-        if not answer.done():
-            answer.cancel()
-            return JSONResponse(None)
-        return JSONResponse(answer.result())
+        body = await request.json()
+        with activity.of(_name(body)):
+            answer = asyncio.create_task(_last(worker.answer(body, streams=False)))
+            gone = asyncio.create_task(_disconnected(request))
+            await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+            gone.cancel()
+            if not answer.done():
+                answer.cancel()
+                return JSONResponse(None)
+            return JSONResponse(answer.result())
 
     @app.post("/worker_get_status")
     async def status() -> dict[str, Any]:
-        return {"model_names": worker.names, "speed": 1, "queue_length": worker.unanswered}
+        # The registrar asks every second: soon after its file an adapter is gone, too.
+        await worker.adapters.free()
+        names = worker.adapters.names()
+        return {
+            "model_names": names,
+            "speed": 1,
+            "queue_length": worker.unanswered,
+            "idle": activity.idle(names),
+        }
 
     @app.post("/count_token")
     async def count_token(request: Request) -> dict[str, int]:
-        return {"count": await worker.count_tokens((await request.json())["prompt"]), "error_code": 0}
+        body = await request.json()
+        with activity.of(_name(body)):
+            return {"count": await worker.count_tokens(body["prompt"]), "error_code": 0}
 
     @app.post("/worker_get_conv_template")
     async def conversation_template() -> dict[str, Any]:
@@ -100,6 +153,11 @@ def create_app(worker: ModelWorker) -> FastAPI:
         return {"context_length": worker.context_length}
 
     return app
+
+
+def _name(body: dict[str, Any]) -> str:
+    """The served name that FastChat's API asks for."""
+    return str(body.get("model", ""))
 
 
 async def _last(chunks: AsyncIterator[Chunk]) -> Chunk:

@@ -14,7 +14,14 @@ from typing import Any
 import httpx
 
 from proc_net import LISTEN
-from sqltune.node_contracts.serving import SERVING, Engine, ServingRequest, ServingResponse, ServingSettings
+from sqltune.node_contracts.serving import (
+    SERVING,
+    Adapters,
+    Engine,
+    ServingRequest,
+    ServingResponse,
+    ServingSettings,
+)
 from sqltune.node_contracts.trial import TrialTerms
 from tests.conftest import BASE, NODE_PYTHON, ROOT, free_port
 
@@ -45,7 +52,13 @@ model.save_pretrained(target); AutoTokenizer.from_pretrained(source).save_pretra
 class Served:
     """One host's model servers, by the script that Airflow runs there."""
 
-    def __init__(self, folder: Path, bind: str = "127.0.0.1", engine: Engine = "batched") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bind: str = "127.0.0.1",
+        engine: Engine = "batched",
+        adapters: Adapters = "merged",
+    ) -> None:
         self.folder = folder
         first = free_port()
         self.settings = ServingSettings(
@@ -63,6 +76,7 @@ class Served:
             engine=engine,
         )
         self.url = f"http://{bind}:{self.settings.api_port}/v1"
+        self.adapters = adapters
         self.models = {"a": str(BASE / "models" / "tiny"), "b": str(folder / "other")}
 
     @property
@@ -85,12 +99,19 @@ class Served:
         return own & {int(port, 16) for host, port in local if host in (address, "00000000")}
 
     def make_models(self) -> None:
-        """Make model b of model a; they answer differently."""
+        """Make model b of model a, or two adapters of it; they answer differently."""
         if self.settings.engine == "vllm":
             # It has no kernel for the small heads of the lab's model on a CPU.
             small, self.models["a"] = self.models["a"], str(self.folder / "wide")
             _make_model(_WIDE_HEADS, small, self.models["a"])
-        _make_model(_OTHER, self.models["a"], self.models["b"])
+        if self.adapters == "merged":
+            _make_model(_OTHER, self.models["a"], self.models["b"])
+            return
+        base = self.models["a"]
+        self.settings = self.settings.model_copy(update={"base_model": base})
+        self.models = {name: str(self.folder / f"adapter-{name}") for name in "ab"} | {"base": base}
+        for seed, name in enumerate("ab"):
+            make_adapter(base, self.models[name], seed)
 
     def start(
         self,
@@ -99,12 +120,13 @@ class Served:
         model: str = "",
         version: int | None = None,
         trial: TrialTerms | None = None,
+        name: str = NAME,
         **settings: Any,
     ) -> subprocess.Popen[str]:
         request = ServingRequest(
             action=action,  # type: ignore[arg-type]  # validated by the model
             settings=self.settings.model_copy(update=settings),
-            name=NAME,
+            name=name,
             model=model,
             version=version,
             trial=trial,
@@ -118,9 +140,14 @@ class Served:
         )
 
     def run(
-        self, action: str, model: str = "", version: int | None = None, trial: TrialTerms | None = None
+        self,
+        action: str,
+        model: str = "",
+        version: int | None = None,
+        trial: TrialTerms | None = None,
+        name: str = NAME,
     ) -> ServingResponse:
-        process = self.start(action, model=model, version=version, trial=trial)
+        process = self.start(action, model=model, version=version, trial=trial, name=name)
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, out + err
         return SERVING.read(out)
@@ -157,14 +184,23 @@ class Served:
         ).stdout
         return int(output.strip())
 
+    def processes(self) -> list[int]:
+        """Processes that compute answers."""
+        script = str(self.folder / "serving/bin").encode()
+        workers = [
+            p for p in Path("/proc").glob("[0-9]*") if script in command(p) and b"_worker.py" in command(p)
+        ]
+        return [int(process.name) for process in workers]
+
     def names(self) -> list[tuple[str, ...]]:
         """The names of each worker."""
         return [tuple(json.loads(p.read_text())["names"]) for p in self._worker_files()]
 
     @property
     def worker(self) -> str:
-        """Program of a worker."""
-        return self._worker_files()[0].stem
+        """Program that runs for a worker."""
+        file = self._worker_files()[0]
+        return json.loads(file.read_text())["process"] or file.stem
 
     def _worker_files(self) -> list[Path]:
         return list((self.folder / "serving/workers").glob("*.json"))
@@ -172,6 +208,14 @@ class Served:
 
 def _make_model(script: str, source: str, target: str) -> None:
     subprocess.run([NODE_PYTHON, "-c", script, source, target], check=True, capture_output=True)
+
+
+def make_adapter(base: str, folder: str, seed: int, **options: Any) -> None:
+    """A random adapter of a model, by the options of PEFT's LoraConfig."""
+    script = str(ROOT / "tests/node/batching/small_adapter.py")
+    subprocess.run(
+        [NODE_PYTHON, script, base, folder, str(seed), json.dumps(options)], check=True, capture_output=True
+    )
 
 
 def command(process: Path) -> bytes:

@@ -51,15 +51,15 @@ def servers() -> Iterator[Servers]:
         yield servers
 
 
-def put(folder: Path, port: int, names: list[str]) -> None:
+def put(folder: Path, port: int, names: list[str], program: str = "") -> None:
     (folder / "workers").mkdir(exist_ok=True)
     worker = {"bind": "127.0.0.1", "port": port, "names": names}
-    (folder / "workers" / f"worker-{port}.json").write_text(json.dumps(worker))
+    (folder / "workers" / f"{program or f'worker-{port}'}.json").write_text(json.dumps(worker))
 
 
 def test_a_worker_that_the_controller_does_not_know_is_registered(servers, tmp_path):
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, set())
+    registrar.send_heartbeats(tmp_path, servers.url, {})
     path, body = servers.requests[-1]
     assert path == "/register_worker"
     assert body["worker_name"] == servers.url
@@ -69,7 +69,7 @@ def test_a_worker_that_the_controller_does_not_know_is_registered(servers, tmp_p
 def test_a_known_worker_sends_its_queue_length_only(servers, tmp_path):
     servers.known = True
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, {f"worker-{servers.port}"})
+    registrar.send_heartbeats(tmp_path, servers.url, {servers.url: [f"worker-{servers.port}"]})
     assert servers.paths == ["/worker_get_status", "/receive_heart_beat"]
     assert servers.requests[-1][1]["queue_length"] == 3
 
@@ -78,7 +78,7 @@ def test_a_worker_that_an_older_version_registered_is_registered_again(servers, 
     """The controller knows it, but under its served names."""
     servers.known = True
     put(tmp_path, servers.port, ["text2sql"])
-    registered: set[str] = set()
+    registered: dict[str, list[str]] = {}
     registrar.send_heartbeats(tmp_path, servers.url, registered)
     registrar.send_heartbeats(tmp_path, servers.url, registered)
     assert servers.paths.count("/register_worker") == 1
@@ -87,14 +87,29 @@ def test_a_worker_that_an_older_version_registered_is_registered_again(servers, 
 def test_a_worker_that_is_drained_receives_no_connection(servers, tmp_path):
     """The switch waits until its last connection has closed."""
     put(tmp_path, servers.port, [])
-    registrar.send_heartbeats(tmp_path, servers.url, set())
+    registrar.send_heartbeats(tmp_path, servers.url, {})
     assert servers.requests == []
+
+
+def test_models_of_one_process_are_registered_together(servers, tmp_path):
+    """The controller knows one worker at an address: the last one would have taken the other's place."""
+    servers.known = True
+    put(tmp_path, servers.port, ["text2sql"], "worker-a")
+    registered: dict[str, list[str]] = {}
+    registrar.send_heartbeats(tmp_path, servers.url, registered)
+    put(tmp_path, servers.port, [], "worker-b")
+    registrar.send_heartbeats(tmp_path, servers.url, registered)
+    registrar.send_heartbeats(tmp_path, servers.url, registered)
+    names = [
+        body["worker_status"]["model_names"] for path, body in servers.requests if path == "/register_worker"
+    ]
+    assert names == [["worker-a"], ["worker-a", "worker-b"]]
 
 
 def test_a_worker_that_is_down_keeps_no_other_from_being_registered(servers, tmp_path):
     put(tmp_path, free_port(), ["down"])
     put(tmp_path, servers.port, ["text2sql"])
-    registrar.send_heartbeats(tmp_path, servers.url, set())
+    registrar.send_heartbeats(tmp_path, servers.url, {})
     assert "/register_worker" in servers.paths
 
 

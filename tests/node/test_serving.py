@@ -9,17 +9,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from model_servers.stack import Stack
-from sqltune.node_contracts.serving import SERVING, Engine
-from tests.node.served import BODY, KEY, NAME, Served, command
+from sqltune.node_contracts.serving import SERVING, Adapters, Engine
+from tests.conftest import NODE_PYTHON, ROOT
+from tests.node.served import BODY, KEY, NAME, Served, command, make_adapter
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +45,24 @@ def served_by_vllm(tmp_path_factory: pytest.TempPathFactory, vllm_python: Path) 
         yield servers
 
 
+@pytest.fixture(scope="module")
+def served_unmerged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Model servers of the batched engine with adapter a of a base model."""
+    with model_servers(tmp_path_factory.mktemp("unmerged"), "batched", "unmerged") as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def served_unmerged_by_vllm(tmp_path_factory: pytest.TempPathFactory, vllm_python: Path) -> Iterator[Served]:
+    """The same with vLLM's engine."""
+    with model_servers(tmp_path_factory.mktemp("vllm-unmerged"), "vllm", "unmerged") as servers:
+        yield servers
+
+
 @contextmanager
-def model_servers(folder: Path, engine: Engine) -> Iterator[Served]:
+def model_servers(folder: Path, engine: Engine, adapters: Adapters = "merged") -> Iterator[Served]:
     """Model servers with model a; afterwards no process and no stray log of theirs is left."""
-    servers = Served(folder, bind="127.0.0.2", engine=engine)
+    servers = Served(folder, bind="127.0.0.2", engine=engine, adapters=adapters)
     servers.make_models()
     servers.run("switch", model=servers.models["a"], version=1)
     yield servers
@@ -71,23 +87,33 @@ class Reply:
     version: str = ""
 
 
-async def _under_load(
-    served: Served, process: subprocess.Popen[str], at_once: int, pause: float
-) -> tuple[list[Reply], float]:
-    """Send requests until some that were sent after the process had ended are answered.
+@dataclass(frozen=True)
+class Load:
+    """The replies to requests across a switch, and when its process was started and had ended."""
 
-    Returns:
-        The replies, and the time at which the process had ended.
+    replies: list[Reply]
+    began: float
+    switched: float
+    process: subprocess.Popen[str]
+
+
+async def _under_load(
+    served: Served, start: Callable[[], subprocess.Popen[str]], at_once: int, pause: float
+) -> Load:
+    """Start a process once requests are answered, and send some until those sent after its end are answered.
+
+    An adapter is switched to within a second: requests must be in flight before.
     """
     replies: list[Reply] = []
     switched = math.inf
-    enough = asyncio.Event()
+    answering, enough = asyncio.Event(), asyncio.Event()
 
     async def send_repeatedly(client: httpx.AsyncClient) -> None:
         while not enough.is_set():
             sent = time.monotonic()
             text, version = await _completion(client, served.url)
             replies.append(Reply(sent, time.monotonic(), text, version))
+            answering.set()
             # Two hundred requests may wait for half a minute before one of them is sent again.
             if sum(reply.sent > switched for reply in replies) >= 10:
                 enough.set()
@@ -103,10 +129,12 @@ async def _under_load(
     ):
         for _ in range(at_once):
             tasks.create_task(send_repeatedly(client))
+        await answering.wait()
+        began, process = time.monotonic(), start()
         await asyncio.to_thread(process.wait)
         switched = time.monotonic()
         await enough.wait()
-    return replies, switched
+    return Load(replies, began, switched, process)
 
 
 async def _completion(client: httpx.AsyncClient, url: str) -> tuple[str, str]:
@@ -131,6 +159,10 @@ async def _completion(client: httpx.AsyncClient, url: str) -> tuple[str, str]:
         pytest.param("served_by_fastchat", 200, 0, marks=pytest.mark.chaos),
         pytest.param("served_by_vllm", 20, 0.5, marks=pytest.mark.chaos),
         pytest.param("served_by_vllm", 200, 0, marks=pytest.mark.chaos),
+        ("served_unmerged", 20, 0.5),
+        pytest.param("served_unmerged", 200, 0, marks=pytest.mark.chaos),
+        pytest.param("served_unmerged_by_vllm", 20, 0.5, marks=pytest.mark.chaos),
+        pytest.param("served_unmerged_by_vllm", 200, 0, marks=pytest.mark.chaos),
     ],
 )
 def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_once, pause):
@@ -138,10 +170,11 @@ def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_on
     answers = {"a": served.until_it_answers()}
     versions = {"a": "1", "b": "2"}
     for old, new in (("a", "b"), ("b", "a")):
-        process = served.start("switch", model=served.models[new], version=int(versions[new]))
-        replies, switched = asyncio.run(_under_load(served, process, at_once, pause))
-        out, err = process.communicate()
-        assert process.returncode == 0, out + err
+        switch = partial(served.start, "switch", model=served.models[new], version=int(versions[new]))
+        load = asyncio.run(_under_load(served, switch, at_once, pause))
+        replies, switched = load.replies, load.switched
+        out, err = load.process.communicate()
+        assert load.process.returncode == 0, out + err
         response = SERVING.read(out)
         assert response.serving == {NAME: served.models[new]}
         assert len(response.replaced) == 1
@@ -153,10 +186,12 @@ def test_no_request_fails_across_a_switch_and_a_rollback(request, servers, at_on
         assert {r.text for r in replies if r.sent > switched} == {answers[new]}, "the old model answers still"
         named = {answers[model]: versions[model] for model in (old, new)}
         assert not [r for r in replies if r.version != named[r.text]], "the header names another model"
-        assert {r.text for r in replies if r.received < replies[0].sent + 1} <= {answers[old]}
+        assert {r.text for r in replies if r.received < load.began} == {answers[old]}
+        assert [r for r in replies if r.sent < load.began < r.received], "none was in flight"
         last_of_old = max(r.sent for r in replies if r.text == answers[old])
         moved = last_of_old - min(r.sent for r in replies if r.text == answers[new])
-        print(f"{served.settings.engine}, {at_once} at once: {len(replies)} answers, moved in {moved:.2f} s")
+        label = response.engines[NAME]
+        print(f"{label}, {at_once} at once: {len(replies)} answers, moved in {moved:.2f} s")
 
 
 def test_a_switch_to_another_engine_replaces_the_worker_of_the_same_model(served):
@@ -295,3 +330,74 @@ def test_only_the_front_door_listens_at_the_public_address(served):
 
 def test_the_api_behind_the_door_is_open_to_its_user_only(served):
     assert Path(Stack(served.settings).layout.api_socket).stat().st_mode & 0o077 == 0
+
+
+def test_a_base_model_and_its_adapters_are_one_process(served_unmerged):
+    """The candidate of an evaluation beside the champion, and both beside the base model."""
+    served = served_unmerged
+    texts = {NAME: served.until_it_answers()}
+    pid = served.pid(served.worker)
+    for name, model in (("candidate", "b"), ("base", "base")):
+        response = served.run("up", model=served.models[model], name=name)
+        assert response.serving[name] == served.models[model]
+        assert response.engines[name] == "batched 1 bfloat16 unmerged"
+        texts[name] = served.answer(model=name).json()["choices"][0]["text"]
+    assert len(set(texts.values())) == 3
+    assert served.processes() == [pid]
+    for name in ("candidate", "base"):
+        served.run("down", name=name)
+    assert served.until_it_answers() == texts[NAME]
+    assert served.pid(served.worker) == pid
+
+
+def test_a_base_process_that_was_killed_has_its_adapters_again(served_unmerged):
+    before = served_unmerged.until_it_answers()
+    served_unmerged.run("up", model=served_unmerged.models["b"], name="candidate")
+    other = served_unmerged.answer(model="candidate").json()["choices"][0]["text"]
+    os.kill(served_unmerged.pid(served_unmerged.worker), signal.SIGKILL)
+    assert served_unmerged.until_it_answers() == before
+    assert served_unmerged.answer(model="candidate").json()["choices"][0]["text"] == other
+    served_unmerged.run("down", name="candidate")
+
+
+def test_an_adapter_of_another_model_is_refused_and_changes_nothing(served_unmerged, tmp_path):
+    before, names = served_unmerged.until_it_answers(), served_unmerged.names()
+    wide = _wide_model(tmp_path)
+    make_adapter(wide, str(tmp_path / "adapter"), 1)
+    process = served_unmerged.start("switch", model=str(tmp_path / "adapter"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode
+    assert "does not fit the base model" in err
+    assert "in the base model, and the adapter's is [" in err
+    assert served_unmerged.names() == names
+    assert served_unmerged.until_it_answers() == before
+
+
+def test_a_base_model_that_has_changed_is_refused(served_unmerged):
+    process = served_unmerged.start("switch", model=served_unmerged.models["b"], base_model_hash="another")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode
+    assert "was trained with another: bring its files back" in err
+
+
+def test_a_switch_between_merged_and_unmerged_replaces_the_worker(served_unmerged):
+    served, base = served_unmerged, served_unmerged.models["base"]
+    unmerged = served.run("switch", model=served.models["a"])
+    process = served.start("switch", model=base, base_model="")
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    response = SERVING.read(out)
+    assert response.engines[NAME] == "batched 1 bfloat16"
+    assert response.serving == {NAME: base}
+    assert served.run("switch", model=served.models["a"]).engines == unmerged.engines
+
+
+def test_no_route_of_the_base_process_is_at_the_public_address(served_unmerged):
+    assert served_unmerged.public_ports() == {served_unmerged.settings.api_port}
+
+
+def _wide_model(folder: Path) -> str:
+    script = ROOT / "tests/node/batching/small_model.py"
+    target = str(folder / "wide")
+    subprocess.run([NODE_PYTHON, script, target], check=True, capture_output=True)
+    return target

@@ -6,6 +6,7 @@
     keys       keys and values of all rows, within a bound of memory; attention over rows of any length
     memory     how many tokens that bound is
     models     the models that this can serve
+    adapters   LoRA adapters beside the model's weights, each for its own rows
     engine     rows join, leave and wait between two steps of the model
     thread     the engine's thread, and how a request reaches it
 

@@ -12,6 +12,7 @@ import torch
 from fastchat.constants import ErrorCode
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from batching.adapters import Adapter, Adapters
 from batching.keys import KeyStore, Pass, Segment, attend
 from batching.memory import head_size, layer_devices, token_capacity
 from batching.requests import Request
@@ -44,6 +45,7 @@ class Engine:
         cache_gib: Memory for keys and values, in GiB; None: see `memory`.
         deterministic: One row at a time, which shares nothing: its answer does not depend on the others.
         chunk: Tokens of joining rows in one step; None: by the device.
+        adapters: Of the model, where rows may have some.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Engine:
         cache_gib: float | None = None,
         deterministic: bool = False,
         chunk: int | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         config = model.config
         ALL_ATTENTION_FUNCTIONS[ATTENTION] = attend
         config._attn_implementation = ATTENTION
         self._model, self._tokenizer = model.eval(), tokenizer
+        self.adapters = adapters
         devices = layer_devices(model)
         self._device = devices[0]
         self._groups = config.num_attention_heads // config.num_key_value_heads
@@ -85,13 +89,21 @@ class Engine:
         """Requests that are computed or wait."""
         return len(self._rows) + len(self._waiting) + self._arrived.qsize()
 
-    def submit(self, request: Request, send: Callable[[Chunk], None], *, streams: bool = False) -> Row:
+    def submit(
+        self,
+        request: Request,
+        send: Callable[[Chunk], None],
+        *,
+        streams: bool = False,
+        adapter: Adapter | None = None,
+    ) -> Row:
         """Queue a request.
 
         Args:
             request: What is asked for.
             send: Called from the thread that steps, with each chunk.
             streams: Whether the text is wanted as it grows.
+            adapter: Of those of the engine; None: the model's own weights answer.
 
         Returns:
             Its row; set `is_gone` when nobody waits for the answer any more.
@@ -104,6 +116,7 @@ class Engine:
             device=self._model.lm_head.weight.device,
             streams=streams,
             send=send,
+            adapter=adapter,
         )
         self._arrived.put(row)
         return row
@@ -228,15 +241,18 @@ class Engine:
         self._store.make_room(len(self._rows), self._longest())
         slot = len(self._rows) - 1
         if self._shares and not row.needs_prompt_logits:
-            row.computed = self._store.share(slot, row.tokens)
+            row.computed = self._store.share(slot, row.tokens, row.weights)
         else:
             self._store.cut(slot, 0)
+        self._store.weights[slot] = row.weights
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]  # torch has no types here
     def _compute(self, segments: Sequence[Segment]) -> None:
         tokens = [t for s in segments for t in self._rows[s.slot].tokens[s.start : s.end]]
         rows = Pass(segments, self._model.dtype, self._device, self._groups)
         self._store.begin(rows)
+        if self.adapters:
+            self.adapters.begin((self._rows[s.slot].adapter, s.count) for s in segments)
         hidden = self._model.model(
             input_ids=torch.tensor([tokens], device=self._device),
             position_ids=rows.positions[None],

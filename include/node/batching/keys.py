@@ -140,6 +140,8 @@ class KeyStore:
         self.slots = self.width = 0
         self.held: list[list[int]] = []
         """The tokens whose keys each slot holds."""
+        self.weights: list[int] = []
+        """Number of the adapter that each slot's keys were computed with; 0: none."""
         self._layers = [
             [torch.empty((0, 0, heads, size), dtype=dtype, device=device) for _ in range(2)]
             for device in devices
@@ -190,6 +192,7 @@ class KeyStore:
                 new[:kept_slots, :kept_width] = old[:kept_slots, :kept_width]
                 layer[i] = new
         self.held = [held[:width] for held in self.held[:slots]] + [[] for _ in range(slots - kept_slots)]
+        self.weights = self.weights[:slots] + [0] * (slots - kept_slots)
         self.slots, self.width = slots, width
 
     def copy(self, source: int, target: int, count: int) -> None:
@@ -197,7 +200,7 @@ class KeyStore:
         for layer in self._layers:
             for tensor in layer:
                 tensor[target, :count] = tensor[source, :count]
-        self.held[target] = self.held[source]
+        self.held[target], self.weights[target] = self.held[source], self.weights[source]
         self.cut(target, count)
 
     def cut(self, slot: int, count: int) -> None:
@@ -207,13 +210,16 @@ class KeyStore:
                 tensor[slot, count:] = 0
         self.held[slot] = self.held[slot][:count]
 
-    def share(self, slot: int, tokens: Sequence[int]) -> int:
-        """Begin a slot with the longest beginning of these tokens that any slot holds.
+    def share(self, slot: int, tokens: Sequence[int], weights: int = 0) -> int:
+        """Begin a slot with the longest beginning of these tokens that any slot of the same weights holds.
 
         Returns:
             Number of tokens that need not be computed; the last one always is, as the next token follows it.
         """
-        lengths = [min(_common(held, tokens), len(tokens) - 1) for held in self.held]
+        lengths = [
+            min(_common(held, tokens), len(tokens) - 1) if own == weights else 0
+            for held, own in zip(self.held, self.weights, strict=True)
+        ]
         best = max(range(self.slots), key=lengths.__getitem__)
         if best == slot:
             self.cut(slot, lengths[best])

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from batching.adapters import Adapter
 from batching.requests import Request
 from batching.sampling import Sampler
 
@@ -24,6 +25,7 @@ class Row:
         device: Of the logits.
         streams: Whether the client wants the text as it grows.
         send: Called with each chunk; the last one has a `finish_reason`, or an `error_code` that is not 0.
+        adapter: What it is computed with beside the model's own weights.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class Row:
         device: torch.device,
         streams: bool,
         send: Callable[[Chunk], None],
+        adapter: Adapter | None = None,
     ) -> None:
         self.number, self.request, self.streams = number, request, streams
+        self.adapter = adapter
         self.tokens = list(request.tokens)
         """Prompt and answer."""
         self.computed = 0
@@ -54,6 +58,11 @@ class Row:
     def pending(self) -> int:
         """Tokens that the model has not seen yet; the next one follows the last of them."""
         return len(self.tokens) - self.computed
+
+    @property
+    def weights(self) -> int:
+        """Number of its adapter; 0: the model's own weights. Keys are of use to rows of the same only."""
+        return self.adapter.number if self.adapter else 0
 
     @property
     def needs_prompt_logits(self) -> bool:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncGenerator
 from typing import NoReturn
 
+from batching.adapters import Adapter
 from batching.engine import Engine
 from batching.requests import Request
 from batching.rows import Chunk
@@ -55,7 +56,9 @@ class EngineThread:
             while self.engine.step():
                 pass
 
-    async def answer(self, request: Request, *, streams: bool) -> AsyncGenerator[Chunk, None]:
+    async def answer(
+        self, request: Request, *, streams: bool, adapter: Adapter | None = None
+    ) -> AsyncGenerator[Chunk, None]:
         """The chunks of a request's answer, to the last one.
 
         The row leaves the batch when the iterator is closed before.
@@ -68,7 +71,7 @@ class EngineThread:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(chunks.put_nowait, chunk)
 
-        row = self.engine.submit(request, send, streams=streams)
+        row = self.engine.submit(request, send, streams=streams, adapter=adapter)
         self._work.set()
         try:
             while True:

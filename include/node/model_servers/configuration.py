@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_servers.worker import Worker
+from model_servers.worker import Worker, processes
 from sqltune.node_contracts.serving import Engine
 
 LOOPBACK = "127.0.0.1"
@@ -90,7 +90,7 @@ def configuration(layout: Layout, workers: Mapping[str, Worker]) -> str:
         _program(layout, "api", api_command(layout), priority=API_PRIORITY),
         _program(layout, "door", door_command(layout), priority=DOOR_PRIORITY),
         _program(layout, "registrar", registrar_command(layout), priority=REGISTRAR_PRIORITY),
-        *(_worker_program(layout, name, worker) for name, worker in workers.items()),
+        *(_worker_program(layout, name, worker) for name, worker in processes(workers).items()),
     ]
     return _head(layout) + "\n".join(programs)
 
@@ -135,6 +135,7 @@ def worker_command(layout: Layout, program: str, worker: Worker) -> list[str]:
     An engine is a command that serves a model with the HTTP interface of FastChat's model worker:
     `/worker_generate`, `/worker_generate_stream`, `/worker_get_status`, `/worker_get_conv_template`,
     `/count_token` and `/model_details`. It does not register itself: the registrar decides on its names.
+    With `--adapters` it serves its base model's workers of that folder, each under its program's name.
     """
     return [layout.python, *_ENGINES[worker.engine](layout, program, worker)]
 
@@ -163,7 +164,7 @@ def _fastchat_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
 def _batched_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
     return [
         str(layout.scripts / "batched_worker.py"),
-        *("--model-path", worker.model),
+        *("--model-path", worker.base or worker.model),
         *("--model-names", program),
         *_listen(worker.bind, worker.port),
         *("--limit-worker-concurrency", str(MAX_REQUESTS)),
@@ -172,13 +173,14 @@ def _batched_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
         *_gpu_options(worker),
         *(["--cache-gib", f"{worker.cache_gib:g}"] if worker.cache_gib else []),
         *(["--deterministic"] if worker.deterministic else []),
+        *_adapter_options(layout, worker),
     ]
 
 
 def _vllm_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
     return [
         str(layout.scripts / "vllm_worker.py"),
-        *("--model-path", worker.model),
+        *("--model-path", worker.base or worker.model),
         *("--model-names", program),
         *_listen(worker.bind, worker.port),
         *("--limit-worker-concurrency", str(MAX_REQUESTS)),
@@ -186,6 +188,8 @@ def _vllm_worker(layout: Layout, program: str, worker: Worker) -> list[str]:
         *("--device", worker.device),
         *_gpu_options(worker),
         *(["--cache-gib", f"{worker.cache_gib:g}"] if worker.cache_gib else []),
+        *_adapter_options(layout, worker),
+        *(["--max-lora-rank", str(worker.lora_rank)] if worker.lora_rank else []),
     ]
 
 
@@ -204,6 +208,10 @@ def _gpu_options(worker: Worker) -> list[str]:
     """
     memory = ["--max-gpu-memory", worker.max_gpu_memory] if worker.max_gpu_memory else []
     return [*(["--num-gpus", str(worker.num_gpus)] if worker.num_gpus > 1 else []), *memory]
+
+
+def _adapter_options(layout: Layout, worker: Worker) -> list[str]:
+    return ["--adapters", str(layout.folder / "workers")] if worker.process else []
 
 
 def _listen(bind: str, port: int) -> list[str]:

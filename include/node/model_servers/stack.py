@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from door.settings import FILE, Limits, Settings, SettingsFile, digest
+from model_servers.adapters import lora_rank, require_adapter
 from model_servers.configuration import LOOPBACK, Layout, configuration
 from model_servers.ports import free_port, listen_error, wait_for_listener
 from model_servers.processes import end_orphans
 from model_servers.supervisor import Supervisor
-from model_servers.worker import Worker, WorkerFiles, program_name
+from model_servers.worker import Worker, WorkerFiles, process_name, processes, program_name
 from registrar import probe, queue_length, register
 from sqltune.node_contracts.api_keys import VARIABLE, parse_api_keys
 from sqltune.node_contracts.serving import ENGINE_VERSIONS, VLLM_VERSION, ServingSettings
@@ -34,7 +35,9 @@ _SCRIPTS = (
     "door/*.py",
     "fastchat_api_compat.py",
     "front_door.py",
+    "lora.py",
     "registrar.py",
+    "served_adapters.py",
     "vllm_bridge/*.py",
     "vllm_worker.py",
     "worker_interface.py",
@@ -83,6 +86,8 @@ class Stack:
             Seconds until it answered a prompt.
         """
         self.require_usable()
+        if self.settings.base_model:
+            require_adapter(self.settings, model)
         program = self.serving(name, model) or self.program(name, model)
         self.serving_before = program if program in self.workers() else None
         self.load(program, name, model)
@@ -125,12 +130,24 @@ class Stack:
         """Give a worker a port, a name and a file; a worker that has one keeps it."""
         if program in self.workers():
             return
-        settings = self.settings
-        if settings.engine == "vllm" and (problem := version_problem(VLLM_VERSION, environment())):
+        if self.settings.engine == "vllm" and (problem := version_problem(VLLM_VERSION, environment())):
             sys.exit(problem)
-        worker = Worker(
-            names=[name],
-            model=str(Path(model).expanduser()),
+        worker = self._new_worker(str(Path(model).expanduser()))
+        self.files.put(program, worker.model_copy(update={"names": [name]}))
+
+    def _new_worker(self, model: str) -> Worker:
+        """A worker with the settings, or one of a process that runs already: that stays as it is."""
+        settings = self.settings
+        base = str(Path(settings.base_model).expanduser()) if settings.base_model else ""
+        rank = lora_rank(settings, model) if base else 0
+        process = process_name(base, rank, settings) if base else ""
+        if base and (running := processes(self.workers()).get(process)):
+            return running.model_copy(update={"model": model, "version": None, "run": ""})
+        return Worker(
+            model=model,
+            base=base,
+            process=process,
+            lora_rank=rank,
             dtype=settings.dtype,
             device=settings.device,
             threads=settings.threads,
@@ -143,7 +160,6 @@ class Stack:
             port=self._free_port(),
             bind=LOOPBACK,
         )
-        self.files.put(program, worker)
 
     def _free_port(self) -> int:
         first, last = self.settings.worker_ports
@@ -164,7 +180,8 @@ class Stack:
         """Stop a worker; the last one takes controller and API with it."""
         if worker := self.workers().get(program):
             with contextlib.suppress(OSError):
-                register(self.layout.controller_url, worker.url, [])
+                others = [other for other in self._programs_at(worker.url) if other != program]
+                register(self.layout.controller_url, worker.url, others)
         self.files.remove(program)
         if self.workers():
             self.apply()
@@ -172,6 +189,10 @@ class Stack:
             self.supervisor.shut_down()
         else:
             end_orphans(self.layout.folder)
+
+    def _programs_at(self, url: str) -> list[str]:
+        """The workers of the process that listens at an address."""
+        return [program for program, worker in self.workers().items() if worker.url == url]
 
     def apply(self) -> None:
         """Apply the worker files to supervisor; start it when it is down."""
@@ -186,7 +207,7 @@ class Stack:
         self.supervisor.start("controller")
         # A worker that finds no controller exits at once.
         self._wait_for_controller()
-        for program in ["registrar", *self.workers(), "api", "door"]:
+        for program in ["registrar", *processes(self.workers()), "api", "door"]:
             self.supervisor.start(program)
 
     def write(self) -> None:
@@ -287,13 +308,14 @@ class Stack:
         try:
             queue_length(url)
             # The registrar would do this within a second; until then the API knows no such worker.
-            register(self.layout.controller_url, url, [program])
+            register(self.layout.controller_url, url, self._programs_at(url))
         except OSError as e:
             return str(e)
         return self.answer_error(name)
 
     def _fail_if_dead(self, program: str) -> None:
-        if dead := self.supervisor.dead([program, "controller", "api", "door"]):
+        process = self.workers()[program].process or program
+        if dead := self.supervisor.dead([process, "controller", "api", "door"]):
             name, reason = dead
             self.fail(program, f"{name} ends as soon as it is started ({reason})", name)
 
@@ -305,7 +327,8 @@ class Stack:
             reason: What went wrong.
             log: Program whose log is shown; the worker's own by default.
         """
-        path = self.layout.log_file(log or program)
+        worker = self.workers().get(program)
+        path = self.layout.log_file(log or (worker and worker.process) or program)
         tail = path.read_text(errors="replace")[-LOG_TAIL:] if path.exists() else "(no log)"
         if program in self.workers() and program != self.serving_before:
             self.remove(program)

@@ -7,14 +7,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_servers.adapters import require_adapter
 from model_servers.ports import open_connections
 from model_servers.stack import Stack
+from model_servers.worker import Worker
+from registrar import idle_seconds
 
 QUIET = 3.0
 """Seconds without a connection after which a worker without a name is drained.
 
 The API may have looked up its address at the controller just before the name moved.
 """
+
+_LOOK = 0.5
+"""Seconds since a request of a shared process that count as now: longer than between two looks at it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +45,7 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     name, that name goes back to the old worker, and this exits. Version and run are what the front door names
     as the new model's.
     """
-    require_model(model)
+    require_model(stack, model)
     stack.require_usable()
     program = stack.program(name, model)
     others = {p: w for p, w in stack.workers().items() if p != program}
@@ -55,8 +61,11 @@ def switch(stack: Stack, name: str, model: str, version: int | None = None, run:
     return Switched(ready_after=ready_after, replaced=old, drained_after=max(drained, default=0.0))
 
 
-def require_model(model: str) -> None:
-    """Exit where a folder holds no model."""
+def require_model(stack: Stack, model: str) -> None:
+    """Exit where a folder holds no model, or an adapter that does not fit its base model."""
+    if stack.settings.base_model:
+        require_adapter(stack.settings, model)
+        return
     folder = Path(model).expanduser()
     if not (folder / "config.json").is_file():
         sys.exit(
@@ -102,16 +111,26 @@ def drain(stack: Stack, program: str) -> float:
     """Wait until a worker without a name has answered all its requests, `drain_timeout` seconds at most.
 
     Looks at its connections instead of its queue: the API sends a worker three requests before the one for
-    the text, and the queue counts the last one only.
+    the text, and the queue counts the last one only. A process that serves others on the same port is asked.
 
     Returns:
         Seconds waited.
     """
     began = quiet_since = time.monotonic()
-    port = stack.workers()[program].port
+    worker = stack.workers()[program]
     while time.monotonic() - began < stack.settings.drain_timeout and time.monotonic() - quiet_since < QUIET:
         time.sleep(0.05)
         # Read after the connections, so that the quiet period begins no earlier than the last use.
-        if open_connections(port):
+        if _is_used(worker, program):
             quiet_since = time.monotonic()
     return time.monotonic() - began
+
+
+def _is_used(worker: Worker, program: str) -> bool:
+    if not worker.process:
+        return bool(open_connections(worker.port))
+    try:
+        return idle_seconds(worker.url, program) < _LOOK
+    except OSError:
+        # It answers slowly, or is being restarted.
+        return True

@@ -27,7 +27,7 @@ def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int |
     Returns:
         Seconds until the candidate answered a prompt.
     """
-    require_model(model)
+    require_model(stack, model)
     stack.require_usable()
     program = stack.program(name, model)
     _require_champion(stack, name, program)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Worker(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     names: list[str] = Field(default=[], description="Served names; none while the worker is drained.")
-    model: str = Field(description="Folder of the model.")
+    model: str = Field(description="Folder of the model, or of the adapter.")
     port: int = Field(description="TCP port that the worker listens on.")
     bind: str = Field("", description="Address that it listens on; empty: as an older version started it.")
     version: int | None = Field(None, description="Number of the model's version; None: not registered.")
@@ -37,6 +38,12 @@ class Worker(BaseModel):
     deterministic: bool = Field(False, description="Whether the batched engine computes one at a time.")
     cache_gib: float | None = Field(None, description="Memory for keys of batched and vllm, in GiB.")
 
+    base: str = Field("", description="Folder of the base model that has adapters; empty: a whole model.")
+    process: str = Field(
+        "", description="Program that serves a base model and all its adapters; empty: the worker's own."
+    )
+    lora_rank: int = Field(0, description="Largest rank of an adapter that vLLM takes; 0: none.")
+
     @model_validator(mode="before")
     @classmethod
     def _read_first_version(cls, content: Any) -> Any:
@@ -49,7 +56,11 @@ class Worker(BaseModel):
     def engine_label(self) -> str:
         """What its answers depend on."""
         return engine_label(
-            self.engine, self.dtype, deterministic=self.deterministic, version=self.engine_version
+            self.engine,
+            self.dtype,
+            deterministic=self.deterministic,
+            unmerged=bool(self.base),
+            version=self.engine_version,
         )
 
     @property
@@ -66,6 +77,24 @@ def program_name(name: str, model: str, settings: ServingSettings) -> str:
     """
     engine = "" if settings.engine == "fastchat" else f" {settings.engine_label}{_loading(settings)}"
     return f"worker-{name}-{hashlib.sha256(f'{model}{engine}'.encode()).hexdigest()[:8]}"
+
+
+def process_name(base: str, lora_rank: int, settings: ServingSettings) -> str:
+    """Name of the program that serves a base model and its adapters, for all that is loaded alike.
+
+    Args:
+        base: Folder of the base model.
+        lora_rank: Largest rank of an adapter that vLLM takes; 0: none, or another engine.
+        settings: How it is loaded.
+    """
+    rank = f" rank {lora_rank}" if lora_rank else ""
+    text = f"{base} {settings.engine_label}{_loading(settings)}{rank}"
+    return f"base-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def processes(workers: Mapping[str, Worker]) -> dict[str, Worker]:
+    """The programs that run, each with a worker that it serves; workers of one base model share one."""
+    return {worker.process or program: worker for program, worker in workers.items()}
 
 
 def _loading(settings: ServingSettings) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -54,13 +55,33 @@ class Client:
         Raises:
             RequestError: vLLM fails, or does not answer.
         """
+        response = await self._call("/tokenize", {"model": MODEL, "prompt": prompt})
+        return int(response.json()["count"])
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Load an adapter, which answers to a name from then on.
+
+        Raises:
+            RequestError: vLLM cannot load it, or does not answer.
+        """
+        await self._call("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+
+    async def unload_adapter(self, name: str) -> None:
+        """Let an adapter answer no more.
+
+        Raises:
+            RequestError: There is none of that name, or vLLM does not answer.
+        """
+        await self._call("/v1/unload_lora_adapter", {"lora_name": name})
+
+    async def _call(self, path: str, body: dict[str, Any]) -> httpx.Response:
         try:
-            response = await self._http.post("/tokenize", json={"model": MODEL, "prompt": prompt})
+            response = await self._http.post(path, json=body)
         except httpx.HTTPError as e:
             raise _silence(e) from e
         if response.status_code != httpx.codes.OK:
             raise _refusal(response.status_code, response.content)
-        return int(response.json()["count"])
+        return response
 
 
 async def _whole(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:

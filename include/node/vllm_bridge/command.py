@@ -14,6 +14,8 @@ GPU_FRACTION = 0.7
 """Share of a GPU's free memory that vLLM takes, with weights: the next model is started beside it."""
 CPU_GIB = 2.0
 """Memory for keys and values on a CPU where none is set: the host's memory is also the training's."""
+ADAPTERS_AT_ONCE = 2
+"""Adapters in one step: the champion's and a candidate's. With more, some requests wait for the next step."""
 _GIB = 1024**3
 _CPU_OPTIONS = [
     # Without the compiler, which takes minutes; with a size of blocks that vLLM's kernels for CPUs have.
@@ -36,6 +38,7 @@ class Settings:
         requests: Requests at once; more wait.
         cache_gib: Memory for keys and values on all GPUs together, in GiB; None: what vLLM finds.
         gpu_share: Share of each GPU's memory that vLLM may use; None on a CPU.
+        lora_rank: Largest rank of the adapters that are loaded later; 0: none are.
     """
 
     python: Path
@@ -46,6 +49,7 @@ class Settings:
     requests: int
     cache_gib: float | None
     gpu_share: float | None
+    lora_rank: int = 0
 
 
 def command(settings: Settings, socket: str) -> list[str]:
@@ -72,8 +76,13 @@ def command(settings: Settings, socket: str) -> list[str]:
         *(["--kv-cache-memory-bytes", str(int(cache * _GIB / settings.gpus))] if cache else []),
         # vLLM refuses to start where less is free than its share, also when the cache has a size.
         *(["--gpu-memory-utilization", f"{settings.gpu_share:.3f}"] if settings.gpu_share else []),
+        *(_lora_options(settings.lora_rank) if settings.lora_rank else []),
         *(_CPU_OPTIONS if settings.device == "cpu" else []),
     ]
+
+
+def _lora_options(rank: int) -> list[str]:
+    return ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras", str(ADAPTERS_AT_ONCE)]
 
 
 def gpu_share() -> float:
@@ -106,4 +115,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "SPT_NOENV": "1",
         # On a CPU: as many threads as OMP_NUM_THREADS says, anywhere. vLLM would leave one core of two alone.
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        # Through its Unix socket, which its user alone can open.
+        **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if settings.lora_rank else {}),
     }

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
+
+from lora import AdapterError, fit_problem, model_shapes, read
 
 CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 """vLLM's `CPUAttentionBackend.get_supported_head_sizes`; with another size it fails at the first request."""
@@ -35,6 +36,21 @@ def model_problem(folder: Path, device: str, gpus: int) -> str | None:
         return f"the model in {folder} {problem}"
     # The weights of a quantised model have other names and shapes.
     return None if getattr(config, "quantization_config", None) else _weights_problem(folder, config)
+
+
+def adapter_problem(folder: Path, base: Path) -> str | None:
+    """Why an adapter cannot be served beside its base model; None when it can.
+
+    vLLM leaves out what does not fit, and says nothing.
+
+    Args:
+        folder: The adapter.
+        base: The base model.
+    """
+    try:
+        return fit_problem(read(folder), base, found_shapes(base))
+    except AdapterError as e:
+        return str(e)
 
 
 def _heads_problem(config: Any, device: str, gpus: int) -> str | None:
@@ -79,10 +95,7 @@ def _expected_shapes(config: Any) -> Shapes:
 
 def found_shapes(folder: Path) -> Shapes:
     """Shapes of the weights in a model's files; reads their headers only."""
-    shapes: Shapes = {}
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    shapes = dict(model_shapes(folder))
     if not shapes:
         for path in folder.glob("pytorch_model*.bin"):
             weights = torch.load(path, map_location="meta", weights_only=True, mmap=True)

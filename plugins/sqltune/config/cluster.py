@@ -11,7 +11,7 @@ from sqltune.config.trial import Trial
 from sqltune.environment import secret
 from sqltune.errors import ConfigError
 from sqltune.node_contracts.api_keys import parse_api_keys
-from sqltune.node_contracts.serving import Engine, RequestLimits
+from sqltune.node_contracts.serving import Adapters, Engine, RequestLimits
 from ssh_gang.model import Accelerator, EnvName, GangHost, HostPath, Limits, Model
 
 
@@ -45,6 +45,13 @@ class Serving(Model):
         "FastChat's own worker, one at a time, for any model. vllm: many at once, on CUDA GPUs of compute "
         "capability 7.5 or newer, by vLLM in an environment of its own (bootstrap.sh --vllm). A change takes "
         "effect with the next promotion.",
+    )
+    adapters: Adapters = Field(
+        "merged",
+        description="merged: each served model is loaded whole, its adapter merged into it; two of them are "
+        "in memory while a candidate is evaluated or promoted. unmerged: the base model is loaded once, and "
+        "champion and candidate are adapters beside it; for GPUs that cannot hold two models. "
+        "Needs engine batched or vllm. A change takes effect with the next promotion.",
     )
     deterministic: bool = Field(
         False,
@@ -103,6 +110,11 @@ class Serving(Model):
                 "users reach, or 127.0.0.1"
             )
         return bind
+
+    @property
+    def is_unmerged(self) -> bool:
+        """Whether adapters are served beside their base model."""
+        return self.adapters == "unmerged"
 
     @property
     def url(self) -> str:

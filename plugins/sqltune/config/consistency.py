@@ -70,6 +70,11 @@ def _serving(cluster: Cluster) -> Iterator[str]:
             f"cluster.serving.max_gpu_memory: {serving.max_gpu_memory} has no effect on one GPU, which "
             "FastChat fills as it needs: set num_gpus to 2 or more, or remove it"
         )
+    if serving.engine == "fastchat" and serving.is_unmerged:
+        yield (
+            "cluster.serving.adapters: unmerged, and engine fastchat serves whole models: set engine to "
+            "batched, or adapters to merged"
+        )
     if serving.engine == "vllm":
         yield from _vllm(cluster)
     yield from _trial(serving)
@@ -91,7 +96,7 @@ def _trial(serving: Serving) -> Iterator[str]:
             f"cluster.serving.trial.answer_within: {trial.answer_within:g} s, and cluster.serving.limits "
             f"gives a request {limit:g} s in all, so that the served model could not answer: lower it"
         )
-    if serving.engine == "vllm" and serving.cache_gib is None:
+    if serving.engine == "vllm" and serving.cache_gib is None and not serving.is_unmerged:
         yield (
             f"cluster.serving.cache_gib: empty, with engine vllm and trial.mode {trial.mode}: the model "
             "that is served has taken 70 % of the GPU, and the candidate would get 70 % of the rest: set "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from sqltune.node_contracts.script import NodeModel, NodeScript
+from sqltune.node_contracts.serving import Adapters
 
 
 class ExportRequest(NodeModel):
@@ -30,6 +31,10 @@ class ExportedModel(NodeModel):
     largest_difference: float = Field(
         description="Largest difference to base model + adapter, in nats, over the likeliest tokens."
     )
+
+    def folder(self, adapters: Adapters) -> str:
+        """The folder that is served: of the merged model, or of the adapter."""
+        return self.adapter_path if adapters == "unmerged" else self.merged_path
 
 
 EXPORT_MODEL = NodeScript("export_model.py", ExportRequest, ExportedModel)

@@ -17,6 +17,8 @@ Engine = Literal["fastchat", "batched", "vllm"]
 fastchat: FastChat's own worker, one answer at a time. batched: `batched_worker.py`, many at once. vllm: vLLM
 in an environment of its own, behind `vllm_worker.py`.
 """
+Adapters = Literal["merged", "unmerged"]
+"""Whether a served model is whole, or an adapter beside its base model."""
 BATCHED_VERSION = 1
 """Version of the batched engine's answers: a change after which an answer may be another one raises it."""
 VLLM_VERSION = "0.32.0"
@@ -27,20 +29,28 @@ ENGINE_VERSIONS: Mapping[Engine, int | str] = MappingProxyType(
 """Version of each engine's answers; FastChat's is the host's installed one."""
 
 
-def engine_label(engine: Engine, dtype: str, *, deterministic: bool, version: int | str | None = None) -> str:
+def engine_label(
+    engine: Engine,
+    dtype: str,
+    *,
+    deterministic: bool,
+    unmerged: bool = False,
+    version: int | str | None = None,
+) -> str:
     """What an answer depends on beside the model, the prompt and the decoding.
 
     Args:
         engine: The engine.
         dtype: Data type of the served weights.
         deterministic: Whether the batched engine computes one answer at a time.
+        unmerged: Whether an adapter is computed beside its base model.
         version: Of the engine's answers; None: the one that is served now.
     """
     if engine == "fastchat":
         return f"fastchat {dtype}"
-    return f"{engine} {ENGINE_VERSIONS[engine] if version is None else version} {dtype}" + (
-        " deterministic" if deterministic else ""
-    )
+    number = ENGINE_VERSIONS[engine] if version is None else version
+    changes = {" deterministic": deterministic, " unmerged": unmerged}
+    return f"{engine} {number} {dtype}" + "".join(word for word, is_so in changes.items() if is_so)
 
 
 class RequestLimits(NodeModel):
@@ -77,6 +87,14 @@ class ServingSettings(NodeModel):
     cache_gib: float | None = Field(
         None, description="Memory for keys and values of batched and vllm, in GiB; None: by the device."
     )
+    base_model: str = Field(
+        "",
+        description="Folder of the base model, ~ is the home on the host: what is served are its adapters, "
+        "unmerged, and itself. Empty: whole models are served.",
+    )
+    base_model_hash: str = Field(
+        "", description="Expected hash of the base model's files; empty: not compared."
+    )
     limits: RequestLimits = Field(RequestLimits(), description="What requests may use.")
     log_prompts: bool = Field(False, description="Whether the access log holds prompts.")
     requires_key: bool = Field(
@@ -88,7 +106,12 @@ class ServingSettings(NodeModel):
     @property
     def engine_label(self) -> str:
         """What the answers depend on."""
-        return engine_label(self.engine, self.dtype, deterministic=self.deterministic)
+        return engine_label(
+            self.engine,
+            self.dtype,
+            deterministic=self.deterministic,
+            unmerged=bool(self.base_model),
+        )
 
 
 class ServingRequest(NodeModel):
@@ -101,7 +124,11 @@ class ServingRequest(NodeModel):
     )
     settings: ServingSettings
     name: str = Field("", description="Name that the model is served under; not for end_trial.")
-    model: str = Field("", description="Folder of the model, for up, switch and trial; ~ is the home there.")
+    model: str = Field(
+        "",
+        description="Folder of the model, for up, switch and trial, or of the adapter where "
+        "settings.base_model is set; ~ is the home there.",
+    )
     version: int | None = Field(
         None, description="Number of the model's version, for switch and trial; None: not registered."
     )
@@ -112,7 +139,7 @@ class ServingRequest(NodeModel):
 class ServingResponse(NodeModel):
     """What is served after the request."""
 
-    serving: dict[str, str] = Field(description="Served name to the folder of its model.")
+    serving: dict[str, str] = Field(description="Served name to the folder of its model or adapter.")
     engines: dict[str, str] = Field(
         default={}, description="Served name to what its answers depend on (`engine_label`)."
     )

@@ -63,7 +63,15 @@ class ExportModelOperator(PlanGangOperator):
 
     def judge(self, gang: Gang, event: GangEvent, output: str) -> ExportedModel:
         """What the script reports."""
-        return result_of(EXPORT_MODEL, output)
+        exported = result_of(EXPORT_MODEL, output)
+        adapters = self.run_plan.cluster.serving.adapters
+        self.log.info(
+            "merged model and base + adapter differ by %s nats at most; %s is served (serving.adapters: %s)",
+            exported.largest_difference,
+            exported.folder(adapters),
+            adapters,
+        )
+        return exported
 
     @property
     def _checkpoint(self) -> TrainedCheckpoint:

@@ -56,8 +56,8 @@ class TrialOperator(BaseOperator):
             raise AirflowSkipException(reason)
         version = self._candidate(plan)
         turns.wait_for_turn(plan, context["ti"])
-        hook = _hook(plan, version)
-        begun = hook.begin_trial(version.merged_path, version.number, version.run_id, terms(plan))
+        hook, model = _servers(plan, version)
+        begun = hook.begin_trial(model, version.number, version.run_id, terms(plan))
         self._wait(self._required(plan, begun.trial))
 
     def look(self, context: Context, event: Any = None) -> Any:
@@ -66,7 +66,7 @@ class TrialOperator(BaseOperator):
 
         plan, verdict = self._read()
         bounds = plan.cluster.serving.trial
-        report = self._required(plan, _hook(plan, self._candidate(plan)).status().trial)
+        report = self._required(plan, _servers(plan, self._candidate(plan))[0].status().trial)
         self.log.info("%s", trial.described(report, bounds))
         if report.seconds_left and not trial.fails_too_often(report, bounds):
             self._wait(report)
@@ -149,8 +149,8 @@ def terms(plan: RunPlan) -> TrialTerms:
     )
 
 
-def _hook(plan: RunPlan, version: Version) -> ServingHook:
-    from sqltune.serving.hook import ServingHook
+def _servers(plan: RunPlan, version: Version) -> tuple[ServingHook, str]:
+    from sqltune.serving.weights import servers_of
 
     # With the version's own data type, as its promotion: that finds the same worker.
-    return ServingHook(plan, version.dtype)
+    return servers_of(plan, version, version.dtype)

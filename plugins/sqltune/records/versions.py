@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import Field
@@ -38,6 +39,11 @@ class Version(Model):
     def champion(self) -> Champion:
         """This version as what is served."""
         return Champion(version=self.number, merged_path=self.merged_path, model_hash=self.model_hash)
+
+    @property
+    def adapter_path(self) -> str:
+        """Folder of the adapter on the host, where `export_model` wrote it: beside the merged model."""
+        return str(PurePosixPath(self.merged_path).with_name("adapter"))
 
 
 @dataclass(frozen=True)

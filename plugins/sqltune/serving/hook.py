@@ -27,12 +27,14 @@ class ServingHook:
     Args:
         site: The cluster, and the version of the scripts on its hosts.
         dtype: Data type of the served weights, such as bfloat16.
+        base_model: Folder of the base model, where its adapters are served unmerged.
+        base_model_hash: Expected hash of its files; empty: not compared.
     """
 
-    def __init__(self, site: Site, dtype: str) -> None:
+    def __init__(self, site: Site, dtype: str, base_model: str = "", base_model_hash: str = "") -> None:
         self.site, self.settings = site, site.cluster.serving
         self.host: Host = site.cluster.serving_host
-        self.server_settings = server_settings(site, dtype)
+        self.server_settings = server_settings(site, dtype, base_model, base_model_hash)
 
     @property
     def engine(self) -> str:
@@ -41,6 +43,10 @@ class ServingHook:
 
     def up(self, name: str, model: str) -> ServingResponse:
         """Serve one more model; returns once it has answered a prompt.
+
+        Args:
+            name: Name to serve it under.
+            model: Its folder on the host; of the adapter where they are served unmerged.
 
         Raises:
             ConfigError: The cluster file names a variable for API keys, and it holds none.
@@ -56,7 +62,7 @@ class ServingHook:
         """Serve another model under the public name, without a failed request.
 
         Args:
-            model: Its folder on the host.
+            model: Its folder on the host; of the adapter where they are served unmerged.
             version: Its number; responses name it and the run.
             run: The run that trained it.
 
@@ -118,9 +124,20 @@ class ServingHook:
             return {}
 
 
-def server_settings(site: Site, dtype: str) -> ServingSettings:
-    """The cluster file's settings of the model servers, as the host needs them."""
+def server_settings(
+    site: Site, dtype: str, base_model: str = "", base_model_hash: str = ""
+) -> ServingSettings:
+    """The cluster file's settings of the model servers, as the host needs them.
+
+    Args:
+        site: The cluster.
+        dtype: Data type of the served weights.
+        base_model: As for `ServingHook`.
+        base_model_hash: As for `ServingHook`.
+    """
     serving = site.cluster.serving
+    if not serving.is_unmerged:
+        base_model = base_model_hash = ""
     return ServingSettings(
         folder=f"{site.cluster.work_dir}/serving",
         bind=serving.bind,
@@ -139,6 +156,8 @@ def server_settings(site: Site, dtype: str) -> ServingSettings:
         engine=serving.engine,
         deterministic=serving.deterministic,
         cache_gib=serving.cache_gib,
+        base_model=base_model,
+        base_model_hash=base_model_hash,
         limits=serving.limits,
         log_prompts=serving.log_prompts,
         requires_key=bool(serving.api_key_env),

@@ -21,9 +21,11 @@ from sqltune.evaluation.speed import Speed, measured, of_most_answers
 from sqltune.evaluation.stored import AnswerSet
 from sqltune.evaluation.suites import assemble
 from sqltune.records import evaluations, turns
+from sqltune.registry import versions
 from sqltune.serving import client
 from sqltune.serving.client import Completion
 from sqltune.serving.hook import ServingHook, server_settings
+from sqltune.serving.weights import servers_of
 from sqltune.sql.prompt import TEMPLATE_HASH, render
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def serve(
             the task again later.
     """
     turns.wait_for_turn(plan, get_current_context()["ti"])
-    name, model, model_hash = _identity(plan, facts, exported if stage == "after" else None)
+    name, model, model_hash, hook = _identity(plan, facts, exported if stage == "after" else None)
     questions = suite_of(plan)
     known = len(answer_set(plan, model_hash).load(questions)) == len(questions)
     is_champion = plan.champion is not None and name == plan.cluster.serving.model_name
@@ -55,9 +57,9 @@ def serve(
     if known:
         log.info("%s (%s) is not served: all %d answers are known", name, model_hash, len(questions))
     else:
-        if is_champion and _is_served_otherwise(plan, name, model):
+        if is_champion and _is_served_otherwise(hook, name, model):
             name, is_champion = champion_copy_name(plan), False
-        worker = _start(plan, name, model)
+        worker = _start(hook, name, model)
     return ServedModel(
         name=name,
         model=model,
@@ -70,23 +72,30 @@ def serve(
 
 def _identity(
     plan: RunPlan, facts: Sequence[HostFacts], exported: ExportedModel | None
-) -> tuple[str, str, str]:
-    """Served name, path and hash: of the candidate, else of the champion, else of the base model."""
+) -> tuple[str, str, str, ServingHook]:
+    """Served name, folder, hash and servers: of the candidate, else of the champion, else of the base model.
+
+    A model has the hash of its merged weights, also where its adapter is served.
+    """
+    hook = serving(plan)
     if exported is not None:
-        return candidate_name(plan), exported.merged_path, exported.model_hash
-    if plan.champion:
-        return plan.cluster.serving.model_name, plan.champion.merged_path, plan.champion.model_hash
+        return candidate_name(plan), exported.folder(plan.cluster.serving.adapters), exported.model_hash, hook
+    if champion := plan.champion:
+        folder = champion.merged_path
+        if plan.cluster.serving.is_unmerged:
+            version = versions.version(plan.cluster_name, champion.version)
+            hook, folder = servers_of(plan, version, plan.recipe.serving_dtype)
+        return plan.cluster.serving.model_name, folder, champion.model_hash, hook
     host = plan.cluster.serving.host
-    return BASE, plan.base_model, next(f.base_model_hash for f in facts if f.host == host)
+    return BASE, plan.base_model, next(f.base_model_hash for f in facts if f.host == host), hook
 
 
-def _is_served_otherwise(plan: RunPlan, name: str, model: str) -> bool:
+def _is_served_otherwise(hook: ServingHook, name: str, model: str) -> bool:
     """Whether a name is served on another engine than the run's, or is another model's since the run began.
 
     Then the champion is evaluated beside it: both models of a run are judged on one engine, and what is
     served publicly changes with a promotion only.
     """
-    hook = serving(plan)
     status = hook.status()
     now = (status.serving.get(name, model), status.engines.get(name, hook.engine))
     if now != (model, hook.engine):
@@ -104,9 +113,8 @@ def candidate_name(plan: RunPlan) -> str:
     return f"candidate-{plan.fingerprint[:8]}"
 
 
-def _start(plan: RunPlan, name: str, model: str) -> str:
+def _start(hook: ServingHook, name: str, model: str) -> str:
     """Serve a model; the worker that answers."""
-    hook = serving(plan)
     status = hook.up(name, model)
     log.info(
         "[%s] %s answers at %s after %s s. Served now: %s",
@@ -121,7 +129,7 @@ def _start(plan: RunPlan, name: str, model: str) -> str:
 
 def serving(plan: RunPlan) -> ServingHook:
     """The model servers of the plan's cluster."""
-    return ServingHook(plan, plan.recipe.serving_dtype)
+    return ServingHook(plan, plan.recipe.serving_dtype, plan.base_model)
 
 
 def suite_of(plan: RunPlan) -> list[Question]:
@@ -137,7 +145,7 @@ def prompts_of(questions: Sequence[Question]) -> list[str]:
 def answer_set(plan: RunPlan, model_hash: str) -> AnswerSet:
     """The stored answers of a model, apart from those of another model, prompt, decoding or engine."""
     decoding = plan.recipe.decoding.model_dump(exclude={"concurrency", "timeout"})
-    settings = server_settings(plan, plan.recipe.serving_dtype)
+    settings = server_settings(plan, plan.recipe.serving_dtype, plan.base_model)
     # FastChat's have the key that they had when it was the only engine.
     engine = [] if settings.engine == "fastchat" else [settings.engine_label]
     return AnswerSet(

@@ -17,10 +17,11 @@ from sqltune.config.presets import load_preset
 from sqltune.config.recipe import Recipe
 from sqltune.config.spec import RunSpec
 from sqltune.dataset import hub
-from sqltune.errors import ConfigError, HubError, HubUnreachable
+from sqltune.errors import ConfigError, HubError, HubUnreachable, RegistryError
 from sqltune.evaluation import corrections, suites
 from sqltune.records import installation, runs
 from sqltune.registry import versions
+from sqltune.serving.weights import require_base_model
 from sqltune.tasks.warm_start import champions_adapter
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class _Planner:
         pinned = self._check_and_pin(recipe, cluster, as_of) if recipe and cluster else None
         champion = versions.champion(spec.cluster)
         start = self._start(champion, recipe, cluster) if recipe and cluster and champion else None
+        if cluster and champion:
+            self._check_served(champion, cluster)
         self._raise_mistakes()
         assert recipe
         assert cluster
@@ -132,6 +135,13 @@ class _Planner:
             lambda: champions_adapter(champion, spec.cluster, cluster, recipe, base_model, training)
         )
 
+    def _check_served(self, champion: Champion, cluster: Cluster) -> None:
+        """The champion must be there as the cluster file says that it is to be served: it answers first."""
+        if cluster.serving.is_unmerged:
+            self._try(
+                lambda: require_base_model(cluster, versions.version(self.spec.cluster, champion.version))
+            )
+
     def _try(self, step: Callable[[], T]) -> T | None:
         """The step's result; None where it fails, with its mistakes collected."""
         try:
@@ -140,7 +150,7 @@ class _Planner:
             self.mistakes += e.mistakes
         except HubUnreachable as e:
             self.unreachable = e
-        except HubError as e:
+        except (HubError, RegistryError) as e:
             self.mistakes.append(str(e))
         return None
 

@@ -17,7 +17,7 @@ from sqltune.evaluation.verdict import Verdict
 from sqltune.metrics import emit
 from sqltune.records import turns
 from sqltune.registry import mlflow_mirror, versions
-from sqltune.serving.hook import ServingHook
+from sqltune.serving.weights import require_base_model, servers_of
 from sqltune.tasks.mlflow import flush_mlflow
 
 log = logging.getLogger(__name__)
@@ -73,9 +73,9 @@ def serve_version(site: Site, version: versions.Version, reason: str, run_id: st
         reason: What decided; recorded with the promotion.
         run_id: The Airflow run that promotes.
     """
-    hook = ServingHook(site, version.dtype)
+    hook, model = servers_of(site, version, version.dtype)
     previous = versions.champion(site.cluster_name)
-    status = hook.switch(version.merged_path, version.number, version.run_id)
+    status = hook.switch(model, version.number, version.run_id)
     versions.promote(version, reason, run_id)
     emit(site.cluster_name, "promotions", 1)
     log.info(
@@ -105,6 +105,7 @@ def choose_version() -> ChosenVersion:
     try:
         cluster = load_cluster(name)
         version = versions.version(name, number) if number else versions.before(name)
+        require_base_model(cluster, version)
     except (ConfigError, RegistryError) as e:
         raise AirflowFailException(str(e)) from e
     log.info(

@@ -84,7 +84,7 @@ def _inputs(plan: RunPlan, host: HostFacts) -> dict[str, str]:
 
 def _engine(plan: RunPlan, host: HostFacts) -> str:
     """What computed the answers that the version was judged by, with its version and data type."""
-    label = server_settings(plan, plan.recipe.serving_dtype).engine_label
+    label = server_settings(plan, plan.recipe.serving_dtype, plan.base_model).engine_label
     if plan.cluster.serving.engine != "fastchat":
         return label
     return f"{label} ({host.versions.get('fschat')})"

@@ -12,7 +12,8 @@ import sys
 import traceback
 from typing import Any
 
-import failure_cases  # noqa: F401 # its cases register themselves
+import adapter_cases  # noqa: F401 # its cases register themselves
+import failure_cases  # noqa: F401 # the same
 import memory_cases  # noqa: F401 # the same
 import torch
 from accelerate import dispatch_model

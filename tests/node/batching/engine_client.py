@@ -39,7 +39,7 @@ class Client:
             lambda module, inputs, output: self.seen.append(inputs[0].shape[1])
         )
 
-    def send(self, prompt: str, streams: bool = False, **params: Any) -> Any:
+    def send(self, prompt: str, streams: bool = False, adapter: Any = None, **params: Any) -> Any:
         chunks: list[dict[str, Any]] = []
         number = len(self.chunks)
         self.chunks.append(chunks)
@@ -50,7 +50,8 @@ class Client:
                 self.ended.append(number)
 
         body = {"prompt": prompt, "temperature": 0, "echo": False, "max_new_tokens": 12} | params
-        return self.engine.submit(read_request(body, TOKENIZER, CONTEXT), keep, streams=streams)
+        request = read_request(body, TOKENIZER, CONTEXT)
+        return self.engine.submit(request, keep, streams=streams, adapter=adapter)
 
     def finish(self) -> None:
         while self.engine.step():

@@ -242,3 +242,53 @@ def test_the_place_of_a_client_that_left_is_free_at_once(result):
 def test_a_request_that_cannot_be_answered_is_refused(result, request_, code, message):
     assert result[request_][0] == code
     assert message in result[request_][1]
+
+
+@pytest.mark.parametrize(
+    "result", ["adapters_of_a_llama", "adapters_of_a_qwen2"], indirect=True, ids=["llama", "qwen2"]
+)
+def test_base_and_adapters_in_one_batch_answer_as_each_does_alone(result):
+    assert result["distinguished"] > 12, "the answers cannot be distinguished"
+    assert result["unlike_peft"] == []
+    assert result["unlike_merged"] == []
+
+
+@of("adapters_and_shared_heads")
+def test_keys_are_shared_between_rows_of_one_adapter_only(result):
+    assert result["computed"] == [3 * result["prompt"], 3]
+
+
+@of("adapters_on_several_devices")
+def test_adapters_are_where_their_layers_are(result):
+    assert result["wrong"] == []
+
+
+@of("adapters_that_come_and_go")
+def test_no_answer_is_lost_or_swapped_while_adapters_come_and_go(result):
+    assert result["dropped"] > 20
+    assert result["lost"] == []
+    assert result["wrong"] == []
+
+
+@of("adapters_that_come_and_go")
+def test_the_memory_of_an_adapter_is_free_after_its_last_row(result):
+    assert result["still_in_memory"] == 0
+
+
+@of("adapters_of_other_models")
+@pytest.mark.parametrize(
+    ("adapter", "message"),
+    [
+        (
+            "wider",
+            "model.layers.0.mlp.down_proj is [64, 96] in the base model, and the adapter's is [128, 96]",
+        ),
+        ("deeper", "model.layers.3.mlp.down_proj is not in the base model"),
+        ("dora", "has use_dora True, and unmerged False is expected: set serving.adapters to merged"),
+        ("head", "has the weight base_model.model.lm_head"),
+        ("bias", "has bias 'lora_only', and unmerged 'none' is expected"),
+        ("missing", "holds no whole adapter (FileNotFoundError"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(result, adapter, message):
+    assert message in result[adapter]

@@ -11,6 +11,7 @@ from model_servers.stack import Stack
 from model_servers.supervisor import Supervisor
 from sqltune.node_contracts.serving import ServingSettings
 from tests.conftest import free_port
+from tests.node.adapter_files import make_adapter, make_base
 
 
 @pytest.fixture
@@ -39,3 +40,20 @@ def supervisor(stack: Stack) -> Iterator[Supervisor]:
     yield stack.supervisor
     if stack.supervisor.running():
         stack.supervisor.shut_down()
+
+
+@pytest.fixture
+def unmerged(stack: Stack, tmp_path: Path) -> Stack:
+    """The same with adapters a and b of a base model, in folders of these names."""
+    (tmp_path / "models").mkdir()
+    base = make_base(tmp_path / "models/base")
+    for name in "ab":
+        make_adapter(tmp_path / "models" / name)
+    stack.settings = stack.settings.model_copy(update={"base_model": str(base)})
+    return stack
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Folder of the base model and its adapters."""
+    return tmp_path / "models"

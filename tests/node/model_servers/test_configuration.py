@@ -77,3 +77,12 @@ def test_threads_of_a_worker_are_set_where_they_are_given(threads, expected):
 def test_a_percent_sign_is_doubled_for_supervisor():
     worker = WORKER.model_copy(update={"model": "/code/100%"})
     assert "/code/100%% " in configuration(LAYOUT, {"w": worker})
+
+
+@pytest.mark.parametrize(("engine", "end"), [("batched", ""), ("vllm", " --max-lora-rank 64")])
+def test_a_base_model_with_adapters_is_told_where_their_files_are(engine, end):
+    changes = {"base": "/code/base", "process": "base-1", "engine": engine, "model": "/code/runs/r1/adapter"}
+    worker = WORKER.model_copy(update=changes | ({"lora_rank": 64} if engine == "vllm" else {}))
+    command = " ".join(worker_command(LAYOUT, "base-1", worker))
+    assert " --model-path /code/base --model-names base-1 " in command
+    assert command.endswith(f" --adapters /code/serving/workers{end}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from types import SimpleNamespace
 
@@ -76,3 +77,29 @@ def test_an_older_node_environment_is_refused_before_a_worker_is_touched(stack, 
     with pytest.raises(SystemExit, match="has no no_such_module"):
         switch(stack, "text2sql", str(tmp_path))
     assert stack.workers()[program].names == []
+
+
+@pytest.mark.parametrize(("idle_from", "drained"), [(None, QUIET), (6.0, 6.0 + QUIET)])
+def test_a_model_of_a_shared_process_is_drained_once_its_own_requests_have_ended(
+    stack, clock, monkeypatch, idle_from, drained
+):
+    """Its port has the connections of the others, whose requests do not end."""
+    stack.files.put("old", Worker(names=[], model="/a", base="/m", process="base-1", port=1))
+
+    def idle(url: str, program: str) -> float:
+        assert program == "old"
+        return math.inf if idle_from is None else max(clock.now - idle_from, 0)
+
+    monkeypatch.setattr(model_servers.switch, "idle_seconds", idle)
+    assert drained <= drain(stack, "old") < drained + 1
+
+
+def test_a_shared_process_that_does_not_say_is_waited_for(stack, clock, monkeypatch):
+    stack.settings = stack.settings.model_copy(update={"drain_timeout": 5})
+    stack.files.put("old", Worker(names=[], model="/a", base="/m", process="base-1", port=1))
+
+    def idle(url: str, program: str) -> float:
+        raise TimeoutError
+
+    monkeypatch.setattr(model_servers.switch, "idle_seconds", idle)
+    assert 5 <= drain(stack, "old") < 6

@@ -45,7 +45,14 @@ def test_a_worker_on_fastchat_has_the_program_that_it_always_had(stack):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"engine": "fastchat"}, {"engine": "vllm"}, {"deterministic": True}, {"dtype": "float32"}]
+    "changes",
+    [
+        {"engine": "fastchat"},
+        {"engine": "vllm"},
+        {"deterministic": True},
+        {"dtype": "float32"},
+        {"base_model": "/base"},
+    ],
 )
 def test_a_model_on_another_engine_has_another_program(stack, changes):
     other = stack.settings.model_copy(update=changes)
@@ -72,3 +79,10 @@ def write(folder: Path, program: str, **fields: object) -> None:
     path = folder / "workers" / f"{program}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"model": "/m", "port": 1, "dtype": "float16", "device": "cpu"} | fields))
+
+
+def test_a_file_of_an_older_version_is_a_whole_model_with_a_process_of_its_own(tmp_path):
+    write(tmp_path, "old", names=["text2sql"])
+    worker = WorkerFiles(tmp_path).all()["old"]
+    assert (worker.base, worker.process) == ("", "")
+    assert "unmerged" not in worker.engine_label

@@ -41,6 +41,21 @@ async def models() -> dict[str, Any]:
     return {"data": [{"id": "model", "max_model_len": CONTEXT}]}
 
 
+@app.post("/v1/load_lora_adapter")
+async def load_lora_adapter(request: Request) -> Response:
+    body = await request.json()
+    note({"load": body})
+    if "broken" in body["lora_name"]:
+        return error(500, "no room for the adapter")
+    return Response("loaded")
+
+
+@app.post("/v1/unload_lora_adapter")
+async def unload_lora_adapter(request: Request) -> Response:
+    note({"unload": await request.json()})
+    return Response("unloaded")
+
+
 @app.post("/tokenize")
 async def tokenize(request: Request) -> dict[str, Any]:
     return {"count": len((await request.json())["prompt"].split()), "max_model_len": CONTEXT}

@@ -94,3 +94,15 @@ def test_bootstrap_names_its_options():
     script = ROOT / "include/node/bootstrap.sh"
     result = subprocess.run(["bash", script, "--vllm"], capture_output=True, text=True)
     assert "usage: bash bootstrap.sh [--vllm] TARGET_FOLDER" in result.stderr
+
+
+def test_adapters_are_loaded_later_where_there_is_a_rank():
+    lora = replace(SETTINGS, lora_rank=64)
+    assert option(lora, "--max-lora-rank") == "64"
+    assert option(lora, "--max-loras") == "2"
+    assert environment(lora)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+
+
+def test_a_whole_model_takes_no_adapters():
+    assert "--enable-lora" not in command(SETTINGS, "/tmp/socket")
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment(SETTINGS)

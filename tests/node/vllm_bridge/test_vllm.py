@@ -6,18 +6,35 @@ Skipped where vLLM is not installed.
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from door.errors import NO_WORKER
 from marks import SERVING, has_mark
+from tests.conftest import NODE_PYTHON
+from tests.node.served import make_adapter
 from tests.node.vllm_bridge.bridge import BODY, Bridge, make_model
 from tests.waiting import wait_until
 
 START = 240
 PROMPT = "SELECT name FROM head"
+_MERGED = """
+import json, sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+base, adapter, prompt = sys.argv[1:]
+model = AutoModelForCausalLM.from_pretrained(base, torch_dtype=torch.float32)
+model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+tokenizer = AutoTokenizer.from_pretrained(base)
+ids = tokenizer(prompt, return_tensors="pt").input_ids
+answer = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=0)[0, ids.shape[1]:]
+print(json.dumps(tokenizer.decode(answer, skip_special_tokens=True)))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +117,56 @@ def test_nothing_is_left_of_a_killed_worker(bridge):
     bridge.process.kill()
     bridge.process.wait()
     wait_until(lambda: not any(process.exists() for process in processes), 30)
+
+
+@pytest.fixture(scope="module")
+def base_bridge(tmp_path_factory: pytest.TempPathFactory, vllm_python: Path) -> Iterator[Bridge]:
+    """A worker of a base model and of adapters that the tests put beside it."""
+    folder = tmp_path_factory.mktemp("vllm-base")
+    make_model(folder / "model", hidden_size=256)
+    (folder / "workers").mkdir()
+    options = ["--dtype", "float32", "--adapters", str(folder / "workers"), "--max-lora-rank", "8"]
+    bridge = Bridge(folder, folder / "model", *options, vllm=vllm_python)
+    try:
+        wait_until(bridge.listens, START, bridge.log.read_text, httpx.TransportError)
+        yield bridge
+    finally:
+        bridge.process.terminate()
+        bridge.process.wait(30)
+
+
+def put(bridge: Bridge, program: str, adapter: str) -> None:
+    worker = {"model": str(bridge.folder / adapter), "base": str(bridge.folder / "model"), "process": "small"}
+    (bridge.folder / f"workers/{program}.json").write_text(json.dumps(worker))
+
+
+def test_adapters_answer_beside_their_base_model_as_merged_ones_do(base_bridge):
+    folder, texts = base_bridge.folder, {}
+    for seed, name in enumerate(("a", "b")):
+        make_adapter(str(folder / "model"), str(folder / name), seed)
+        put(base_bridge, f"worker-{name}", name)
+    put(base_bridge, "worker-base", "model")
+    for name in ("worker-base", "worker-a", "worker-b"):
+        body = BODY | {"prompt": PROMPT, "model": name, "max_new_tokens": 12}
+        texts[name] = base_bridge.post("worker_generate", **body)["text"]
+    assert len(set(texts.values())) == 3
+    expected = {f"worker-{name}": merged_answer(folder / "model", folder / name) for name in ("a", "b")}
+    assert {name: texts[name] for name in expected} == expected
+
+
+def merged_answer(base: Path, adapter: Path) -> str:
+    """The answer of the model that PEFT merges, from transformers."""
+    answered = subprocess.run(
+        [NODE_PYTHON, "-c", _MERGED, base, adapter, PROMPT], capture_output=True, text=True, check=True
+    )
+    return str(json.loads(answered.stdout.splitlines()[-1]))
+
+
+def test_an_adapter_that_is_gone_answers_no_more(base_bridge):
+    make_adapter(str(base_bridge.folder / "model"), str(base_bridge.folder / "c"), 3)
+    put(base_bridge, "worker-c", "c")
+    body = BODY | {"prompt": PROMPT, "model": "worker-c"}
+    assert base_bridge.post("worker_generate", **body)["error_code"] == 0
+    (base_bridge.folder / "workers/worker-c.json").unlink()
+    base_bridge.status()
+    assert base_bridge.post("worker_generate", **body)["error_code"] == NO_WORKER

@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from door.errors import NO_WORKER
+from tests.node.served import make_adapter
 from tests.node.vllm_bridge.bridge import BODY, Bridge, make_model
 from tests.waiting import wait_until
 
@@ -59,7 +61,7 @@ def own_bridge(model: Path, tmp_path: Path) -> Iterator[Bridge]:
 
 
 def test_it_says_what_it_serves(bridge):
-    assert bridge.status() == {"model_names": ["small"], "speed": 1, "queue_length": 0}
+    assert bridge.status() == {"model_names": ["small"], "speed": 1, "queue_length": 0, "idle": {}}
     assert bridge.post("model_details") == {"context_length": 50}
     assert bridge.post("count_token", prompt="one two") == {"count": 2, "error_code": 0}
     assert bridge.post("worker_get_conv_template")["conv"]["name"] == "one_shot"
@@ -253,3 +255,85 @@ def test_heads_that_the_gpus_cannot_share_are_refused(model, tmp_path):
 def test_without_vllm_it_says_what_to_run(model, tmp_path):
     log = refused(tmp_path, model, "--vllm-python", str(tmp_path / "nowhere"))
     assert "run `bash include/node/bootstrap.sh --vllm" in log
+
+
+@pytest.fixture
+def put(tmp_path: Path, model: Path) -> Callable[[str, Path], None]:
+    """Writes the file of a worker of the process that the bridge is."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+
+    def write(program: str, adapter: Path) -> None:
+        worker = {"names": [program], "model": str(adapter), "base": str(model), "process": "small"}
+        (folder / f"{program}.json").write_text(json.dumps(worker))
+
+    return write
+
+
+@pytest.fixture
+def base_bridge(model: Path, tmp_path: Path, put: Callable[[str, Path], None]) -> Iterator[Bridge]:
+    """A worker of a base model and its adapters."""
+    bridge = Bridge(tmp_path, model, "--adapters", str(tmp_path / "workers"), "--max-lora-rank", "8")
+    bridge.until_ready()
+    yield bridge
+    bridge.process.terminate()
+    bridge.process.wait(30)
+
+
+def asked(bridge: Bridge, key: str) -> list[dict[str, str]]:
+    return [request[key] for request in bridge.requests() if key in request]
+
+
+def test_an_adapter_is_loaded_once_for_its_requests_and_unloaded_with_its_file(
+    base_bridge, put, model, tmp_path
+):
+    adapter = tmp_path / "adapter"
+    make_adapter(str(model), str(adapter), 1)
+    put("worker-a", adapter)
+    put("worker-base", model)
+    assert base_bridge.status()["model_names"] == ["worker-a", "worker-base"]
+    for name in ("worker-a", "worker-a", "worker-base"):
+        assert base_bridge.post("worker_generate", **BODY | {"model": name})["error_code"] == 0
+    models = [request["model"] for request in base_bridge.requests() if "model" in request]
+    assert models == ["worker-a", "worker-a", "model"]
+    assert asked(base_bridge, "load") == [{"lora_name": "worker-a", "lora_path": str(adapter)}]
+    (tmp_path / "workers/worker-a.json").unlink()
+    assert base_bridge.status()["model_names"] == ["worker-base"]
+    assert asked(base_bridge, "unload") == [{"lora_name": "worker-a"}]
+
+
+def test_a_name_that_has_moved_is_looked_up_again_by_the_door(base_bridge):
+    answer = base_bridge.post("worker_generate", **BODY | {"model": "worker-gone"})
+    assert answer == {"text": "worker-gone is not served by small", "error_code": NO_WORKER}
+
+
+def test_an_adapter_of_another_model_is_not_given_to_vllm(base_bridge, put, tmp_path):
+    """It answers 200, and leaves out what does not fit."""
+    other = tmp_path / "other"
+    make_model(other, hidden_size=128)
+    make_adapter(str(other), str(tmp_path / "adapter"), 1)
+    put("worker-a", tmp_path / "adapter")
+    answer = base_bridge.post("worker_generate", **BODY | {"model": "worker-a"})
+    assert answer["error_code"] == 50001
+    assert "in the base model, and the adapter's is [" in answer["text"]
+    assert asked_nothing(base_bridge)
+
+
+def asked_nothing(bridge: Bridge) -> bool:
+    return not (bridge.folder / "requests.jsonl").exists()
+
+
+def test_an_adapter_that_could_not_be_loaded_is_tried_again(base_bridge, put, model, tmp_path):
+    make_adapter(str(model), str(tmp_path / "adapter"), 1)
+    put("worker-broken", tmp_path / "adapter")
+    for _ in range(2):
+        answer = base_bridge.post("worker_generate", **BODY | {"model": "worker-broken"})
+        assert "no room for the adapter" in answer["text"]
+    assert len(asked(base_bridge, "load")) == 2
+
+
+def test_it_says_how_long_each_of_its_models_is_idle(base_bridge, put, model):
+    put("worker-base", model)
+    assert base_bridge.status()["idle"] == {}
+    base_bridge.post("worker_generate", **BODY | {"model": "worker-base"})
+    assert 0 < base_bridge.status()["idle"]["worker-base"] < 60

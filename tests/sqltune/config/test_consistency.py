@@ -79,6 +79,10 @@ def test_training_needs_steps_or_epochs(recipe, gpus):
             "cluster.serving.max_gpu_memory: 15GiB, and engine vllm divides a model evenly",
         ),
         (
+            {"serving": {"host": "gpu-0", "engine": "fastchat", "adapters": "unmerged"}},
+            "cluster.serving.adapters: unmerged, and engine fastchat serves whole models: set engine",
+        ),
+        (
             {"accelerator": "rocm", "serving": {"host": "gpu-0", "engine": "vllm"}},
             "cluster.serving.engine: vllm, and accelerator is rocm",
         ),
@@ -128,8 +132,15 @@ def test_what_a_trial_needs_is_named(recipe, gpus, serving, message):
     [
         {"trial": {"mode": "shadow", "share": 1}},
         {"trial": {"mode": "canary", "share": 0.5}, "engine": "vllm", "cache_gib": 20},
+        {"trial": {"mode": "canary", "share": 0.5}, "engine": "vllm", "adapters": "unmerged"},
     ],
 )
 def test_a_trial_that_fits_is_accepted(recipe, gpus, serving):
     changed = with_values(gpus, serving={"host": "gpu-0"} | serving)
     assert inconsistencies(recipe, changed, recipe.training) == []
+
+
+@pytest.mark.parametrize("engine", ["batched", "vllm"])
+def test_adapters_are_served_unmerged_by_engines_that_can(recipe, gpus, engine):
+    cluster = with_values(gpus, serving={"host": "gpu-0", "engine": engine, "adapters": "unmerged"})
+    assert inconsistencies(recipe, cluster, recipe.training) == []

@@ -133,3 +133,24 @@ def test_without_a_key_the_server_has_none(calls):
     ServingHook(plan_with(api_key_env=None), "float16").status()
     request, env, _ = calls[0]
     assert (request.settings.requires_key, env) == (False, {})
+
+
+@pytest.mark.parametrize(
+    ("engine", "label"),
+    [("batched", "batched 1 float16 unmerged"), ("vllm", "vllm 0.32.0 float16 unmerged")],
+)
+def test_unmerged_answers_have_a_name_of_their_own(engine, label):
+    plan = plan_with(engine=engine, adapters="unmerged")
+    assert ServingHook(plan, "float16", "~/models/base").engine == label
+
+
+def test_the_base_model_reaches_the_host_with_its_hash(calls):
+    plan = plan_with(adapters="unmerged")
+    ServingHook(plan, "float16", "~/models/base", "hash").switch("/code/adapter", 7, "r1")
+    settings = calls[0][0].settings
+    assert (settings.base_model, settings.base_model_hash) == ("~/models/base", "hash")
+
+
+def test_whole_models_need_no_base_model():
+    settings = hook.server_settings(plan_with(), "float16", "~/models/base", "hash")
+    assert (settings.base_model, settings.base_model_hash) == ("", "")

@@ -17,12 +17,14 @@ from sqltune.evaluation.suites import held_out
 from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims, evaluations
 from sqltune.records.claims import Owner
+from sqltune.serving import weights
 from sqltune.serving.client import Completion
 from sqltune.sql.prompt import TEMPLATE_HASH
 from sqltune.tasks import evaluate
 from tests.exported import EXPORTED
 from tests.host_facts import facts
 from tests.running import task_instance
+from tests.versions import registered
 
 
 @pytest.fixture(autouse=True)
@@ -319,3 +321,40 @@ def test_speed_is_of_the_try_that_generated_most(plan, servers, monkeypatch):
 def test_speed_stays_when_the_task_is_cleared(plan, servers, sent):
     measured = evaluate.ask(plan, serve(plan), "before")["speed"]
     assert evaluate.ask(plan, serve(plan), "before")["speed"] == measured
+
+
+@pytest.fixture
+def unmerged(plan, servers, monkeypatch) -> list[tuple[str, str]]:
+    """Serves unmerged; the base models, with their hashes, that a champion's servers were made for."""
+    plan["cluster"]["serving"]["adapters"] = "unmerged"
+    made: list[tuple[str, str]] = []
+
+    def hook(site, dtype, base_model, digest):
+        made.append((base_model, digest))
+        return evaluate.serving(None)
+
+    monkeypatch.setattr(weights, "ServingHook", hook)
+    return made
+
+
+def test_an_unmerged_candidate_is_its_adapter(plan, servers, unmerged):
+    served = serve(plan, "after")
+    assert (served["model"], served["hash"]) == ("/code/adapter", "merged-hash")
+
+
+def test_an_unmerged_champion_is_its_adapter_beside_its_own_base_model(plan, servers, unmerged):
+    lineage = {"base_model": "/models/other", "base_model_hash": "digest"}
+    champion = registered("r1", lineage=lineage).champion
+    served = serve(plan | {"champion": champion.model_dump()})
+    assert (served["name"], served["model"], served["hash"]) == ("text2sql", "/home/r1/adapter", "hash-r1")
+    assert unmerged == [("/models/other", "digest")]
+
+
+def test_without_a_champion_the_base_model_is_served_without_an_adapter(plan, servers, unmerged):
+    assert serve(plan)["model"] == plan["base_model"]
+
+
+def test_unmerged_answers_are_kept_apart(plan, servers, sent):
+    evaluate.ask(plan, serve(plan), "before")
+    plan["cluster"]["serving"]["adapters"] = "unmerged"
+    assert serve(plan)["cached"] is False

@@ -8,12 +8,15 @@ from functools import partial
 import pytest
 from huggingface_hub.utils import http_backoff
 
-from sqltune.config.loading import load_recipe
+from sqltune.config.loading import load_cluster, load_recipe
 from sqltune.config.plan import RunPlan
 from sqltune.config.spec import RunSpec
 from sqltune.errors import ConfigError, HubUnreachable
 from sqltune.evaluation import corrections
+from sqltune.registry import versions
+from sqltune.tasks import planning
 from sqltune.tasks.planning import make_plan, suites_of
+from tests.versions import registered
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -206,4 +209,19 @@ def test_mistakes_in_the_corrections_are_named_before_anything_starts(plan, monk
 
     monkeypatch.setattr(corrections, "load", broken)
     with pytest.raises(ConfigError, match=r"corrections.yaml\[1\].author: is missing"):
+        plan()
+
+
+@pytest.mark.parametrize("adapters", ["merged", "unmerged"])
+def test_a_champion_that_cannot_be_served_unmerged_is_named(plan, monkeypatch, adapters):
+    """Before the training, which would have gone for nothing."""
+    versions.promote(registered("r1"), "passed the gate", "r1")
+    cluster = load_cluster("lab")
+    serving = cluster.serving.model_copy(update={"adapters": adapters})
+    changed = cluster.model_copy(update={"serving": serving})
+    monkeypatch.setattr(planning, "load_cluster", lambda name: changed)
+    if adapters == "merged":
+        assert plan().champion.version == 1
+        return
+    with pytest.raises(ConfigError, match="unmerged, and the base model of version 1 is not on record"):
         plan()

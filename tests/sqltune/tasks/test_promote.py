@@ -8,11 +8,16 @@ import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
+from sqltune.config.plan import RunPlan
+from sqltune.errors import ConfigError
 from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RuleResult, Verdict
+from sqltune.node_contracts.serving import ServingResponse
 from sqltune.records import claims
 from sqltune.records.claims import Owner
 from sqltune.registry import versions
+from sqltune.serving import weights
+from sqltune.serving.hook import ServingHook
 from sqltune.tasks import champion, promote
 from tests.running import task_instance
 from tests.versions import registered
@@ -116,3 +121,46 @@ def test_the_event_of_the_champions_asset_has_the_commit_as_its_partition(plan):
         "dataset_commit": COMMIT,
         "trained_by": "r1",
     }
+
+
+@pytest.fixture
+def switched(monkeypatch) -> list[tuple[object, ...]]:
+    """What the model servers were made with and told."""
+    calls: list[tuple[object, ...]] = []
+    response = ServingResponse(serving={}, running=True, api="http://a/v1")
+
+    class Hook(ServingHook):
+        def switch(self, *arguments):
+            settings = self.server_settings
+            calls.append((*arguments, settings.base_model, settings.base_model_hash))
+            return response
+
+    monkeypatch.setattr(weights, "ServingHook", Hook)
+    monkeypatch.setattr(promote, "flush_mlflow", lambda: None)
+    return calls
+
+
+def site_with(plan: dict[str, Any], adapters: str) -> RunPlan:
+    plan["cluster"]["serving"]["adapters"] = adapters
+    return RunPlan.model_validate(plan)
+
+
+@pytest.mark.parametrize(
+    ("adapters", "expected"),
+    [
+        ("merged", ("/home/r1/merged", 1, "r1", "", "")),
+        ("unmerged", ("/home/r1/adapter", 1, "r1", "/b", "d")),
+    ],
+)
+def test_a_version_is_served_as_the_cluster_file_says(plan, switched, adapters, expected):
+    version = registered("r1", lineage={"base_model": "/b", "base_model_hash": "d"})
+    promote.serve_version(site_with(plan, adapters), version, "rolled back", "r9")
+    assert switched == [expected]
+
+
+def test_a_version_whose_base_model_nobody_knows_is_not_served_unmerged(plan, switched):
+    """It was imported from version 0.1."""
+    site = site_with(plan, "unmerged")
+    with pytest.raises(ConfigError, match="the base model of version 1 is not on record: set it to merged"):
+        promote.serve_version(site, registered("r1"), "rolled back", "r9")
+    assert switched == []
