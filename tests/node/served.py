@@ -175,7 +175,9 @@ class Served:
             time.sleep(0.2)
 
     def pid(self, program: str) -> int:
-        """A program's process, by its command line in this folder's supervisor."""
+        """A program's or a worker's process, by its command line in this folder's supervisor."""
+        file = self.folder / f"serving/workers/{program}.json"
+        program = (json.loads(file.read_text())["process"] if file.exists() else "") or program
         conf = str(self.folder / "serving/supervisord.conf")
         output = subprocess.run(
             [NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program],
@@ -198,9 +200,8 @@ class Served:
 
     @property
     def worker(self) -> str:
-        """Program that runs for a worker."""
-        file = self._worker_files()[0]
-        return json.loads(file.read_text())["process"] or file.stem
+        """Program of a worker."""
+        return self._worker_files()[0].stem
 
     def _worker_files(self) -> list[Path]:
         return list((self.folder / "serving/workers").glob("*.json"))

@@ -16,10 +16,10 @@ from tests.waiting import wait_until
 TERMS = TrialTerms(id="run-1", mode="canary", share=0.5, seconds=600, answer_within=60)
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Model servers that serve model a as version 1."""
-    servers = Served(tmp_path_factory.mktemp("tried"), bind="127.0.0.4")
+@pytest.fixture(scope="module", params=["merged", "unmerged"])
+def served(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Served]:
+    """Model servers that serve model a as version 1; unmerged, both models are adapters in one process."""
+    servers = Served(tmp_path_factory.mktemp("tried"), bind="127.0.0.4", adapters=request.param)
     servers.make_models()
     servers.run("switch", model=servers.models["a"], version=1)
     yield servers

@@ -128,6 +128,16 @@ def test_a_cleared_trial_that_is_not_needed_is_skipped_again(host):
     assert host.requests == []
 
 
+def test_an_unmerged_candidate_is_tried_as_its_adapter(host):
+    plan = planned()
+    settings = plan.cluster.serving.model_copy(update={"adapters": "unmerged"})
+    cluster = plan.cluster.model_copy(update={"serving": settings})
+    registered("r1", lineage={"base_model": "/base", "base_model_hash": "digest"})
+    deferred_for(lambda: operator(plan.model_copy(update={"cluster": cluster})).execute(context()))
+    (request,) = host.requests
+    assert (request.model, request.settings.base_model) == ("/home/r1/adapter", "/base")
+
+
 def test_the_candidate_is_served_and_waited_for_without_a_worker(host):
     seconds = deferred_for(lambda: operator(planned()).execute(context()))
     assert LOOK_EVERY - 10 < seconds <= LOOK_EVERY
