@@ -90,8 +90,19 @@ class Stack:
             require_adapter(self.settings, model)
         program = self.serving(name, model) or self.program(name, model)
         self.serving_before = program if program in self.workers() else None
+        if not self.serving_before and name == self.settings.public_name:
+            self._require_unserved(name, model)
         self.load(program, name, model)
         return self.wait_until_ready(program, name)
+
+    def _require_unserved(self, name: str, model: str) -> None:
+        """Exit where a promotion has given the public name to another model: one more would take it back."""
+        if worker := next((w for w in self.workers().values() if name in w.names), None):
+            sys.exit(
+                f"{name} is {worker.model} on {worker.engine_label} by now, and not {model} on "
+                f"{self.settings.engine_label}: what is served publicly changes with a promotion only; clear "
+                "the task, which then serves the model beside it"
+            )
 
     def down(self, name: str) -> None:
         """Stop all workers that answer to a name."""

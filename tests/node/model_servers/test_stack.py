@@ -60,6 +60,16 @@ def test_an_older_node_environment_is_named_before_anything_is_stopped(stack, mo
     assert not stack.layout.configuration_file.exists()
 
 
+def test_the_public_name_of_another_model_is_not_taken_back(stack):
+    """A run that evaluates the champion it began with once undid a promotion that was made meanwhile."""
+    put(stack)
+    message = r"text2sql is /m on fastchat float16 by now, and not /old on batched 1 bfloat16: .*clear"
+    with pytest.raises(SystemExit, match=message):
+        stack.up("text2sql", "/old")
+    assert list(stack.workers()) == [PROGRAM]
+    assert not stack.layout.configuration_file.exists()
+
+
 def test_a_model_that_could_not_be_started_leaves_no_worker(stack):
     """The next call would have loaded it, for nobody."""
     put(stack)
