@@ -177,7 +177,7 @@ class Served:
     def pid(self, program: str) -> int:
         """A program's or a worker's process, by its command line in this folder's supervisor."""
         file = self.folder / f"serving/workers/{program}.json"
-        program = (json.loads(file.read_text())["process"] if file.exists() else "") or program
+        program = (json.loads(file.read_text()).get("process") if file.exists() else "") or program
         conf = str(self.folder / "serving/supervisord.conf")
         output = subprocess.run(
             [NODE_PYTHON, "-m", "supervisor.supervisorctl", "-c", conf, "pid", program],
