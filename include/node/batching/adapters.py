@@ -45,8 +45,9 @@ class Adapters:
             for name, module in model.named_modules()
             if name.startswith("model.layers.") and isinstance(module, torch.nn.Linear)
         }
-        self._places: list[tuple[Adapter, torch.Tensor | None]] = []
-        """The adapters of this pass and the places of their tokens; None: all."""
+        self._devices = {module.weight.device for module in self._linear.values()}
+        self._places: list[tuple[Adapter, dict[torch.device, torch.Tensor] | None]] = []
+        """The adapters of this pass and the places of their tokens, on each device; None: all."""
         for name, module in self._linear.items():
             module.register_forward_hook(partial(self._add, name))
 
@@ -85,7 +86,14 @@ class Adapters:
             begin, end = end, end + count
             if adapter:
                 places.setdefault(adapter, []).extend(range(begin, end))
-        self._places = [(a, None if len(p) == end else torch.tensor(p)) for a, p in places.items()]
+        self._places = [
+            (adapter, None if len(own) == end else self._on_devices(own)) for adapter, own in places.items()
+        ]
+
+    def _on_devices(self, places: list[int]) -> dict[torch.device, torch.Tensor]:
+        """Once a pass: a copy to the GPU in each layer would cost more than the layer."""
+        index = torch.tensor(places)
+        return {device: index.to(device) for device in self._devices}
 
     def _add(self, name: str, module: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         """Add to a layer's output (1, tokens, size), in place, what the adapters make of its input."""
@@ -97,5 +105,5 @@ class Adapters:
             if places is None:
                 changed += linear(linear(tokens, a), b)
             else:
-                index = places.to(a.device)
+                index = places[a.device]
                 changed.index_add_(0, index, linear(linear(tokens.index_select(0, index), a), b))
