@@ -1,6 +1,6 @@
 """Registers the model workers with FastChat's controller, each as the program that it is to supervisor.
 
-    python registrar.py FOLDER CONTROLLER
+    python registrar.py FOLDER CONTROLLER VERSION
 
 FastChat's workers take up to 45 s to notice that the controller was restarted, so the workers here do not
 register themselves. The controller knows no served name: `FOLDER/workers/*.json` holds the names of each
@@ -22,6 +22,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+VERSION = 2
+"""Raised with each change of what it does: it is in its command, so that supervisor restarts an older one."""
 EVERY = 1.0
 """Seconds between two heartbeats."""
 PROBE = "-- SQL\nSELECT"

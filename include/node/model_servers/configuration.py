@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import registrar
 from model_servers.worker import Worker, processes
 from sqltune.node_contracts.serving import Engine
 
@@ -126,6 +127,8 @@ def registrar_command(layout: Layout) -> list[str]:
         str(layout.scripts / "registrar.py"),
         str(layout.folder),
         layout.controller_url,
+        # One of before adapters would register only one of the workers at an address.
+        str(registrar.VERSION),
     ]
 
 

@@ -189,11 +189,16 @@ class Stack:
 
     def remove(self, program: str) -> None:
         """Stop a worker; the last one takes controller and API with it."""
-        if worker := self.workers().get(program):
+        worker = self.workers().get(program)
+        if worker:
             with contextlib.suppress(OSError):
                 others = [other for other in self._programs_at(worker.url) if other != program]
                 register(self.layout.controller_url, worker.url, others)
         self.files.remove(program)
+        if worker and worker.process:
+            with contextlib.suppress(OSError):
+                # It frees the adapter as it answers: the next one of this name may be trained anew.
+                queue_length(worker.url)
         if self.workers():
             self.apply()
         elif self.supervisor.running():

@@ -67,7 +67,8 @@ def skip_after_gate(context: Context, result: Any) -> None:
         needless.append(APPROVE)
     if reason := no_trial_needed(plan, passed):
         log.info("%s is skipped: %s", TRIAL, reason)
-        needless += [TRIAL, END_TRIAL]
+        # One that runs already is ended, where the gate is cleared and decides otherwise.
+        needless += [TRIAL, END_TRIAL] if no_trial_needed(plan, passed=True) else [TRIAL]
     _skip(context, result, needless)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from sqltune.config.plan import RunPlan
 
@@ -24,6 +24,8 @@ LOOK_EVERY = 300.0
 """Seconds between two looks at what the trial has shown."""
 MARGIN = 2.0
 """Seconds after the trial's end until all that it counted can be read."""
+MAX_MISSES, MISS_PAUSE = 10, 60.0
+"""Looks in a row at which the host may not answer, and seconds between them: a trial may take days."""
 
 
 class TrialOperator(BaseOperator):
@@ -60,13 +62,28 @@ class TrialOperator(BaseOperator):
         begun = hook.begin_trial(model, version.number, version.run_id, terms(plan))
         self._wait(self._required(plan, begun.trial))
 
-    def look(self, context: Context, event: Any = None) -> Any:
-        """Decide, or go on waiting; called when a wait has ended."""
+    def look(self, context: Context, event: Any = None, misses: int = 0) -> Any:
+        """Decide, or go on waiting; called when a wait has ended.
+
+        Args:
+            context: The task's context.
+            event: Of the trigger; not used.
+            misses: Looks before this one, in a row, at which the host did not answer.
+        """
         from sqltune.evaluation import stored, trial
+        from ssh_gang.errors import HostError
 
         plan, verdict = self._read()
         bounds = plan.cluster.serving.trial
-        report = self._required(plan, _servers(plan, self._candidate(plan))[0].status().trial)
+        hook, _ = _servers(plan, self._candidate(plan))
+        try:
+            found = hook.status().trial
+        except HostError as e:
+            if misses >= MAX_MISSES:
+                raise
+            self.log.warning("%s; looking again in %.0f s", e, MISS_PAUSE)
+            self._defer(MISS_PAUSE, misses=misses + 1)
+        report = self._required(plan, found)
         self.log.info("%s", trial.described(report, bounds))
         if report.seconds_left and not trial.fails_too_often(report, bounds):
             self._wait(report)
@@ -95,25 +112,27 @@ class TrialOperator(BaseOperator):
         return version
 
     def _required(self, plan: RunPlan, report: TrialReport | None) -> TrialReport:
-        from ssh_gang.errors import HostError
-
-        host = plan.cluster.serving.host
-        if report is None or report.id != plan.key:
-            found = "no trial" if report is None else f"a trial of {report.id}"
-            raise HostError(
-                f"{host}: {found} is there, expected that of {plan.key}: another promotion or a person has "
-                f"ended it; clear the task {self.task_id} to begin it again"
-            )
-        return report
+        if report is not None and report.id == plan.key:
+            return report
+        found = "no trial" if report is None else f"a trial of {report.id}"
+        # Not tried again: whoever ended it did not want the candidate to answer.
+        raise AirflowFailException(
+            f"{plan.cluster.serving.host}: {found} is there, expected that of {plan.key}: another promotion "
+            f"or a person has ended it; clear the task {self.task_id} to begin it again"
+        )
 
     def _wait(self, report: TrialReport) -> NoReturn:
-        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
-
         seconds = min(report.seconds_left + MARGIN, LOOK_EVERY)
         self.log.info("the trial ends in %.0f s; it is looked at in %.0f s", report.seconds_left, seconds)
+        self._defer(seconds)
+
+    def _defer(self, seconds: float, **kwargs: Any) -> NoReturn:
+        from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
         self.defer(
             trigger=DateTimeTrigger(moment=datetime.now(UTC) + timedelta(seconds=seconds)),
             method_name="look",
+            kwargs=kwargs,
         )
 
 

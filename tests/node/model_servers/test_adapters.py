@@ -135,3 +135,16 @@ def test_fastchat_serves_no_adapters(unmerged, models):
     with pytest.raises(SystemExit, match="engine fastchat serves whole models: set serving.engine"):
         switch(unmerged, "text2sql", str(models / "a"))
     assert unmerged.workers() == {}
+
+
+def test_a_model_that_is_removed_is_forgotten_before_another_one_can_have_its_name(
+    unmerged, models, monkeypatch
+):
+    """The process frees an adapter when it is asked after its file is gone: one trained anew may be next."""
+    asked: list[list[str]] = []
+    monkeypatch.setattr("model_servers.stack.register", lambda *_: None)
+    monkeypatch.setattr("model_servers.stack.queue_length", lambda _: asked.append(list(unmerged.workers())))
+    monkeypatch.setattr(unmerged, "apply", lambda: None)
+    a, b = add(unmerged, str(models / "a")), add(unmerged, str(models / "b"), "candidate")
+    unmerged.remove(b)
+    assert asked == [[a]]

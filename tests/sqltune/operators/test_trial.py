@@ -7,7 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from sqltune.config.plan import Champion, RunPlan
 from sqltune.config.trial import Trial
@@ -16,7 +21,7 @@ from sqltune.evaluation.statistics import compare
 from sqltune.evaluation.verdict import RecordedVerdict, RuleResult, Verdict
 from sqltune.node_contracts.serving import ServingRequest, ServingResponse
 from sqltune.node_contracts.trial import TrialArm, TrialReport
-from sqltune.operators.trial import LOOK_EVERY, MARGIN, TrialOperator, no_trial_needed
+from sqltune.operators.trial import LOOK_EVERY, MARGIN, MAX_MISSES, TrialOperator, no_trial_needed
 from sqltune.records import claims, installation, runs
 from sqltune.records.claims import Owner
 from sqltune.registry import versions
@@ -230,8 +235,30 @@ def test_too_few_requests_hold_nothing_back(host):
 @pytest.mark.parametrize("found", [None, report(id="another")])
 def test_a_trial_that_is_gone_is_an_error_with_its_remedy(host, found):
     host.trial = found
-    with pytest.raises(HostError, match=r"host-a: .*expected that of r1.*clear the task trial"):
+    with pytest.raises(AirflowFailException, match=r"host-a: .*expected that of r1.*clear the task trial"):
         operator(planned()).look(context())
+
+
+def unreachable(*_: Any, **__: Any) -> ServingResponse:
+    raise HostError("host-a: no route to host")
+
+
+def test_a_host_that_does_not_answer_for_a_while_ends_no_trial(host, monkeypatch):
+    answer = host.run
+    monkeypatch.setattr(hook.node, "run", unreachable)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(planned()).look(context())
+    assert deferred.value.kwargs == {"misses": 1}
+    monkeypatch.setattr(hook.node, "run", answer)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator(planned()).look(context(), misses=1)
+    assert not deferred.value.kwargs
+
+
+def test_a_host_that_stays_away_fails_the_trial(host, monkeypatch):
+    monkeypatch.setattr(hook.node, "run", unreachable)
+    with pytest.raises(HostError, match="no route to host"):
+        operator(planned()).look(context(), misses=MAX_MISSES)
 
 
 def test_the_trigger_can_be_serialized(host):
