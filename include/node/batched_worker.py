@@ -109,7 +109,7 @@ class Worker:
 
 
 async def _forget(adapter: Adapter) -> None:
-    """Nothing: its memory is given back with its last row."""
+    """Nothing: its memory is given back with the first pass after its last row."""
 
 
 def _exit_with(problem: str | None) -> None:

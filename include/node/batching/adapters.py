@@ -46,6 +46,7 @@ class Adapters:
             if name.startswith("model.layers.") and isinstance(module, torch.nn.Linear)
         }
         self._devices = {module.weight.device for module in self._linear.values()}
+        self._rows: list[tuple[Adapter | None, int]] = []
         self._places: list[tuple[Adapter, dict[torch.device, torch.Tensor] | None]] = []
         """The adapters of this pass and the places of their tokens, on each device; None: all."""
         for name, module in self._linear.items():
@@ -80,9 +81,14 @@ class Adapters:
         Args:
             rows: The adapter and the number of tokens of each row, in the order of the tokens.
         """
+        expected = list(rows)
+        # Most passes are of the same rows as the one before, with a token each.
+        if expected == self._rows:
+            return
+        self._rows = expected
         places: dict[Adapter, list[int]] = {}
         end = 0
-        for adapter, count in rows:
+        for adapter, count in expected:
             begin, end = end, end + count
             if adapter:
                 places.setdefault(adapter, []).extend(range(begin, end))
