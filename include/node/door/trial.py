@@ -1,7 +1,8 @@
 """Shadow and canary: a candidate answers copies of requests, or a share of them, beside the champion.
 
-A client is never worse off for it. A copy is sent once the champion has answered, and waits for nobody; a
-request that the candidate fails to answer before the first byte is answered by the champion.
+A copy is sent once the champion has answered, and no client waits for it. In a canary the champion answers
+whatever the candidate fails to answer, as long as nothing was sent to the client; such a request has waited
+for the candidate first, `answer_within` at most.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ from door.exchange import Exchange
 from door.metrics import Metrics
 from door.record import Record, texts_of
 from door.relay import relay
-from door.trial_files import CANARY, FILE, Arm, Counts, Trial, read_counts, read_trial
+from door.tally import Tally
+from door.trial_files import CANARY, Arm, Counts, Trial
 from door.upstream import Upstream
 
 OPT_OUT = ("X-Model-Version", "X-Model-Worker")
-"""Headers of a request that takes no part: it names who is to answer."""
+"""Headers of a request that takes no part: its client, such as Airflow's evaluation, compares them with the
+answer's, and takes no other model's. The door does not choose by them."""
 COPIES = 8
 """Copies on their way at the same time; others are dropped."""
 PATIENCE = 1.0
 """Seconds that a canary's request waits for a candidate that is not there."""
-FAILURES, PAUSE = 10, 30.0
-"""Failures in a row after which the candidate is left alone, and for how many seconds."""
-SAVE_AFTER = 0.5
-"""Seconds after which a count is in its file."""
+LONG, LONG_AT_LEAST = 3.0, 1.0
+"""A client that leaves before the candidate's answer begins is the candidate's failure after so many times the
+champion's median latency, and so many seconds at least."""
 
 
 class Trials:
@@ -49,13 +51,9 @@ class Trials:
     def __init__(
         self, folder: Path, upstream: Upstream, metrics: Metrics, log: Callable[[str], None]
     ) -> None:
-        self._folder, self._upstream, self._metrics, self._log = folder, upstream, metrics, log
-        self._read_at = (-1, -1)
-        self._trial: Trial | None = None
-        self._counts = Counts(0)
+        self._tally = Tally(folder, metrics)
+        self._upstream, self._log = upstream, log
         self._copies: set[asyncio.Task[None]] = set()
-        self._saving: asyncio.TimerHandle | None = None
-        self._failures, self._paused_until = 0, 0.0
 
     async def answer(self, exchange: Exchange, body: dict[str, Any]) -> None:
         """Answer a request for a completion.
@@ -67,71 +65,38 @@ class Trials:
         Raises:
             Refusal: There is an error in place of an answer.
         """
-        record = exchange.record
         trial = self._trial_of(exchange)
+        # Taken here and passed on: the trial may be another one by the time of the answer.
+        counts = self._tally.counts
         if trial is None:
             await self._pass_on(exchange, body)
-            return
-        chosen = trial.chooses(record.id)
-        if trial.mode == CANARY:
-            if not chosen:
-                record.arm = self._counts.champion
-            elif not self._is_paused and await self._candidate_answers(trial, exchange, body):
-                return
-            await self._pass_on(exchange, body)
-            return
-        if not chosen:
-            await self._pass_on(exchange, body)
-            return
-        record.arm, record.texts = self._counts.champion, {}
-        await self._pass_on(exchange, body)
-        self._send_copy(trial, record, body)
+        elif trial.mode == CANARY:
+            await self._canary(trial, counts, exchange, body)
+        else:
+            await self._shadow(trial, counts, exchange, body)
 
     def ended(self, record: Record) -> None:
-        """Count a request of a trial that has ended."""
-        if record.arm is not None:
-            self._count(record.arm, record)
+        """Count a request that has ended; one at fault itself, or whose client has gone, is not counted."""
+        if record.arm is not None and (record.status == 200 or record.status >= 500):
+            self._tally.add(
+                record.arm, record.version, record.answer_seconds if record.status == 200 else None
+            )
 
     async def close(self) -> None:
         """Give up what is on its way, and keep the counts."""
         for copy in self._copies:
             copy.cancel()
         await asyncio.gather(*self._copies, return_exceptions=True)
-        if self._saving:
-            self._saving.cancel()
-            self._save()
+        self._tally.close()
 
     def _trial_of(self, exchange: Exchange) -> Trial | None:
         """The trial that a request takes part in; None where it takes part in none."""
-        trial, record = self._current(), exchange.record
+        trial, record = self._tally.current(), exchange.record
         if trial is None or record.model != trial.name or record.key == INTERNAL:
             return None
         if any(name in exchange.request.headers for name in OPT_OUT):
             return None
         return trial
-
-    def _current(self) -> Trial | None:
-        """The trial of this moment; the file is read again when it was written."""
-        try:
-            stat = (self._folder / FILE).stat()
-        except OSError:
-            return None
-        if (stat.st_mtime_ns, stat.st_ino) != self._read_at:
-            self._read_at = stat.st_mtime_ns, stat.st_ino
-            self._begin()
-        return self._trial if self._trial and self._trial.seconds_left else None
-
-    def _begin(self) -> None:
-        try:
-            self._trial = read_trial(self._folder)
-        except (OSError, ValueError, TypeError):
-            traceback.print_exc()
-            self._trial = None
-        if self._trial and self._trial.began != self._counts.began:
-            self._counts = read_counts(self._folder, self._trial) or Counts(self._trial.began)
-            self._failures, self._paused_until = 0, 0.0
-            # Whoever began the trial sees that this door knows it.
-            self._save()
 
     async def _pass_on(self, exchange: Exchange, body: dict[str, Any]) -> None:
         """Let the worker answer that the request's name stands for."""
@@ -139,14 +104,25 @@ class Trials:
             async with self._upstream.answer(exchange.record.path, body, exchange.record) as response:
                 await relay(response, exchange)
 
-    async def _candidate_answers(self, trial: Trial, exchange: Exchange, body: dict[str, Any]) -> bool:
-        """Whether the candidate answered; where it did not, nothing was sent to the client yet.
+    async def _canary(self, trial: Trial, counts: Counts, exchange: Exchange, body: dict[str, Any]) -> None:
+        if not trial.chooses(exchange.record.id):
+            exchange.record.arm = counts.champion
+        elif not self._tally.is_paused:
+            if failure := await self._candidate_failure(trial, counts, exchange, body):
+                await self._fall_back(failure, trial, counts, exchange, body)
+            return
+        await self._pass_on(exchange, body)
+
+    async def _candidate_failure(
+        self, trial: Trial, counts: Counts, exchange: Exchange, body: dict[str, Any]
+    ) -> Refusal | None:
+        """Let the candidate answer; what it said instead, with nothing sent to the client, or None.
 
         Raises:
-            Refusal: The request is at fault, or the answer broke off after it had begun.
+            Refusal: The answer broke off after it had begun.
         """
         record = exchange.record
-        record.arm, record.trial = self._counts.candidate, CANARY
+        record.arm, record.trial = counts.candidate, CANARY
         try:
             with _timed(record):
                 async with asyncio.timeout(trial.answer_within) as limit:
@@ -155,7 +131,12 @@ class Trials:
                         record.path, body, record, name=trial.candidate, patience=PATIENCE
                     ) as response:
                         await relay(response, exchange)
-            return True
+            return None
+        except asyncio.CancelledError:
+            if not exchange.started and _is_long(record.answer_seconds, counts.champion):
+                record.arm = None
+                self._tally.add(counts.candidate, record.version, None)
+            raise
         except TimeoutError:
             failure = Refusal(504, "the candidate did not begin to answer", "timeout")
         except Refusal as e:
@@ -166,13 +147,28 @@ class Trials:
             failure = Refusal(502, "the candidate's answer cannot be passed on", "upstream_error")
         finally:
             exchange.on_start = None
-        if exchange.started or (failure.status < 500 and failure.code != GONE):
+        if exchange.started:
             raise failure
-        record.status = failure.status
-        if await self._is_candidates(failure, trial):
-            self._count(self._counts.candidate, record)
-        record.back_to_champion()
-        return False
+        return failure
+
+    async def _fall_back(
+        self, failure: Refusal, trial: Trial, counts: Counts, exchange: Exchange, body: dict[str, Any]
+    ) -> None:
+        """Let the champion answer; where it refuses too, the request is at fault, or what both depend on."""
+        version = exchange.record.version
+        is_candidates = await self._is_candidates(failure, trial)
+        exchange.record.back_to_champion()
+        # Should the client leave now: of a refusal nobody knows whose fault it is.
+        has_failed = failure.status >= 500
+        try:
+            await self._pass_on(exchange, body)
+            has_failed = True
+        except Refusal:
+            has_failed = False
+            raise
+        finally:
+            if has_failed and is_candidates:
+                self._tally.add(counts.candidate, version, None)
 
     async def _is_candidates(self, failure: Refusal, trial: Trial) -> bool:
         """Whether a failure is the candidate's: not where it was just stopped, or FastChat is restarted."""
@@ -180,21 +176,30 @@ class Trials:
             return bool(await self._upstream.health_problem(trial.candidate))
         return failure.code != GONE
 
-    def _send_copy(self, trial: Trial, record: Record, body: dict[str, Any]) -> None:
-        """Send a copy of a request that the champion has answered, for nobody to wait for."""
-        if self._is_paused:
+    async def _shadow(self, trial: Trial, counts: Counts, exchange: Exchange, body: dict[str, Any]) -> None:
+        record = exchange.record
+        if self._tally.is_paused or not trial.chooses(record.id):
+            await self._pass_on(exchange, body)
             return
+        record.arm, record.texts = counts.champion, {}
+        await self._pass_on(exchange, body)
+        if not self._sends_copy(trial, counts, record, body):
+            record.arm = None
+
+    def _sends_copy(self, trial: Trial, counts: Counts, record: Record, body: dict[str, Any]) -> bool:
+        """Whether a copy of a request that the champion has answered is sent, for nobody to wait for."""
+        if self._tally.is_paused:
+            return False
         if len(self._copies) >= COPIES:
-            self._counts.dropped += 1
-            self._metrics.tried("candidate", "", "dropped")
-            self._save_soon()
-            return
+            self._tally.drop(counts)
+            return False
         record.trial = trial.mode
-        copy = asyncio.create_task(self._copied(trial, record, body))
+        copy = asyncio.create_task(self._copied(trial, counts, record, body))
         self._copies.add(copy)
         copy.add_done_callback(self._copies.discard)
+        return True
 
-    async def _copied(self, trial: Trial, record: Record, body: dict[str, Any]) -> None:
+    async def _copied(self, trial: Trial, counts: Counts, record: Record, body: dict[str, Any]) -> None:
         """Send a copy, compare and count its answer, and write a line of it."""
         copy = Record(
             record.id,
@@ -204,8 +209,8 @@ class Trials:
             record.model,
             prompt=record.prompt,
             trial="copy",
+            texts={},
         )
-        copy.texts = {}
         is_candidates = True
         try:
             with _timed(copy):
@@ -221,9 +226,10 @@ class Trials:
             copy.status = 500
         if is_candidates:
             # The champion has answered this request, so that a refusal is a failure too.
-            self._count(self._counts.candidate, copy, is_failure=copy.status != 200)
+            seconds = copy.answer_seconds if copy.status == 200 else None
+            self._tally.add(counts.candidate, copy.version, seconds)
         if copy.status == 200 and body.get("temperature") == 0:
-            self._compare(record, copy)
+            self._tally.compare(counts, is_same=texts_of(record) == texts_of(copy))
         self._log(copy.line(with_prompt=False))
 
     async def _ask_candidate(self, trial: Trial, copy: Record, body: dict[str, Any]) -> None:
@@ -238,51 +244,10 @@ class Trials:
         except ValueError as e:
             raise Refusal(502, "the candidate answered no JSON", "upstream_error") from e
 
-    def _compare(self, record: Record, copy: Record) -> None:
-        is_same = texts_of(record) == texts_of(copy)
-        if is_same:
-            self._counts.same += 1
-        else:
-            self._counts.different += 1
-        self._metrics.compared(is_same)
-        self._save_soon()
 
-    def _count(self, arm: Arm, record: Record, *, is_failure: bool | None = None) -> None:
-        """Count a request; one that is at fault itself, or whose client has gone, is not counted."""
-        failed = record.status >= 500 if is_failure is None else is_failure
-        if not failed and record.status != 200:
-            return
-        arm.version = record.version or arm.version
-        if failed:
-            arm.failed += 1
-        else:
-            arm.add(record.answer_seconds)
-        self._metrics.tried(arm.role, arm.version, "failed" if failed else "answered", record.answer_seconds)
-        if arm is self._counts.candidate:
-            self._note(failed)
-        self._save_soon()
-
-    def _note(self, failed: bool) -> None:
-        """Leave a candidate alone for a while that fails again and again."""
-        self._failures = self._failures + 1 if failed else 0
-        if self._failures >= FAILURES:
-            self._failures, self._paused_until = 0, time.monotonic() + PAUSE
-
-    @property
-    def _is_paused(self) -> bool:
-        return time.monotonic() < self._paused_until
-
-    def _save_soon(self) -> None:
-        if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_AFTER, self._save)
-
-    def _save(self) -> None:
-        self._saving = None
-        try:
-            self._counts.write(self._folder)
-        except OSError:
-            # A full disk must not keep a request from its answer.
-            traceback.print_exc()
+def _is_long(seconds: float, champion: Arm) -> bool:
+    """Whether a client that has left waited clearly longer than the champion's answers take."""
+    return champion.median is not None and seconds > max(LONG_AT_LEAST, LONG * champion.median)
 
 
 @contextmanager

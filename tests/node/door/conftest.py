@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-import door.trial
+import door.tally
 from door.app import Door
 from door.errors import UNKNOWN_MODEL
 from door.settings import FILE, Limits, Settings, digest
@@ -62,9 +62,9 @@ class Api:
             return _error(40303, "This model's maximum context length is 1024 tokens.")
         if prompt == "out of memory":
             return _error(50002, "CUDA out of memory")
-        if prompt == f"{model} hangs":
+        if f"{model} hangs" in prompt:
             await self._until_released(request)
-        if prompt == f"{model} fails":
+        if f"{model} fails" in prompt:
             return _error(50002, "CUDA out of memory")
         if prompt == f"{model} has no room":
             return _error(40303, "This model's maximum context length is 1024 tokens.")
@@ -225,7 +225,7 @@ def front(tmp_path: Path, api: Api, api_at_socket: tuple[Api, str], address: tup
 @pytest.fixture
 def begin(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trial]:
     """Begins a trial of version 8 beside version 7."""
-    monkeypatch.setattr(door.trial, "SAVE_AFTER", 0.01)
+    monkeypatch.setattr(door.tally, "SAVE_AFTER", 0.01)
     front.serve(NEW, CANDIDATE, version=8)
 
     def begin(mode: str, share: float = 1, **fields: Any) -> Trial:

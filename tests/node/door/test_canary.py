@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+import door.tally
 import door.trial
+from door.trial_files import Arm, Counts, Trial
 from tests.conftest import serving
 from tests.node.door.conftest import NEW, OLD
 from tests.node.door.tried import CANDIDATE, asked, counts, until_counted
@@ -132,7 +134,7 @@ def test_where_the_candidate_was_stopped_the_champion_answers(front, begin):
 
 
 def test_a_candidate_that_fails_again_and_again_is_left_alone(front, api, begin, monkeypatch):
-    monkeypatch.setattr(door.trial, "FAILURES", 3)
+    monkeypatch.setattr(door.tally, "FAILURES", 3)
     trial = begin("canary")
     for _ in range(6):
         assert front.ask(f"{NEW} fails").status_code == 200
@@ -141,16 +143,66 @@ def test_a_candidate_that_fails_again_and_again_is_left_alone(front, api, begin,
 
 
 def test_a_candidate_that_was_left_alone_is_asked_again_after_a_while(front, api, begin, monkeypatch):
-    monkeypatch.setattr(door.trial, "FAILURES", 1)
-    monkeypatch.setattr(door.trial, "PAUSE", 0.2)
+    monkeypatch.setattr(door.tally, "FAILURES", 1)
+    monkeypatch.setattr(door.tally, "PAUSE", 0.2)
     begin("canary")
     front.ask(f"{NEW} fails")
     wait_until(lambda: front.ask().headers["X-Model-Version"] == "8")
 
 
-def test_a_fault_of_the_request_is_nobodys(front, begin):
+@pytest.mark.parametrize(("prompt", "status"), [("too long", 400), ("out of memory", 500)])
+def test_what_neither_of_the_models_answers_counts_for_nobody(front, begin, prompt, status):
     trial = begin("canary")
-    assert front.ask("too long").status_code == 400
+    assert front.ask(prompt).status_code == status
+    front.ask()
+    assert until_counted(front, trial, answered=1).champion == Arm("champion")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_only_the_candidate_refuses_the_champion_answers(front, begin, stream):
+    """The candidate's memory may have room for less."""
+    trial = begin("canary")
+    answer = front.ask(f"{NEW} has no room", stream=stream)
+    assert (answer.status_code, answer.headers["X-Model-Version"]) == (200, "7")
+    found = until_counted(front, trial, failed=1)
+    assert (found.champion, found.candidate.version) == (Arm("champion"), "8")
+
+
+def test_a_failure_is_counted_though_the_client_does_not_wait_for_the_champion(front, api, begin):
+    trial = begin("canary")
+    with pytest.raises(httpx.ReadTimeout):
+        front.ask(f"{NEW} fails, {OLD} hangs", timeout=0.5)
+    until_counted(front, trial, failed=1)
+
+
+def begin_after_answers_of(front, begin, seconds: float) -> Trial:
+    """Begin a canary whose champion has answered in so many seconds."""
+    trial = begin("canary")
+    before = Counts(trial.began)
+    before.champion.add(seconds)
+    before.write(front.folder)
+    return trial
+
+
+def test_a_client_that_gives_up_on_a_candidate_which_hangs_is_its_failure(front, begin, monkeypatch):
+    """With less patience than `answer_within` none of its requests was counted, and it was promoted."""
+    monkeypatch.setattr(door.trial, "LONG_AT_LEAST", 0.1)
+    trial = begin_after_answers_of(front, begin, 0.01)
+    with pytest.raises(httpx.ReadTimeout):
+        front.ask(f"{NEW} hangs", timeout=0.5)
+    assert until_counted(front, trial, failed=1).candidate.version == "8"
+
+
+@pytest.mark.parametrize(("answered_in", "stream"), [(10, False), (0.01, True)])
+def test_a_client_that_leaves_in_good_time_or_during_the_answer_is_nobodys(
+    front, api, begin, monkeypatch, answered_in, stream
+):
+    monkeypatch.setattr(door.trial, "LONG_AT_LEAST", 0.1)
+    trial = begin_after_answers_of(front, begin, answered_in)
+    with pytest.raises(httpx.ReadTimeout):
+        front.ask("hold", timeout=0.5, stream=stream)
+    wait_until(lambda: front.lines)
+    api.hold.set()
     front.ask()
     until_counted(front, trial, answered=1)
 

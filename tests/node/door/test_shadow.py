@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import door.tally
 import door.trial
 from tests.node.door.conftest import NEW, OLD
 from tests.node.door.tried import asked, counts, until_counted
@@ -97,7 +98,24 @@ def test_copies_that_are_too_many_are_dropped(front, api, begin, monkeypatch):
         assert front.ask(f"{NEW} hangs").status_code == 200
     wait_until(lambda: counts(front, trial).dropped == 3)
     api.hold.set()
-    until_counted(front, trial, answered=2)
+    assert until_counted(front, trial, answered=2).champion.answered == 2, "counted without a copy"
+
+
+def test_while_the_candidate_is_left_alone_the_champion_is_not_counted(front, begin, monkeypatch):
+    monkeypatch.setattr(door.tally, "FAILURES", 1)
+    trial = begin("shadow")
+    front.ask(f"{NEW} fails")
+    until_counted(front, trial, failed=1)
+    front.ask()
+    front.ask("out of memory")
+    # Three requests, and a copy.
+    wait_until(lambda: len(front.lines) == 4)
+    with front.client() as client:
+        lines = client.get("/metrics").text.splitlines()
+    counted = [line for line in lines if "trial_requests_total" in line and 'role="champion"' in line]
+    assert counted == [
+        'sqltune_door_trial_requests_total{outcome="answered",role="champion",version="7"} 1.0'
+    ]
 
 
 @pytest.mark.parametrize("stream", [False, True])

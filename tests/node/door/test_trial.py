@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
-import door.trial
+import door.tally
 from door.app import Door
 from door.trial_files import COUNTS_FILE, FILE, Counts, read_counts
 from tests.conftest import serving
@@ -83,12 +84,46 @@ def test_a_door_that_is_restarted_goes_on_counting(front, begin):
 
 def test_what_was_counted_is_written_when_the_door_is_stopped(front, begin, monkeypatch):
     trial = begin("canary")
-    monkeypatch.setattr(door.trial, "SAVE_AFTER", 3600)
+    monkeypatch.setattr(door.tally, "SAVE_AFTER", 3600)
     with serving(Door(front.folder, front.socket, front.lines.append).app()) as url:
         front.url = url
         front.ask()
         assert counts(front, trial).candidate.answered == 0
     assert counts(front, trial).candidate.answered == 1
+
+
+def test_an_answer_counts_for_the_trial_that_asked_for_it(front, api, begin):
+    """The copy of one trial was counted for the next one."""
+    begin("shadow")
+    front.ask(f"{NEW} hangs")
+    wait_until(lambda: asked(api, NEW))
+    second = begin("shadow", began=time.time() + 1)
+    front.ask(key=INTERNAL)
+    until_counted(front, second)
+    api.hold.set()
+    wait_until(lambda: len(front.lines) == 3)
+    front.ask()
+    wait_until(lambda: len(front.lines) == 5)
+    front.ask(f"{NEW} fails")
+    until_counted(front, second, answered=1, failed=1)
+
+
+def test_the_counts_of_a_trial_that_is_gone_are_not_written(front, begin, monkeypatch):
+    begin("canary")
+    monkeypatch.setattr(door.tally, "SAVE_AFTER", 3600)
+    with serving(Door(front.folder, front.socket, front.lines.append).app()) as url:
+        front.url = url
+        front.ask()
+        for name in (FILE, COUNTS_FILE):
+            (front.folder / name).unlink()
+    assert not (front.folder / COUNTS_FILE).exists()
+
+
+def test_a_trial_that_was_marked_as_ended_sends_the_candidate_nothing(front, begin):
+    trial = begin("canary")
+    assert front.ask().headers["X-Model-Version"] == "8"
+    replace(trial, began=0, until=0).write(front.folder)
+    assert front.ask().headers["X-Model-Version"] == "7"
 
 
 def test_another_trial_begins_from_nothing(front, begin):
