@@ -101,7 +101,9 @@ class ServedAdapters(Generic[T]):
 
 
 def _refusal(name: str, error: Exception) -> RequestError:
-    if isinstance(error, RequestError):
+    """What a request gets whose model was not loaded: no fault of its own, whatever vLLM's status says."""
+    if isinstance(error, RequestError) and error.code == ErrorCode.CONTROLLER_NO_WORKER:
         return error
-    reason = str(error) if isinstance(error, AdapterError) else f"{type(error).__name__}: {error}"
+    is_told = isinstance(error, (AdapterError, RequestError))
+    reason = str(error) if is_told else f"{type(error).__name__}: {error}"
     return RequestError(ErrorCode.INTERNAL_ERROR, f"the adapter of {name} cannot be loaded: {reason}")

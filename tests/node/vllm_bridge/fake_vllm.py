@@ -46,7 +46,7 @@ async def load_lora_adapter(request: Request) -> Response:
     body = await request.json()
     note({"load": body})
     if "broken" in body["lora_name"]:
-        return error(500, "no room for the adapter")
+        return error(400, "no room for the adapter")
     return Response("loaded")
 
 

@@ -328,6 +328,8 @@ def test_an_adapter_that_could_not_be_loaded_is_tried_again(base_bridge, put, mo
     put("worker-broken", tmp_path / "adapter")
     for _ in range(2):
         answer = base_bridge.post("worker_generate", **BODY | {"model": "worker-broken"})
+        # Not the client's fault, as vLLM's 400 says.
+        assert answer["error_code"] == 50001
         assert "no room for the adapter" in answer["text"]
     assert len(asked(base_bridge, "load")) == 2
 
