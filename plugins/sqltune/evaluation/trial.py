@@ -8,10 +8,12 @@ from sqltune.node_contracts.trial import TrialReport
 
 RULE = "trial"
 """Id of the rule."""
+EXPECTED = 10
+"""Requests that a candidate would have got by its share, where none is no chance: once in 20,000 trials."""
 
 
 def rule(report: TrialReport, bounds: Trial) -> RuleResult:
-    """The trial's rule; only a remark where too few requests came.
+    """The trial's rule; only a remark where too few requests came, unless the candidate answered none at all.
 
     Args:
         report: What the trial has shown.
@@ -20,6 +22,9 @@ def rule(report: TrialReport, bounds: Trial) -> RuleResult:
     summary = described(report, bounds)
     if fails_too_often(report, bounds):
         return _failed_share(report, bounds, passed=False, explanation=summary)
+    if _is_silent(report, bounds):
+        explanation = f"{summary}; the candidate answered nothing at all"
+        return _failed_share(report, bounds, passed=False, explanation=explanation, value=1.0)
     if problem := _too_few(report, bounds):
         explanation = f"{summary}; {problem}: the trial says nothing, and does not hold the candidate back"
         return _failed_share(report, bounds, passed=False, explanation=explanation, advisory=True)
@@ -38,6 +43,19 @@ def fails_too_often(report: TrialReport, bounds: Trial) -> bool:
     """
     asked = max(report.candidate.asked, bounds.min_requests)
     return report.candidate.failed > _allowed_share(report, bounds) * asked
+
+
+def _is_silent(report: TrialReport, bounds: Trial) -> bool:
+    """Whether the candidate answered nothing, and the served model did: its failures may not be counted.
+
+    Its worker may be gone, or its clients may give up before a failure is one.
+    """
+    if report.candidate.answered or not report.champion.answered:
+        return False
+    if report.champion.asked < bounds.min_requests:
+        return False
+    # In a shadow both models get the same requests.
+    return report.mode == "shadow" or report.champion.asked * bounds.share >= EXPECTED * (1 - bounds.share)
 
 
 def described(report: TrialReport, bounds: Trial) -> str:
@@ -79,12 +97,18 @@ def _slowdown(report: TrialReport) -> float | None:
 
 
 def _failed_share(
-    report: TrialReport, bounds: Trial, *, passed: bool, explanation: str, advisory: bool = False
+    report: TrialReport,
+    bounds: Trial,
+    *,
+    passed: bool,
+    explanation: str,
+    advisory: bool = False,
+    value: float | None = None,
 ) -> RuleResult:
     return RuleResult(
         id=RULE,
         passed=passed,
-        value=report.candidate.failed_share,
+        value=report.candidate.failed_share if value is None else value,
         limit=_allowed_share(report, bounds),
         explanation=explanation,
         advisory=advisory,

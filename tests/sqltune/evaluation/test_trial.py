@@ -40,6 +40,11 @@ def report(
         ((49, 0, 9.0), (100, 0, 1.0), "nothing"),
         ((100, 0, 9.0), (49, 0, 1.0), "nothing"),
         ((0, 0, None), (0, 0, None), "nothing"),
+        # Its clients have all given up, or its worker is gone.
+        ((0, 0, None), (50, 0, 1.0), "held back"),
+        ((0, 0, None), (49, 0, 1.0), "nothing"),
+        ((0, 1, None), (50, 0, 1.0), "held back"),
+        ((1, 0, 1.0), (50, 0, 1.0), "nothing"),
         # More than the one failure that fifty requests may have: whatever came then, it would be too many.
         ((0, 2, None), (10, 0, 1.0), "held back"),
         ((0, 1, None), (10, 0, 1.0), "nothing"),
@@ -62,6 +67,16 @@ def test_the_line_has_both_models_and_what_is_required():
         "100; failed 2.0% (at most 2.0%); median 1.21 s for 1.10 s, 1.10 times (at most 1.5); the same text "
         "in 93 of 100 greedy answers; 4 copies dropped"
     )
+
+
+@pytest.mark.parametrize(("share", "is_held_back"), [(0.2, True), (0.01, False)])
+def test_a_canary_without_an_answer_is_held_back_unless_its_share_is_too_small_to_say(share, is_held_back):
+    silent = report((0, 0, None), (60, 0, 1.0)).model_copy(update={"mode": "canary"})
+    result = rule(silent, BOUNDS.model_copy(update={"share": share}))
+    assert (not result.passed and not result.advisory) is is_held_back
+    if is_held_back:
+        assert (result.value, result.limit) == (1.0, 0.02)
+        assert result.explanation.endswith("; the candidate answered nothing at all")
 
 
 def test_the_line_says_where_a_trial_says_nothing():
