@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from model_servers import trial
 from model_servers.stack import Stack
-from model_servers.switch import switch
+from model_servers.switch import Switched, switch
 from sqltune.node_contracts.serving import SERVING, ServingRequest, ServingResponse
 
 
@@ -35,9 +35,7 @@ def handle(request: ServingRequest) -> ServingResponse:
             ready_after = stack.up(request.name, request.model)
             return status(stack, ready_after=round(ready_after, 1))
         if request.action == "switch":
-            switched = switch(stack, request.name, request.model, request.version, request.run)
-            # Its candidate was compared with a model that is not served any more, or is served itself now.
-            trial.end(stack)
+            switched = _switch(stack, request)
             return status(
                 stack,
                 ready_after=round(switched.ready_after, 1),
@@ -47,10 +45,25 @@ def handle(request: ServingRequest) -> ServingResponse:
         if request.action == "trial":
             return status(stack, ready_after=round(_begin_trial(stack, request), 1))
         if request.action == "end_trial":
-            trial.end(stack)
+            trial.end(stack, request.trial_id)
         if request.action == "down":
             stack.down(request.name)
         return status(stack)
+
+
+def _switch(stack: Stack, request: ServingRequest) -> Switched:
+    switched = switch(
+        stack,
+        request.name,
+        request.model,
+        request.version,
+        request.run,
+        # Two models have room, and not three.
+        make_room=lambda program: trial.end_other(stack, program),
+    )
+    # Its candidate is served itself now.
+    trial.end(stack)
+    return switched
 
 
 def _begin_trial(stack: Stack, request: ServingRequest) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +39,24 @@ class Switched:
     drained_after: float
 
 
-def switch(stack: Stack, name: str, model: str, version: int | None = None, run: str = "") -> Switched:
+def switch(
+    stack: Stack,
+    name: str,
+    model: str,
+    version: int | None = None,
+    run: str = "",
+    make_room: Callable[[str], None] = lambda program: None,
+) -> Switched:
     """Make a model answer to a name, and remove the worker that answered to it before.
 
     The new worker answers a prompt under a name of its own first. When it does not answer under the public
     name, that name goes back to the old worker, and this exits. Version and run are what the front door names
-    as the new model's.
+    as the new model's. `make_room` is called with the new worker's program before its model is loaded.
     """
     require_model(stack, model)
     stack.require_usable()
     program = stack.program(name, model)
+    make_room(program)
     others = {p: w for p, w in stack.workers().items() if p != program}
     old = [p for p, w in others.items() if name in w.names]
     # A switch that was cut off leaves a worker without a name; it may be the one to be served now.

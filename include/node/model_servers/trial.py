@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from door.trial_files import COUNTS_FILE, FILE, Arm, Trial, read_counts, read_trial
+from door.trial_files import COUNTS_FILE, FILE, SHADOW, Arm, Trial, read_counts, read_trial
 from model_servers.stack import Stack
-from model_servers.switch import own_name, require_model, start_beside
+from model_servers.switch import drain, own_name, require_model, start_beside
 from sqltune.node_contracts.trial import TrialArm, TrialReport, TrialTerms
 
 DOOR_TIMEOUT = 10.0
@@ -47,16 +47,36 @@ def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int |
     return ready_after
 
 
-def end(stack: Stack) -> None:
-    """End a trial, and stop its candidate unless that answers to the public name by now."""
-    trial = _known(stack)
-    for file in (FILE, COUNTS_FILE):
-        (stack.layout.folder / file).unlink(missing_ok=True)
-    if trial is None:
+def end(stack: Stack, trial_id: str = "") -> None:
+    """End a trial, and stop its candidate unless that answers to the public name by now.
+
+    The requests that a canary's candidate has begun to answer are waited for, `drain_timeout` at most. Where
+    this is cut off, the next call goes on with it. Without a trial that can be read, workers that only a
+    trial could have left are stopped.
+
+    Args:
+        stack: The host's servers.
+        trial_id: The only trial that is ended; empty: whichever there is.
+    """
+    trial, folder = _known(stack), stack.layout.folder
+    if trial and trial_id not in ("", trial.id):
         return
-    for program, worker in stack.workers().items():
-        if trial.candidate in worker.names and trial.name not in worker.names:
-            stack.remove(program)
+    if trial:
+        # As one that has not begun: the door sends the candidate nothing more, and nobody goes on with it.
+        replace(trial, began=0, until=0).write(folder)
+    for program in _candidates(stack, trial):
+        if trial is None or trial.mode != SHADOW:
+            stack.rename(program, [])
+            drain(stack, program)
+        stack.remove(program)
+    for file in (COUNTS_FILE, FILE):
+        (folder / file).unlink(missing_ok=True)
+
+
+def end_other(stack: Stack, program: str) -> None:
+    """End the trial of any other candidate than this program, which needs the memory itself."""
+    if program not in _candidates(stack, _known(stack)):
+        end(stack)
 
 
 def end_overdue(stack: Stack) -> None:
@@ -90,6 +110,19 @@ def _known(stack: Stack) -> Trial | None:
         return read_trial(stack.layout.folder)
     except (ValueError, TypeError):
         return None
+
+
+def _candidates(stack: Stack, trial: Trial | None) -> list[str]:
+    """Programs of the workers that serve a trial alone; None: a trial of which nothing is known."""
+    public_name = stack.settings.public_name
+
+    def is_candidate(program: str, names: list[str]) -> bool:
+        if trial is None:
+            return names == [own_name(public_name, program)]
+        # Without a name where its end was cut off.
+        return names in ([], [trial.candidate]) and own_name(trial.name, program) == trial.candidate
+
+    return [program for program, worker in stack.workers().items() if is_candidate(program, worker.names)]
 
 
 def _planned(name: str, program: str, terms: TrialTerms) -> Trial:

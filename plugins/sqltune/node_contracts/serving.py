@@ -120,7 +120,8 @@ class ServingRequest(NodeModel):
     action: Literal["up", "down", "switch", "trial", "end_trial", "status"] = Field(
         description="up: serve one more model. down: stop serving a model; the last one takes controller and "
         "API with it. switch: serve another model under a name that may be in use. trial: try another model "
-        "beside the one of that name. end_trial: end that, and stop the other model. status: report only."
+        "beside the one of that name. end_trial: end that, and stop the other model once it has "
+        "answered what it began. status: report only."
     )
     settings: ServingSettings
     name: str = Field("", description="Name that the model is served under; not for end_trial.")
@@ -134,6 +135,9 @@ class ServingRequest(NodeModel):
     )
     run: str = Field("", description="The run that trained the model, for switch and trial.")
     trial: TrialTerms | None = Field(None, description="What a trial is to be, for trial.")
+    trial_id: str = Field(
+        "", description="The only trial that end_trial ends, by its id; empty: whichever there is."
+    )
 
 
 class ServingResponse(NodeModel):

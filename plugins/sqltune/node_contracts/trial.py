@@ -49,7 +49,9 @@ class TrialReport(NodeModel):
     id: str = Field(description="What is tried.")
     mode: TrialMode = Field(description="shadow or canary.")
     seconds_left: float = Field(description="Seconds until it ends by itself; 0: it has ended.")
-    champion: TrialArm = Field(description="The model that is served; in a shadow, the requests copied.")
+    champion: TrialArm = Field(
+        description="The model that is served; in a shadow, only the answers of which a copy was sent."
+    )
     candidate: TrialArm = Field(description="The model that is tried.")
     same: int = Field(ge=0, description="Greedy answers to copies that were the champion's text.")
     different: int = Field(ge=0, description="Those that were another text.")

@@ -70,7 +70,8 @@ class ServingHook:
             ConfigError: As for `up`.
             HostError: The model did not answer; the old one serves on.
         """
-        seconds = self.settings.ready_timeout + self.settings.drain_timeout + STOP_TIME
+        # The candidate of a trial is drained first, and then the model that was served.
+        seconds = self.settings.ready_timeout + 2 * self.settings.drain_timeout + STOP_TIME
         name = self.settings.model_name
         return self._call("switch", seconds, name=name, model=model, version=version, run=run)
 
@@ -88,11 +89,19 @@ class ServingHook:
             HostError: The model did not answer, or nothing is served that it could be compared with.
         """
         fields = {"name": self.settings.model_name, "model": model, "version": version, "run": run}
-        return self._call("trial", self.settings.ready_timeout + STOP_TIME, trial=terms, **fields)
+        # That of another run is ended first.
+        seconds = self.settings.ready_timeout + self.settings.drain_timeout + STOP_TIME
+        return self._call("trial", seconds, trial=terms, **fields)
 
-    def end_trial(self) -> ServingResponse:
-        """End the host's trial, if there is one, and stop its candidate unless that was promoted."""
-        return self._call("end_trial", STOP_TIME)
+    def end_trial(self, trial_id: str = "") -> ServingResponse:
+        """End the host's trial, if there is one, and stop its candidate unless that was promoted.
+
+        What the candidate has begun to answer is waited for, `drain_timeout` at most.
+
+        Args:
+            trial_id: The only trial that is ended (`TrialTerms.id`); empty: whichever there is.
+        """
+        return self._call("end_trial", self.settings.drain_timeout + STOP_TIME, trial_id=trial_id)
 
     def status(self) -> ServingResponse:
         """What is served."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+import model_servers.switch
 from door.trial_files import COUNTS_FILE, FILE, Counts, Trial, read_counts, read_trial
 from model_servers import trial
 from model_servers.stack import Stack
@@ -30,11 +31,27 @@ def model(tmp_path) -> str:
 
 
 @pytest.fixture
-def host(stack, monkeypatch):
+def other(tmp_path) -> str:
+    """Another one."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return str(folder)
+
+
+@pytest.fixture
+def events() -> list[str]:
+    """What was done to the workers, in order."""
+    return []
+
+
+@pytest.fixture
+def host(stack, monkeypatch, events):
     """The host, which serves a champion; its workers are no processes, and its door knows trials."""
     stack.files.put(OLD, Worker(names=["text2sql"], model="/old", port=1, version=7))
 
     def start_beside(stack: Stack, program: str, name: str, model: str) -> float:
+        events.append(f"load {program}")
         if program not in stack.workers():
             own = program.replace("worker-", "", 1)
             stack.files.put(program, Worker(names=[own], model=model, port=2))
@@ -46,10 +63,21 @@ def host(stack, monkeypatch):
             Counts(found.began).write(self.layout.folder)
         return ""
 
-    monkeypatch.setattr(trial, "start_beside", start_beside)
+    def drain(stack: Stack, program: str) -> float:
+        assert stack.workers()[program].names == [], "it is still sent requests"
+        events.append(f"drain {program}")
+        return 0.0
+
+    def remove(self: Stack, program: str) -> None:
+        events.append(f"remove {program}")
+        self.files.remove(program)
+
+    for module in (trial, model_servers.switch):
+        monkeypatch.setattr(module, "start_beside", start_beside)
+        monkeypatch.setattr(module, "drain", drain)
     monkeypatch.setattr(Stack, "require_usable", lambda self: None)
     monkeypatch.setattr(Stack, "answer_error", answer_error)
-    monkeypatch.setattr(Stack, "remove", lambda self, program: self.files.remove(program))
+    monkeypatch.setattr(Stack, "remove", remove)
     return stack
 
 
@@ -90,14 +118,11 @@ def test_a_retry_goes_on_with_the_trial(host, model):
     assert begin(host, model) == first
 
 
-def test_another_runs_trial_is_ended_with_its_candidate(host, model, tmp_path):
+def test_another_runs_trial_is_ended_with_its_candidate(host, model, other):
     begin(host, model)
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "config.json").write_text("{}")
-    written = begin(host, str(other), TERMS.model_copy(update={"id": "run-2"}))
+    written = begin(host, other, TERMS.model_copy(update={"id": "run-2"}))
     assert written.id == "run-2"
-    assert candidate(host).model == str(other)
+    assert candidate(host).model == other
     assert len(host.workers()) == 2
 
 
@@ -185,6 +210,78 @@ def test_ending_stops_the_candidate_and_leaves_no_file(host, model):
     assert not [name for name in (FILE, COUNTS_FILE) if (host.layout.folder / name).exists()]
 
 
+def test_a_canary_is_drained_before_its_candidate_is_stopped(host, model, events, monkeypatch):
+    """Streams of its users broke off."""
+    begin(host, model)
+    program = host.program("text2sql", model)
+    drain = trial.drain
+
+    def drained(stack: Stack, program: str) -> float:
+        assert not read_trial(stack.layout.folder).seconds_left, "the front door goes on with it"
+        return drain(stack, program)
+
+    monkeypatch.setattr(trial, "drain", drained)
+    trial.end(host)
+    assert events[-2:] == [f"drain {program}", f"remove {program}"]
+
+
+def test_a_shadow_has_no_users_to_wait_for(host, model, events):
+    begin(host, model, TERMS.model_copy(update={"mode": "shadow"}))
+    trial.end(host)
+    assert [event.split()[0] for event in events] == ["load", "remove"]
+
+
+@pytest.mark.parametrize("step", ["drain", "remove"])
+def test_an_end_that_was_cut_off_is_made_good_by_the_next(host, model, monkeypatch, step):
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    begin(host, model)
+    with monkeypatch.context() as patch:
+        patch.setattr(*((trial, step) if step == "drain" else (Stack, step)), cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            trial.end(host, "run-1")
+    assert trial.report(host) is None
+    assert candidate(host)
+    trial.end(host, "run-1")
+    assert [*host.workers()] == [OLD]
+    assert not (host.layout.folder / FILE).exists()
+
+
+def test_a_trial_whose_end_was_cut_off_begins_anew(host, model, monkeypatch):
+    first = begin(host, model)
+    with monkeypatch.context() as patch:
+        patch.setattr(Stack, "remove", lambda self, program: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trial.end(host)
+    assert begin(host, model).began > first.began
+    assert trial.report(host).candidate.asked == 0
+    assert len(candidate(host).names) == 1
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_candidate_without_a_trial_that_can_be_read_is_stopped_all_the_same(host, model, content):
+    """Somebody removed the file: the worker stayed for ever."""
+    begin(host, model)
+    evaluated = host.program("candidate-1", model)
+    host.files.put(evaluated, Worker(names=["candidate-1"], model=model, port=3))
+    file = host.layout.folder / FILE
+    file.unlink() if content is None else file.write_text(content)
+    trial.end(host, "run-1")
+    assert sorted(host.workers()) == sorted([OLD, evaluated])
+    assert not file.exists()
+
+
+def test_only_the_trial_that_is_named_is_ended(host, model):
+    """A run that was cleared late ended the trial of the next one."""
+    begin(host, model)
+    trial.end(host, "run-0")
+    assert candidate(host)
+    assert trial.report(host).id == "run-1"
+    trial.end(host, "run-1")
+    assert [*host.workers()] == [OLD]
+
+
 def test_ending_leaves_a_candidate_that_was_promoted(host, model):
     begin(host, model)
     program = host.program("text2sql", model)
@@ -231,8 +328,46 @@ def test_the_script_begins_and_ends_a_trial(host, model):
     fields = {"settings": host.settings, "name": "text2sql", "model": model, "version": 8, "run": "run-1"}
     response = handle(ServingRequest(action="trial", trial=TERMS, **fields))
     assert (response.ready_after, response.trial.id) == (1.5, "run-1")
-    assert handle(ServingRequest(action="end_trial", settings=host.settings)).trial is None
+    assert handle(ServingRequest(action="end_trial", settings=host.settings, trial_id="run-0")).trial
+    assert handle(ServingRequest(action="end_trial", settings=host.settings, trial_id="run-1")).trial is None
     assert [*host.workers()] == [OLD]
+
+
+def switch_to(host: Stack, model: str) -> None:
+    handle(ServingRequest(action="switch", settings=host.settings, name="text2sql", model=model, version=6))
+
+
+def test_a_rollback_ends_the_trial_before_it_loads_its_model(host, model, other, events):
+    """Memory for two models must do."""
+    begin(host, model)
+    events.clear()
+    switch_to(host, other)
+    tried, served = (host.program("text2sql", folder) for folder in (model, other))
+    assert events == [
+        f"drain {tried}",
+        f"remove {tried}",
+        f"load {served}",
+        f"drain {OLD}",
+        f"remove {OLD}",
+    ]
+    assert not (host.layout.folder / FILE).exists()
+
+
+def test_a_promotion_finds_its_candidate_running_and_ends_its_trial(host, model, events):
+    begin(host, model)
+    events.clear()
+    switch_to(host, model)
+    program = host.program("text2sql", model)
+    assert events == [f"load {program}", f"drain {OLD}", f"remove {OLD}"]
+    assert host.workers()[program].names == ["text2sql"]
+    assert not (host.layout.folder / FILE).exists()
+
+
+def test_a_switch_that_is_refused_ends_no_trial(host, model):
+    begin(host, model)
+    with pytest.raises(SystemExit, match="holds no model"):
+        switch_to(host, "/nowhere")
+    assert trial.report(host).seconds_left
 
 
 def test_a_trial_without_terms_is_refused(host, model):

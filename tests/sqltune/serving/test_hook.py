@@ -70,17 +70,27 @@ def test_a_switch_names_the_public_name(calls):
 
 
 def test_a_switch_may_take_as_long_as_loading_and_draining(calls):
-    ServingHook(plan_with(ready_timeout=600, drain_timeout=120), "float16").switch("/code/merged", 7, "r1")
-    assert calls[0][2] > 600 + 120
+    """The candidate of a trial is drained first, and then the model that was served."""
+    ServingHook(plan_with(ready_timeout=600, drain_timeout=500), "float16").switch("/code/merged", 7, "r1")
+    assert calls[0][2] > 600 + 2 * 500
 
 
 def test_a_trial_names_the_public_name_its_candidate_and_its_terms(calls):
-    plan = plan_with(model_name="text2sql", ready_timeout=600)
+    plan = plan_with(model_name="text2sql", ready_timeout=600, drain_timeout=500)
     ServingHook(plan, "float16").begin_trial("/code/merged", 7, "r1", TERMS)
     request, _, seconds = calls[0]
     assert (request.action, request.name, request.model) == ("trial", "text2sql", "/code/merged")
     assert (request.version, request.run, request.trial) == (7, "r1", TERMS)
-    assert seconds > 600
+    # That of another run is ended first.
+    assert seconds > 600 + 500
+
+
+@pytest.mark.parametrize("ids", [(), ("r1",)])
+def test_the_end_of_a_trial_names_it_and_may_take_as_long_as_draining(calls, ids):
+    ServingHook(plan_with(drain_timeout=500), "float16").end_trial(*ids)
+    request, _, seconds = calls[0]
+    assert (request.action, request.trial_id) == ("end_trial", "".join(ids))
+    assert seconds > 500
 
 
 def test_a_trial_is_ended_while_the_variable_of_the_key_is_empty(calls, monkeypatch):
