@@ -34,8 +34,8 @@ COPIES = 8
 PATIENCE = 1.0
 """Seconds that a canary's request waits for a candidate that is not there."""
 LONG, LONG_AT_LEAST = 3.0, 1.0
-"""A client that leaves before the candidate's answer begins is the candidate's failure after so many times the
-champion's median latency, and so many seconds at least."""
+"""A client that leaves before the candidate's answer begins is the candidate's failure after so many times
+the champion's median latency, and so many seconds at least."""
 
 
 class Trials:

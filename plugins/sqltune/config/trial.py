@@ -16,7 +16,8 @@ class Trial(Model):
         "off",
         description="off: a candidate that passed the gate is promoted at once. shadow: it answers copies of "
         "users' requests before, and nobody sees its answers. canary: it answers a share of them. Both need "
-        "memory for two models for as long as the trial takes. The first model of a cluster has no trial.",
+        "memory for a second model for as long as the trial takes; with adapters: unmerged, for a second "
+        "adapter. The first model of a cluster has no trial.",
     )
     share: float = Field(
         0.1,
@@ -31,7 +32,8 @@ class Trial(Model):
         50,
         ge=1,
         description="Requests that each of the two models must have got. With fewer the trial says nothing: "
-        "the candidate is promoted, and the verdict has a remark.",
+        "the candidate is promoted, and the verdict has a remark. A candidate that has answered none, where "
+        "the served model got that many, is held back.",
     )
     max_failed_share: float = Field(
         0.02,
@@ -51,7 +53,7 @@ class Trial(Model):
         gt=0,
         description="Seconds within which the candidate must have answered a copy, and in a canary must "
         "begin to answer (an answer that is no stream: have answered). After that it has failed, and in a "
-        "canary the served model answers.",
+        "canary the served model answers, for which the client has waited that much longer.",
     )
 
     @field_validator("mode", mode="before")
