@@ -6,6 +6,7 @@
     access       who asks, and how much at once
     upstream     FastChat's API on its Unix socket
     trial        a candidate that answers copies of requests, or a share of them
+    tally        the trial of this moment, and the count of what its models do
     trial_files  what is tried, and what was counted
     relay        a response passed on as it comes, under the name that was asked for
     record       one request: its line of the log, and the metrics
