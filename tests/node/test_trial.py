@@ -7,10 +7,11 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from sqltune.node_contracts.trial import TrialReport, TrialTerms
-from tests.node.served import NAME, Served
+from tests.node.served import BODY, KEY, NAME, Served
 from tests.waiting import wait_until
 
 TERMS = TrialTerms(id="run-1", mode="canary", share=0.5, seconds=600, answer_within=60)
@@ -75,6 +76,31 @@ def test_a_shadow_is_ended_with_its_candidate_and_nobody_saw_it(served):
     assert report(served, 10).different == 5
     response = served.run("end_trial")
     assert (response.trial, response.serving) == (None, {NAME: served.models["a"]})
+    assert served.names() == [(NAME,)]
+
+
+def test_a_stream_that_the_candidate_has_begun_is_whole_though_the_trial_ends(served):
+    terms = TERMS.model_copy(update={"id": "run-3", "share": 1.0})
+    served.run("switch", model=served.models["a"], version=1)
+    served.run("trial", model=served.models["b"], version=2, trial=terms)
+    body, headers = BODY | {"stream": True, "max_tokens": 200}, {"Authorization": f"Bearer {KEY}"}
+    program = next(name for name in served.run("status").workers.values() if name != _worker(served))
+    with httpx.stream(
+        "POST", f"{served.url}/completions", json=body, headers=headers, timeout=60, trust_env=False
+    ) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        pid = served.pid(program)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            ending = served.start("end_trial")
+            wait_until(lambda: () in served.names())
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        *_, last = [line for line in lines if line]
+    assert (answer.headers["X-Model-Version"], last) == ("2", "data: [DONE]")
+    out, err = ending.communicate(timeout=60)
+    assert ending.returncode == 0, out + err
     assert served.names() == [(NAME,)]
 
 
