@@ -38,6 +38,7 @@ class Trial:
         answer_within: Seconds for a copy's answer, and in a canary until the candidate's answer begins.
         began: When it began, in seconds since 1970; the counts are those of one beginning.
         until: When it ends by itself.
+        model_hash: Hash of the candidate's model.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Trial:
     answer_within: float
     began: float = 0
     until: float = 0
+    model_hash: str = ""
 
     @property
     def seconds_left(self) -> float:

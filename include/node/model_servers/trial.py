@@ -19,7 +19,7 @@ KEPT = 3600.0
 
 
 def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int | None, run: str) -> float:
-    """Try a model beside the one that answers to a name; a trial of this id that has begun is kept.
+    """Try a model beside the one that answers to a name; a trial of this id and model that has begun is kept.
 
     It may have ended meanwhile: a retry then reads what it has shown. Its worker is the one that a switch
     would start: a promotion finds it running.
@@ -32,7 +32,7 @@ def begin(stack: Stack, name: str, model: str, terms: TrialTerms, version: int |
     program = stack.program(name, model)
     _require_champion(stack, name, program)
     trial = _known(stack)
-    if trial is None or trial.id != terms.id:
+    if trial is None or (trial.id, trial.model_hash) != (terms.id, terms.model_hash):
         end(stack)
         trial = _planned(name, program, terms)
         # Before the candidate is up: whatever happens now, `end` finds it.
@@ -133,6 +133,7 @@ def _planned(name: str, program: str, terms: TrialTerms) -> Trial:
         candidate=own_name(name, program),
         share=terms.share,
         answer_within=terms.answer_within,
+        model_hash=terms.model_hash,
     )
 
 

@@ -16,6 +16,9 @@ class TrialTerms(NodeModel):
     """What a trial is to be."""
 
     id: str = Field(min_length=1, description="What is tried; a trial of this id that goes on is kept.")
+    model_hash: str = Field(
+        "", description="Hash of the candidate's model; one trained anew under the same id is tried anew."
+    )
     mode: TrialMode = Field(description="shadow or canary.")
     share: float = Field(gt=0, le=1, description="Share of the requests that the candidate gets.")
     seconds: float = Field(gt=0, description="Seconds after which it ends by itself.")

@@ -59,7 +59,7 @@ class TrialOperator(BaseOperator):
         version = self._candidate(plan)
         turns.wait_for_turn(plan, context["ti"])
         hook, model = _servers(plan, version)
-        begun = hook.begin_trial(model, version.number, version.run_id, terms(plan))
+        begun = hook.begin_trial(model, version.number, version.run_id, terms(plan, version))
         self._wait(self._required(plan, begun.trial))
 
     def look(self, context: Context, event: Any = None, misses: int = 0) -> Any:
@@ -154,13 +154,14 @@ def no_trial_needed(plan: RunPlan, passed: bool) -> str | None:
     return None
 
 
-def terms(plan: RunPlan) -> TrialTerms:
-    """What the trial of a run is to be, for its serving host."""
+def terms(plan: RunPlan, version: Version) -> TrialTerms:
+    """What the trial of a run's candidate is to be, for its serving host."""
     from sqltune.node_contracts.trial import TrialTerms
 
     trial = plan.cluster.serving.trial
     return TrialTerms(
         id=plan.key,
+        model_hash=version.model_hash,
         mode="canary" if trial.mode == "canary" else "shadow",
         share=trial.share,
         seconds=60 * trial.minutes,

@@ -17,4 +17,5 @@ def end_trial(plan: RunPlan | None) -> None:
     if plan is None or plan.champion is None or not plan.cluster.serving.trial.is_on:
         return
     hook = ServingHook(plan, plan.recipe.serving_dtype)
-    log.info("[%s] no trial any more. Served now: %s", hook.host.name, hook.end_trial().serving or "nothing")
+    served = hook.end_trial(plan.key).serving
+    log.info("[%s] no trial of this run any more. Served now: %s", hook.host.name, served or "nothing")

@@ -138,6 +138,17 @@ def test_a_retry_keeps_a_trial_that_has_ended_meanwhile_with_what_it_has_shown(h
     assert trial.report(host).candidate.answered == 1
 
 
+def test_a_model_that_was_trained_anew_by_the_same_run_is_loaded_and_tried_anew(host, model, monkeypatch):
+    begin(host, model)
+    removed: list[str] = []
+    remove = host.remove
+    monkeypatch.setattr(host, "remove", lambda program: (removed.append(program), remove(program)))
+    written = begin(host, model, TERMS.model_copy(update={"model_hash": "another"}))
+    assert removed == [host.program("text2sql", model)]
+    assert written.model_hash == "another"
+    assert trial.report(host).candidate.asked == 0
+
+
 def test_a_trial_that_was_ended_begins_again_from_nothing(host, model):
     first = begin(host, model)
     trial.end(host)

@@ -151,6 +151,7 @@ def test_the_candidate_is_served_and_waited_for_without_a_worker(host):
     assert (request.version, request.run, request.settings.dtype) == (2, "r1", "bfloat16")
     assert request.trial.model_dump() == {
         "id": "r1",
+        "model_hash": "hash-r1",
         "mode": "canary",
         "share": 0.1,
         "seconds": 1800,
