@@ -125,7 +125,9 @@ def _piece(
 if __name__ == "__main__":
     # vLLM's engine is a process of its own, which does not end with its parent.
     engine = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path("pids").write_text(json.dumps([os.getpid(), engine.pid]))
+    # Whole from the moment that it is there.
+    Path("pids.new").write_text(json.dumps([os.getpid(), engine.pid]))
+    Path("pids.new").rename("pids")
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds")
     options, _ = parser.parse_known_args()
