@@ -207,7 +207,7 @@ def text2sql_retrain() -> None:
         post_execute=champion.announce,
     )
     promoted = serve(plan, verdict, number, tried.output)
-    trial_ended = task(task_id=END_TRIAL, execution_timeout=timedelta(minutes=10), **TEARDOWN)(
+    trial_ended = task(task_id=END_TRIAL, execution_timeout=timedelta(minutes=30), **TEARDOWN)(
         interface.end_trial
     )(plan)
     pruned = (

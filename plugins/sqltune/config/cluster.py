@@ -94,7 +94,10 @@ class Serving(Model):
     trial: Trial = Field(Trial(), description="What a candidate must show before it is promoted.")
     threads: int = Field(0, ge=0, description="OMP_NUM_THREADS of a model worker; 0 leaves it unset.")
     drain_timeout: float = Field(
-        120, ge=0, description="Seconds that open requests to a replaced model may still take."
+        120,
+        ge=0,
+        description="Seconds that open requests may take to a replaced model, or to a candidate whose trial "
+        "ends.",
     )
     ready_timeout: float = Field(
         600, gt=0, description="Seconds within which a model must answer its first prompt."
