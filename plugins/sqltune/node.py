@@ -224,7 +224,8 @@ def _command(
     program, file, argument = script.argv(site.code_dir, request)
     secrets = "".join(f"export {k}={env_value(v)}\n" for k, v in env.items())
     limit = f"timeout --kill-after={KILL_AFTER} {int(time_limit)}"
-    return f"{exports(site)}{secrets}exec {limit} {program} {path(file)} {shlex.quote(argument)}\n"
+    # One pipe: of two, sshd may send the reason of a script's end before the last lines that it printed.
+    return f"exec 2>&1\n{exports(site)}{secrets}exec {limit} {program} {path(file)} {shlex.quote(argument)}\n"
 
 
 def _failure(
