@@ -3,7 +3,7 @@
     python serving.py '{"action": "up", "name": …, "model": …, "settings": {…}}'      serve one more model
     python serving.py '{"action": "down", "name": …, "settings": {…}}'                stop serving it
     python serving.py '{"action": "switch", "name": …, "model": …, "settings": {…}}'  replace a served model
-    python serving.py '{"action": "trial", "name": …, "model": …, "trial": {…}, …}'   try a model beside it
+    python serving.py '{"action": "trial", "name": …, "model": …, "trial": {…}, …}'   try one beside it
     python serving.py '{"action": "end_trial", "settings": {…}}'                      end that
     python serving.py '{"action": "status", "settings": {…}}'                         report
 

@@ -23,21 +23,13 @@ from sqltune.operators import all_reduce, data_approval, export, hosted_referenc
 from sqltune.tasks import champion, interface, promote
 from ssh_gang.errors import HostError
 from tests.conftest import ROOT
+from tests.verdicts import COMPARISON
 
 SCENARIOS = ("off", "kept", "held", "broken", "judged", "rejected", "stopped")
 """No trial; one that the candidate passes; one that it does not; one that fails; the gate holds the candidate
 back; a person does; a person marks the run as failed while it waits."""
 ACTIONS = "TESTS_OF_TRIALS"
 """Environment variable with the folder in which each scenario's requests to the serving host are listed."""
-COMPARISON = {
-    "questions": 100,
-    "gained": 9,
-    "lost": 1,
-    "difference": 0.08,
-    "low": 0.02,
-    "high": 0.14,
-    "p_value": 0.02,
-}
 
 
 class Nothing(EmptyOperator):

@@ -9,17 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from sqltune.operators.approval import ModelApprovalOperator, no_approval_needed
 from tests.plans import run_plan
-
-COMPARISON = {
-    "questions": 100,
-    "gained": 9,
-    "lost": 1,
-    "difference": 0.08,
-    "low": 0.02,
-    "high": 0.14,
-    "p_value": 0.02,
-}
-PASSED = {"passed": True, "rules": [], "comparison": COMPARISON}
+from tests.verdicts import PASSED
 
 
 def test_a_passed_model_needs_approval_where_the_form_says_ask():

@@ -10,17 +10,8 @@ from sqltune.config.plan import Champion, RunPlan
 from sqltune.config.trial import Trial
 from sqltune.operators.needless import skip_after_gate, skip_needless_tasks
 from tests.plans import run_plan
+from tests.verdicts import PASSED
 
-COMPARISON = {
-    "questions": 100,
-    "gained": 9,
-    "lost": 1,
-    "difference": 0.08,
-    "low": 0.02,
-    "high": 0.14,
-    "p_value": 0.02,
-}
-PASSED = {"passed": True, "rules": [], "comparison": COMPARISON}
 HELD_BACK = PASSED | {"passed": False}
 CHAMPION = Champion(version=1, merged_path="/m", model_hash="h")
 
